@@ -61,6 +61,7 @@ class Worker:
     """What its file has; ``told``: what its page says of that."""
     told: int | None = None
     raw: bytes | None = b""
+    failures: Any = None
     asked: list[int] = field(default_factory=list)
     """The first second of every question."""
 
@@ -69,6 +70,8 @@ class Worker:
         made = {} if now is None else {"now": now}
         page = {"in_flight": self.in_flight, "seconds": rows, **made}
         said = {"answered": self.answered, "activity": self.told}
+        if self.failures is not None:
+            page["failures"] = self.failures
         page |= {name: value for name, value in said.items() if value is not None}
         return json.dumps(page).encode()
 

@@ -13,7 +13,7 @@ import pytest
 
 from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, linear
+from tidegate.testing.scene import Scene, canary, linear, rolling
 
 pytestmark = pytest.mark.e2e
 ROW = [[0.1, 0.2, 0.3, 0.4]]
@@ -62,6 +62,23 @@ def test_a_worker_that_is_killed_is_replaced(platform: Platform, scene: Scene, m
         wait_until(lambda: _count(scene, "worker") == 2, "two again")
         report = running.stop()
     assert report.failed <= 8, "at most what was in its hands: one request a connection"
+
+
+@pytest.mark.parametrize("strategy", ["rolling", "canary"])
+def test_a_good_version_whose_only_instance_is_killed_from_outside_serves_in_the_end(
+    platform: Platform, scene: Scene, models: tuple[str, str], strategy: str
+) -> None:
+    name, count = f"lost-{strategy}", 2 if strategy == "rolling" else 1
+    scene.create(name, scene.config(models[0], instances=count))
+    with load(scene, name) as running:
+        old = set(workers(platform, name))
+        new = scene.config(models[1], instances=count)
+        scene.update(name, new, rolling(50, 5) if strategy == "rolling" else canary(50, 5))
+        wait_until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
+        (victim,) = set(workers(platform, name)) - old
+        os.kill(victim, signal.SIGKILL)
+        settled = scene.settled(name)
+    assert settled["EndpointConfigName"] == new and "FailureReason" not in settled
 
 
 def test_a_proxy_that_is_killed_is_started_again_with_its_routes(

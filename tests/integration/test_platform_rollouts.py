@@ -79,6 +79,29 @@ def test_a_version_that_fails_requests_is_rolled_back_by_its_error_alarm(
     )
 
 
+def test_after_a_rollback_the_next_version_goes_out_as_soon_as_the_alarm_is_ok(
+    scene: Scene, models: tuple[str, str]
+) -> None:
+    """As a script does it, with an alarm over all versions whose period is longer than the rollback takes."""
+    scene.create("again", scene.config(models[0]))
+    bad = scene.config(None, image=STAND_IN, environment={"FAIL_EVERY": "2"})
+    dimensions = [{"Name": "EndpointName", "Value": "again"}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    scene.alarm("again-high", "Invocation5XXErrors", 0.05, Dimensions=dimensions, Period=10, EvaluationPeriods=1)
+    states = {"AlarmName": "again-high", "HistoryItemType": "StateUpdate"}
+    with load(scene, "again"):
+        scene.update("again", bad, canary(50, 60, alarms=["again-high"]))
+        settled = scene.settled("again")
+        assert "again-high" in settled["FailureReason"] and "its last error: 5" in settled["FailureReason"]
+        told = scene.cloudwatch.describe_alarm_history(**states)["AlarmHistoryItems"]
+        assert any(one["HistorySummary"].endswith("to ALARM") for one in told), "it was shown, not only acted on"
+        fine = {"AlarmNames": ["again-high"], "StateValue": "OK"}
+        wait_until(lambda: scene.cloudwatch.describe_alarms(**fine)["MetricAlarms"], "the alarm is OK again")
+        good = scene.config(models[1])
+        scene.update("again", good, canary(50, 5, alarms=["again-high"]))
+        settled = scene.settled("again")
+    assert settled["EndpointConfigName"] == good and "FailureReason" not in settled
+
+
 def test_a_slow_version_is_rolled_back_by_its_latency_alarm(scene: Scene, models: tuple[str, str]) -> None:
     good = scene.config(models[0])
     scene.create("latency", good)

@@ -17,12 +17,20 @@ from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
-from tidegate.domain.rollout import Phase
-from tidegate.rollout import desired_state
+from tidegate.domain.rollout import Cause, Phase
+from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.step import RolloutDecision, step
-from tidegate.testing.faults import AlarmTurns, ObservationGap, RolloutSide, StartsFail, When, WorldTiming
+from tidegate.testing.faults import (
+    AlarmTurns,
+    ObservationGap,
+    ReplicasDie,
+    RolloutSide,
+    StartsFail,
+    When,
+    WorldTiming,
+)
 from tidegate.testing.invariants import InvariantBroken
-from tidegate.testing.samples import instances, linear, percent, rolling, version
+from tidegate.testing.samples import canary, instances, linear, percent, rolling, version
 from tidegate.testing.world import StepFunction
 
 
@@ -146,6 +154,35 @@ def falls_with_its_shadow(endpoint: Endpoint, seen: Observation, now: datetime) 
     return step(endpoint, replace(seen, fleets=fleets), now)
 
 
+def had_its_only_instances_killed(endpoint: Endpoint, seen: Observation) -> bool:
+    rollout, fleets = endpoint.rollout, seen.fleets
+    if rollout is None or rollout.old is None or fleets is None or not desired_state.new_share(endpoint):
+        return False
+    ready = {id.generation: 0 for id in fleets}
+    for id, fleet in fleets.items():
+        ready[id.generation] += fleet.ready
+    return not ready.get(rollout.new.generation) and bool(ready.get(rollout.old.generation))
+
+
+def rolls_back_at_the_first_loss(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
+    if had_its_only_instances_killed(endpoint, seen) and endpoint.rollout and not endpoint.rollout.cause:
+        endpoint, _ = transitions.begin_rollback(endpoint, Cause.CAPACITY, "it lost an instance", now)
+    return step(endpoint, seen, now)
+
+
+def leaves_traffic_on_what_is_lost(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
+    fleets = seen.fleets and {id: replace(f, was_ready=f.ready > 0) for id, f in seen.fleets.items()}
+    return step(endpoint, replace(seen, fleets=fleets), now)
+
+
+def waits_for_a_version_that_crashes_forever(
+    endpoint: Endpoint, seen: Observation, now: datetime
+) -> RolloutDecision:
+    if had_its_only_instances_killed(endpoint, seen) and endpoint.rollout:
+        endpoint = replace(endpoint, rollout=replace(endpoint.rollout, losses=0))
+    return step(endpoint, seen, now)
+
+
 FOUR, TO = version("v1", 4), version("v2", 4)
 
 anything = worlds.settings(worlds.anything)
@@ -164,6 +201,16 @@ gaps = gap(Phase.PROVISIONING, 1.0, 200.0, lost=False)
 short_gaps = gap(Phase.BAKING, 297.0, 4.0, lost=False)
 losses = gap(Phase.BAKING, 100.0, 50.0, lost=True)
 calm = st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), WorldTiming(), ()))
+
+
+def killed(*after: float) -> st.SearchStrategy[Setting]:
+    """All new instances are killed in the first bake, as often as it has begun."""
+    kills = tuple(
+        ReplicasDie(When(Phase.BAKING, nth, each), RolloutSide.NEW, 4) for nth, each in enumerate(after, 1)
+    )
+    return st.just(Setting(FOUR, TO, canary(percent(25), 300, 60), WorldTiming(), kills))
+
+
 stuck = st.just(
     Setting(
         FOUR,
@@ -195,6 +242,9 @@ MUTANTS: dict[StepFunction, tuple[st.SearchStrategy[Setting], str]] = {
     deletes_as_soon_as_it_turns_back: (anything, "no fleet that serves is deleted"),
     shrinks_the_old_side_while_it_serves: (anything, "3 nothing shrinks under its share"),
     falls_with_its_shadow: (anything, "13 a shadow changes no decision"),
+    rolls_back_at_the_first_loss: (killed(20.0), "15 a loss gets time to be regained"),
+    leaves_traffic_on_what_is_lost: (killed(20.0), "15 traffic leaves what is lost"),
+    waits_for_a_version_that_crashes_forever: (killed(20.0, 20.0, 20.0), "15 losses are bounded"),
 }
 """The fault, the worlds that it is looked for in, and the words of the invariant that finds it (empty: any)."""
 

@@ -32,6 +32,7 @@ def describe_rollout(document: Mapping[str, Any]) -> str:
             ("began", _time(last["started_at"])),
             ("ended", _time(last["ended_at"])),
             ("why", last["reason"]),
+            *_failures(last),
         )
     else:
         lines = [f'endpoint "{document["name"]}": there has been no rollout']
@@ -51,6 +52,7 @@ def _rollout_fields(rollout: Mapping[str, Any]) -> list[str]:
         ("deadline", _time(rollout["deadline"])),
         ("must end by", _time(rollout["expires_at"])),
         ("why", rollout["reason"]),
+        *_failures(rollout),
         *((one["type"], one["message"]) for one in rollout["conditions"] if one["status"]),
     )
 
@@ -66,9 +68,15 @@ def _version_lines(version: Mapping[str, Any]) -> Iterator[str]:
         ("served from", _time(version["served_at"])),
         ("ended", _time(version["ended_at"])),
         ("why", version["reason"]),
+        *_failures(version),
         ("spec", version["spec_digest"]),
         ("model data", ", ".join(digest[:19] for digest in artifacts) + kept),
     )
+
+
+def _failures(rollout: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The last errors of a version that was rolled back."""
+    return [("errors", message) for message in rollout.get("failures", ())]
 
 
 def _fields(*fields: tuple[str, str | None]) -> list[str]:

@@ -62,6 +62,9 @@ class RolloutDocument(Struct, rename={"before": "from", "after": "to"}):
     expires_at: Annotated[str | None, Meta(description="End of the whole update, after which it rolls back.")]
     cause: Annotated[str | None, Meta(description="What rolls it back; None while it goes forward.")]
     reason: str | None
+    failures: Annotated[
+        list[str], Meta(description="Last messages of its failed requests, when it was rolled back.")
+    ]
     evidence: EvidenceSpanDocument | None
     conditions: list[ConditionDocument]
 
@@ -74,6 +77,9 @@ class LastRolloutDocument(Struct):
     outcome: str
     cause: str | None
     reason: str | None
+    failures: Annotated[
+        list[str], Meta(description="Last messages of its failed requests, when it was rolled back.")
+    ]
     started_at: Time
     ended_at: Time | None
 

@@ -1,6 +1,6 @@
 """``rollout``: watches and controls a rollout in progress."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -111,22 +111,39 @@ def retry(
 def undo(
     name: Name,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="VERSION", help="Number or config; default: the one before.")
+        str | None, typer.Option("--to", metavar="VERSION", help="Number or config; default: the last good one.")
     ] = None,
+    guarded: Annotated[
+        bool, typer.Option("--guarded", help="By a rollout with that version's own strategy and alarms.")
+    ] = False,
     override: Annotated[bool, typer.Option("--override", help="Even if alarms rejected it.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it; fail if it does not serve in the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Go back to an earlier version, by a rollout like any other.
+    """Go back to an earlier version: at once, as soon as its instances are ready.
 
-    It has the endpoint's own strategy and alarms, and the model data that was kept then.
+    It has the model data that was kept then, and is not compared with the version that it replaces.
     'tidegate rollout history' lists the versions.
 
     \b
     Examples:
-      tidegate rollout undo fraud
-      tidegate rollout undo fraud --to 3
+      tidegate rollout undo fraud --wait
+      tidegate rollout undo fraud --to 3 --guarded
     """
-    _command(name, "undo", "goes back", as_json, override=override, **({} if to is None else {"to": to}))
+    options: dict[str, object] = {"override": override, "guarded": guarded}
+    options |= {} if to is None else {"to": to}
+    with client() as server:
+        after = follow_rollout.latest_event(server, name) if wait else 0
+        document = server.rollout(name, "undo", user_name(), **options)
+        show(document, as_json, f'endpoint "{name}" goes back: {document["why"]}')
+        if wait:
+            follow_rollout.follow(server, name, after=after, wanted=_config_after(document), as_json=as_json)
+
+
+def _config_after(document: dict[str, Any]) -> str | None:
+    """The config that serves when the rollout in progress, if it still is, has ended well."""
+    rollout = document["rollout"]
+    return None if rollout is None else str(rollout["to"])
 
 
 @app.command()

@@ -56,11 +56,11 @@ def headline(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def former_version(endpoint: Endpoint, history: History) -> HistoryEntry | None:
-    """The version that served before, where an endpoint at rest can go back to it."""
+    """The last version that was good, where an endpoint at rest can go back to it."""
     if endpoint.rollout is not None or endpoint.deleting or endpoint.last is None:
         return None
     try:
-        return histories.find_target(history, None)
+        return histories.find_target(history, None, endpoint.rejected)
     except Conflict:
         return None
 
@@ -117,8 +117,8 @@ def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
         "Undo",
         "undo",
         json.dumps({"rollout": last.id, "to": back.number}),
-        f"Goes back to {version}, which served before, by a rollout like any other: with the endpoint's own strategy"
-        " and alarms.",
+        f"Goes back to {version}, which served well, as soon as its instances are ready: all traffic at once, without"
+        " alarms, and without comparing it with what serves now.",
         f"tidegate rollout undo {name} --to {back.number}",
     )
 
@@ -197,6 +197,7 @@ def rollout_view(
         "bake": _bake(rollout, now),
         "paused": rollout.pause.by if rollout.pause else None,
         "reason": rollout.reason or "",
+        "failures": list(rollout.failures),
         "by": rollout.asked_by or "",
         "started": rollout.started_at.isoformat(),
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,

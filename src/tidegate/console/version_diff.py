@@ -13,6 +13,7 @@ OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     Outcome.ROLLING_OUT: ("rolling out", ""),
     Outcome.SERVING: ("serving", "good"),
     Outcome.REPLACED: ("replaced", ""),
+    Outcome.UNDONE: ("undone", "warn"),
     Outcome.ROLLED_BACK: ("rolled back", "warn"),
     Outcome.ROLLBACK_FAILED: ("rollback failed", "bad"),
     Outcome.FAILED: ("failed", "bad"),
@@ -34,6 +35,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
             "began": entry.began_at.isoformat(),
             "ended": entry.ended_at.isoformat() if entry.ended_at else None,
             "reason": entry.reason,
+            "failures": list(entry.failures),
         }
         for entry in history.entries[::-1]
     ]

@@ -150,6 +150,12 @@ class Rollout:
     """While baking: since when its share has not been observed in force."""
     asked_by: str = ""
     """Who asked for it; empty if that is not known."""
+    failures: tuple[str, ...] = ()
+    """The last messages of the new version's failed requests when the rollback began, the newest first."""
+    undo: bool = False
+    """It goes back to an earlier version."""
+    losses: int = 0
+    """How often the new version lost every ready instance while it took traffic."""
     schema: int = 1
 
     @property

@@ -13,6 +13,8 @@ class Outcome(StrEnum):
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"
     REPLACED = "Replaced"
+    UNDONE = "Undone"
+    """It served, and somebody went back to an earlier version."""
     ROLLED_BACK = "RolledBack"
     ROLLBACK_FAILED = "RollbackFailed"
     """Its rollback failed: it serves beside another version until the next update."""
@@ -47,6 +49,10 @@ class HistoryEntry:
     """Why it ended."""
     artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> digest of each container's model data, "" for a container without; empty until they are known."""
+    failures: tuple[str, ...] = ()
+    """The last messages of its failed requests when it was rolled back, the newest first."""
+    undo: bool = False
+    """Its rollout went back to an earlier version."""
     never_began: bool = False
     """It was accepted to follow another rollout, and given up before it began."""
 

@@ -189,3 +189,5 @@ class CollectionRound:
     periods: dict[str, list[FleetPeriod]] = field(default_factory=dict)
     """By endpoint, also where there is nothing new, of those whose requests are known by longer periods than seconds:
     versions are compared by them, and by ``seconds`` elsewhere."""
+    failures: dict[FleetId, tuple[str, ...]] = field(default_factory=dict)
+    """The last messages of failed requests of each fleet, the newest first, without personal data."""

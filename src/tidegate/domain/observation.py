@@ -131,8 +131,13 @@ class Observation:
     evidence: Evidence | None = None
     deleted: tuple[str, ...] = ()
     """Alarms of the plan that no longer exist."""
+    from_before: tuple[str, ...] = ()
+    """Alarms that went into ALARM since the rollout began, by data of before it alone: they hold it, and do not roll
+    it back."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
+    failures: tuple[str, ...] = ()
+    """The last messages of failed requests of the rollout's new version, without personal data, the newest first."""
     replay: Mapping[str, ReplayResult] | None = None
     """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
 

@@ -149,15 +149,32 @@ SecondRow = TypedDict(
 """One second (epoch). ``4xx`` and ``5xx`` go by the model's own status; no answer at all counts as 5xx."""
 
 
+class FailureRow(TypedDict):
+    """A message of failed requests, without personal data: how many had it since the start, and when the last one did
+    (epoch seconds)."""
+
+    message: str
+    count: int
+    at: float
+
+
+MOST_FAILURES = 5
+"""Distinct messages that a worker keeps."""
+LONGEST_FAILURE = 300
+"""Characters of one."""
+
+
 class StatsPage(TypedDict):
     """``now``: epoch seconds when it was made. ``answered``: requests since the start that the model answered with a
-    status below 500. ``activity``: the number in the file of that name, absent where the worker cannot write it."""
+    status below 500. ``activity``: the number in the file of that name, absent where the worker cannot write it.
+    ``failures``: the last messages of failed requests, the last one first; absent if there is none."""
 
     replica: str
     now: float
     in_flight: int
     answered: int
     activity: NotRequired[int]
+    failures: NotRequired[list[FailureRow]]
     seconds: list[SecondRow]
 
 

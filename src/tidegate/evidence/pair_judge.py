@@ -55,6 +55,10 @@ class PairState:
     """Columns that some requests do not have."""
     batches: int = 0
     """Blocks in which columns were first seen."""
+    risen: dict[str, tuple[float, Sums]] = field(default_factory=dict)
+    """By test: its lowest logarithm so far, and the sums since then, which are those that speak for a difference."""
+    decided: tuple[dict[str, float], dict[str, Sums]] = field(default_factory=lambda: ({}, {}))
+    """The logarithm of each test, and the sums since its lowest, as of the block in which ``most`` was reached."""
 
 
 def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
@@ -92,8 +96,23 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         totals=totals,
         stage_counted=state.stage_counted + counted,
         stage_offered=add_sums(state.stage_offered, offered),
+        risen={test: _rise(state.risen.get(test), one.log_evidence, looked[test]) for test, one in tests.items()},
     )
-    return replace(after, most=max(state.most, _log_evidence(after)))
+    evidence = _log_evidence(after)
+    if evidence <= state.most:
+        return after
+    sums = {test: since for test, (_, since) in after.risen.items()}
+    return replace(after, most=evidence, decided=(_alone(after), sums))
+
+
+def _rise(before: tuple[float, Sums] | None, log: float, looked: Sums) -> tuple[float, Sums]:
+    lowest, since = before or (0.0, NO_SUMS)
+    return (log, NO_SUMS) if log <= lowest else (lowest, add_sums(since, looked))
+
+
+def _alone(state: PairState) -> dict[str, float]:
+    """The logarithm of each test with its weight."""
+    return {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
 
 
 def pair_key(variant: str, comparison: Comparison, name: str) -> str:
@@ -167,9 +186,12 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
     else:
         enough = state.stage_counted >= config.minimum and offered - usable <= MOST_LOST * offered
         finding = Finding.PASS if enough else Finding.NO_DATA
-    alone = {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
-    ranked = sorted(alone, key=lambda test: -alone[test])
-    also = tuple(test for test in ranked[1:] if alone[test] >= limit) if finding is Finding.FAIL else ()
+    alone, totals = state.decided if finding is Finding.FAIL else (_alone(state), state.totals)
+    # What a failure names exceeds its tolerance, by the figures of the block that decided.
+    apart = {test for test in alone if _exceeds(state.comparison, test, totals.get(test, NO_SUMS), config)}
+    ranked = sorted(alone, key=lambda test: (finding is Finding.FAIL and test not in apart, -alone[test]))
+    also = tuple(test for test in ranked[1:] if alone[test] >= limit and test in apart)
+    also = also if finding is Finding.FAIL else ()
     test = ranked[0] if ranked else ""
     return ComparisonResult(
         state.comparison,
@@ -178,7 +200,7 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
         evidence,
         test,
         stage_requests=(state.stage_counted, state.stage_counted),
-        pairs=state.totals.get(test, NO_SUMS),
+        pairs=totals.get(test, NO_SUMS),
         also=also,
         lost=(offered, offered - usable),
     )
@@ -196,6 +218,12 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
         more = len(result.also) - MOST_NAMED
         what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
     return what
+
+
+def _exceeds(comparison: Comparison, test: str, sums: Sums, config: EvidenceConfig) -> bool:
+    if comparison is Comparison.FEATURES:
+        return sums[1] / max(1, sums[0]) > config.features.rows
+    return estimate(test, sums) > _tolerance(test, config)
 
 
 def _tolerance(test: str, config: EvidenceConfig) -> float:

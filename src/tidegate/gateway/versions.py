@@ -15,7 +15,7 @@ from tidegate.gateway.request_parsing import (
     parse_purpose,
     parse_requester,
 )
-from tidegate.rollout.history import digests, find_target
+from tidegate.rollout.history import digests
 from tidegate.service import history, rollouts
 from tidegate.service.targets import find_capabilities
 
@@ -29,25 +29,24 @@ async def list_versions(gateway: Gateway, request: Request) -> Response:
 
 
 async def undo(gateway: Gateway, request: Request) -> None:
-    """Begin the rollout back to an earlier version. Its model data is read as a whole first: what was damaged since
+    """Go back to an earlier version. Its model data is read as a whole first: what was damaged since
     is not rolled out."""
     context, name = gateway.context, parse_endpoint_name(request)
-    body = parse_json_object(request, ("by", "override", "to", "reason", "rollout", "stage"))
+    body = parse_json_object(request, ("by", "override", "guarded", "to", "reason", "rollout", "stage"))
     who, override, to = parse_requester(request, body), parse_flag(body, "override"), body.get("to")
     if (to is not None and not isinstance(to, str | int)) or isinstance(to, bool):
         raise Invalid("'to' must be the number of a version in the history, or the name of its config")
-    purpose = parse_purpose(body)
+    purpose, guarded = parse_purpose(body), parse_flag(body, "guarded")
     wanted = None if to is None else str(to)
-    target = find_target(await _read(gateway, name), wanted)
+    target = await context.store.run(lambda tx: rollouts.find_undo_target(tx, name, wanted))
     kept = {digest: await _is_intact(gateway, digest) for digest in sorted(digests(target))}
     rollout_id, now = context.ids.new("rollout"), context.clock.now()
     await context.store.run(
         lambda tx: rollouts.undo(
             tx,
             name,
-            str(target.number),
+            rollouts.UndoRequest(str(target.number), override, guarded),
             who,
-            override=override,
             kept=kept,
             rollout_id=rollout_id,
             can=find_capabilities(tx, name, context.targets),

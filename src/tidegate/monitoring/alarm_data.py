@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import metric_math
@@ -72,6 +72,42 @@ def needed(alarm: Alarm, now: datetime) -> list[Needed]:
 def evaluate_data(alarm: Alarm, data: Data, now: datetime) -> Alarm:
     """The alarm after a look at ``data``, which holds what is ``needed`` at ``now``."""
     return evaluate(alarm, points(alarm, data, now), now)
+
+
+def needed_since(alarm: Alarm, start: int, now: datetime) -> list[Needed]:
+    """What has to be read, besides what is ``needed``, to know the alarm's data of ``start`` (epoch seconds) and
+    later: the rest of the span that ``start`` lies in."""
+    parts = (_rest_of_span(one, start) for one in needed(alarm, now))
+    return [part for part in parts if part is not None]
+
+
+def rests_on_data_since(alarm: Alarm, data: Data, rests: Data, start: int, now: datetime) -> bool:
+    """Whether one of the datapoints that speak for ALARM still does with the data of ``start`` and later alone.
+    ``rests``: what is ``needed_since``."""
+    later = {one: _keep_since(one, samples, rests, start) for one, samples in data.items()}
+    breaches = alarm.comparison.breaches
+    if any(point is not None and breaches(point.value, alarm.threshold) for point in points(alarm, later, now)):
+        return True
+    whole = zip(windows(alarm, now), points(alarm, data, now), strict=True)
+    missing = any(point is None and at + alarm.period > start for at, point in whole)
+    return missing and alarm.missing is MissingData.BREACHING
+
+
+def _rest_of_span(one: Needed, start: int) -> Needed | None:
+    """The part of a span that begins at ``start``; None if a span begins there, or none contains it."""
+    into = (start - one.spans.start) % one.spans.step
+    if not into or not one.spans.start <= start < one.spans.stop:
+        return None
+    end = start - into + one.spans.step
+    return replace(one, spans=range(start, end, end - start))
+
+
+def _keep_since(one: Needed, samples: Mapping[int, Sample], rests: Data, start: int) -> dict[int, Sample]:
+    kept = {at: sample for at, sample in samples.items() if at >= start}
+    rest = _rest_of_span(one, start)
+    if rest is not None and (sample := rests.get(rest, {}).get(start)) is not None:
+        kept[rest.spans.stop - one.spans.step] = sample
+    return kept
 
 
 def points(alarm: Alarm, data: Data, now: datetime) -> list[Datapoint | None]:

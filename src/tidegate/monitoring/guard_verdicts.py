@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidegate.domain import alarm_rule
-from tidegate.domain.alarm import Alarm
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
 from tidegate.monitoring.alarm_data import Data, evaluate_data, evaluation_cost, watched_endpoints
@@ -25,11 +25,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class GuardVerdict:
-    """A guard after it was judged, when, and up to when the data reach that it was judged by."""
+    """A guard after it was judged, when, and up to when the data reach that it was judged by. ``from_before``: it is
+    in ALARM, and was not when the rollout began, by data of before that alone: those say nothing of it."""
 
     alarm: Alarm
     at: datetime
     through: datetime
+    from_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,23 @@ def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: 
     return GuardVerdict(evaluate_data(alarm, data, now), now, min([end, *reached]))
 
 
-def judge_composite(alarm: Alarm, named: Mapping[str, GuardVerdict | None], now: datetime) -> GuardVerdict | None:
+def judge_composite(
+    alarm: Alarm, named: Mapping[str, GuardVerdict | None], now: datetime, *, excused: bool = True
+) -> GuardVerdict | None:
     """Evaluate a guard with a rule by the verdicts on the alarms that it names; None while these leave it open. It is
-    as old as the oldest of them."""
+    as old as the oldest of them. It is in ALARM by data of before the rollout alone if the rule would not hold
+    without the alarms that are; ``excused``: it was not in ALARM for another reason before."""
     verdicts = {name: verdict for name, verdict in named.items() if verdict is not None}
     states = {name: verdict.alarm.state for name, verdict in verdicts.items()}
     if alarm_rule.holds(alarm_rule.parse(alarm.rule), states) is None:
         return None
     after = alarm_rule.judge(alarm, {name: verdict.alarm for name, verdict in verdicts.items()}, now)
     at = min((one.at for one in verdicts.values()), default=now)
-    return GuardVerdict(after, at, min((one.through for one in verdicts.values()), default=now))
+    through = min((one.through for one in verdicts.values()), default=now)
+    since = {name: AlarmState.OK if one.from_before else states[name] for name, one in verdicts.items()}
+    rests_on_before = since != states and not alarm_rule.holds(alarm_rule.parse(alarm.rule), since)
+    before = excused and after.state is AlarmState.ALARM and rests_on_before
+    return GuardVerdict(after, at, through, from_before=before)
 
 
 def pick_round(queue: Iterable[QueuedGuard]) -> list[QueuedGuard]:

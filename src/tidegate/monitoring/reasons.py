@@ -23,6 +23,14 @@ WORDS = {
 TREATMENTS = {MissingData.BREACHING: "Breaching", MissingData.NOT_BREACHING: "NonBreaching"}
 
 
+MADE_HERE = ("Threshold Crossed: ", "Insufficient Data: ")
+
+
+def is_given(alarm: Alarm) -> bool:
+    """Whether somebody set the state by hand, with a reason of their own."""
+    return alarm.state_reason_data is None or not alarm.state_reason.startswith(MADE_HERE)
+
+
 def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int) -> str:
     """One line for people: what was seen, against which threshold."""
     if state is AlarmState.INSUFFICIENT_DATA:

@@ -17,7 +17,9 @@ _NUMBER = r"-?\d{1,40}(?:\.\d{1,20})?"
 _SHORT = re.compile(rf"(tm|wm|tc|ts)({_PERCENT})", re.ASCII)
 _BY_PERCENT = re.compile(rf"(TM|WM|TC|TS)\((?:({_PERCENT})%)?:(?:({_PERCENT})%)?\)", re.ASCII)
 _BY_VALUE = re.compile(rf"(TM|WM|TC|TS|PR)\(({_NUMBER})?:({_NUMBER})?\)", re.ASCII)
-EXTENDED = "a percentile such as p99.9, or a trimmed statistic (tm90, TM(10%:90%), wm98, tc90, ts90, PR(:300), IQM)"
+EXTENDED = (
+    "a percentile such as p99.9, or a trimmed statistic (tm90, TM(10%:90%), wm98, tc90, ts90, PR(:300), IQM)"
+)
 """Statistics beside the simple ones, for messages."""
 
 END = 2**40

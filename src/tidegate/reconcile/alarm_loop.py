@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
 
 from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm
-from tidegate.monitoring.alarm_data import evaluate_data, evaluation_cost, needed
+from tidegate.monitoring.alarm_data import evaluate_data, evaluation_cost, needed, watched_endpoints
 from tidegate.monitoring.alarm_evaluation import is_due
 from tidegate.monitoring.alarm_events import state_events
 from tidegate.monitoring.guard_verdicts import NEVER
@@ -18,6 +20,8 @@ from tidegate.service.alarms import settle
 from tidegate.service.record_kinds import ALARM
 from tidegate.service.records import read_if_readable
 
+COUNTING_PATIENCE = 5.0
+"""Seconds that counts may be behind the present before an alarm is judged without the rest."""
 BUDGET = 200_000
 """Steps of evaluation of one call: a fraction of a second's work."""
 
@@ -30,8 +34,14 @@ async def evaluate_due(
     now: datetime,
     last: dict[str, datetime],
     read: Callable[[Store], Awaitable[list[Saved[Alarm]]]] = lambda store: store.run(readable),
+    guards: Mapping[str, Alarm] = MappingProxyType({}),
+    counted: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Judge every alarm that is due; returns the names of those whose state changed.
+
+    ``guards``: alarms that guard rollouts, as judged there, each second. An alarm has one state: that one, at once.
+    ``counted``: endpoint -> up to which epoch second its requests are counted. An alarm is judged by complete counts:
+    a period that just ended is judged a moment later, not a period later.
 
     ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` gives all
     alarms. A record that someone else changed meanwhile is left alone: a redefined alarm is due again at once, one
@@ -41,18 +51,27 @@ async def evaluate_due(
     alarms = await read(store)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
-    due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), now)]
+    at = {saved.name: _counted_until(saved.body, counted, now) for saved in alarms}
+    due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), at[saved.name])]
+    names, judged = {saved.name for saved in due}, list[tuple[Saved[Alarm], Alarm]]()
+    for saved in alarms:
+        if (guard := guards.get(saved.name)) is not None and guard.same_definition(saved.body):
+            judged.append((saved, adopt_state(saved.body, guard, now, due=saved.name in names)))
+    guarded = {saved.name for saved, _ in judged}
     due.sort(key=lambda saved: (last.get(saved.name, NEVER), evaluation_cost(saved.body)))
-    judged, spent = list[tuple[Saved[Alarm], Alarm]](), 0
+    spent = 0
     for saved in due:
+        if saved.name in guarded:
+            last[saved.name] = at[saved.name]
+            continue
         if spent and spent + evaluation_cost(saved.body) > BUDGET:
             break
         spent += evaluation_cost(saved.body)
-        judged.append((saved, await judge_alarm(metrics, saved.body, now)))
+        judged.append((saved, await judge_alarm(metrics, saved.body, at[saved.name])))
         await asyncio.sleep(0)  # guards of rollouts may be due meanwhile
     moved = [(saved, after) for saved, after in judged if after is not saved.body]
     written = await store.run(lambda tx: save(tx, moved, now)) if moved else []
-    last.update({saved.name: now for saved, _ in judged})
+    last.update({saved.name: at[saved.name] for saved, _ in judged if saved.name not in guarded})
     return written + await _settle_composites(store, alarms, moved, now)
 
 
@@ -63,6 +82,45 @@ async def _settle_composites(
     present = {saved.name: saved.body for saved in alarms} | {saved.name: after for saved, after in moved}
     changed = [one.name for one in alarm_rule.judge_all(present, now)]
     return await store.run(lambda tx: settle(tx, changed, now)) if changed else []
+
+
+def _counted_until(alarm: Alarm, counted: Mapping[str, int], now: datetime) -> datetime:
+    """Up to when the requests are counted that the alarm is about. Counts that are late do not hold it up."""
+    reached = [counted[name] for name in watched_endpoints(alarm) if name in counted]
+    if not reached or not 0 <= now.timestamp() - min(reached) <= COUNTING_PATIENCE:
+        return now
+    return datetime.fromtimestamp(min(reached), UTC)
+
+
+def adopt_state(present: Alarm, guard: Alarm, now: datetime, *, due: bool = False) -> Alarm:
+    """The alarm in the state that it has as a guard. One that was set by hand since that state began keeps its own
+    until it is due."""
+    began, written = guard.state_changed_at, present.state_updated_at
+    set_since = written is not None and (began is None or began <= written)
+    if guard.state is present.state or (set_since and not due):
+        return present
+    return replace(
+        present,
+        state=guard.state,
+        state_reason=guard.state_reason,
+        state_reason_data=guard.state_reason_data,
+        state_updated_at=now,
+        state_changed_at=now,
+    )
+
+
+def save_guard_states(tx: Tx, guards: Iterable[Alarm], now: datetime) -> list[str]:
+    """Write the states that guards have, where they are newer; returns the names of those that changed."""
+    written = []
+    for guard in guards:
+        saved = read_if_readable(tx, ALARM, guard.name)
+        if saved is None or not guard.same_definition(saved.body):
+            continue
+        after = adopt_state(saved.body, guard, now)
+        if after is not saved.body:
+            tx.put(ALARM, saved.name, after, expect=saved.version, now=now, events=state_events(saved.body, after))
+            written.append(saved.name)
+    return written
 
 
 def readable(tx: Tx) -> list[Saved[Alarm]]:

@@ -14,15 +14,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from tidegate.domain.alarm import AlarmState
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
+from tidegate.domain.worker_stats import MOST_FAILURES
+from tidegate.monitoring import reasons
+from tidegate.monitoring.guard_verdicts import GuardVerdict
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
+from tidegate.reconcile.alarm_loop import save_guard_states
 from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.refusals import Refusals
@@ -98,7 +102,8 @@ def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:
     kept = {alarm.name: alarm for alarm in rollout.guards}
     alarms = (kept.get(name) or loaded.alarms.get(name) for name in dict.fromkeys((*rollout.plan.alarms, *kept)))
     found = tuple(alarm for alarm in alarms if alarm is not None)
-    return GuardedRollout(loaded.endpoint.name, rollout.id, found, compared_versions(loaded.endpoint, rollout))
+    versions = compared_versions(loaded.endpoint, rollout)
+    return GuardedRollout(loaded.endpoint.name, rollout.id, found, versions, rollout.started_at)
 
 
 @dataclass
@@ -238,6 +243,10 @@ class Engine:
         """Save the step, unless the rollout was turned back while this waited for its turn."""
         if self._unsaved.known.get(loaded.stored.name) is not loaded:
             raise Stale(loaded.stored.name)
+        if loaded.endpoint.rollout is not None and loaded.endpoint.rollout.plan.alarms:
+            # With the decision that rests on them, so that neither is ever shown without the other.
+            named = loaded.endpoint.rollout.plan.alarms
+            save_guard_states(tx, [one for one in self.guards.judged.values() if one.name in named], now)
         return save(tx, loaded, decision, now)
 
     async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
@@ -334,15 +343,28 @@ class Engine:
         if one is None:
             return Observation(fleets, look.routes, loaded.states)
         kept = [alarm for alarm in one.alarms if alarm.name in loaded.alarms]
+        verdicts = self.guards.verdicts(one)
         return Observation(
             fleets,
             look.routes,
-            combine_states(loaded.states, self.guards.states(one)),
+            combine_states(present_states(one, loaded, verdicts), self.guards.states(one)),
             self.guards.evidence(one),
+            from_before=find_alarms_from_before(loaded, verdicts),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
             replay=self.replayed(one.rollout),
+            failures=self._failures_of_new(loaded.endpoint),
         )
+
+    def _failures_of_new(self, endpoint: Endpoint) -> tuple[str, ...]:
+        generation = endpoint.rollout.new.generation if endpoint.rollout else 0
+        said = [
+            message
+            for fleet, messages in self.guards.failures.items()
+            if (fleet.endpoint, fleet.generation) == (endpoint.name, generation)
+            for message in messages
+        ]
+        return tuple(dict.fromkeys(said))[:MOST_FAILURES]
 
     async def _act(self, action: Action, endpoint: Endpoint) -> bool:
         """Whether the target accepted the action. A permanent refusal shows as that fleet's failure until it is
@@ -377,6 +399,41 @@ class Engine:
             self.kick(name)
         else:
             del self._kicks[name]
+
+
+def present_states(
+    one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]
+) -> dict[str, AlarmState]:
+    """The states on record that count as well as the verdicts. One that went into ALARM since the rollout began, and
+    was not judged for it yet, is unknown: that may be by data of before."""
+    kept, found = {guard.name: guard for guard in one.alarms}, dict[str, AlarmState]()
+    for name, present in loaded.alarms.items():
+        guard = verdicts[name].alarm if name in verdicts else kept.get(name, present)
+        judged_here = _is_judged_as(present, guard)
+        if name not in verdicts and judged_here and guard.state is not AlarmState.ALARM is present.state:
+            found[name] = AlarmState.INSUFFICIENT_DATA
+        elif name not in verdicts or not judged_here:
+            found[name] = present.state
+    return found
+
+
+def find_alarms_from_before(loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> tuple[str, ...]:
+    """Guards in ALARM by data of before the rollout alone; not those that somebody set by hand, or that are in ALARM
+    by a later definition."""
+    found = []
+    for name in (name for name, verdict in verdicts.items() if verdict.from_before):
+        present = loaded.alarms.get(name)
+        if (
+            present is None
+            or present.state is not AlarmState.ALARM
+            or _is_judged_as(present, verdicts[name].alarm)
+        ):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_judged_as(present: Alarm, guard: Alarm) -> bool:
+    return present.same_definition(guard) and not reasons.is_given(present)
 
 
 def combine_states(now: dict[str, AlarmState], judged: dict[str, AlarmState]) -> dict[str, AlarmState]:

@@ -7,6 +7,7 @@ nothing elsewhere.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,9 +15,11 @@ from datetime import datetime
 from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.evidence import Verdict
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
-from tidegate.monitoring.alarm_data import needed
+from tidegate.monitoring.alarm_data import Data, needed, needed_since, rests_on_data_since
+from tidegate.monitoring.alarm_evaluation import windows
 from tidegate.monitoring.guard_verdicts import (
     NEVER,
     GuardVerdict,
@@ -45,13 +48,15 @@ PROMPT = 0.05
 
 @dataclass(frozen=True)
 class GuardedRollout:
-    """A rollout under way and the alarms that guard it."""
+    """A rollout under way and the alarms that guard it, as they were when it began."""
 
     endpoint: str
     rollout: str
     alarms: tuple[Alarm, ...]
     versions: ComparedVersions | None = None
     """The versions that are compared; None for a first version, and where they have no variant in common."""
+    since: datetime = NEVER
+    """When it began."""
 
 
 @dataclass
@@ -63,11 +68,17 @@ class Guards:
     """Seconds that the wall clock is ahead of one that never steps; None: the wall clock never steps."""
     verdict: Callable[[str], Verdict | None] | None = None
     """The verdict of the comparison of a rollout's versions, by its id."""
+    failures: dict[FleetId, tuple[str, ...]] = field(default_factory=dict)
+    """The last messages of failed requests of each fleet, the newest first."""
     _ahead: float | None = None
     _verdicts: dict[Key, GuardVerdict] = field(default_factory=dict)
     _rounds: dict[str, tuple[datetime, Coverage]] = field(default_factory=dict)
     """By endpoint: when its requests were counted last, and over which span without a hole."""
     _troubles: dict[Key, str] = field(default_factory=dict)
+    _since: dict[str, datetime] = field(default_factory=dict)
+    """When each rollout began."""
+    _clock_was_set: set[str] = field(default_factory=set)
+    """Rollouts in whose course the wall clock was set."""
 
     async def judge(
         self, guarded: Iterable[GuardedRollout], coverage: Mapping[str, Coverage], now: datetime
@@ -82,6 +93,8 @@ class Guards:
         present, guards = {key for key, _, _ in every}, [guard for guard in every if not guard[1].rule]
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in present}
         self._troubles = {key: why for key, why in self._troubles.items() if key in present}
+        self._since = {one.rollout: one.since for one in rollouts}
+        self._clock_was_set &= self._since.keys()
         await self._judge_round(
             pick_round(QueuedGuard(*guard, self._judged_at(guard[0])) for guard in guards), now
         )
@@ -93,7 +106,9 @@ class Guards:
         for alarm in alarm_rule.order(one.alarms):
             named = {name: self._verdicts.get((one.rollout, name)) for name in alarm_rule.named_alarms(alarm.rule)}
             last = self._verdicts.get((one.rollout, alarm.name))
-            verdict = judge_composite(alarm if last is None else last.alarm, named, now)
+            present = alarm if last is None else last.alarm
+            excused = present.state is not AlarmState.ALARM or (last is not None and last.from_before)
+            verdict = judge_composite(present, named, now, excused=excused)
             if verdict is not None:
                 self._verdicts[one.rollout, alarm.name] = verdict
 
@@ -124,7 +139,9 @@ class Guards:
         try:
             async with asyncio.timeout(PATIENCE):
                 data = await read_all(self.metrics, needed(alarm, now))
-            self._verdicts[key] = judge_guard(alarm, guard.endpoint, data, self._rounds, now)
+                verdict = judge_guard(alarm, guard.endpoint, data, self._rounds, now)
+                before = await self._is_from_before(guard, verdict.alarm, data, now)
+            self._verdicts[key] = replace(verdict, from_before=before)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             if self._troubles.get(key) != why:
@@ -133,10 +150,34 @@ class Guards:
         else:
             self._troubles.pop(key, None)
 
+    async def _is_from_before(self, guard: QueuedGuard, alarm: Alarm, data: Data, now: datetime) -> bool:
+        """Whether the guard went into ALARM by data of before the rollout began alone. That excuses none that was in
+        ALARM already. After the clock was set, data of before cannot be told from those of later."""
+        last, began = self._verdicts.get(guard.key), self._since.get(guard.key[0], NEVER)
+        if alarm.state is not AlarmState.ALARM or began > now or guard.key[0] in self._clock_was_set:
+            return False
+        was = guard.alarm if last is None else last.alarm
+        excused = last is not None and last.from_before
+        if (was.state is AlarmState.ALARM and not excused) or windows(alarm, now).start >= began.timestamp():
+            return False
+        start = math.ceil(began.timestamp())
+        rests = await read_all(self.metrics, needed_since(alarm, start, now))
+        return not rests_on_data_since(alarm, data, rests, start, now)
+
+    def verdicts(self, one: GuardedRollout) -> dict[str, GuardVerdict]:
+        """The last verdict on each guard that was judged."""
+        found = ((alarm.name, self._verdicts.get((one.rollout, alarm.name))) for alarm in one.alarms)
+        return {name: verdict for name, verdict in found if verdict is not None}
+
     def states(self, one: GuardedRollout) -> dict[str, AlarmState]:
         """The state of each guard that was judged."""
-        found = ((alarm.name, self._verdicts.get((one.rollout, alarm.name))) for alarm in one.alarms)
-        return {name: verdict.alarm.state for name, verdict in found if verdict is not None}
+        return {name: verdict.alarm.state for name, verdict in self.verdicts(one).items()}
+
+    @property
+    def judged(self) -> dict[str, Alarm]:
+        """By name: each guard as judged last; of one that guards several rollouts, the one that changed last."""
+        alarms = [verdict.alarm for verdict in self._verdicts.values()]
+        return {alarm.name: alarm for alarm in sorted(alarms, key=lambda one: one.state_changed_at or NEVER)}
 
     def evidence(self, one: GuardedRollout) -> Evidence | None:
         """What a step of this rollout may rest on; None where part of it was never collected or judged."""
@@ -155,6 +196,7 @@ class Guards:
         ahead = self.read_ahead()
         if self._ahead is not None and abs(ahead - self._ahead) >= SMALLEST_STEP:
             self._rounds.clear()
+            self._clock_was_set |= self._since.keys()
             self._verdicts = {key: replace(verdict, at=NEVER) for key, verdict in self._verdicts.items()}
         elif self._ahead is not None:
             return

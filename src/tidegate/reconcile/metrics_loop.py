@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Saved, Store
-from tidegate.reconcile.alarm_loop import evaluate_due, readable
+from tidegate.reconcile.alarm_loop import evaluate_due, readable, save_guard_states
 from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.last_read import LastRead
@@ -50,6 +50,10 @@ class MetricsLoop:
     """Why samples or alarm states cannot be written now."""
     _clients: clients.NamesByVariant = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
+    _counted: dict[str, int] = field(default_factory=dict)
+    """By endpoint: up to which second its requests were counted."""
+    _saved_states: dict[str, AlarmState] = field(default_factory=dict)
+    """The state of each guard as it was saved last."""
     _alarms: LastRead[list[Saved[Alarm]]] = field(default_factory=lambda: LastRead(readable))
     _writes: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -60,9 +64,14 @@ class MetricsLoop:
         if collected.seconds:
             await self._publish(collected.seconds)
         guarded = list(self.guarded())
+        moving = {one.endpoint for one in guarded}
+        failures = {**self.guards.failures, **collected.failures}
+        self.guards.failures = {fleet: said for fleet, said in failures.items() if fleet.endpoint in moving}
         # Compared first: a step forward rests on counts that reach far enough, and on what was found in them.
         compared = await self._compare(guarded, collected, now)
+        self._counted = {name: one.through for name, one in collected.coverage.items()} or self._counted
         await self.guards.judge(guarded, collected.coverage, now)
+        await self._save_guard_states(now)
         if compared:
             await self._write(compared)
         for one in guarded:
@@ -81,11 +90,29 @@ class MetricsLoop:
             log.exception("versions could not be compared")
             return []
 
+    async def _save_guard_states(self, now: datetime) -> None:
+        """Show the state of a guard that changed wherever alarms are shown, before the engine acts on it. Without the
+        store the rollout goes on from memory, and this is made up for later."""
+        judged = self.guards.judged
+        self._saved_states = {name: state for name, state in self._saved_states.items() if name in judged}
+        changed = [one for one in judged.values() if self._saved_states.get(one.name) is not one.state]
+        if not changed:
+            return
+        writing = asyncio.ensure_future(self.store.run(lambda tx: save_guard_states(tx, changed, now)))
+        await asyncio.wait({writing}, timeout=WRITE_PATIENCE)
+        if not writing.done():
+            writing.cancel()
+        elif (error := writing.exception()) is None:
+            self._saved_states |= {one.name: one.state for one in changed}
+        elif not isinstance(error, TidegateError):  # the loop of alarms reports a store that is away
+            log.error("states of alarms could not be saved", exc_info=error)
+
     async def judge_alarms(self) -> None:
         """Judge the alarms that are due, and save the states that changed."""
         given = self.store, self.metrics, self.clock.now()
         try:
-            if changed := await evaluate_due(*given, self._judged, self._alarms.get):
+            guards, counted = self.guards.judged, self._counted
+            if changed := await evaluate_due(*given, self._judged, self._alarms.get, guards, counted):
                 for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
                     self.kick(endpoint)
         except TidegateError as error:

@@ -11,7 +11,7 @@ from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Cause, Phase
-from tidegate.rollout import commands, transitions
+from tidegate.rollout import commands, desired_state, transitions
 from tidegate.rollout.digest import digest
 
 TAKEN_BACK = (*commands.FORWARD_PHASES, Phase.TERMINATING)
@@ -50,11 +50,15 @@ class UnsavedRollbacks:
         return loaded
 
     def turn_back(self, name: str, after: Endpoint | None, events: tuple[Event, ...]) -> Loaded | None:
-        """Record the rollback in ``after`` as done. None if it is no rollback: nothing else may be done unsaved."""
+        """Record as done what ``after`` takes from the new version: the rollback, or the traffic of a version that
+        lost its instances. None if it takes nothing: nothing else may be done unsaved."""
         before = self.known.get(name)
         if before is None or before.endpoint.rollout is None or after is None or after.rollout is None:
             return None
-        if after.rollout.id != before.endpoint.rollout.id or after.rollout.phase is not Phase.ROLLING_BACK:
+        if after.rollout.id != before.endpoint.rollout.id:
+            return None
+        withdrawn = desired_state.new_share(after) < desired_state.new_share(before.endpoint)
+        if after.rollout.phase is not Phase.ROLLING_BACK and not withdrawn:
             return None
         self.known[name] = replace(before, endpoint=after, events=(*before.events, *events), turned=True)
         return self.known[name]
@@ -78,7 +82,13 @@ def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
     rollout, turned = loaded.stored.rollout, ahead.endpoint.rollout
     if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in TAKEN_BACK:
         return loaded
+    if turned.phase is not Phase.ROLLING_BACK:
+        why = f"traffic was taken from {turned.new.config_name}, which had lost its instances, and that came too late"
+        endpoint, events = transitions.begin_rollback(loaded.stored, Cause.CAPACITY, why, now)
+        return replace(loaded, endpoint=endpoint, events=events, turned=True)
     why = (turned.reason or "").removeprefix(transitions.ROLLED_BACK).rstrip(".")
     cause, rejects = Cause(turned.cause or Cause.ALARM), digest(turned.new) in ahead.endpoint.rejected
     endpoint, events = transitions.begin_rollback(loaded.stored, cause, why, now, rejects=rejects)
+    if endpoint.rollout is not None:
+        endpoint = replace(endpoint, rollout=replace(endpoint.rollout, failures=turned.failures))
     return replace(loaded, endpoint=endpoint, events=events, turned=True)

@@ -19,6 +19,10 @@ PhaseRule = Callable[[Endpoint, Rollout, Observation, datetime], Transition | No
 ALARM_MISSING = "AlarmMissing"
 ALARM_REDEFINED = "AlarmRedefined"
 NO_ANSWERS = "NoAnswers"
+ALARM_FROM_BEFORE = "AlarmFromBefore"
+INSTANCES_LOST = "InstancesLost"
+MOST_LOSSES = 2
+"""How often a version may lose every ready instance and come back. The next time it is rolled back: it crashes."""
 
 ONE_SECOND = timedelta(seconds=1)
 """Requests are counted by the second."""
@@ -37,11 +41,14 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     if cause := _find_cause(endpoint, rollout, seen, now):
         failed = evidence_rule.has_failed(rollout, seen) or replay_rule.has_failed(rollout, seen)
         rejects = cause[0] is Cause.EVIDENCE and failed
-        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects)
-    if noted := _note_missing_alarms(endpoint, rollout, seen, now) or _note_redefined_alarms(
-        endpoint, rollout, seen, now
-    ):
-        return noted
+        failures = seen.failures if cause[0] in (Cause.ALARM, Cause.EVIDENCE, Cause.CAPACITY) else ()
+        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects, failures=failures)
+    # Like a rollback, this rests on less than a step forward, and no pause holds it.
+    if _lost_variants(endpoint, rollout, seen):
+        return _withdraw_traffic(endpoint, rollout, now)
+    for note in (_note_missing_alarms, _note_redefined_alarms, _note_alarms_from_before):
+        if noted := note(endpoint, rollout, seen, now):
+            return noted
     # A pause stops every clock, but not the alarms: they were checked above (invariant 6).
     if rollout.pause:
         return None
@@ -96,16 +103,24 @@ def _find_cause(
 ) -> tuple[Cause, str] | None:
     """Why the rollout must be rolled back; the most informative cause first."""
     if alarms := predicates.firing_alarms(rollout.plan, seen):
-        return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {_WHEN[rollout.phase]}"
+        when = (
+            "after its instances were lost"
+            if _condition_message(rollout, INSTANCES_LOST)
+            else _WHEN[rollout.phase]
+        )
+        return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {when}"
     share = desired_state.new_share(endpoint)
-    if failed := predicates.failures(endpoint, rollout.new, seen, shadow=not share):
-        cause = Cause.CAPACITY if share else Cause.PROVISIONING
+    if failed := predicates.failures(endpoint, rollout.new, seen, shadow=_is_untried(endpoint, rollout)):
+        cause = Cause.CAPACITY if share or rollout.losses else Cause.PROVISIONING
         causes = "; ".join(f"variant {name}: {why}" for name, why in failed.items())
         return cause, f"{rollout.new.config_name} could not be run: {causes}"
-    if lost := _lost_variants(endpoint, rollout, seen):
-        return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance while it took traffic"
+    if (lost := _lost_variants(endpoint, rollout, seen)) and rollout.losses >= MOST_LOSSES:
+        times = f"{rollout.losses + 1} times, each while it took traffic"
+        return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance {times}"
     counted = predicates.count_responses(endpoint, rollout, seen)
-    if rollout.old is not None and counted.answered == 0 and counted.failed >= FAILURES_TO_ROLL_BACK:
+    # Requests that found no instance count as failed. They say nothing about a version that is back.
+    judged = rollout.old is not None and not lost and (not rollout.losses or rollout.answers_before is not None)
+    if judged and counted.answered == 0 and counted.failed >= FAILURES_TO_ROLL_BACK:
         return Cause.EVIDENCE, f"{rollout.new.config_name} failed each of its {counted.failed} requests"
     ruling = evidence_rule.rule_on_stage(rollout, seen, now)
     if ruling is Ruling.ROLL_BACK and evidence_rule.has_failed(rollout, seen):
@@ -132,21 +147,52 @@ _WHEN = {
 
 
 def _lost_variants(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
-    """Routed variants of the new version that lost their last ready replica while all remaining instances of the old
-    version are ready. If the old version lost instances too, or no new replica was ever ready for this controller
-    (after a crash of the machine), the new version is not to blame: it is only short of capacity."""
-    if rollout.old is None or not desired_state.new_share(endpoint):
+    """Routed variants of the new version that lost their last ready replica while the old version has one of each of
+    its variants. If no new replica was ever ready for this controller (after a crash of the machine), the new version
+    is only short of capacity."""
+    if rollout.old is None or seen.fleets is None or not desired_state.new_share(endpoint):
         return []
-    if not predicates.is_ready(endpoint, rollout.old, desired_state.current_stage(rollout).old_part, seen):
+    if predicates.find_dead_variants(endpoint, rollout.old, seen):
         return []
     gone = predicates.find_dead_variants(endpoint, rollout.new, seen)
     return gone if predicates.had_ready_replica(endpoint, rollout.new, gone, seen) else []
+
+
+def _withdraw_traffic(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Transition:
+    """Send all requests to the old version until the stage's instances are ready again: then the stage starts over.
+    An old version with fewer instances is better than a new one with none."""
+    rollout = replace(
+        transitions.set_condition(rollout, INSTANCES_LOST, True, "lost", now),
+        losses=rollout.losses + 1,
+        bake_until=None,
+        unrouted_since=None,
+        answers_before=None,
+    )
+    # A pause stops this clock, too: what is left of it when the rollout is resumed counts from when it was paused.
+    since = rollout.pause.since if rollout.pause else now
+    waits = rollout.plan.provisioning_timeout
+    withdrawn, events = transitions.enter_phase(
+        endpoint, rollout, Phase.PROVISIONING, waits + (since - now).total_seconds(), now
+    )
+    text = (
+        f"{rollout.new.config_name} lost every ready instance ({rollout.losses} of at most {MOST_LOSSES} times);"
+        f" all traffic goes to the old version, and the instances have {waits} s to come back"
+    )
+    event = Event(f"rollout.{INSTANCES_LOST}", text, {"rollout": rollout.id, "status": True})
+    return desired_state.route(withdrawn, 0), (event, *events)
+
+
+def _is_untried(endpoint: Endpoint, rollout: Rollout) -> bool:
+    """Whether the new version has never taken traffic."""
+    return not desired_state.new_share(endpoint) and not rollout.losses
 
 
 def _missed_deadline(rollout: Rollout, now: datetime) -> tuple[Cause, str] | None:
     if not is_past(rollout.phase_deadline, now):
         return None
     plan, name = rollout.plan, rollout.new.config_name
+    if _condition_message(rollout, INSTANCES_LOST):
+        return Cause.CAPACITY, f"{name} lost every ready instance, and was not whole again in time"
     if rollout.phase is Phase.PROVISIONING:
         return Cause.PROVISIONING, f"{name} was not ready within {plan.provisioning_timeout} s"
     if rollout.phase is Phase.ACTIVATING_TRAFFIC:
@@ -178,6 +224,16 @@ def _note_redefined_alarms(
     )
 
 
+def _note_alarms_from_before(
+    endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+) -> Transition | None:
+    names = ", ".join(predicates.alarms_from_before(rollout.plan, seen))
+    if seen.alarms is None or names == _condition_message(rollout, ALARM_FROM_BEFORE):
+        return None
+    text = f"alarm(s) {names} are in ALARM by data of before this rollout began; holding until they are not"
+    return _set_condition(endpoint, rollout, ALARM_FROM_BEFORE, names, text if names else "no alarm holds it", now)
+
+
 def _condition_message(rollout: Rollout, type: str) -> str:
     return next((c.message for c in rollout.conditions if c.type == type and c.status), "")
 
@@ -194,11 +250,15 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
     """Shift once the stage's capacity is ready (invariant 2). The shadow must be ready before the first traffic only;
     afterwards it decides nothing (invariant 13)."""
     stage = rollout.plan.stages[rollout.stage]
-    first = not desired_state.new_share(endpoint)
+    first = _is_untried(endpoint, rollout)
     ready = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=first)
+    if ready and _condition_message(rollout, INSTANCES_LOST):
+        return _set_condition(endpoint, rollout, INSTANCES_LOST, "", "the instances that were lost are back", now)
     if replay_rule.is_awaited(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
         return noted
     if not ready or replay_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
+        return None
+    if predicates.alarms_from_before(rollout.plan, seen):
         return None
     return _shift_traffic(endpoint, rollout, now)
 
@@ -261,7 +321,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return _set_condition(
             endpoint, rollout, NO_ANSWERS, silent, text if silent else "requests are answered", now
         )
-    if silent:
+    if silent or predicates.alarms_from_before(rollout.plan, seen):
         return None
     # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
     required = rollout.plan.require_evidence and stage.share

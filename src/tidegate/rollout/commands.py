@@ -43,16 +43,19 @@ def begin(
     can: Capabilities,
     now: datetime,
     override: bool = False,
+    undo: DeploymentConfig | None = None,
 ) -> Endpoint:
     """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
-    an alarm rejected before."""
+    an alarm rejected before. ``undo``: it goes back to an earlier version, in this way."""
     _require_usable(endpoint)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
         )
-    endpoint, request, plan = _prepare(endpoint, request, can, override)
-    return transitions.start(endpoint, request, plan, rollout_id, now)
+    endpoint, request, plan = _prepare(endpoint, request, can, override, undo)
+    begun = transitions.start(endpoint, request, plan, rollout_id, now)
+    assert begun.rollout is not None
+    return replace(begun, rollout=replace(begun.rollout, undo=undo is not None))
 
 
 def supersede(
@@ -234,7 +237,11 @@ def _require_forward(endpoint: Endpoint, what: str) -> Rollout:
 
 
 def _prepare(
-    endpoint: Endpoint, request: VersionRequest, can: Capabilities, override: bool
+    endpoint: Endpoint,
+    request: VersionRequest,
+    can: Capabilities,
+    override: bool,
+    undo: DeploymentConfig | None = None,
 ) -> tuple[Endpoint, VersionRequest, RolloutPlan]:
     """Assign the generation and compile the plan. A mix is replaced all at once, whatever was requested: no complete
     old version exists that part of the traffic could stay on."""
@@ -246,7 +253,8 @@ def _prepare(
         )
     generation = endpoint.generation + 1
     version = replace(request.version, generation=generation)
-    deployment = _all_at_once(request.deployment) if endpoint.mixed else request.deployment
+    deployment = undo or request.deployment
+    deployment = _all_at_once(deployment) if endpoint.mixed else deployment
     plan = compile_plan(endpoint.serving, version, deployment, can)
     return replace(endpoint, generation=generation), replace(request, version=version), plan
 

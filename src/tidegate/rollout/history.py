@@ -1,6 +1,6 @@
 """Keep the history of an endpoint's versions, and choose what undo goes back to. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -70,18 +70,19 @@ def seed(endpoint: Endpoint | None) -> History:
     return History(tuple(entries))
 
 
-def find_target(history: History, to: str | None) -> HistoryEntry:
-    """The version to go back to: of this number, or the newest of this config; None: the one that served before.
-    Raises NotFound, or Conflict if it serves now."""
+def find_target(history: History, to: str | None, rejected: Collection[str] = ()) -> HistoryEntry:
+    """The version to go back to: of this number, or the newest of this config; None: the last one that was good.
+    ``rejected``: digests of versions that are not. Raises NotFound, or Conflict if it serves now."""
     entries = history.entries[::-1]
     if to is None:
-        found = next((entry for entry in entries if entry.outcome is Outcome.REPLACED), None)
+        found = _find_last_good(entries, rejected)
         if found is None:
-            raise Conflict("no earlier version has served this endpoint; name one that was tried with --to")
+            raise Conflict("no earlier version has served this endpoint well; name one that was tried with --to")
         return found
     found = next((entry for entry in entries if str(entry.number) == to), None)
     named = [entry for entry in entries if entry.version.config_name == to]
     # One that never ran has no model data that was kept; an earlier one of the same config may have.
+    found = found or next((entry for entry in named if entry.served_at is not None), None)
     found = found or next((entry for entry in named if not entry.never_began), None)
     found = found or next(iter(named), None)
     if found is None:
@@ -92,10 +93,26 @@ def find_target(history: History, to: str | None) -> HistoryEntry:
     return found
 
 
+def _find_last_good(newest_first: tuple[HistoryEntry, ...], rejected: Collection[str]) -> HistoryEntry | None:
+    """The newest version that finished its rollout, was replaced by a newer one rather than undone, and is another
+    one than what serves."""
+    bad = set(rejected)
+    for entry in newest_first:
+        if entry.outcome in (Outcome.SERVING, Outcome.UNDONE):
+            bad.add(entry.digest)
+        good = entry.outcome is Outcome.REPLACED and entry.served_at is not None
+        if good and entry.digest not in bad:
+            return entry
+    return None
+
+
 def restore(entry: HistoryEntry, serving: Version | None) -> Version:
     """The entry's version, to be rolled out again: from the model data that was kept, with the instances that
-    variants of the same names have now, since those follow the load and not the version."""
+    variants of the same names have now, since those follow the load and not the version. A single variant of another
+    name has as many as the one that serves."""
     present = {variant.name: variant for variant in serving.variants} if serving else {}
+    if serving and len(serving.production) == len(entry.version.production) == 1:
+        present.setdefault(entry.version.production[0].name, serving.production[0])
     return replace(
         entry.version,
         variants=tuple(
@@ -207,6 +224,7 @@ def _begin(entries: list[HistoryEntry], rollout: Rollout) -> HistoryEntry:
         rollout.started_at,
         digest(version),
         artifacts=dict(_given_artifacts(version)),
+        undo=rollout.undo,
     )
 
 
@@ -227,7 +245,7 @@ def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
     ended = last.ended_at or now
     if outcome is Outcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
-    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "")
+    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)
 
 
 def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:
@@ -236,9 +254,11 @@ def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:
     if serving is None:
         return entries
     by = f", asked for by {serving.asked_by}" if serving.asked_by else ""
-    reason = f"replaced by version {serving.number}, {serving.version.config_name}{by}"
+    how = "undone: back to" if serving.undo else "replaced by"
+    reason = f"{how} version {serving.number}, {serving.version.config_name}{by}"
+    outcome = Outcome.UNDONE if serving.undo else Outcome.REPLACED
     return [
-        replace(entry, outcome=Outcome.REPLACED, ended_at=serving.served_at, reason=reason)
+        replace(entry, outcome=outcome, ended_at=serving.served_at, reason=reason)
         if entry.number < serving.number and entry.outcome in (Outcome.SERVING, Outcome.ROLLBACK_FAILED)
         else entry
         for entry in entries

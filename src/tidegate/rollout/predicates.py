@@ -128,7 +128,14 @@ def has_only_desired_fleets(endpoint: Endpoint, seen: Observation) -> bool:
 
 
 def firing_alarms(plan: RolloutPlan, seen: Observation) -> list[str]:
-    return [name for name in plan.alarms if (seen.alarms or {}).get(name) is AlarmState.ALARM]
+    """Alarms of the plan that roll it back."""
+    found = (name for name in plan.alarms if (seen.alarms or {}).get(name) is AlarmState.ALARM)
+    return [name for name in found if name not in seen.from_before]
+
+
+def alarms_from_before(plan: RolloutPlan, seen: Observation) -> list[str]:
+    """Alarms of the plan that hold it, since their data are of before the rollout."""
+    return [name for name in plan.alarms if name in seen.from_before]
 
 
 def missing_alarms(plan: RolloutPlan, seen: Observation) -> list[str]:

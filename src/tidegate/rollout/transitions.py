@@ -69,6 +69,8 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
             text = f"{rollout.new.config_name} has passed; removing the old version: past the point of no return"
         case _:
             text = _describe_rollback(rollout)
+            if rollout.failures:
+                data["failures"] = list(rollout.failures)
     return Event(f"rollout.{rollout.phase}", text, data)
 
 
@@ -82,10 +84,17 @@ def _describe_rollback(rollout: Rollout) -> str:
 
 
 def begin_rollback(
-    endpoint: Endpoint, cause: Cause, why: str, now: datetime, *, rejects: bool = False
+    endpoint: Endpoint,
+    cause: Cause,
+    why: str,
+    now: datetime,
+    *,
+    rejects: bool = False,
+    failures: tuple[str, ...] = (),
 ) -> Transition:
     """Begin the rollback to the old version; a first version has none and fails. ``rejects``: a comparison or a
-    replay failed. As after an alarm, the version is not rolled out again then unless asked for."""
+    replay failed. As after an alarm, the version is not rolled out again then unless asked for. ``failures``: the
+    last messages of its failed requests."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
@@ -99,7 +108,8 @@ def begin_rollback(
     rolling_back = replace(
         rollout,
         cause=cause,
-        reason=f"{ROLLED_BACK}{why}.",
+        reason=f"{ROLLED_BACK}{why}{f'; its last error: {failures[0]}' if failures else ''}.",
+        failures=failures,
         back=_rollback_stages(rollout, share),
         pause=None,
         bake_until=None,

@@ -109,6 +109,7 @@ def _entry_view(entry: HistoryEntry, kept: Mapping[str, bool]) -> dict[str, obje
         "served_at": _time(entry.served_at),
         "ended_at": _time(entry.ended_at),
         "reason": entry.reason,
+        "failures": list(entry.failures),
         "rollout": entry.rollout,
         "generation": entry.version.generation,
         "spec_digest": entry.digest,

@@ -1,9 +1,10 @@
 """Use cases of a rollout that is in progress or has just ended. Each is journaled with the user who asked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.history import HistoryEntry
@@ -40,6 +41,16 @@ class Purpose:
 
 
 UNSAID = Purpose()
+
+
+@dataclass(frozen=True)
+class UndoRequest:
+    """Which version to go back to, by its number or config (None: the last one that was good), and how: ``override``
+    even if it was rejected or never served, ``guarded`` by a rollout."""
+
+    to: str | None = None
+    override: bool = False
+    guarded: bool = False
 
 
 def pause(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) -> None:
@@ -87,19 +98,18 @@ def retry(
 def undo(
     tx: Tx,
     name: str,
-    to: str | None,
+    asked: UndoRequest,
     by: str,
     *,
-    override: bool,
     kept: Mapping[str, bool],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     purpose: Purpose = UNSAID,
 ) -> None:
-    """Roll out an earlier version again, with the endpoint's own strategy and alarms. ``to``: its number or config;
-    None: the version that served before. ``kept``: digest of model data -> whether it is intact. Raises NotFound,
-    Conflict, Invalid or LimitExceeded."""
+    """Go back to an earlier version: at once, or, if it is to be guarded, by a rollout with its own strategy and
+    alarms. It is not compared with the version that is left: that one is unwanted, and of course it differs.
+    ``kept``: digest of model data -> whether it is intact. Raises NotFound, Conflict, Invalid or LimitExceeded."""
     saved = require(tx, ENDPOINT, name)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
@@ -107,27 +117,64 @@ def undo(
         raise Conflict(
             f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
         )
-    entry = histories.find_target(history.read(tx, name), to)
-    if missing := histories.missing_artifacts(entry, kept):
-        if not can.keeps_models:
-            raise Conflict(_not_kept_there(endpoint, entry))
+    entry = find_undo_target(tx, name, asked.to)
+    if entry.served_at is None and not (asked.guarded or asked.override):
         raise Conflict(
-            f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
-            f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
+            f"version {entry.number}, {entry.version.config_name}, never finished a rollout ({entry.outcome}): add"
+            " --guarded for a rollout with its own strategy and alarms, or --override"
         )
+    _check_kept(endpoint, entry, kept, can, asked.override)
     version = histories.restore(entry, endpoint.serving)
     for variant in version.variants:
         packages.check_approved(tx, variant.model.containers)
     if version.serverless and endpoint.serving is not None and not endpoint.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)
-    deployment = endpoint.deployment or DeploymentConfig()
-    request = VersionRequest(version, deployment, now, by, read_guards(tx, deployment))
-    begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
+    guards = _read_calm_guards(tx, entry) if asked.guarded else ()
+    request = VersionRequest(version, entry.deployment, now, by, guards)
+    how = replace(entry.deployment, evidence=None) if asked.guarded else DeploymentConfig()
+    begun = commands.begin(
+        endpoint, request, rollout_id=rollout_id, can=can, now=now, override=asked.override, undo=how
+    )
     quotas.check(tx, endpoint, begun, can.quotas)
-    asked = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
-    message, data = _journaled(asked, by, purpose)
-    save(tx, saved, begun, Event("undo", message, {**data, "version": entry.number}), now)
+    words = "guarded undo" if asked.guarded else "undo"
+    said = f"{words} to version {entry.number}, {version.config_name}, asked for by {by}"
+    message, data = _journaled(said, by, purpose)
+    save(
+        tx, saved, begun, Event("undo", message, {**data, "version": entry.number, "guarded": asked.guarded}), now
+    )
+
+
+def find_undo_target(tx: Tx, name: str, to: str | None) -> HistoryEntry:
+    """The version that undo goes back to. Raises NotFound or Conflict."""
+    rejected = require(tx, ENDPOINT, name).body.rejected
+    return histories.find_target(history.read(tx, name), to, rejected)
+
+
+def _read_calm_guards(tx: Tx, entry: HistoryEntry) -> tuple[Alarm, ...]:
+    """The alarms of the entry's own rollout. Raises Conflict if one is in ALARM: it would roll back at once."""
+    guards = read_guards(tx, entry.deployment)
+    if firing := ", ".join(alarm.name for alarm in guards if alarm.state is AlarmState.ALARM):
+        raise Conflict(
+            f"alarm(s) {firing} are in ALARM and would roll a guarded undo back before its traffic is shifted: undo"
+            " without --guarded"
+        )
+    return guards
+
+
+def _check_kept(
+    endpoint: Endpoint, entry: HistoryEntry, kept: Mapping[str, bool], can: Capabilities, override: bool
+) -> None:
+    """Raises Conflict if the version's model data cannot be had, or not be known to be as it was. Where a target
+    keeps none, who overrides says that the addresses still have it."""
+    missing = histories.missing_artifacts(entry, kept)
+    if missing and can.keeps_models:
+        raise Conflict(
+            f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
+            f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
+        )
+    if missing and not override:
+        raise Conflict(_not_kept_there(endpoint, entry))
 
 
 def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
@@ -136,8 +183,8 @@ def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
     addresses = ", ".join(dict.fromkeys(one.data_url for one in containers if one.data_url))
     return (
         f"target {endpoint.target} keeps no model data of earlier versions, so that of version {entry.number},"
-        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and deploy that"
-        " version's spec again"
+        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and add --override, or"
+        " deploy that version's spec again"
     )
 
 

@@ -109,6 +109,7 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "expires_at": _time(rollout.expires_at),
         "cause": rollout.cause,
         "reason": rollout.reason,
+        "failures": list(rollout.failures),
         "evidence": _evidence(seen),
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message, "since": _time(c.since)}
@@ -132,6 +133,7 @@ def _last(rollout: Rollout) -> EndpointDocument:
         "outcome": str(rollout.phase),
         "cause": rollout.cause,
         "reason": rollout.reason,
+        "failures": list(rollout.failures),
         "started_at": _time(rollout.started_at),
         "ended_at": _time(rollout.ended_at),
     }

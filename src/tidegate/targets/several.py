@@ -66,6 +66,7 @@ class SeveralEvidence:
                     joined.seconds.extend(found.seconds)
                     joined.coverage.update(found.coverage)
                     joined.periods.update(found.periods)
+                    joined.failures.update(found.failures)
         return joined
 
     def _result(self, name: str, task: asyncio.Task[CollectionRound]) -> CollectionRound | None:

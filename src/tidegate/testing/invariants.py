@@ -13,7 +13,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, action_on
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, SetTraffic
-from tidegate.domain.rollout import Phase, Version
+from tidegate.domain.rollout import Cause, Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
 from tidegate.rollout.step import RolloutDecision
@@ -22,6 +22,8 @@ from tidegate.testing.world import StepFunction, World
 LONG = timedelta(days=400)
 STALE = timedelta(seconds=5)
 """Age from which on evidence says nothing about now."""
+MOST_LOSSES = 2
+"""Total losses of a version's instances that its rollout outlives."""
 SLACK = 1
 """Basis points by which a whole number of instances may deviate from the share that it carries."""
 
@@ -47,6 +49,9 @@ class Invariants:
     pause_began: datetime | None = None
     paused: timedelta = timedelta()
     taken_back: set[int] = field(default_factory=set)
+    withdrawals: dict[str, int] = field(default_factory=dict)
+    """By rollout: how often its new version lost its traffic without a rollback."""
+    _shares: dict[str, int] = field(default_factory=dict)
     checked: int = 0
 
     def decided(
@@ -65,6 +70,7 @@ class Invariants:
         _check_actions(after, seen, decision)
         _check_alarms(before, after, seen)
         _check_difference(before, after, seen)
+        _check_losses(before, after, seen, now)
         _check_shadow_independence(before, seen, now, decision, step)
         if before.rollout is not None:
             self._count_pauses(before.rollout)
@@ -87,6 +93,15 @@ class Invariants:
         record = world.record
         if record is not None and record.last is not None and record.last.phase is Phase.ROLLED_BACK:
             self.taken_back.add(record.last.new.generation)
+        if record is not None and record.rollout is not None and record.rollout.phase in FORWARD:
+            self._count_withdrawals(record, record.rollout)
+
+    def _count_withdrawals(self, record: Endpoint, rollout: Rollout) -> None:
+        share = (record.traffic or RouteTable(record.name, 0)).share_of(rollout.new.generation)
+        if share == 0 and self._shares.get(rollout.id):
+            self.withdrawals[rollout.id] = self.withdrawals.get(rollout.id, 0) + 1
+            expect(self.withdrawals[rollout.id] <= MOST_LOSSES, "15 losses are bounded", self.withdrawals)
+        self._shares[rollout.id] = share
 
     def _forward(self, before: Endpoint, was: Rollout, after: Endpoint, seen: Observation, now: datetime) -> None:
         """A step forward requires full observation, capacity, our own table in force, the whole bake and evidence."""
@@ -107,7 +122,9 @@ class Invariants:
             old = seen.evidence is None or abs(now - seen.evidence.judged_at) > STALE
             expect(not old, "what was judged before a gap never advances", (was.phase, seen.evidence, now))
         stage = was.plan.stages[was.stage]
-        untried = (before.traffic or RouteTable(before.name, 0)).share_of(was.new.generation) == 0
+        untried = (before.traffic or RouteTable(before.name, 0)).share_of(
+            was.new.generation
+        ) == 0 and not was.losses
         short = list(_missing_replicas(after.name, was.new, stage.new_part, seen, shadow=untried))
         if was.phase in (Phase.PROVISIONING, Phase.BAKING):
             expect(not short, "2, 4 every replica of a stage is there as wanted", short)
@@ -255,7 +272,11 @@ def _check_shadow_independence(
         FleetId(before.name, v.generation, x.name) for v in _live_versions(before) for x in v.variants if x.shadow
     }
     rollout, table = before.rollout, before.traffic or RouteTable(before.name, 0)
-    untried = rollout is not None and rollout.phase in FORWARD and not table.share_of(rollout.new.generation)
+    untried = (
+        rollout is not None
+        and rollout.phase in FORWARD
+        and not (table.share_of(rollout.new.generation) or rollout.losses)
+    )
     if seen.fleets is None or not shadows or untried:
         return
     fleets = {id: replace(f, ready=0, failure="x") if id in shadows else f for id, f in seen.fleets.items()}
@@ -281,7 +302,9 @@ def _check_rising_shares(before: Endpoint, after: Endpoint, seen: Observation) -
         if share <= was.share_of(version.generation):
             continue
         rollout = after.rollout
-        emergency = rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == 0
+        emergency = rollout is not None and (
+            (rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == 0) or _is_withdrawn(after, rollout)
+        )
         for variant in version.production:
             fleet = (seen.fleets or {}).get(FleetId(after.name, version.generation, variant.name))
             ready = fleet.ready if fleet else 0
@@ -305,12 +328,52 @@ def _check_capacity(after: Endpoint) -> None:
         back = rollout.phase is Phase.ROLLING_BACK
         stage = rollout.back[rollout.back_stage] if back else rollout.plan.stages[rollout.stage]
         new_part, old_part = stage.new_part, stage.old_part
+    if _is_withdrawn(after, rollout):
+        return  # what is left of the old version takes it all: nothing else could answer
     for version, part in ((rollout.new, new_part), (rollout.old, old_part)):
         share = after.traffic.share_of(version.generation)
         counts = version.counts(part)
         for variant in version.variants:
             enough = counts[variant.name] >= _instances_needed(variant.instance_count, share)
             expect(enough, "3 capacity covers the share", (version.config_name, rollout.phase, counts, share))
+
+
+def _is_withdrawn(endpoint: Endpoint, rollout: Rollout) -> bool:
+    """Whether the new version lost every instance and got its traffic taken away."""
+    share = (endpoint.traffic or RouteTable(endpoint.name, 0)).share_of(rollout.new.generation)
+    return bool(rollout.losses) and share == 0
+
+
+def _check_losses(before: Endpoint, after: Endpoint, seen: Observation, now: datetime) -> None:
+    """15: traffic leaves a version without a ready instance at once; it gets time to come back, a bounded number of
+    times."""
+    was, is_ = before.rollout, after.rollout
+    if was is None or was.old is None or was.phase not in FORWARD or before.deleting or seen.fleets is None:
+        return
+
+    def dead(version: Version) -> list[str]:
+        fleets = {
+            v.name: (seen.fleets or {}).get(FleetId(before.name, version.generation, v.name))
+            for v in version.production
+        }
+        return [
+            v.name
+            for v in version.production
+            if v.weight and v.instance_count and not getattr(fleets[v.name], "ready", 0)
+        ]
+
+    had = (before.traffic or RouteTable(before.name, 0)).share_of(was.new.generation)
+    lost = had and dead(was.new) and not dead(was.old)
+    if lost:
+        share = (after.traffic or RouteTable(after.name, 0)).share_of(was.new.generation)
+        back = is_ is not None and is_.phase is Phase.ROLLING_BACK
+        expect(share == 0 or (was.plan.rolling and back), "15 traffic leaves what is lost", (was.phase, share))
+    if is_ is None or is_.id != was.id:
+        return
+    if is_.cause == Cause.CAPACITY and not was.cause:
+        failing = any(fleet.failure for id, fleet in seen.fleets.items() if id.generation == was.new.generation)
+        late = was.phase_deadline is not None and was.phase_deadline <= now
+        expect(failing or late or was.losses >= MOST_LOSSES, "15 a loss gets time to be regained", is_.reason)
 
 
 def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:
@@ -353,7 +416,8 @@ def _check_alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
     was = before.rollout
     if was is None or was.phase not in FORWARD or was.old is None or seen.alarms is None:
         return
-    if not any(seen.alarms.get(name) is AlarmState.ALARM for name in was.plan.alarms):
+    firing = {name for name in was.plan.alarms if seen.alarms.get(name) is AlarmState.ALARM}
+    if not firing - set(seen.from_before):
         return
     is_ = after.rollout
     back = is_ is None or is_.id != was.id or is_.phase is Phase.ROLLING_BACK

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -119,6 +120,25 @@ def test_a_reason_names_the_kind_and_says_how_much() -> None:
     assert shifted.verdict.finding is FAIL
     assert shifted.verdict.reason.startswith("paired of variant main: ")
     assert "(tolerance 0." in shifted.verdict.reason
+
+
+@pytest.mark.parametrize("after", [0, 30, 400], ids=["still there", "just over", "long over"])
+@pytest.mark.parametrize("good", [0, 100, 400], ids=["from the start", "later", "much later"])
+def test_a_reason_has_the_figures_that_decided(good: int, after: int) -> None:
+    """Those of a fault, and not those of the good time before it and after it."""
+    bad = 40
+
+    def shift(one: Pair, at: int) -> Pair:
+        faulty = good * 10 < at <= (good + bad) * 10
+        return replace(one, new=(one.new or 0.0) / 4) if faulty else one
+
+    only = replace(CONFIG, compare=(Comparison.PAIRED,))
+    found = ledger(shift, only, seconds=good + bad + after)
+    assert found.verdict.finding is FAIL
+    value, tolerance = re.findall(
+        r" is ([+-][0-9.e-]+) over \d+ requests \(tolerance ([0-9.]+)\)", found.verdict.reason
+    )[0]
+    assert float(value) > float(tolerance)
 
 
 def test_slices_beyond_the_most_are_not_looked_at() -> None:

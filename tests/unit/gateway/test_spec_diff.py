@@ -146,7 +146,7 @@ def test_after_an_undo_the_earlier_spec_differs_in_nothing() -> None:
         history.record_artifacts(tx, "fraud", {(number, entry.rollout): {"AllTraffic": (f"d{number}",)}}, LATER)
     kept = {"d1": True}
     rollouts.undo(
-        tx, "fraud", None, "ann", override=False, kept=kept, rollout_id="back", can=Capabilities(), now=LATER
+        tx, "fraud", rollouts.UndoRequest(), "ann", kept=kept, rollout_id="back", can=Capabilities(), now=LATER
     )
     settle(tx)
     assert changed(tx, first) == set()

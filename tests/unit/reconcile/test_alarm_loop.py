@@ -1,7 +1,7 @@
 """The alarm loop's body on a real database: what is due, what is written, what others changed meanwhile."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -34,6 +34,10 @@ async def datapoints(metrics: Metrics, alarm: Alarm) -> list[Datapoint | None]:
     return points(alarm, await read_all(metrics, needed(alarm, now)), now)
 
 
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
 class Noon:
     """It is noon."""
 
@@ -47,8 +51,11 @@ class World:
     metrics: SqlMetrics
     last: dict[str, datetime] = field(default_factory=dict)
 
-    async def tick(self, seconds: float) -> list[str]:
-        return await evaluate_due(self.store, self.metrics, NOON + timedelta(seconds=seconds), self.last)
+    async def tick(
+        self, seconds: float, guards: Mapping[str, Alarm] | None = None, counted: Mapping[str, int] | None = None
+    ) -> list[str]:
+        given = self.store, self.metrics, at(seconds), self.last
+        return await evaluate_due(*given, guards=guards or {}, counted=counted or {})
 
     async def put(self, *alarms: Alarm, at: datetime = NOON) -> None:
         def work(tx: Tx) -> None:
@@ -350,6 +357,24 @@ async def test_a_composite_alarm_changes_with_the_alarm_that_its_rule_names(data
     await on(database_url, story)
 
 
+async def test_an_alarm_has_the_state_that_it_has_as_a_guard_at_once(database_url: str) -> None:
+    """Guards are judged each second; DescribeAlarms must not lag behind by a period."""
+
+    async def story(world: World) -> None:
+        alarm = replace(ERRORS, period=60)
+        await world.put(alarm)
+        await world.tick(0)
+        rings = replace(alarm, state=AlarmState.ALARM, state_reason="Threshold Crossed: x", state_changed_at=at(3))
+        assert await world.tick(3, guards={"errors": rings}) == ["errors"]
+        assert await world.state("errors") is AlarmState.ALARM
+        over = replace(rings, state=AlarmState.OK, state_changed_at=at(7))
+        assert await world.tick(7, guards={"errors": over}) == ["errors"]
+        assert await world.state("errors") is AlarmState.OK
+        assert await world.tick(8, guards={"errors": over}) == []
+
+    await on(database_url, story)
+
+
 async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(database_url: str) -> None:
     rule = replace(ERRORS, name="both", namespace="", metric="", dimensions={}, statistic="", rule="ALARM(errors)")
 
@@ -363,5 +388,67 @@ async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(data
         await world.tick(10)
         await world.store.run(write)
         assert await world.tick(11) == ["both"]
+
+    await on(database_url, story)
+
+
+async def test_a_guard_is_judged_in_one_place(database_url: str) -> None:
+    """By what is collected so far it would be OK: the guard is not judged here as well."""
+
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        await world.see(ERRORS, 3, 0.0)
+        rings = replace(
+            ERRORS, state=AlarmState.ALARM, state_reason="Threshold Crossed: x", state_changed_at=at(1)
+        )
+        for second in (10, 20, 30):
+            await world.tick(second, guards={"errors": rings})
+            assert await world.state("errors") is AlarmState.ALARM
+        other = replace(rings, threshold=99.0)
+        await world.tick(40, guards={"errors": other})
+        assert await world.state("errors") is not AlarmState.ALARM, "another definition is another alarm"
+
+    await on(database_url, story)
+
+
+async def test_a_state_set_by_hand_stays_until_the_alarm_is_due(database_url: str) -> None:
+    async def story(world: World) -> None:
+        alarm = replace(ERRORS, period=60)
+        await world.put(alarm)
+        await world.tick(0)
+        fine = replace(alarm, state=AlarmState.OK, state_reason="Threshold Crossed: x", state_changed_at=at(1))
+        await world.tick(1, guards={"errors": fine})
+        await world.store.run(lambda tx: use.set_state(tx, "errors", AlarmState.ALARM, "a drill", None, at(5)))
+        await world.tick(59, guards={"errors": fine})
+        assert await world.state("errors") is AlarmState.ALARM
+        await world.tick(60, guards={"errors": fine})
+        assert await world.state("errors") is AlarmState.OK
+
+    await on(database_url, story)
+
+
+@pytest.mark.parametrize("period", [10, 60])
+async def test_a_period_is_judged_once_its_requests_are_counted(database_url: str, period: int) -> None:
+    """Not a moment before, and then not until a period later."""
+
+    async def story(world: World) -> None:
+        alarm = replace(ERRORS, period=period, dimensions={"EndpointName": "fraud"})
+        await world.put(alarm)
+        await world.tick(0)
+        assert await world.tick(period + 0.2, counted={"fraud": int(NOON.timestamp()) + period - 1}) == []
+        await world.see(alarm, period - 1, 1.0)
+        assert await world.tick(period + 1.2, counted={"fraud": int(NOON.timestamp()) + period}) == ["errors"]
+        assert await world.state("errors") is AlarmState.ALARM
+
+    await on(database_url, story)
+
+
+async def test_counts_that_do_not_come_hold_up_no_alarm(database_url: str) -> None:
+    async def story(world: World) -> None:
+        alarm = replace(ERRORS, dimensions={"EndpointName": "fraud"})
+        await world.put(alarm)
+        await world.tick(0)
+        await world.see(alarm, 3, 1.0)
+        assert await world.tick(16, counted={"fraud": int(NOON.timestamp()) + 4}) == ["errors"]
 
     await on(database_url, story)

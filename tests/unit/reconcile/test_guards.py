@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, MetricId, Query, Sample
 from tidegate.monitoring.alarm_data import series_of
@@ -210,3 +210,113 @@ async def test_a_composite_guard_fires_though_one_of_its_alarms_cannot_be_judged
     one = GuardedRollout("fraud", "r", (either, guard(), guard("maintenance", endpoint="maintenance")))
     await guards.judge([one], {"fraud": covered()}, NOON)
     assert guards.states(one)["both"] is AlarmState.ALARM
+
+
+@dataclass
+class Story:
+    """A guard of a rollout that began at noon; ``errors`` fail in that second after noon."""
+
+    alarm: Alarm
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
+    began: datetime = NOON
+    ahead: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.guards = Guards(self.metrics, read_ahead=lambda: self.ahead)
+        self.one = GuardedRollout("fraud", "r", (self.alarm,), since=self.began)
+
+    async def count(self, second: int, errors: float, requests: int = 1) -> None:
+        await self.metrics.put([Sample(series_of(self.alarm), AT + second, requests, errors, 0.0, 1.0)])
+
+    async def judge(self, second: float) -> tuple[AlarmState, bool]:
+        now = NOON + second * SECOND
+        await self.guards.judge([self.one], {"fraud": covered(int(now.timestamp()))}, now)
+        verdict = self.guards.verdicts(self.one)["errors"]
+        return verdict.alarm.state, verdict.from_before
+
+
+def calm(period: int, periods: int = 1) -> Alarm:
+    return replace(guard(period=period, periods=periods), state=AlarmState.OK)
+
+
+@pytest.mark.parametrize("period", [1, 5, 10, 30, 60, 300])
+async def test_errors_of_before_the_rollout_are_told_from_those_since(period: int) -> None:
+    story = Story(calm(period), began=NOON + 20 * SECOND)
+    await story.count(19, 1.0)
+    end = 20 + period if period < 60 else 60
+    assert await story.judge(end) in {(AlarmState.ALARM, True), (AlarmState.OK, False)}
+    await story.count(min(end, 50), 1.0)
+    later = end + 2 if period < 60 else 121
+    assert await story.judge(later) == (AlarmState.ALARM, False)
+
+
+async def test_a_minute_that_the_rollout_began_in_counts_from_then_on() -> None:
+    story = Story(calm(60), began=NOON + 30 * SECOND)
+    await story.count(29, 1.0)
+    assert await story.judge(61) == (AlarmState.ALARM, True)
+    fresh = Story(calm(60), began=NOON + 30 * SECOND)
+    await fresh.count(31, 1.0)
+    assert await fresh.judge(61) == (AlarmState.ALARM, False), "no later than without the rule"
+
+
+async def test_an_average_that_rises_as_good_answers_leave_its_window_is_of_before() -> None:
+    rate = replace(calm(10), statistic="Average", threshold=0.1)
+    story = Story(rate)
+    await story.count(-10, 0.0, 100)
+    await story.count(-2, 1.0, 5)
+    assert await story.judge(0) == (AlarmState.OK, False)
+    assert await story.judge(2) == (AlarmState.ALARM, True)
+    await story.count(2, 0.0, 100)
+    assert await story.judge(3) == (AlarmState.OK, False)
+
+
+async def test_an_alarm_that_was_on_when_the_rollout_began_is_not_excused() -> None:
+    story = Story(replace(calm(10), state=AlarmState.ALARM))
+    await story.count(-2, 1.0)
+    assert await story.judge(1) == (AlarmState.ALARM, False)
+    assert await story.judge(2) == (AlarmState.ALARM, False)
+
+
+async def test_missing_data_that_counts_as_breaching_counts_since_the_rollout_began() -> None:
+    heartbeat = replace(calm(10), missing=MissingData.BREACHING)
+    assert await Story(heartbeat).judge(1) == (AlarmState.ALARM, False)
+
+
+async def test_metric_math_is_told_apart_alike() -> None:
+    errors = MetricId.of("N", "M", {"EndpointName": "fraud"})
+    queries = (
+        Query("e", metric=errors, statistic="Sum", returned=False),
+        Query("twice", expression="e * 2", returned=True),
+    )
+    story = Story(replace(calm(10), namespace="", metric="", dimensions={}, statistic="", queries=queries))
+    await story.metrics.put([Sample(errors, AT - 2, 1, 1.0, 1.0, 1.0)])
+    assert await story.judge(1) == (AlarmState.ALARM, True)
+    await story.metrics.put([Sample(errors, AT + 1, 1, 1.0, 1.0, 1.0)])
+    assert await story.judge(2) == (AlarmState.ALARM, False)
+
+
+async def test_after_the_clock_was_set_nothing_is_taken_for_of_before() -> None:
+    story = Story(calm(10))
+    await story.count(-2, 1.0)
+    assert await story.judge(1) == (AlarmState.ALARM, True)
+    story.ahead = -3600.0
+    assert await story.judge(2) == (AlarmState.ALARM, False)
+    ahead = Story(calm(10), began=NOON + 3600 * SECOND)
+    await ahead.count(1, 1.0)
+    assert await ahead.judge(2) == (AlarmState.ALARM, False), "it began in a time to come"
+
+
+async def test_a_composite_guard_is_of_before_if_the_alarm_that_it_rests_on_is() -> None:
+    story = Story(replace(calm(10), name="errors"))
+    both = replace(composite("ALARM(errors)"), state=AlarmState.OK)
+    story.one = replace(story.one, alarms=(both, story.alarm))
+
+    async def judge(second: float) -> tuple[AlarmState, bool]:
+        await story.judge(second)
+        verdict = story.guards.verdicts(story.one)["both"]
+        return verdict.alarm.state, verdict.from_before
+
+    await story.count(-2, 1.0)
+    assert await judge(1) == (AlarmState.ALARM, True)
+    await story.count(1, 1.0)
+    assert await judge(2) == (AlarmState.ALARM, False)

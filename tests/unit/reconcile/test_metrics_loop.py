@@ -124,3 +124,49 @@ async def test_an_alarm_that_cannot_be_read_blinds_no_other(tmp_path: Path) -> N
     await metrics.put([Sample(series_of(ALARM_OF_1), at, 1, 9.0, 9.0, 9.0)])
     assert await evaluate_due(store, metrics, NOON + timedelta(seconds=1), {}) == ["errors"]
     await store.close()
+
+
+async def test_the_state_of_a_guard_is_on_record_before_the_engine_looks() -> None:
+    store, metrics = MemoryStore(), MemoryMetrics()
+    await store.run(lambda tx: use.put(tx, GUARD, NOON))
+    guarded, shown = GuardedRollout("fraud", "r1", (GUARD,)), list[AlarmState]()
+
+    def kick(name: str) -> None:
+        shown.append(store._tx.records[ALARM.name, "errors"].body.state)
+
+    watch = MetricsLoop(store, metrics, Ticking(), failing, kick, Guards(metrics), lambda: [guarded])
+    await watch.turn()
+    assert shown == [AlarmState.ALARM] == list(watch.guards.states(guarded).values())
+
+
+async def test_states_that_could_not_be_saved_are_saved_when_the_store_is_back() -> None:
+    class Coming(MemoryStore):
+        away = True
+
+        async def run(self, work: Callable[[Tx], R]) -> R:
+            if self.away:
+                raise Unavailable("the database is away")
+            return await super().run(work)
+
+    store, metrics = Coming(), MemoryMetrics()
+    store.away = False
+    await store.run(lambda tx: use.put(tx, GUARD, NOON))
+    store.away = True
+    guarded = GuardedRollout("fraud", "r1", (GUARD,))
+    watch = MetricsLoop(store, metrics, Ticking(), failing, lambda name: None, Guards(metrics), lambda: [guarded])
+    await watch.turn()
+    store.away = False
+    await watch.turn()
+    saved = await store.run(lambda tx: tx.get(ALARM, "errors"))
+    assert saved is not None and saved.body.state is AlarmState.ALARM
+
+
+async def test_messages_of_failed_requests_are_known_before_guards_are_judged() -> None:
+    async def collect(now: int) -> CollectionRound:
+        other = FleetId("loan", 1, "main")
+        return replace(await failing(now), failures={FLEET: ("500 no income",), other: ("500 no age",)})
+
+    guarded = GuardedRollout("fraud", "r1", (GUARD,))
+    watch = watch_of(collect, MemoryMetrics(), guarded)
+    await watch.turn()
+    assert watch.guards.failures == {FLEET: ("500 no income",)}, "of what is being rolled out"

@@ -12,6 +12,7 @@ from tests.unit.reconcile.test_engine import StandInTarget, Still
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import ClockMark, Endpoint, VersionRequest
 from tidegate.domain.errors import Unavailable
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, Sample
 from tidegate.domain.rollout import Phase
 from tidegate.domain.targets import LOCAL
@@ -22,6 +23,7 @@ from tidegate.reconcile import engine as module
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands, desired_state
+from tidegate.service import history
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
@@ -303,5 +305,109 @@ async def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next
             rounds += 1
             assert rounds < 100
         assert 57 <= rounds <= 62
+
+    await on(story)
+
+
+def kill_new_instances(case: Case) -> None:
+    case.target.fleets[FleetId("fraud", 2, "AllTraffic")] = 0
+
+
+async def test_traffic_leaves_lost_instances_while_the_store_is_away() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.store.away = True
+        kill_new_instances(case)
+        for _ in range(5):
+            await case.round()
+            assert case.share() == 0
+        assert (await case.record()).rollout.losses == 0  # type: ignore[union-attr]
+        case.store.away = False
+        for _ in range(4):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and (rollout.phase, rollout.losses) == (Phase.BAKING, 1)
+        assert case.share() == WHOLE // 10, "they came back"
+
+    await on(story)
+
+
+async def test_a_record_that_somebody_wrote_after_instances_were_lost_is_turned_back() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.store.away = True
+        kill_new_instances(case)
+        await case.round()
+        paused = commands.pause(await case.record(), "ann", case.clock.at)
+        await MemoryStore.run(
+            case.store, lambda tx: tx.put(ENDPOINT, "fraud", paused, expect=None, now=case.clock.at)
+        )
+        case.store.away = False
+        for _ in range(4):
+            await case.round()
+        assert case.share() == 0 and "which had lost its instances" in ((await case.record()).failure_reason or "")
+
+    await on(story)
+
+
+async def test_the_alarm_is_saved_with_the_rollback_that_rests_on_it() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        await case.fail()
+        await case.round()
+        assert (await case.record()).rollout.cause == "Alarm"  # type: ignore[union-attr]
+        alarm = await case.store.run(lambda tx: tx.get(ALARM, "alarm"))
+        assert alarm is not None and alarm.body.state is AlarmState.ALARM
+        lines = await case.store.run(lambda tx: tx.journal(kind="alarm", name="alarm"))
+        assert "Alarm updated from" in lines[-1].events[0].message
+
+    await on(story)
+
+
+async def test_errors_of_before_the_rollout_hold_it_and_do_not_turn_it_back() -> None:
+    async def story(case: Case) -> None:
+        late = replace(GUARD, period=10, state=AlarmState.OK)
+        await case.store.run(lambda tx: tx.put(ALARM, "alarm", late, expect=0, now=NOON))
+        first = Endpoint("fraud", NOON, NOON, generation=1, serving=replace(version("v1", 2), generation=1))
+        await case.metrics.put([Sample(series_of(late), int(NOON.timestamp()) - 2, 1, 1.0, 1.0, 1.0)])
+        wish = VersionRequest(version("v2", 2), canary(percent(10), 60, 60), NOON, guards=(late,))
+        begun = commands.begin(desired_state.route(first, 0), wish, rollout_id="r", can=case.target.can, now=NOON)
+        await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=0, now=NOON))
+        for _ in range(5):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and rollout.phase is Phase.PROVISIONING and rollout.cause is None
+        assert [one.type for one in rollout.conditions if one.status] == ["AlarmFromBefore"]
+        assert case.target.tables["fraud"].share_of(2) == 0, "nor does it go on while the alarm is on"
+        for _ in range(40):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and rollout.phase is Phase.BAKING
+
+    await on(story)
+
+
+async def test_a_rollback_says_what_failed_everywhere() -> None:
+    said = ("500 KeyError: 'income' (27 times)", "500 no age")
+
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.guards.failures = {
+            FleetId("fraud", 2, "AllTraffic"): said,
+            FleetId("fraud", 1, "AllTraffic"): ("old",),
+        }
+        await case.fail()
+        for _ in range(3):
+            await case.round()
+        after = await case.record()
+        assert after.last is not None and after.last.failures == said
+        assert (after.failure_reason or "").endswith(
+            "during baking; its last error: 500 KeyError: 'income' (27 times)."
+        )
+        lines = await case.store.run(lambda tx: tx.journal(kind="endpoint", name="fraud"))
+        told = [event.data.get("failures") for line in lines for event in line.events]
+        assert list(said) in told
+        entry = (await case.store.run(lambda tx: history.read(tx, "fraud"))).entries[-1]
+        assert entry.failures == said and "KeyError" in entry.reason
 
     await on(story)

@@ -147,7 +147,7 @@ def test_a_version_that_failed_everything_is_turned_back_without_an_alarm() -> N
 
 
 @pytest.mark.parametrize("was_ready", [True, False])
-def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was_ready: bool) -> None:
+def test_traffic_leaves_a_version_without_a_ready_replica_if_it_ever_had_one(was_ready: bool) -> None:
     """After a crash of the machine both versions start again, and the old one may be there first."""
     endpoint, began = baking()
     now = began + 5 * SECOND
@@ -155,8 +155,9 @@ def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was
     assert seen.fleets is not None
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
     lost = replace(seen.fleets[id], ready=0, starting=2, was_ready=was_ready)
-    after = step(endpoint, replace(seen, fleets={**seen.fleets, id: lost}), now).endpoint
-    assert (rollout_of(after).phase is Phase.ROLLING_BACK) == was_ready
+    after = stepped(endpoint, replace(seen, fleets={**seen.fleets, id: lost}), now)
+    assert (desired_state.new_share(after) == 0) == was_ready
+    assert rollout_of(after).phase is (Phase.PROVISIONING if was_ready else Phase.BAKING)
 
 
 def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
@@ -260,3 +261,22 @@ def test_a_composite_guard_that_missing_data_leave_open_holds_the_rollout(quiet:
     after = rollout_of(step(endpoint, replace(seen, alarms=states), now).endpoint)
     assert after.stage == (rollout.stage if quiet else rollout.stage + 1)
     assert any("errors" in str(one) for one in after.conditions) is quiet
+
+
+def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_roll_it_back() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + 2 * SECOND
+    seen = replace(
+        look(endpoint, Evidence(now, began, now), answered=5),
+        alarms={"alarm": AlarmState.ALARM},
+        from_before=("alarm",),
+    )
+    held = step(endpoint, seen, now)
+    assert held.endpoint is not None
+    assert (rollout_of(held.endpoint).phase, rollout_of(held.endpoint).stage) == (Phase.BAKING, 0)
+    assert [event.kind for event in held.events] == ["rollout.AlarmFromBefore"]
+    assert rollout_of(step(endpoint, replace(seen, from_before=()), now).endpoint).cause == Cause.ALARM
+    over = look(held.endpoint, Evidence(now, began, now), answered=5)
+    after = step(held.endpoint, over, now)
+    assert rollout_of(after.endpoint).stage == 1
+    assert not any(one.status for one in rollout_of(after.endpoint).conditions)

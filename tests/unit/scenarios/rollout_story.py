@@ -136,7 +136,11 @@ class Story:
 
     def times(self, phase: Phase) -> list[float]:
         """When the phase was entered, in seconds from the start."""
-        kind = f"rollout.{phase}"
+        return self.times_of(phase)
+
+    def times_of(self, what: str) -> list[float]:
+        """When an event of this kind happened, in seconds from the start."""
+        kind = f"rollout.{what}"
         return [entry.at for entry in self.world.journal for event in entry.events if event.kind == kind]
 
     def shares(self) -> list[int]:

@@ -28,14 +28,17 @@ def test_PromotionPrimaryNotReady() -> None:
 
 
 def test_PromotionFailedAfterTrafficShift() -> None:
-    """All traffic is on the new side and its last replica dies: back to the old one at once, which is whole."""
+    """All traffic is on the new side and its last replica dies: it goes to the old one at once, which is whole, and
+    the rollout turns back when no replica comes up again."""
     lost = (
         StartsFail(When(Phase.BAKING, 10, 20.0), RolloutSide.NEW),
         ReplicasDie(When(Phase.BAKING, 10, 20.0), RolloutSide.NEW, 4),
     )
     story = Story(LINEAR, lost).run()
     assert story.serves == "v1" and story.last.cause == "CapacityLost"
-    assert story.times(Phase.ROLLING_BACK)[0] == story.times(Phase.BAKING)[9] + 20
+    at = story.times(Phase.BAKING)[9] + 20
+    assert story.times_of("InstancesLost") == [at]
+    assert story.times(Phase.ROLLING_BACK)[0] == at + 30, "the replica that was to take its place failed then"
 
 
 def test_BlueGreenAnalysisPhases() -> None:

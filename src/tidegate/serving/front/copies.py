@@ -1,6 +1,7 @@
 """Copies of requests: those that this worker sends once it has answered, to a shadow or to another version, and those
 that another version's workers send it."""
 
+import time
 from collections.abc import Callable
 
 from tidegate.serving.contract.invocation import ModelEngine, Outcome
@@ -27,7 +28,12 @@ class RequestCopies:
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
             self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, in_hand, stats.add_pair)
-        self._page = PairPage(spec, responses, lambda: (in_hand(), stats.total))
+        self._page = PairPage(
+            spec,
+            responses,
+            lambda: (in_hand(), stats.total),
+            failed=lambda one: stats.failures.note(one.status, one.message, time.time()),
+        )
         self._engine = engine
         self.wanted = self._mirror is not None
         """Whether answered requests are copied."""

@@ -79,8 +79,11 @@ class PairPage:
         responses: Responses,
         clients: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
+        failed: Callable[[ModelFailed], None] = lambda outcome: None,
     ) -> None:
-        """``clients``: how many calls of clients the worker has, and how many it had."""
+        """``clients``: how many calls of clients the worker has, and how many it had. ``failed`` gets what the model
+        failed with."""
+        self._failed = failed
         self._spec = spec
         self._admission = Admission(clients, clock)
         self._responses = responses
@@ -125,6 +128,8 @@ class PairPage:
             self._admission.end(began)
             if isinstance(outcome, Stream):
                 self._close(outcome)
+            elif isinstance(outcome, ModelFailed):
+                self._failed(outcome)
             if self._calls.get(connection) is not call:
                 return
             del self._calls[connection]

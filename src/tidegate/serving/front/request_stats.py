@@ -32,6 +32,7 @@ from tidegate.domain.worker_stats import (
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
 from tidegate.serving.front.activity_mark import ActivityMark
+from tidegate.serving.front.failure_messages import FailureMessages
 
 STATS_PATH = PATH.encode()
 _FOLD_AT = 256
@@ -131,6 +132,7 @@ class RequestStats:
         self._seconds: dict[int, SecondStats] = {}
         self._read = 0
         """Seconds before this one were read."""
+        self.failures = FailureMessages()
         self.answered = 0
         """Requests since the start with an answer below 500, complete or not."""
 
@@ -208,6 +210,8 @@ class RequestStats:
             "answered": self.answered,
             "seconds": seconds,
         }
+        if failures := self.failures.rows():
+            made["failures"] = failures
         if (number := self.mark.number) is not None:
             made["activity"] = number
         return made

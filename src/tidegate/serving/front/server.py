@@ -37,6 +37,7 @@ from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, PING, control_page
 from tidegate.serving.front.control_port import ControlPort
 from tidegate.serving.front.copies import RequestCopies
+from tidegate.serving.front.failure_messages import FailureMessages
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.listeners import listener
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
@@ -75,6 +76,7 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = RequestStats(ActivityMark(folder))
+        self._stats.failures = FailureMessages(self._say)
         self._folding = False
         """Whether ``_fold`` is to run."""
         texts = TextSamples(
@@ -300,8 +302,8 @@ class Server:
                 failed.__traceback__ = failed.__context__ = failed.__cause__ = None
             self._stats.answered += failed is not None and 0 < failed.status < 500
             latency = self._count(request, call, failed.status if failed else None, now())
-            if failed is not None and self.failed is not None:
-                self.failed(failed.message)
+            if failed is not None:
+                self._note_failure(failed)
         if self._in_hand.get(connection) is not call:
             return  # the client disconnected
         del self._in_hand[connection]
@@ -312,6 +314,14 @@ class Server:
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
         if self._copies.wanted and fmt is self._plain and copied:
             self._copies.offer(request, outcome, latency, connection.peer)
+
+    def _note_failure(self, failed: ModelFailed) -> None:
+        self._stats.failures.note(failed.status, failed.message, time.time())
+        if self.failed is not None:
+            self.failed(failed.message)
+
+    def _say(self, line: str) -> None:
+        print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {line}", flush=True)
 
     def _deliver(
         self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream
@@ -343,6 +353,8 @@ class Server:
             if text is not None:
                 text.end(how.whole)
             self._count(request, call, how.status, now())
+            if how.message:
+                self._stats.failures.note(how.status, how.message, time.time())
             captured(how.whole)
 
         call.on_abandon(delivery.leave)
@@ -359,7 +371,7 @@ class Server:
         if status is not None:
             if self.cold is not None:
                 said, self.cold = self.cold.answered(request.arrived / 1e6), None
-                print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
+                self._say(said)
             stamped = stamp(request.stamp, request.arrived)
             latency = max(0, at - (stamped if request.at_once else request.complete))
             self._stats.count(at, status, latency, request.arrived - stamped)

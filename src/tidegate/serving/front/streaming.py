@@ -28,6 +28,8 @@ class StreamEnd(NamedTuple):
     status: int
     first: int | None
     whole: bool = False
+    message: str = ""
+    """Of the model's failure."""
 
 
 class StreamDelivery:
@@ -169,7 +171,7 @@ class StreamDelivery:
             connection.end(self._close())
         else:
             connection.abort()
-        return StreamEnd(error.status, self._first)
+        return StreamEnd(error.status, self._first, message=error.message)
 
 
 def _now() -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
-from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
+from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_FAILURES, stats_path
 from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import IDLE, Passed
 from tidegate.targets.collection.coverage import CoverageTracker
@@ -34,7 +34,7 @@ from tidegate.targets.collection.sources import (
     WorkerFleets,
     follow_all,
 )
-from tidegate.targets.collection.stats_page import Page, read_page
+from tidegate.targets.collection.stats_page import Failure, Page, read_page
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,10 @@ class Collector:
     """When the proxy was asked last, and its answer to come."""
     _answered: Counter[FleetId] = field(default_factory=Counter)
     _failed: Counter[FleetId] = field(default_factory=Counter)
+    _failures: dict[FleetId, dict[str, Failure]] = field(default_factory=dict)
+    """The last messages of failed requests of each fleet, by their text."""
+    _failures_by: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Replica -> how many requests had failed with each message when it was asked last."""
     _answered_by: dict[str, int] = field(default_factory=dict)
     """Replica -> how many requests it had answered when it was asked last."""
     _measured_at: dict[str, int] = field(default_factory=dict)
@@ -122,7 +126,7 @@ class Collector:
         coverage = self._report(replicas, left, passed, now)
         fleets = {*self._answered, *self._failed, *(one.fleet.id for one in replicas)}
         self.target.set_answers({fleet: (self._answered[fleet], self._failed[fleet]) for fleet in fleets})
-        return CollectionRound(list(merged(parts)), coverage)
+        return CollectionRound(list(merged(parts)), coverage, failures=self._failure_texts())
 
     def _resume(self, now: int, present: set[str]) -> None:
         """If every replica of an earlier controller is gone, the machine failed and no version is to blame."""
@@ -225,10 +229,17 @@ class Collector:
     ) -> dict[str, Coverage]:
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self.coverage.forget(alive, {id for _, id, _ in left}, now)
-        for known in (self._since, self._answered_by, self._doubts, self._quiet.seen, self._measured_at):
+        for known in (
+            self._since,
+            self._answered_by,
+            self._failures_by,
+            self._doubts,
+            self._quiet.seen,
+            self._measured_at,
+        ):
             for id in known.keys() - alive:
                 del known[id]
-        for counts in (self._answered, self._failed):
+        for counts in (self._answered, self._failed, self._failures):
             for fleet in [fleet for fleet in counts if self.target.spec(fleet) is None]:
                 del counts[fleet]
         endpoints = None
@@ -307,6 +318,7 @@ class Collector:
     def _records(self, spec: FleetSpec, replica: str, page: Page, now: int) -> list[FleetSecond]:
         """A second that cannot be used whole leaves a hole in the counts of its endpoint, and so does a page with
         doubtful content."""
+        self._take_failures(spec.id, replica, page.failures)
         before = self._answered_by.get(replica, 0)
         seen = sum(record.invocations - record.errors_5xx for record in page.records)
         # A worker of an earlier version, or one whose number cannot be used, has answered what it counted at least.
@@ -322,6 +334,28 @@ class Collector:
         wrong = self._count_dropped(spec, replica, [*page.problems, *doubts], now)
         known.update(doubts)
         return [counted(self._blank(spec, record.second), spec, record) for record in page.records] + wrong
+
+    def _take_failures(self, fleet: FleetId, replica: str, failures: Sequence[Failure]) -> None:
+        """Add what a replica says anew to what is known of its fleet, of which the newest messages stay."""
+        if not failures:
+            return
+        known, before = self._failures.setdefault(fleet, {}), self._failures_by.get(replica, {})
+        for one in failures:
+            more = one.count - before.get(one.message, 0)
+            if more > 0:
+                count = known[one.message].count if one.message in known else 0
+                known[one.message] = Failure(one.message, count + more, one.at)
+        self._failures_by[replica] = {one.message: one.count for one in failures}
+        newest = sorted(known.values(), key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
+        self._failures[fleet] = {one.message: one for one in newest}
+
+    def _failure_texts(self) -> dict[FleetId, tuple[str, ...]]:
+        return {
+            fleet: tuple(
+                f"{one.message} ({one.count} times)" if one.count > 1 else one.message for one in known.values()
+            )
+            for fleet, known in self._failures.items()
+        }
 
     def _count_dropped(self, spec: FleetSpec, replica: str, what: Sequence[str], now: int) -> list[FleetSecond]:
         """Count what could not be used, and log the first case of each replica."""

@@ -21,7 +21,9 @@ from tidegate.domain.surrogates import replace_all_surrogates
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.domain.worker_stats import (
     CONTAINER,
+    LONGEST_FAILURE,
     MODEL,
+    MOST_FAILURES,
     SERIES_OF_PART,
     SERIES_OF_REPLICA,
     CountKey,
@@ -74,6 +76,15 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A message of failed requests, how many had it since the worker's start, and when the last one did."""
+
+    message: str
+    count: int
+    at: float
+
+
+@dataclass(frozen=True)
 class Page:
     """``records``: those from the second that was asked for to before ``through``, up to which the page is complete.
     ``problems`` are of these records, ``doubts`` of the page itself, which may show them again next time. A number
@@ -87,6 +98,8 @@ class Page:
     doubts: tuple[str, ...] = ()
     activity: int | None = None
     """The number in the worker's file when it made the page."""
+    failures: tuple[Failure, ...] = ()
+    """The last messages of failed requests."""
 
 
 class _Unusable(ValueError):
@@ -119,7 +132,21 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
     activity = _optional(document, "activity", doubts)
     reported = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
     ordered = tuple(records[second] for second in sorted(records))
-    return Page(ordered, through, in_flight, answered, *reported, activity)
+    failures = tuple(_failures(document.get("failures"), now))
+    return Page(ordered, through, in_flight, answered, *reported, activity, failures)
+
+
+def _failures(rows: object, now: int) -> Iterator[Failure]:
+    """Texts for people: what cannot be used is left out, and casts no doubt on the counts."""
+    for row in rows[:MOST_FAILURES] if isinstance(rows, list) else ():
+        if not isinstance(row, dict):
+            continue
+        message, count, at = row.get("message"), row.get("count"), row.get("at")
+        if not (isinstance(message, str) and message and type(count) is int and isinstance(at, int | float)):
+            continue
+        if 0 < count <= MOST_COUNT and 0 <= at <= now + AHEAD:
+            text = "".join(one if one.isprintable() else "?" for one in message[:LONGEST_FAILURE])
+            yield Failure(text, count, float(at))
 
 
 def _parsed(body: bytes) -> Any:

@@ -477,3 +477,45 @@ async def test_where_one_version_lost_its_replicas_it_is_to_blame(tmp_path: Path
         assert await blamed(stand, NOW + 20, unanswered=40) == (40, 0)
 
     await run(story, tmp_path / "coverage.json")
+
+
+def failure(message: str, count: int, at: float) -> dict[str, object]:
+    return {"message": message, "count": count, "at": at}
+
+
+async def test_the_last_messages_of_failed_requests_are_added_up_over_replicas() -> None:
+    async def story(stand: CollectorHarness) -> None:
+        one, other = stand.worker(NEW, "a"), stand.worker(NEW, "b")
+        one.failures = [failure("500 no income", 2, NOW - 3.0)]
+        other.failures = [failure("500 no income", 1, NOW - 2.0), failure("500 no age", 1, NOW - 1.0)]
+        found = (await stand.collect(NOW)).failures
+        assert found == {NEW: ("500 no age", "500 no income (3 times)")}
+        one.failures = [failure("500 no income", 5, NOW - 0.5)]
+        assert (await stand.collect(NOW + 1)).failures[NEW] == ("500 no income (6 times)", "500 no age")
+        stand.forget(NEW, "a")
+        assert (await stand.collect(NOW + 2)).failures[NEW] == ("500 no income (6 times)", "500 no age")
+
+    await run(story)
+
+
+async def test_unusable_messages_cost_themselves_alone() -> None:
+    async def story(stand: CollectorHarness) -> None:
+        worker = stand.worker(NEW, "a")
+        bad: tuple[object, ...] = (
+            None,
+            7,
+            [],
+            {},
+            failure("", 1, 0),
+            failure("x", 0, 0),
+            failure("x", 1, NOW + 1e6),
+            failure("x", 1, float("nan")),
+        )
+        worker.failures = [failure("500 bad\x1b", 1, NOW - 1.0), *bad]
+        found = await stand.collect(NOW)
+        assert found.failures == {NEW: ("500 bad?",)}
+        assert found.coverage["fraud"] == Coverage(NOW - BACKLOG, NOW)
+        worker.failures = "no list"
+        assert (await stand.collect(NOW + 1)).coverage["fraud"].through == NOW + 1
+
+    await run(story)
