@@ -124,9 +124,16 @@ class Runtime:
         """Whether the loaded configuration has this backend."""
         return bool(await self._statistics(f"show stat {slot} 2 -1", None))
 
-    async def servers(self, slot: str, process: int | None = None) -> dict[str, ServerStatus]:
-        """Servers of a backend by name, in the serving process or in another process of its master."""
-        return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", process))
+    async def servers(self, slot: str) -> dict[str, ServerStatus]:
+        """Servers of a backend by name."""
+        return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", None))
+
+    async def slot_requests(self, slot: str, process: int) -> tuple[dict[str, ServerStatus], int]:
+        """Servers of a backend in an older process, and how many of its requests have no server yet."""
+        rows = await self._statistics(f"show stat {slot} 6 -1", process)
+        servers = _parse_servers([row for row in rows if row["svname"] != BACKEND])
+        all_of_it = sum(int(row["scur"] or 0) for row in rows if row["svname"] == BACKEND)
+        return servers, all_of_it - sum(server.in_flight for server in servers.values())
 
     async def look(
         self, map: str, keys: Sequence[str], slots: Sequence[str]
