@@ -215,7 +215,7 @@ frontend public from all
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else render_same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
-  http-request set-header X-Tidegate-Start %[date(0,us)]
+  http-request set-header X-Tidegate-Start %[date(0,us)] if !{{ var(txn.again) -m found }}
   http-request set-var(txn.variant) {target}
   acl targeted var(txn.variant) -m found
   {sessions.SET_SESSION}

@@ -60,9 +60,9 @@ def _view(
 
 
 async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[str, int]:
-    """Requests in flight of each server. A server counts at least one while an older process has a request that it may
-    still be given, such as one whose body is arriving. Idle connections to older processes count nothing: whatever
-    they ask is handed to the newest process (``succession``)."""
+    """Requests in flight of each server. A server counts at least one while an older process has a request that it
+    may still be given, such as one whose body is arriving. Idle connections to older processes count nothing:
+    whatever they ask is handed to the newest process (``succession``)."""
     found = {name: server.in_flight for name, server in (await runtime.servers(seat.slot)).items()}
     for process in older:
         servers, unassigned = await runtime.slot_requests(seat.slot, process)

@@ -4,13 +4,16 @@ A client's idle connection stays with the process that accepted it. That one doe
 since, and the routes that it knows are those from before: its next request could get 503, or a version that was
 rolled back. So the process hands requests to its successor and closes the connection with the answer: predictions of
 the public port with the client's address, on a socket of their own; copies and queued requests on the sockets that
-they came from, which the successor listens on now. It therefore gives no new request to a server, and nobody needs to
-wait for its idle connections. Where all processes leave there is no successor: then each answers what it has accepted.
+they came from, which the successor listens on now. It therefore gives no new request to a server, and nobody needs
+to wait for its idle connections. Where all processes leave there is no successor: then each answers what it has
+accepted.
 """
 
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import retry_response
 
+SOCKET = "successor"
+"""Name of the socket that only this proxy's processes use: headers of the proxy that come there are its own."""
 LEAVING = "leaving.map"
 """Map with an entry once there will be no successor."""
 ENTRY = "all"
@@ -28,7 +31,8 @@ def render_public(options: Options) -> str:
     if not options.successor:
         return ""
     return f"""\
-  bind unix@{options.successor} mode 600 accept-proxy
+  bind unix@{options.successor} mode 600 accept-proxy name {SOCKET}
+  http-request del-header X-Tidegate- -m beg if {OLD} !{{ so_name {SOCKET} }}
   http-request allow if {OLD}
   use_backend successor if {OLD}
 """
