@@ -34,15 +34,18 @@ def append(
     bodies: tuple[object | None, object | None],
     now: datetime,
     events: Sequence[Event],
-) -> None:
-    """Append a line. ``key``: kind and name; ``bodies``: the record before and after, None if there is none."""
+) -> int:
+    """Append a line; returns its ``seq``. ``key``: kind and name; ``bodies``: the record before and after, None if
+    there is none."""
     before, after = bodies
     patch = (
         None if before is None or after is None or version % WHOLE_EVERY == 0 else _compact_patch(before, after)
     )
     line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
     body = None if patch is not None else after
-    connection.execute(_INSERT, {**line, "body": body, "events": [asdict(event) for event in events]})
+    done = connection.execute(_INSERT, {**line, "body": body, "events": [asdict(event) for event in events]})
+    assert done.inserted_primary_key is not None
+    return int(done.inserted_primary_key[0])
 
 
 def last_version(connection: Connection, kind: str, name: str) -> int:
