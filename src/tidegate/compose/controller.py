@@ -40,6 +40,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.host.log_files import cut
+from tidegate.host.log_repeats import limit_repeats
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.store import Tx
 from tidegate.ports.target import Provider
@@ -88,6 +89,7 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    limit_repeats()
     keys.check_keys(settings)
     make_sender(settings, "")  # fails for a missing package before anything runs
     table = image_table(settings)
