@@ -125,13 +125,13 @@ def test_a_postgresql_database_that_can_only_be_read(postgres_url: str, statemen
     undo = statement.replace("SET", "RESET").replace(" = on", "")
     name = make_url(postgres_url).database
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(statement.format(name=name))  # type: ignore[call-overload]
+        connection.execute(statement.format(name=name))
         try:
             with pytest.raises(StartupError, match=PROBLEMS[statement]):
                 open_store(postgres_url)
         finally:
             connection.execute("SET default_transaction_read_only = off")
-            connection.execute(undo.format(name=name))  # type: ignore[call-overload]
+            connection.execute(undo.format(name=name))
 
 
 def test_a_postgresql_role_with_all_its_connections_and_one_that_is_unknown(postgres_url: str) -> None:

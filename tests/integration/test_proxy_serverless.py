@@ -20,7 +20,7 @@ async def fleet(running: ProxyHarness, *names: str, admission: Admission = ONE) 
 
 
 async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], **settings: object) -> None:
-    async with stand(program, **settings) as running:
+    async with stand(program, None, **settings) as running:
         await fleet(running, "a")
         await running.share(1, {1: 10_000})
         assert (await running.ask()).body == b"a"
