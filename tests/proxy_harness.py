@@ -50,7 +50,8 @@ PATH = f"/endpoints/{ENDPOINT}/invocations"
 
 @dataclass
 class Worker:
-    """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``head``, ``die``, and
+    """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``stream`` (one chunk, and
+    another after ``release``), ``head``, ``die``, and
     ``forged``: a 403, as for a signature that is not good; ``denied``: a 403 of the model's own; ``open ID`` and
     ``close ID``: begins and ends a session, as a container does. Requests in a session that it does not have are
     refused by what a real worker refuses them with."""
@@ -94,6 +95,9 @@ class Worker:
                         continue
                     self.served += 1
                     more = self._begins_or_ends(asked, body)
+                    if body == b"stream":
+                        await self._stream(writer)
+                        continue
                     body = await self._answer(head, body, writer)
                 writer.write(
                     b"HTTP/1.1 %b\r\nx-amzn-RequestId: 1\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
@@ -108,6 +112,12 @@ class Worker:
                 )
         self._open.discard(writer)
         writer.close()
+
+    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head + b"5\r\nfirst\r\n")
+        await self.release.wait()
+        writer.write(b"4\r\nlast\r\n0\r\n\r\n")
 
     def _begins_or_ends(self, asked: Mapping[bytes, bytes], body: bytes) -> bytes:
         what, _, which = body.partition(b" ")

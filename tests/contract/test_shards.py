@@ -10,9 +10,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.exc import ProgrammingError
 
-from tidegate.domain.errors import StartupError
+from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.domain.shards import JobOver, LeasedShard, NothingFree, ShardProgress, ShardTally
 from tidegate.domain.transform import InputObject
 from tidegate.store.database import Database, open_database
@@ -177,7 +176,7 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
         assert await runner.finish(shard, ShardProgress(), "")
         await runner.fail_job("enough")
         assert await runner.give_back(lost=True) == 0
-        with pytest.raises(ProgrammingError, match="permission denied"):
+        with pytest.raises(Unavailable, match="permission denied"):
             await limited.run(lambda c: c.exec_driver_sql("SELECT * FROM records").all())
     finally:
         limited.shut()

@@ -2,7 +2,9 @@
 half-written, and work goes on when it can."""
 
 import asyncio
+import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +18,9 @@ from sqlalchemy import Connection, make_url
 from tests.small_disk import small_disk
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
-from tidegate.store import SqlStore, open_store
+from tidegate.store import DatabaseLimits, SqlStore, open_store
+from tidegate.store.engine import LOCK
+from tidegate.store.errors import to_unavailable
 from tidegate.testing.small_disk import SmallDisk
 
 R = TypeVar("R")
@@ -102,12 +106,86 @@ async def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
         connection.execute("CREATE ROLE guest LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
     try:
-        with pytest.raises(StartupError, match=r"permission denied.*give write permission to the user"):
+        with pytest.raises(StartupError, match=r'permission denied.*ALTER DATABASE ".*" OWNER TO "guest"; GRANT'):
             open_store(postgres_url.replace("postgres@", "guest@"))
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute("DROP OWNED BY guest")
             connection.execute("DROP ROLE guest")
+
+
+PROBLEMS = {
+    "ALTER ROLE postgres SET default_transaction_read_only = on": "standby or is set to read only: name the primary",
+    'ALTER DATABASE "{name}" SET default_transaction_read_only = on': "target_session_attrs=read-write",
+}
+
+
+@pytest.mark.parametrize("statement", PROBLEMS)
+def test_a_postgresql_database_that_can_only_be_read(postgres_url: str, statement: str) -> None:
+    undo = statement.replace("SET", "RESET").replace(" = on", "")
+    name = make_url(postgres_url).database
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(statement.format(name=name))
+        try:
+            with pytest.raises(StartupError, match=PROBLEMS[statement]):
+                open_store(postgres_url)
+        finally:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(undo.format(name=name))
+
+
+def test_a_postgresql_role_with_all_its_connections_and_one_that_is_unknown(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE busy LOGIN CONNECTION LIMIT 0")
+        try:
+            with pytest.raises(
+                StartupError, match='too many connections for role "busy"; raise its max_connections'
+            ):
+                open_store(postgres_url.replace("postgres@", "busy@"))
+        finally:
+            connection.execute("DROP ROLE busy")
+    with pytest.raises(StartupError, match='"busy" does not exist; check the user and the password'):
+        open_store(postgres_url.replace("postgres@", "busy@"))
+
+
+def test_a_postgresql_database_without_an_encoding(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            with pytest.raises(StartupError, match="has the encoding SQL_ASCII: create one with UTF8"):
+                open_store(str(make_url(postgres_url).set(database="bytes")))
+        finally:
+            connection.execute("DROP DATABASE bytes WITH (FORCE)")
+
+
+SAID = [
+    ('FATAL:  password authentication failed for user "me"', "check the user and the password"),
+    ("fe_sendauth: no password supplied", "check the user and the password"),
+    ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "me", database "x", SSL off', "pg_hba.conf"),
+    ("FATAL:  sorry, too many clients already", "max_connections"),
+    ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "max_connections"),
+    ("FATAL:  the database system is starting up", "wait until its server is up"),
+    (
+        "FATAL:  the database system is not accepting connections DETAIL: recovery state not yet consistent",
+        "standby",
+    ),
+    ("permission denied for schema public", 'GRANT ALL ON SCHEMA public TO "me"'),
+    ("permission denied for database x", 'GRANT ALL ON DATABASE "x" TO "me"'),
+    ("must be owner of table records", 'ALTER DATABASE "x" OWNER TO "me"'),
+    ("cannot execute UPDATE in a read-only transaction", "name the primary"),
+    ('could not extend file "base/1/2": No space left on device', "free space on its server's disk"),
+    ("server does not support SSL, but SSL was required", "sslmode"),
+    ("connection refused", "check that its server is running"),
+]
+
+
+@pytest.mark.parametrize(("said", "advice"), SAID)
+def test_postgresql_s_words_lead_to_the_way_out(said: str, advice: str) -> None:
+    error = to_unavailable(psycopg.OperationalError(said), make_url("postgresql://me:secret@host/x"))
+    assert advice in str(error).partition(said)[2]
+    assert "user who runs tidegate" not in str(error)
 
 
 @pytest.fixture
@@ -201,3 +279,67 @@ def test_a_server_that_cuts_the_connection(postgres_url: str) -> None:
     run(store, put("after"))
     assert names(store) == {"before", "after"}
     asyncio.run(store.close())
+
+
+async def test_reads_go_on_while_another_program_keeps_writers_waiting(database_url: str) -> None:
+    """Also while writers of this process wait, and once an outage has begun for them."""
+    store = open_store(database_url, DatabaseLimits(transaction=2.0))
+    await store.run(put("a"))
+
+    async def read() -> set[str]:
+        return {saved.name for saved in (await store.read(lambda tx: tx.find(NOTE))).items}
+
+    with foreign_writer(database_url):
+        writing = [asyncio.create_task(store.run(put("b"))) for _ in range(5)]
+        assert await read() == {"a"}
+        assert not any(task.done() for task in writing)
+        said = await asyncio.gather(*writing, return_exceptions=True)
+        assert {type(error) for error in said} == {Unavailable}
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await store.run(put("c"))
+            assert await read() == {"a"}
+    while True:
+        with contextlib.suppress(Unavailable):
+            await store.run(put("d"))
+            break
+    assert await read() == {"a", "d"}
+    await store.close()
+
+
+@contextlib.contextmanager
+def foreign_writer(url: str) -> Iterator[None]:
+    """Another program's transaction that does not end."""
+    if url.startswith("sqlite"):
+        other = sqlite3.connect(make_url(url).database or "", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+        other.close()
+        return
+    with psycopg.connect(url) as other_server:
+        other_server.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        yield
+
+
+async def test_a_reading_transaction_is_of_one_moment_and_writes_nothing(database_url: str) -> None:
+    store = open_store(database_url)
+    await store.run(put("a"))
+    going, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def twice(tx: Tx) -> tuple[int, int]:
+        first = len(tx.find(NOTE).items)
+        loop.call_soon_threadsafe(entered.set)
+        going.wait()
+        return first, len(tx.find(NOTE).items)
+
+    reading = asyncio.create_task(store.read(twice))
+    await entered.wait()
+    await store.run(put("b"))
+    going.set()
+    assert await reading == (1, 1)
+    with pytest.raises(AssertionError, match="does not write"):
+        await store.read(put("c"))
+    assert {saved.name for saved in (await store.read(lambda tx: tx.find(NOTE))).items} == {"a", "b"}
+    await store.close()

@@ -1,9 +1,16 @@
-"""The store is another than the one that the running fleets are recorded in: none of them answers for what is new."""
+"""The store has lost what the running fleets are recorded in: nothing is stopped before a person decides."""
+
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.test_local_restart import workers
+from tests.integration.test_platform_damaged_database import up
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
@@ -17,16 +24,72 @@ def answered_by(platform: Platform, endpoint: str) -> str | None:
     return answer.headers.get("x-tidegate-config") if answer.status_code == 200 else None
 
 
-def test_an_endpoint_of_the_same_name_in_a_new_store_is_answered_by_its_own_model(models: tuple[str, str]) -> None:
-    with Platform() as platform:
+def files(platform: Platform) -> list[Path]:
+    return list(platform.state.glob("tidegate.db*"))
+
+
+def put_back(platform: Platform, kept: Path) -> None:
+    for file in files(platform):
+        file.unlink()
+    for file in kept.iterdir():
+        shutil.copy(file, platform.state)
+
+
+def delete_log(platform: Platform, _: Path) -> None:
+    (platform.state / "tidegate.db-wal").unlink()
+
+
+def delete_all(platform: Platform, _: Path) -> None:
+    for file in files(platform):
+        file.unlink()
+
+
+def exchange(platform: Platform, older: Path) -> None:
+    delete_all(platform, older)
+    shutil.copy(older, platform.state / "tidegate.db")
+
+
+LOSSES: dict[str, Callable[[Platform, Path], None]] = {
+    "the log is deleted": delete_log,
+    "all of it is deleted": delete_all,
+    "an older copy is in its place": exchange,
+}
+
+
+def test_a_loss_is_said_and_what_serves_serves_on_until_a_person_decides(
+    models: tuple[str, str], tmp_path: Path
+) -> None:
+    with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5"}) as platform:
         scene = Scene(platform)
+        older, kept = tmp_path / "older.db", tmp_path / "kept"
         first = scene.config(models[0])
+        with sqlite3.connect(platform.state / "tidegate.db") as now, sqlite3.connect(older) as copy:
+            now.backup(copy)
         scene.create("fraud", first)
-        assert answered_by(platform, "fraud") == first
         before = workers(platform)
         platform.kill_controller()
-        for file in platform.state.glob("tidegate.db*"):
-            file.unlink()
+        kept.mkdir()
+        for file in files(platform):
+            shutil.copy(file, kept)
+        for name, lose in LOSSES.items():
+            put_back(platform, kept)
+            lose(platform, older)
+            refused = up(platform)
+            assert refused.returncode == 1, name
+            assert refused.stderr.count("\n") == 1 and "has lost changes" in refused.stderr, (name, refused.stderr)
+            assert "tidegate restore FILE --force" in refused.stderr and "committed.json" in refused.stderr
+            assert answered_by(platform, "fraud") == first, name
+            assert workers(platform) == before, name
+        put_back(platform, kept)
+        platform.start()
+        assert scene.describe("fraud")["EndpointStatus"] == "InService"
+        assert workers(platform) == before
+        controller = platform._controller
+        assert controller is not None
+        controller.send_signal(signal.SIGHUP)
+        controller.wait(60)
+        delete_all(platform, older)
+        (platform.state / "committed.json").unlink()  # a person decides
         platform.start()
         wait_until(lambda: not before & workers(platform), "the workers without a record are ended")
         assert answered_by(platform, "fraud") is None

@@ -18,6 +18,7 @@ from tests.proxy_harness import (
     each_haproxy,
     loaded,
     lost,
+    read_message,
     stand,
     until,
     until_it,
@@ -151,12 +152,81 @@ async def test_a_reload_keeps_what_runs_and_waits_for_the_process_before_it(prog
         assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
         running.workers["a"].release.set()
         assert (await held).body == b"a"
-        assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
+        await idle(running, fleet, "a")  # although the process from before has an idle connection
         reply = await client.post()
         assert (reply.body, reply.header("connection")) == (b"c", "close"), "it is handed to the new process"
         await swept(running, fleet, "c")
         assert (await client.post()).body == b"c"
         await client.close()
+
+
+async def begin(running: ProxyHarness, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(request)
+    return reader, writer
+
+
+async def finish(client: tuple[asyncio.StreamReader, asyncio.StreamWriter], rest: bytes) -> tuple[bytes, bytes]:
+    """Status line and body of the answer to a request whose rest is sent now."""
+    client[1].write(rest)
+    head, body = await read_message(client[0])
+    client[1].close()
+    return head.split(b"\r\n")[0], body
+
+
+async def test_no_idle_slow_or_streaming_client_loses_a_request_over_reloads(program: str) -> None:
+    """Idle connections hold up nothing. A request that is still being sent keeps the server that it may be given."""
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        idlers = [Client(running.port) for _ in range(3)]
+        assert {(await one.post()).body for one in idlers} == {b"a"}
+        line = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        in_head = await begin(running, line)
+        in_body = await begin(running, line + b"Content-Length: 4\r\n\r\nxx")
+        streaming = await begin(running, line + b"Content-Length: 6\r\n\r\nstream")
+        assert (await streaming[0].readuntil(b"first\r\n")).startswith(b"HTTP/1.1 200")
+        for generation in range(2, 4):  # no slot left: a reload each
+            await running.fleet(2 * generation, f"more{generation}", endpoint=f"more{generation}")
+        await running.fleet(1, "b")
+        assert (await running.proxy.in_flight(fleet))["a"] >= 1
+        running.workers["a"].release.set()
+        assert (await streaming[0].readuntil(b"0\r\n\r\n")).endswith(b"last\r\n0\r\n\r\n")
+        streaming[1].close()
+        assert (await running.proxy.in_flight(fleet))["a"] == 1, "a request that is not whole may still come to it"
+        assert await finish(in_body, b"xx") == (b"HTTP/1.1 200 OK", b"a")
+        await idle(running, fleet, "a")
+        running.workers["a"].stop()
+        assert await finish(in_head, b"Content-Length: 1\r\n\r\nx") == (b"HTTP/1.1 200 OK", b"b")
+        assert [(await one.post()).body for one in idlers] == [b"b"] * 3
+        for one in idlers:
+            await one.close()
+        assert await lost(running.proxy) == {}
+
+
+async def test_idle_connections_of_workers_and_of_the_dispatcher_are_handed_over_too(program: str) -> None:
+    async with stand(program, slots={"r": 2, "l": 1, "q": 1}) as running:
+        queued = await running.fleet(1, "q", routing=RoutingStrategy.QUEUED)
+        shadow = await running.fleet(2, "s")
+        await running.share(1, {1: 10_000})
+        sockets = {running.proxy.queued: queued, running.proxy.copies: shadow}
+        clients = {socket: Client(socket) for socket in sockets}
+        asked = {"X-Tidegate-Fleet": str(shadow)}
+        for client in clients.values():
+            assert (await client.post(headers=asked)).status == 200
+        await running.fleet(3, "more"), await running.fleet(4, "more")  # no slot left: a reload
+        for name, fleet in {"q2": queued, "s2": shadow}.items():
+            await running.fleet(fleet.generation, name)
+            await idle(running, fleet, name[0])
+            running.workers[name[0]].stop()
+        replies = {socket: await client.post(headers=asked) for socket, client in clients.items()}
+        assert {socket: (reply.status, reply.body) for socket, reply in replies.items()} == {
+            running.proxy.queued: (200, b"q2"),
+            running.proxy.copies: (200, b"s2"),
+        }
+        assert (replies[running.proxy.copies].header("x-tidegate-took") or "").isdecimal()
+        for client in clients.values():
+            await client.close()
 
 
 async def test_a_connection_from_before_a_reload_knows_an_endpoint_from_after_it(program: str) -> None:

@@ -18,7 +18,7 @@ from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 
 PLANTED = 10_000
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 @pytest.mark.parametrize("keyed", [True, False])

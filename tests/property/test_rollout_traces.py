@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property import rollout_worlds as worlds
@@ -72,6 +72,7 @@ def test_every_journal_gives_whole_trees_and_a_part_of_it_the_same_spans(setting
 
 
 @given(st.lists(st.tuples(st.sampled_from(["endpoint", "alarm"]), json, st.integers(-99, 99)), max_size=8))
+@example([("endpoint", {"id": "r", "phase": ["Baking"]}, 0), ("endpoint", None, 1)])
 def test_a_journal_that_nobody_would_write_gives_spans_that_are_whole_too(
     told: list[tuple[str, object, int]],
 ) -> None:

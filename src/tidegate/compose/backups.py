@@ -26,8 +26,9 @@ from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, backup, backup_file, open_store
 from tidegate.store.backup import Contents, ProgressCallback
 from tidegate.store.backup_file import Header
+from tidegate.store.commit_mark import CommitMark
 from tidegate.store.database import open_database
-from tidegate.store.engine import is_sqlite, read_address
+from tidegate.store.engine import read_address, sqlite_file
 from tidegate.store.errors import DamagedDatabase
 from tidegate.store.lease import lock_file
 from tidegate.store.schema import rebuild
@@ -96,7 +97,9 @@ def load(
     folder = _take(settings.state, force)
     settings = replace(settings, state=folder.path)
     try:
-        return asyncio.run(_Restore(settings, folder, path, header, force, progress).run())
+        done = asyncio.run(_Restore(settings, folder, path, header, force, progress).run())
+        CommitMark(folder.path, _url(settings)).forget()
+        return done
     except OSError as error:
         raise StartupError(f"{folder.path} cannot be written: {error.strerror or error}") from None
     finally:
@@ -186,8 +189,7 @@ def _url(settings: Settings) -> str:
 
 
 def _sqlite_file(settings: Settings) -> Path | None:
-    address = read_address(_url(settings))
-    return Path(address.database or "") if is_sqlite(address) else None
+    return sqlite_file(read_address(_url(settings)))
 
 
 def _files(database: Path) -> list[Path]:

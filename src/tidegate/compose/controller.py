@@ -40,6 +40,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.host.log_files import cut
+from tidegate.host.log_repeats import limit_repeats
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.store import Tx
 from tidegate.ports.target import Provider
@@ -61,6 +62,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.audit import SqlAudit
+from tidegate.store.commit_mark import CommitMark
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.containers import check_data, image_table
@@ -87,6 +89,7 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    limit_repeats()
     keys.check_keys(settings)
     make_sender(settings, "")  # fails for a missing package before anything runs
     table = image_table(settings)
@@ -209,6 +212,8 @@ class Controller:
         url = self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}"
         store = open_store(url, DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
+            store.mark = CommitMark(self.folder.path, store.database.name)
+            await asyncio.to_thread(store.mark.check, store.database)
             async with leading(store, self.settings, self.stopping, self.leave) as lease:
                 if lease is None:
                     return
@@ -344,7 +349,7 @@ class Controller:
 async def retire_unknown(parts: Parts) -> None:
     """Stop fleets without a record; nothing is touched unless all records are known."""
     try:
-        names = await parts.store.run(owners)
+        names = await parts.store.read(owners)
     except TidegateError as error:
         log.warning("fleets without a record are not looked for: %s", error)
     else:
@@ -371,7 +376,7 @@ def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observatio
 async def page(parts: Parts) -> str:
     """The Prometheus page, rendered beside the event loop: of a thousand endpoints it takes longer than others should
     wait."""
-    found = await parts.store.run(
+    found = await parts.store.read(
         lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     unreadable = await parts.unreadable.find(parts.store, parts.clock.now())

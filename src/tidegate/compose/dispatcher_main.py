@@ -29,6 +29,7 @@ from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.domain.errors import StartupError
 from tidegate.host.atomic_write import write_private
+from tidegate.host.log_repeats import limit_repeats
 from tidegate.storage.output_files import OutputFiles
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import Database, open_database
@@ -47,6 +48,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form)
     for chatty in ("alembic", "httpx", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    limit_repeats()
     start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Start)
     folder = Path(start.folder)
     with (folder / "lock").open("a+b") as lock:

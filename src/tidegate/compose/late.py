@@ -196,7 +196,7 @@ def _by_path(routes: Iterable[Route]) -> Handlers:
 async def go_on_with_live_runs(store: Store, late: LateRoutes) -> None:
     """Load what keeps live runs if an earlier process left one open. The server starts also where that fails."""
     try:
-        found = bool(await store.run(live_runs.find_open))
+        found = bool(await store.read(live_runs.find_open))
     except TidegateError as error:
         log.warning("it is not known whether a live run is open: %s", error)
         found = True

@@ -53,7 +53,7 @@ class SampleReader:
 def sample_routes(gateway: Gateway, reader: SampleReader) -> list[GuardedRoute]:
     async def show(gateway: Gateway, request: Request) -> Response:
         name, most = parse_endpoint_name(request), parse_number(request, "limit", SHOWN, 1, MOST_SAMPLES)
-        endpoint = (await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+        endpoint = (await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))).body
         if not captured_addresses(endpoint):
             raise NotFound(f"endpoint {name} has no data capture; give its spec a 'capture'")
         return JSONResponse({"samples": [asdict(one) for one in await reader.read(endpoint, most)]})
@@ -65,7 +65,7 @@ def sample_routes(gateway: Gateway, reader: SampleReader) -> list[GuardedRoute]:
 async def captures_page(gateway: Gateway, reader: SampleReader, name: str, may_see: bool) -> dict[str, Any]:
     """Raises NotFound for an endpoint that is not there."""
     context, now = gateway.context, gateway.context.clock.now()
-    endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+    endpoint = (await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))).body
     try:
         fleets = await read_captures(context.metrics, endpoint, HOUR, now)
     except NotFound:

@@ -15,7 +15,7 @@ from tidegate.service import endpoints
 def routes(gateway: Gateway) -> list[GuardedRoute]:
     async def show(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
         return render("chat", request, endpoint=name)
 
     return [GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/chat", show, Access.READ)]

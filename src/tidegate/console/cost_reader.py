@@ -38,7 +38,7 @@ class CostReader:
 
     async def read(self, name: str) -> dict[str, Any]:
         """The cost so far as a JSON document. Raises NotFound."""
-        endpoint, used = await self._gateway.context.store.run(lambda tx: usage.read(tx, name))
+        endpoint, used = await self._gateway.context.store.read(lambda tx: usage.read(tx, name))
         return await self.price(endpoint, used)
 
     async def price(self, endpoint: Endpoint, used: Usage) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Found:
 async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str, Any]:
     """Everything that the page shows; commands only for those who may give them. Raises NotFound."""
     context, now = gateway.context, gateway.context.clock.now()
-    found = await context.store.run(lambda tx: _find(gateway, tx, name))
+    found = await context.store.read(lambda tx: _find(gateway, tx, name))
     endpoint = found.endpoint
     rollout = endpoint.rollout or endpoint.last
     queue = await _read_queue(gateway, endpoint, now)
@@ -172,7 +172,7 @@ async def has_many_models(gateway: Gateway, name: str) -> bool:
         saved = tx.get(ENDPOINT, name)
         return saved is not None and is_multi_model(saved.body)
 
-    return await gateway.context.store.run(work)
+    return await gateway.context.store.read(work)
 
 
 def _chats(endpoint: Endpoint) -> bool:

@@ -58,7 +58,7 @@ class RecordReader:
             written = latest[0].seq if latest else 0
             return written, None if written == known else _read_changed(tx, before)
 
-        written, kept = await self.store.run(work)
+        written, kept = await self.store.read(work)
         if kept is not None:
             self._written, self._kept, self._found = written, kept, _join(kept, self._found)
             self.unreadable = tuple(one for one in kept[ENDPOINT.name].values() if isinstance(one, Unreadable))

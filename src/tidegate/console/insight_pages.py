@@ -65,7 +65,7 @@ class InsightReader:
             except NotFound:
                 return None if replay is None else (None, None, replay)
 
-        found = await self.gateway.context.store.run(work)
+        found = await self.gateway.context.store.read(work)
         if found is None or found[0] is None:
             replayed = None if found is None else evidence_page.replay_rows(found[2])
             return {"there": replayed is not None, "compared": None, "replay": replayed}
@@ -99,7 +99,7 @@ class InsightReader:
             except NotFound:
                 return captured, None
 
-        captured, told = await self.gateway.context.store.run(work)
+        captured, told = await self.gateway.context.store.read(work)
         shown = None if told is None else drift_page.drift_page(told)
         return {"there": shown is not None, "captured": captured, "drift": shown}
 
@@ -107,7 +107,7 @@ class InsightReader:
         def work(tx: Tx) -> bool:
             return bool(drift.captured_addresses(endpoints.get_endpoint(tx, name).body))
 
-        captured = await self.gateway.context.store.run(work)
+        captured = await self.gateway.context.store.read(work)
         try:
             told = await labels_api.read_labels(self.gateway, name)
         except NotFound:
@@ -151,7 +151,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
 
     async def show_models(request: Request) -> Response:
         name, page = parse_endpoint_name(request), parse_number(request, "page", 1, 1, MOST_PAGES)
-        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
         replicas: Any = await gateway.models(name, MOST_MODELS)
         shown = models_page.models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
         part = LivePart("models", "Models", "tidegate models {} --limit 1000", "models?limit=1000", reader.drift)

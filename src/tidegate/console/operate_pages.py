@@ -55,7 +55,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
 
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        found = await gateway.context.store.run(lambda tx: history.read(tx, name))
+        found = await gateway.context.store.read(lambda tx: history.read(tx, name))
         many = await endpoint_page.has_many_models(gateway, name)
         compared = compare_asked(found, request.query_params)
         return render("history", request, endpoint=name, many_models=many, **compared)
@@ -106,7 +106,7 @@ def render(name: str, request: Request, **context: Any) -> Response:
 async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:
     """Rows of the latest batch jobs, newest first."""
     now = gateway.context.clock.now()
-    found = await gateway.context.store.run(lambda tx: transforms.find(tx, Filter(), SHOWN_JOBS).items)
+    found = await gateway.context.store.read(lambda tx: transforms.find(tx, Filter(), SHOWN_JOBS).items)
     return [
         job_rows.job_row(transforms.view(saved.body, gateway.progress(saved.name), now), now) for saved in found
     ]

@@ -107,7 +107,7 @@ async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict
         best = rank_names(tx.versions(ENDPOINT), words)[:LOOKED_AT]
         return [endpoint for name in best if (endpoint := _read_endpoint(tx, name)) is not None]
 
-    found = await gateway.context.store.run(work)
+    found = await gateway.context.store.read(work)
     of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader)]
     every = [*list_pages(reader), *of_endpoints] if not words else [*of_endpoints, *list_pages(reader)]
     return [asdict(entry) for entry in choose_entries(every, words)]

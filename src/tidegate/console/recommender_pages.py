@@ -28,7 +28,7 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
     streams = LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
 
     async def show_jobs(request: Request) -> Response:
-        jobs, models = await gateway.context.store.run(_find)
+        jobs, models = await gateway.context.store.read(_find)
         now = gateway.context.clock.now()
         rows = [recommender_page.job_row(job, now) for job in jobs]
         chosen = request.query_params.get("model", "")[:200]
@@ -68,7 +68,7 @@ def _find(tx: Tx) -> tuple[list[dict[str, Any]], list[str]]:
 
 async def _read(gateway: Gateway, name: str) -> dict[str, Any]:
     """Raises NotFound."""
-    job = (await gateway.context.store.run(lambda tx: use.get(tx, name))).body
+    job = (await gateway.context.store.read(lambda tx: use.get(tx, name))).body
     return await asyncio.to_thread(recommender_page.job_page, job_view(job), gateway.context.clock.now())
 
 

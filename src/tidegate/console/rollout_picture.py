@@ -45,7 +45,8 @@ def share_points(rollout: Rollout, lines: Iterable[JournalLine]) -> list[Point]:
             if event.data.get("rollout") != rollout.id:
                 continue
             share = ENDS.get(event.kind, event.data.get("share") if event.kind in SHIFTS else None)
-            if isinstance(share, int) and share != points[-1][1]:
+            known = isinstance(share, int) and not isinstance(share, bool) and 0 <= share <= WHOLE
+            if isinstance(share, int) and known and share != points[-1][1]:
                 points.append((line.at, share))
     return points
 

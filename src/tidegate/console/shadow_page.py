@@ -16,7 +16,7 @@ SECONDS = 3_600
 async def shadow_page(gateway: Gateway, name: str) -> dict[str, Any]:
     """Raises NotFound for an endpoint that is not there."""
     context, now = gateway.context, gateway.context.clock.now()
-    endpoint, test = await context.store.run(
+    endpoint, test = await context.store.read(
         lambda tx: (endpoints.get_endpoint(tx, name).body, find_of_endpoint(tx, name))
     )
     try:

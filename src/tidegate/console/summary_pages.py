@@ -31,7 +31,7 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
     costs = CostReader(gateway)
 
     async def show_summary(request: Request) -> Response:
-        found = await gateway.context.store.run(_list)
+        found = await gateway.context.store.read(_list)
         return render_page("summary", request, await load_catalogue(gateway), rows=[_row(one) for one in found])
 
     async def show_card(request: Request) -> Response:
@@ -41,7 +41,7 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
         def work(tx: Tx) -> tuple[Endpoint, History]:
             return endpoints.get_endpoint(tx, name).body, history.read(tx, name)
 
-        endpoint, past = await gateway.context.store.run(work)
+        endpoint, past = await gateway.context.store.read(work)
         catalogue, now = await load_catalogue(gateway), gateway.context.clock.now()
         card = await asyncio.to_thread(summary_card.make_card, endpoint, page, catalogue, REGION)
         rows = version_diff.history_rows(past)

@@ -40,7 +40,7 @@ async def describe_captures(gateway: Gateway, request: Request) -> Response:
     """Counts of the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", HOUR, 1, MAX_SECONDS)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+    endpoint = (await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))).body
     found = await read_captures(context.metrics, endpoint, seconds, now)
     return JSONResponse({"seconds": seconds, "captures": [asdict(one) for one in found]})
 

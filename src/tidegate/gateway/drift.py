@@ -19,7 +19,7 @@ MEMBERS = ("baseline", "every", "window", "by", "columns", "score", "least", "fa
 async def describe_drift(gateway: Gateway, request: Request) -> Response:
     """The schedule, its last look, and when the verdict changed."""
     name = parse_endpoint_name(request)
-    return JSONResponse(await gateway.context.store.run(lambda tx: use.show_drift(tx, name)))
+    return JSONResponse(await gateway.context.store.read(lambda tx: use.show_drift(tx, name)))
 
 
 async def set_drift(gateway: Gateway, request: Request) -> Response:

@@ -18,6 +18,6 @@ async def describe_timeline(gateway: Gateway, request: Request) -> Response:
 
 async def read_timeline(gateway: Gateway, name: str) -> dict[str, Any]:
     """Raises NotFound. A long rollout takes some tenths of a second, off the event loop."""
-    record, rollout = await gateway.context.store.run(lambda tx: evidence.find_compared(tx, name))
+    record, rollout = await gateway.context.store.read(lambda tx: evidence.find_compared(tx, name))
     trace = await asyncio.to_thread(trace_evidence, record)
     return evidence.describe_timeline(record, rollout, trace)

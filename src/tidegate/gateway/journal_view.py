@@ -41,11 +41,11 @@ async def wait_for_events(gateway: Gateway, endpoint: str, after: int, limit: in
     clock = asyncio.get_running_loop()
     end = clock.time() + wait
     store = gateway.context.store
-    found = await store.run(lambda tx: read_events(tx, endpoint, after, limit))
+    found = await store.read(lambda tx: read_events(tx, endpoint, after, limit))
     while not found.events and (left := end - clock.time()) > 0:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(left, POLL_EVERY)):
                 await gateway.changed.wait()
         seen = found.next
-        found = await store.run(lambda tx: read_events(tx, endpoint, seen, limit))  # noqa: B023 (awaited right here)
+        found = await store.read(lambda tx: read_events(tx, endpoint, seen, limit))  # noqa: B023 (awaited right here)
     return found

@@ -46,5 +46,5 @@ async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
     """Raises NotFound where there are neither logs nor an endpoint."""
     found = await gateway.logs(name, tail)
     if not found:
-        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return found

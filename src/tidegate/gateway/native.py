@@ -101,7 +101,7 @@ class EndpointRecords:
 
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
     """Rendered beside the event loop: of a thousand endpoints it takes longer than others should wait."""
-    records, unreadable = await gateway.context.store.run(_read_endpoints)
+    records, unreadable = await gateway.context.store.read(_read_endpoints)
     looks = [(one, gateway.context.observed(one.endpoint.name)) for one in records]
 
     def render() -> Response:
@@ -134,7 +134,7 @@ async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
         scaled = [saved.body for saved in scalables.list_for_endpoint(tx, name)]
         return EndpointRecords(endpoint, alarms_of(tx, endpoint), scaled)
 
-    records = await gateway.context.store.run(work)
+    records = await gateway.context.store.read(work)
     return JSONResponse(_render_endpoint(records, gateway.context.observed(name)))
 
 
@@ -146,7 +146,7 @@ def _render_endpoint(records: EndpointRecords, seen: Observation | None) -> Endp
 
 
 async def list_alarms(gateway: Gateway, request: Request) -> Response:
-    found, _ = await gateway.context.store.run(lambda tx: alarms.find(tx, AlarmFilter()))
+    found, _ = await gateway.context.store.read(lambda tx: alarms.find(tx, AlarmFilter()))
     return JSONResponse({"alarms": msgspec.to_builtins(found)})
 
 
@@ -161,7 +161,7 @@ async def events(gateway: Gateway, request: Request) -> Response:
 async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
     seconds = parse_number(request, "seconds", 10, 1, MAX_ACTIVITY)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     fleets = await read_activity(context.metrics, name, seconds, now)
     return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(one) for one in fleets]})
 
@@ -170,7 +170,7 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     """Compare production and shadow variants over the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    endpoint, test = await context.store.run(
+    endpoint, test = await context.store.read(
         lambda tx: (endpoints.get_endpoint(tx, name).body, find_of_endpoint(tx, name))
     )
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
@@ -185,13 +185,13 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
 async def evidence(gateway: Gateway, request: Request) -> Response:
     """The comparison of the versions of the last rollout, with its inputs and the verdict that follows from them."""
     name = parse_endpoint_name(request)
-    return JSONResponse(await gateway.context.store.run(lambda tx: show_evidence(tx, name)))
+    return JSONResponse(await gateway.context.store.read(lambda tx: show_evidence(tx, name)))
 
 
 async def models(gateway: Gateway, request: Request) -> Response:
     """Models that each replica of a multi-model endpoint has loaded, most used first."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
-    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
 
 

@@ -29,7 +29,7 @@ async def list_requests(gateway: Gateway, request: Request) -> Response:
     queue = _require_queue(gateway)
     rows = await queue.rows(name, limit)
     if not rows:
-        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     backlog = (await queue.backlogs()).get(name, Backlog())
     return JSONResponse({"backlog": _render_backlog(backlog), "requests": [_render_row(row) for row in rows]})
 

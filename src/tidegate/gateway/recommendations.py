@@ -66,7 +66,7 @@ def _convert(name: str, value: object, kind: Any) -> Any:
 
 
 async def list_jobs(gateway: Gateway, request: Request) -> Response:
-    found = await gateway.context.store.run(lambda tx: use.find(tx, Filter(), MAX_LISTED).items)
+    found = await gateway.context.store.read(lambda tx: use.find(tx, Filter(), MAX_LISTED).items)
     return JSONResponse({"jobs": [job_view(saved.body) for saved in found]})
 
 
@@ -83,7 +83,7 @@ async def stop(gateway: Gateway, request: Request) -> Response:
 
 
 async def _render_job(gateway: Gateway, name: str, status: int = 200) -> Response:
-    job = (await gateway.context.store.run(lambda tx: use.get(tx, name))).body
+    job = (await gateway.context.store.read(lambda tx: use.get(tx, name))).body
     return JSONResponse(job_view(job), status)
 
 

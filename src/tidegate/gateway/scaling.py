@@ -21,4 +21,4 @@ async def describe_scaling(gateway: Gateway, request: Request) -> Response:
     def work(tx: Tx) -> ScalingDocument:
         return scaling_view(tx, endpoints.get_endpoint(tx, name).body, seen, limit, everything)
 
-    return JSONResponse(await gateway.context.store.run(work))
+    return JSONResponse(await gateway.context.store.read(work))

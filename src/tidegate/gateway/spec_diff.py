@@ -20,7 +20,7 @@ async def compare(gateway: Gateway, request: Request) -> Response:
     """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
     context = gateway.context
     desired = spec.parse(parse_json_object(request, ("spec",)).get("spec"), context.clock.now())
-    return JSONResponse(await context.store.run(lambda tx: compare_deployed(tx, desired)))
+    return JSONResponse(await context.store.read(lambda tx: compare_deployed(tx, desired)))
 
 
 def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:

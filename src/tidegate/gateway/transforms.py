@@ -82,7 +82,7 @@ async def describe(gateway: Gateway, request: Request) -> Response:
 
 async def list_jobs(gateway: Gateway, request: Request) -> Response:
     now = gateway.context.clock.now()
-    found = await gateway.context.store.run(lambda tx: use.find(tx, Filter(), 1000).items)
+    found = await gateway.context.store.read(lambda tx: use.find(tx, Filter(), 1000).items)
     jobs = [use.view(saved.body, gateway.progress(saved.name), now) for saved in found]
     return JSONResponse({"jobs": jobs})
 
@@ -105,6 +105,6 @@ async def _command(gateway: Gateway, request: Request, change: JobCommand) -> Re
 
 
 async def _render_job(gateway: Gateway, name: str) -> Response:
-    job = (await gateway.context.store.run(lambda tx: use.get(tx, name))).body
+    job = (await gateway.context.store.read(lambda tx: use.get(tx, name))).body
     running = gateway.progress(name) if job.outcome is None else None
     return JSONResponse(use.view(job, running, gateway.context.clock.now()))

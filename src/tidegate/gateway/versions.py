@@ -58,7 +58,7 @@ async def undo(gateway: Gateway, request: Request) -> None:
 
 
 async def _read(gateway: Gateway, name: str) -> History:
-    return await gateway.context.store.run(lambda tx: history.read(tx, name))
+    return await gateway.context.store.read(lambda tx: history.read(tx, name))
 
 
 async def _is_intact(gateway: Gateway, digest: str) -> bool:

@@ -171,6 +171,11 @@ class Store(Protocol):
         run again if the database asks for that (a serialisation failure), so it has no other effects."""
         ...
 
+    async def read(self, work: Callable[[Tx], R]) -> R:
+        """Run ``work``, which writes nothing, on the records of one moment. It waits for no writer, also not for one
+        of another process that keeps the database locked."""
+        ...
+
     async def newest(self) -> tuple[int, datetime] | None:
         """Number and time of the journal's newest line; None: it has none. All that ask within half a second may
         share one look; nothing that this process wrote before is missing. Raises Unavailable."""

@@ -3,8 +3,12 @@ them.
 
 The action checks every few milliseconds whether the backend has a server. Meanwhile it keeps sending the slot's name
 to the controller's socket, so a controller that was restarted learns it while the request is still waiting. The
-controller never sees the request itself. A process from before a reload gets no more servers: what it holds it sends
-once more, through the public port, to the process that has taken its place.
+controller never sees the request itself.
+
+A request may have to wait although a server was there when it came: the server had just ended, for which HAProxy has
+no other word than its own 503. So the proxy itself is the backup server of each slot. A server that refuses one
+connection is down at once, and the request comes again, is held, and goes to the next instance. A process from before
+a reload gets no more servers: what it holds it sends the same way to the process that has taken its place.
 """
 
 import asyncio
@@ -23,7 +27,12 @@ POLL_MILLISECONDS = 3
 NOTIFY_EVERY = 0.05
 """Seconds between two notifications for one slot, however many requests wait."""
 AGAIN = "again"
-"""Name of the server that is this proxy itself. Its weight of 0 keeps all other requests away from it."""
+"""Name of the server that is this proxy itself."""
+NO_SERVER = "{ be_conn_free lt 0 }"
+"""True if only the server ``AGAIN`` could take the request: it is the only one without a limit, and ``nbsrv`` counts
+it."""
+CAME_AGAIN = "{ var(txn.again) -m found }"
+"""True for a request that this proxy, or the one before it, has sent again."""
 _MAX_LINE = 200
 
 
@@ -51,12 +60,14 @@ end
 core.register_action("hold", {{"http-req"}}, function(txn)
   local slot, since = txn.f:be_name(), now(txn)
   local at, checked = since, 0
-  while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < {seconds} do
+  -- Counted from its first arrival, however often it comes again.
+  local came = (tonumber(txn.f:req_hdr("X-Tidegate-Start")) or since * 1e6) / 1e6
+  while tonumber(txn.f:be_conn_free(slot)) < 0 and math.abs(at - came) < {seconds} do
     tell(slot, since, at)
     if math.abs(at - checked) > {NOTIFY_EVERY} then
       checked = at
       if tonumber(core.get_info()["Stopping"]) == 1 then
-        txn:set_var("txn.again", true)
+        txn:set_var("txn.leave", true)
         return
       end
     end
@@ -67,9 +78,11 @@ end, 0)
 """
 
 
-def wait_rules(queue: int) -> list[str]:
+def wait_rules(queue: int, seconds: int) -> list[str]:
     """Backend rules. A request that finds no server waits in ``hold`` until there is one. A request that finds all
-    servers busy waits in HAProxy's queue for ``queue`` seconds and is then throttled."""
+    servers busy waits in HAProxy's queue for ``queue`` seconds and is then throttled. ``seconds``: how long it is
+    held, and how long a model may take after that. A request whose instance died finds out by the second try that the
+    instance is gone, and comes again with the third."""
     unready = retry_response(
         "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "1"
     )
@@ -80,18 +93,20 @@ def wait_rules(queue: int) -> list[str]:
     )
     return [
         f"timeout queue {queue}s",
-        "http-request lua.hold if { nbsrv lt 1 }",
-        f"http-request return status 429 {unready} if {{ nbsrv lt 1 }} !{{ var(txn.again) -m found }}",
-        f"use-server {AGAIN} if {{ var(txn.again) -m found }}",
+        f"timeout server {2 * seconds + 4}s",
+        "retries 2",
+        f"http-request lua.hold if {NO_SERVER}",
+        f"http-request return status 429 {unready} if {NO_SERVER} !{{ var(txn.leave) -m found }}",
+        f"use-server {AGAIN} if {{ var(txn.leave) -m found }}",
+        f"http-request disable-l7-retry if {CAME_AGAIN}",
         f"http-error status 503 {full}",
         f'http-after-response set-status 429 reason "Too Many Requests" if {{ status 503 }} {PROXY_MADE}',
     ]
 
 
-def render_again(host: str, port: int) -> str:
-    """The line of the server ``AGAIN``. ``host``, ``port``: where this proxy listens."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"server {AGAIN} {f'[{own}]' if ':' in own else own}:{port} weight 0"
+def render_again(successor: str) -> str:
+    """The line of the server ``AGAIN``. ``successor``: the socket on which the newest process takes requests."""
+    return f"server {AGAIN} unix@{successor} send-proxy-v2 backup"
 
 
 class WakeSocket:

@@ -122,7 +122,7 @@ def render_config(state: ProxyState, options: Options) -> str:
     if options.peers:
         parts.append(sessions.render_peers(options.peer, options.peers))
     if options.successor:
-        parts.append(succession.render_backend(options))
+        parts.append(succession.render_backends(options, pools.QUEUED_TIMEOUT))
     parts += [_controller_backend(options), _fleet_defaults(options), _metered_defaults(options)]
     parts += [
         pools.MODELS_TABLE,
@@ -163,7 +163,8 @@ global
   # A request can be retried only while all of it is in the buffer, which is copied for each request: twice the size
   # would cost a fifth of the proxy's total work.
   tune.bufsize 32768
-  hard-stop-after 10m
+  # A process from before a reload ends with its last request, and a queued one takes longest.
+  hard-stop-after {pools.QUEUED_TIMEOUT + 60}s
   localpeer {options.peer}
   {sessions.SET_BEGAN}
 {lua}"""
@@ -214,7 +215,7 @@ frontend public from all
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else render_same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
-  http-request set-header X-Tidegate-Start %[date(0,us)]
+  http-request set-header X-Tidegate-Start %[date(0,us)] if !{{ var(txn.again) -m found }}
   http-request set-var(txn.variant) {target}
   acl targeted var(txn.variant) -m found
   {sessions.SET_SESSION}
@@ -249,6 +250,7 @@ def _copies_frontend(options: Options) -> str:
 frontend copies from all
   bind unix@{options.copies} mode 600
 {port}\
+{succession.render_private(options, succession.COPIES)}\
 {CANONICAL}\
   http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
   http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})
@@ -258,7 +260,7 @@ frontend copies from all
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.began) date(0,us)
   http-request set-header X-Tidegate-Start %[var(txn.began)]
-  http-after-response set-header X-Tidegate-Took %[date(0,us),sub(txn.began)]
+  http-after-response set-header X-Tidegate-Took %[date(0,us),sub(txn.began)] if {{ var(txn.began) -m found }}
   use_backend %[var(txn.slot)]
 """
 
@@ -271,6 +273,7 @@ def _queue_frontend(options: Options) -> str:
 frontend queued from all
   bind unix@{options.queued} mode 600
   timeout client {pools.QUEUED_TIMEOUT}s
+{succession.render_private(options, succession.QUEUED)}\
   http-request set-var(txn.path) path
   http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP}) if {ORIGIN_FORM}
 {CANONICAL}\

@@ -7,9 +7,14 @@ from tidegate.proxy.options import Options
 from tidegate.proxy.responses import AWS, COPY, PROXY_MADE
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN_PATH, Seat
 
-SERVER_OPTIONS = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
-"""Options of each server. A dead worker refuses connections and is marked down after three of them (each request goes
-to another server) or three failed checks; it is back after one good check."""
+CHECK_OPTIONS = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 on-error mark-down"
+"""Options of each server. A dead worker refuses connections and is marked down after a few of them or three failed
+checks; it is back after one good check."""
+MOST_ERRORS, MOST_ERRORS_ON_DEMAND = 3, 1
+"""Refused connections until a server is down. Each request goes to another server, of which a serverless fleet may
+have none: the request then waits for one (``cold_start_hold``)."""
+UNLIMITED = 100_000
+"""Limit of a serverless fleet's server that has no other: ``cold_start_hold`` relies on a limit."""
 
 BALANCE = {
     "r": "random",
@@ -79,11 +84,12 @@ def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
         *((f"timeout queue {round(options.queues[slot] * 1000)}ms",) if slot in options.queues else ()),
         *(_model_ring_rules(slot) if pool == BY_MODEL else ()),
         *(QUEUE_RULES if pool == QUEUED else ()),
-        *(cold_start_hold.wait_rules(options.queue) if pool == ON_DEMAND else ()),
+        *(cold_start_hold.wait_rules(options.queue, options.timeout) if pool == ON_DEMAND else ()),
+        *((f"http-request allow if {cold_start_hold.CAME_AGAIN}",) if pool == ON_DEMAND else ()),  # it has paid
         *(rate_limits.quota_rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
         *(sessions.stick_rules() if pool in METERED_POOLS else ()),
         *_count_rules(slot),
-        *((cold_start_hold.render_again(options.host, options.port),) if pool == ON_DEMAND else ()),
+        *((cold_start_hold.render_again(options.successor),) if pool == ON_DEMAND else ()),
     ]
     if seat is not None:
         lines += [
@@ -112,8 +118,11 @@ def _count_rules(slot: str) -> list[str]:
 def render_server(seat: Seat, replica: str) -> str:
     """A server's name, address and options, for the file and for ``add server``."""
     address = seat.servers[replica]
-    words = f"{replica} {f'unix@{address}' if address.startswith('/') else address} {SERVER_OPTIONS}"
-    if (limit := seat.limits.get(replica)) is not None:
+    on_demand = seat.slot.startswith(ON_DEMAND)
+    place = f"unix@{address}" if address.startswith("/") else address
+    errors = MOST_ERRORS_ON_DEMAND if on_demand else MOST_ERRORS
+    words = f"{replica} {place} {CHECK_OPTIONS} error-limit {errors}"
+    if (limit := seat.limits.get(replica, UNLIMITED if on_demand else None)) is not None:
         words += f" maxconn {limit}"
     number = seat.numbers.get(replica)
     return words if number is None else f"{words} id {number} weight {RING_WEIGHT}"

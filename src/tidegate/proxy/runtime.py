@@ -11,6 +11,7 @@ from types import MappingProxyType
 from tidegate.domain.errors import Transient
 from tidegate.ports.router import Demand
 from tidegate.proxy import config, pools
+from tidegate.proxy.cold_start_hold import AGAIN
 from tidegate.proxy.slot_counts import (
     BACKEND,
     DOWN,
@@ -124,9 +125,18 @@ class Runtime:
         """Whether the loaded configuration has this backend."""
         return bool(await self._statistics(f"show stat {slot} 2 -1", None))
 
-    async def servers(self, slot: str, process: int | None = None) -> dict[str, ServerStatus]:
-        """Servers of a backend by name, in the serving process or in another process of its master."""
-        return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", process))
+    async def servers(self, slot: str) -> dict[str, ServerStatus]:
+        """Servers of a backend by name."""
+        return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", None))
+
+    async def slot_requests(self, slot: str, process: int) -> tuple[dict[str, ServerStatus], int]:
+        """Servers of a backend in an older process, and how many of its requests have no server yet."""
+        answer = await self._ask_master(f"@!{process} show stat {slot} 6 -1\nquit\n")
+        rows = parse_rows(answer, again=True)
+        servers = _parse_servers([row for row in rows if row["svname"] != BACKEND])
+        whole = sum(int(row["scur"] or 0) for row in rows if row["svname"] == BACKEND)
+        unassigned = whole - sum(server.in_flight for server in servers.values())
+        return {name: server for name, server in servers.items() if name != AGAIN}, unassigned
 
     async def look(
         self, map: str, keys: Sequence[str], slots: Sequence[str]
@@ -160,17 +170,21 @@ class Runtime:
         return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
     async def demand(self, slot: str) -> Demand:
-        """Requests of a backend: in flight, including queued and held ones, and in total."""
-        rows = await self._statistics(f"show stat {slot} 2 -1", None)
-        return Demand(int(rows[0]["scur"] or 0), int(rows[0]["stot"] or 0)) if rows else Demand(0, 0)
+        return (await self.demands([slot])).get(slot, Demand(0, 0))
 
     async def demands(self, slots: Sequence[str]) -> dict[str, Demand]:
-        """``demand`` of several backends."""
+        """Requests of serverless slots: in flight, including queued and held ones, and in total. One that has come
+        again is counted once."""
         found: dict[str, Demand] = {}
         for start in range(0, len(slots), BATCH):
-            commands = "; ".join(f"show stat {slot} 2 -1" for slot in slots[start : start + BATCH])
-            for row in parse_rows(await self.send_command(commands)):
-                found[row["pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
+            commands = "; ".join(f"show stat {slot} 6 -1" for slot in slots[start : start + BATCH])
+            for row in parse_rows(await self.send_command(commands), again=True):
+                slot, now = row["pxname"], int(row["scur"] or 0)
+                before = found.get(slot, Demand(0, 0))
+                if row["svname"] == BACKEND:
+                    found[slot] = Demand(before.now + now, int(row["stot"] or 0))
+                elif row["svname"] == AGAIN:
+                    found[slot] = Demand(before.now - now, before.ever)
         return found
 
     async def in_flight(self, process: int) -> int:

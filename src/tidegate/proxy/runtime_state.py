@@ -60,11 +60,14 @@ def _view(
 
 
 async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[str, int]:
-    """Requests in flight of each server. A server that an older process may still choose counts at least one."""
+    """Requests in flight of each server. A server counts at least one while an older process has a request that it
+    may still be given, such as one whose body is arriving. Idle connections to older processes count nothing:
+    whatever they ask is handed to the newest process (``succession``)."""
     found = {name: server.in_flight for name, server in (await runtime.servers(seat.slot)).items()}
     for process in older:
-        for name, server in (await runtime.servers(seat.slot, process)).items():
-            pickable = server.takes_requests and name not in seat.servers
+        servers, unassigned = await runtime.slot_requests(seat.slot, process)
+        for name, server in servers.items():
+            pickable = unassigned > 0 and server.takes_requests and name not in seat.servers
             found[name] = found.get(name, 0) + max(server.in_flight, int(pickable))
     return found
 

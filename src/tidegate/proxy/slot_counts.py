@@ -74,13 +74,13 @@ class SlotCounts:
         )
 
 
-def parse_rows(answer: str) -> list[dict[str, str]]:
-    """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
-    begins with a header line."""
-    return [dict(zip(COLUMNS, cells, strict=True)) for cells in parse_cells(answer)]
+def parse_rows(answer: str, again: bool = False) -> list[dict[str, str]]:
+    """Rows of ``show stat`` with the columns that are read; each part of an answer begins with a header line.
+    ``again``: also rows of the server that is the proxy itself."""
+    return [dict(zip(COLUMNS, cells, strict=True)) for cells in parse_cells(answer, again=again)]
 
 
-def parse_cells(answer: str, wanted: Container[str] | None = None) -> Iterator[Cells]:
+def parse_cells(answer: str, wanted: Container[str] | None = None, again: bool = False) -> Iterator[Cells]:
     """The same without names. ``wanted``: slots; None: all."""
     pick: Callable[[list[str]], Cells] | None = None
     least = 0
@@ -89,7 +89,9 @@ def parse_cells(answer: str, wanted: Container[str] | None = None) -> Iterator[C
             pick, least = _find_columns(line)
         elif wanted is not None and line.partition(",")[0] not in wanted:
             continue
-        elif pick is not None and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
+        elif (
+            pick is not None and len(cells := line.split(",", least + 1)) > least and (again or cells[1] != AGAIN)
+        ):
             yield pick(cells)
 
 

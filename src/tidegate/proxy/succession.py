@@ -2,18 +2,27 @@
 
 A client's idle connection stays with the process that accepted it. That one does not know endpoints that were made
 since, and the routes that it knows are those from before: its next request could get 503, or a version that was
-rolled back. So the process hands predictions to its successor, with the client's address, and closes the connection
-with the answer. Where all processes leave there is no successor: then each answers what it has accepted.
+rolled back. So the process hands requests to its successor and closes the connection with the answer: predictions of
+the public port with the client's address, on a socket of their own; copies and queued requests on the sockets that
+they came from, which the successor listens on now. It therefore gives no new request to a server, and nobody needs
+to wait for its idle connections. Where all processes leave there is no successor: then each answers what it has
+accepted.
 """
 
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import retry_response
 
+SOCKET = "successor"
+"""Name of the socket that only this proxy's processes use: headers of the proxy that come there are its own."""
 LEAVING = "leaving.map"
 """Map with an entry once there will be no successor."""
 ENTRY = "all"
 
-OLD = f"{{ stopping }} METH_POST {{ path -m beg /endpoints/ }} !{{ str({ENTRY}),map({LEAVING}) -m found }}"
+SUCCEEDED = f"{{ stopping }} !{{ str({ENTRY}),map({LEAVING}) -m found }}"
+"""True in a process that has a successor."""
+OLD = f"{SUCCEEDED} METH_POST {{ path -m beg /endpoints/ }}"
+COPIES, QUEUED = "successor_copies", "successor_queued"
+"""Backends of the newest process's sockets for copies and for queued requests."""
 
 
 def render_public(options: Options) -> str:
@@ -22,21 +31,44 @@ def render_public(options: Options) -> str:
     if not options.successor:
         return ""
     return f"""\
-  bind unix@{options.successor} mode 600 accept-proxy
+  bind unix@{options.successor} mode 600 accept-proxy name {SOCKET}
+  http-request del-header X-Tidegate- -m beg if {OLD} !{{ so_name {SOCKET} }}
   http-request allow if {OLD}
   use_backend successor if {OLD}
 """
 
 
-def render_backend(options: Options) -> str:
+def render_private(options: Options, backend: str) -> str:
+    """The same for a socket of ours, which is handed to the newest process itself."""
+    if not options.successor:
+        return ""
+    return f"""\
+  http-request allow if {SUCCEEDED}
+  use_backend {backend} if {SUCCEEDED}
+"""
+
+
+def render_backends(options: Options, queued: int) -> str:
+    """``queued``: seconds that a queued request may take."""
+    usual = options.timeout + 60
+    return "\n".join(
+        (
+            _render_backend("successor", f"{options.successor} send-proxy-v2", usual),
+            _render_backend(COPIES, options.copies, usual),
+            _render_backend(QUEUED, options.queued, queued) + "  option abortonclose\n",
+        )
+    )
+
+
+def _render_backend(name: str, server: str, seconds: int) -> str:
     gone = retry_response("ServiceUnavailable", "The proxy is being restarted; try again.", "1")
     return f"""\
-backend successor from all
+backend {name} from all
   timeout connect 1s
-  timeout server {options.timeout + 60}s
+  timeout server {seconds}s
   http-reuse never
   retries 2
   retry-on conn-failure
   http-error status 503 {gone}
-  server successor unix@{options.successor} send-proxy-v2
+  server successor unix@{server}
 """

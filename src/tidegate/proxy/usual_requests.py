@@ -6,6 +6,7 @@ a request's headers says that most of them concern it no more than any other.
 
 from tidegate.auth import same_site
 from tidegate.domain.sessions import SESSION_HEADER
+from tidegate.proxy import succession
 from tidegate.proxy.options import Options
 from tidegate.proxy.same_site_rules import SIGNED, usual_host
 
@@ -30,10 +31,12 @@ def render_rules(options: Options, single_fleet: str) -> str:
         f"{{ {admitted} }}",
         f"!{{ req.body_size gt {options.max_body} }}",
     )
+    own = f"{{ so_name {succession.SOCKET} }} {{ req.hdr(X-Tidegate-Start) -m found }}"
     return f"""\
   http-request set-var(txn.usual) bool(true) if {" ".join(conditions)}
   acl usual var(txn.usual) -m found
   http-request set-header X-Tidegate-Start %[date(0,us)] if usual
   http-request allow if usual
-  http-request del-header X-Tidegate- -m beg
+  http-request set-var(txn.again) bool(true) if {own}
+  http-request del-header X-Tidegate- -m beg if !{{ var(txn.again) -m found }}
 """

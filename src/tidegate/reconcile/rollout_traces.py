@@ -7,7 +7,7 @@ that ends, and a collector that is away for hours, lose nothing.
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from tidegate.domain.errors import TidegateError
@@ -32,6 +32,8 @@ MOST_OF_ONE = 20_000
 """Lines of one endpoint or alarm that are read; a rollout with more of them is shown without its end."""
 MARGIN = timedelta(minutes=10)
 """Lines are looked for from this long before a rollout began, in case the clock was set."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""No rollout began before."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class RolloutTraces:
         try:
             if self._seq is None:
                 self._seq = await self.store.run(self._begin)
-            spans, through = await self.store.run(partial(find_ended, after=self._seq))
+            spans, through = await self.store.read(partial(find_ended, after=self._seq))
             if through == self._seq:
                 return
             if spans and not await self.export([one.span for one in spans]):
@@ -103,7 +105,7 @@ def _read_spans(tx: Tx, endpoint: str, after: int, through: int) -> list[Journal
     times = [time for line in around if (time := journal_spans.started_at(line.body)) is not None]
     if not times:
         return []
-    since = min(*times, *(line.at for line in around)) - MARGIN
+    since = max(EARLIEST, min(*times, *(line.at for line in around))) - MARGIN
     lines = _read(tx, ENDPOINT.name, endpoint, since)
     guards = {name for line in lines for name in journal_spans.guards_of(line.body)}
     for name in sorted(guards):

@@ -22,7 +22,9 @@ ENDPOINT, ALARM = "endpoint", "alarm"
 """Kinds of the lines that count."""
 MOST_EVENTS = 128
 """Events of a span; what comes after them is left out."""
-_NAMES = {
+MOST_NUMBER = 2**63
+"""Numbers of a span are below it."""
+_NAMES: dict[str, str] = {
     Phase.PROVISIONING: "provision",
     Phase.ACTIVATING_TRAFFIC: "shift",
     Phase.BAKING: "bake",
@@ -49,9 +51,10 @@ class JournalSpan:
 
 @dataclass
 class _Open:
-    """A rollout that has not ended, or a phase of one."""
+    """A rollout that has not ended, or a phase of one. ``name``: of its id or phase; empty: it has none."""
 
     key: tuple[Any, ...]
+    name: str
     line: int
     start: int
     attributes: dict[str, Value]
@@ -100,14 +103,14 @@ class _Fold:
         if self._rollout is not None and self._rollout.key != (id,):
             self._end(line, at)
         if id and self._rollout is None:
-            self._rollout = _Open((id,), line.seq, at, _describe(line.name, id, rollout))
+            self._rollout = _Open((id,), id, line.seq, at, _describe(line.name, id, rollout))
             self._guards = _alarms(rollout)
         if self._rollout is not None:
             key = tuple(_member(rollout, name) for name in ("phase", "stage", "back_stage"))
             if self._phase is not None and self._phase.key != key:
                 self._end_phase(line, at)
             if self._phase is None:
-                self._phase = _Open(key, line.seq, at, _describe_phase(rollout))
+                self._phase = _Open(key, _text(rollout, "phase"), line.seq, at, _describe_phase(rollout))
             for event in _events(line, at):
                 self._phase.note(event)
 
@@ -125,8 +128,8 @@ class _Fold:
     def _end_phase(self, line: JournalLine, at: int) -> None:
         rollout, phase, self._phase = self._rollout, self._phase, None
         assert rollout is not None and phase is not None
-        id = str(rollout.key[0])
-        name = _NAMES.get(phase.key[0], "phase")
+        id = rollout.name
+        name = _NAMES.get(phase.name, "phase")
         if phase.attributes.pop("removing", False):
             name = "cleanup"
         end = max(phase.start, at)
@@ -147,7 +150,7 @@ class _Fold:
         if self._phase is not None:
             self._end_phase(line, at)
         rollout, self._rollout = self._rollout, None
-        id, last = str(rollout.key[0]), _member(line.body, "last")
+        id, last = rollout.name, _member(line.body, "last")
         outcome = _text(last, "phase") if _text(last, "id") == id else "Deleted"
         told: dict[str, Value] = {"tidegate.outcome": shorten(outcome)}
         if cause := _text(last, "cause") if outcome != "Deleted" else "":
@@ -190,7 +193,7 @@ def _describe(endpoint: str, id: str, rollout: object) -> dict[str, Value]:
     }
     if old is not None:
         found["tidegate.config.before"] = shorten(_text(old, "config_name"))
-    if isinstance(generation := _member(new, "generation"), int):
+    if isinstance(generation := _member(new, "generation"), int) and abs(generation) < MOST_NUMBER:
         found["tidegate.generation"] = generation
     if stages is not None:
         found["tidegate.stages"] = len(stages)
@@ -211,7 +214,7 @@ def _describe_phase(rollout: object) -> dict[str, Value]:
                 found["tidegate.reason"] = shorten(_text(rollout, "reason"))
     if stages is not None and isinstance(stage, int) and 0 <= stage < len(stages):
         found["tidegate.stage"] = stage + 1
-        if isinstance(share := _member(stages[stage], "share"), int):
+        if isinstance(share := _member(stages[stage], "share"), int) and abs(share) < MOST_NUMBER:
             found["tidegate.share"] = share / WHOLE
     return found
 
@@ -243,12 +246,12 @@ def _text(body: object, name: str) -> str:
 
 
 def _time(text: object) -> datetime | None:
-    if isinstance(text, datetime):
-        return text
+    """None: it is no time, or one without a time zone, which cannot be compared with others."""
     try:
-        return datetime.fromisoformat(text) if isinstance(text, str) else None
+        found = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
     except ValueError:
         return None
+    return found if found.tzinfo is not None else None
 
 
 def _nanoseconds(at: datetime) -> int:

@@ -92,8 +92,8 @@ def first_number(tx: Tx, name: str, now: datetime) -> int:
     the new endpoint's."""
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
-    known: list[int] = [body.get(member, 0) for body in earlier for member in ("generation", "fence")]
-    return max([generation_floor(now), *known])
+    known = [body.get(member) for body in earlier for member in ("generation", "fence")]
+    return max([generation_floor(now), *(number for number in known if isinstance(number, int))])
 
 
 def update_endpoint(

@@ -3,6 +3,7 @@
 An event is derived from two journal lines, so reading a change again gives the same event.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tidegate.ports.store import JournalLine, Kind, Tx
 from tidegate.rollout.status import status
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
+
+log = logging.getLogger(__name__)
 
 Detail = dict[str, Any]
 MAX_LINES = 200
@@ -60,8 +63,17 @@ class EventBatch:
 def read_events(tx: Tx, after: int, place: AccountRegion) -> EventBatch:
     """Events of the next lines."""
     lines = tx.journal(after=after, limit=MAX_LINES)
-    events = [event for line in lines if (event := _event(tx, line, place)) is not None]
+    events = [event for line in lines if (event := _try_event(tx, line, place)) is not None]
     return EventBatch(events, lines[-1].seq if lines else after)
+
+
+def _try_event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
+    """Derive the event of a line. A record that makes no sense is left out: it would hold up all later events."""
+    try:
+        return _event(tx, line, place)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError) as error:
+        log.warning("line %d of the journal gives no event: %s: %s", line.seq, type(error).__name__, error)
+        return None
 
 
 def newest_line(tx: Tx) -> int:

@@ -37,7 +37,7 @@ class UnreadableRecords:
         return [self._found[key] for key in sorted(self._found)]
 
     async def _look(self, store: Store, kind: Kind[Any]) -> None:
-        present = await store.run(lambda tx: tx.versions(kind))
+        present = await store.read(lambda tx: tx.versions(kind))
         known = self._read.get(kind.name, {})
         new = {name for name, version in present.items() if known.get(name) != version}
         gone = {key for key in self._found if key[0] == kind.name and (key[1] in new or key[1] not in present)}
@@ -58,14 +58,14 @@ async def _read(store: Store, kind: Kind[Any], names: Iterable[str]) -> list[Rec
     def work(tx: Tx) -> list[RecordPage[Any]]:
         return [tx.find(kind, Filter(name_prefix=name, sort_by="name", descending=False), 1) for name in wanted]
 
-    return await store.run(work) if wanted else []
+    return await store.read(work) if wanted else []
 
 
 async def _read_whole(store: Store, kind: Kind[Any]) -> list[RecordPage[Any]]:
     pages, after = list[RecordPage[Any]](), None
     where = Filter(sort_by="name", descending=False)
     while True:
-        page = await store.run(lambda tx, after=after: tx.find(kind, where, PAGE, after))  # type: ignore[misc]
+        page = await store.read(lambda tx, after=after: tx.find(kind, where, PAGE, after))  # type: ignore[misc]
         pages.append(RecordPage([], None, page.unreadable))
         if page.next is None:
             return pages

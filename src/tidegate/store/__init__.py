@@ -15,6 +15,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from tidegate.ports.store import Tx
+from tidegate.store.commit_mark import CommitMark
 from tidegate.store.database import DEFAULT_LIMITS, Database, open_database
 from tidegate.store.engine import DatabaseLimits
 from tidegate.store.newest_line import NewestLine
@@ -28,33 +29,51 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.mark: CommitMark | None = None
+        """Where the newest line of the journal is noted after each commit."""
         self._newest = NewestLine(database)
 
     async def run(self, work: Callable[[Tx], R]) -> R:
         """Run ``work`` in one transaction. Raises Unavailable, with nothing written, if the database is unavailable
         (disk full, server gone, locked by another process). If only the response to the commit is lost, everything
         may have been written."""
-        wrote = True  # also where this is cancelled: what has begun goes on to its end
+        wrote, last = True, 0  # also where this is cancelled: what has begun goes on to its end
 
         def transact(connection: Connection) -> R:
-            nonlocal wrote
+            nonlocal wrote, last
             tx = SqlTx(connection)
             try:
                 return work(tx)
             finally:
-                wrote = tx.wrote
+                wrote, last = tx.wrote, tx.last_line
+
+        def committed() -> None:
+            if last and self.mark is not None:
+                self.mark.note(last)
 
         try:
-            return await self.database.run(transact)
+            return await self.database.run(transact, committed=committed)
         finally:
             if wrote:
                 self._newest.forget()
+
+    async def read(self, work: Callable[[Tx], R]) -> R:
+        """Like ``run`` for ``work`` that writes nothing: from one moment, without waiting for writers."""
+
+        def transact(connection: Connection) -> R:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            return work(SqlTx(connection, read_only=True))
+
+        return await self.database.run(transact, read_only=True)
 
     async def newest(self) -> tuple[int, datetime] | None:
         return await self._newest.read()
 
     async def close(self) -> None:
         await self.database.close()
+        if self.mark is not None:
+            self.mark.close()
 
 
 def open_store(url: str, limits: DatabaseLimits = DEFAULT_LIMITS, *, prepare: bool = True) -> SqlStore:

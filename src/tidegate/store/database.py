@@ -6,7 +6,8 @@ commits. The event loop never waits for a disk or a network.
 
 Every step has a deadline (``engine.DatabaseLimits``): a connection that hangs is cut, its caller gets
 ``Unavailable``, and other callers continue. During an outage all callers fail fast, within a second, until a probe in
-the background succeeds (circuit breaker).
+the background succeeds (circuit breaker). What only reads has threads of its own: a transaction of another process
+that does not end keeps writers waiting, and no reader.
 """
 
 import asyncio
@@ -17,12 +18,21 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from tidegate.domain.errors import StartupError, TidegateError, Unavailable
 from tidegate.store import errors
 from tidegate.store.deadline_threads import DeadlinePool, PoolClosed, current_deadline
-from tidegate.store.engine import READ_ONLY, DatabaseLimits, is_sqlite, make_engine, make_interrupt, read_address
+from tidegate.store.engine import (
+    READ_ONLY,
+    DatabaseLimits,
+    is_sqlite,
+    make_engine,
+    make_interrupt,
+    read_address,
+    sqlite_file,
+)
 from tidegate.store.integrity import check
 from tidegate.store.schema import needs_migration, upgrade
 
@@ -33,6 +43,8 @@ RETRY_PAUSE = 0.01
 """Seconds before a transaction is retried at the database's request; doubled each time."""
 THREADS = 3
 """Threads for PostgreSQL: a hanging connection does not block the others. SQLite has one writer."""
+READERS = 2
+"""Threads for transactions that only read."""
 SPARE_THREADS = 8
 """Threads that may be stuck permanently (in a DNS lookup, for example) before calls fail without being tried."""
 OUTAGE_AFTER = 1.0
@@ -59,7 +71,14 @@ class Database:
         self._exclusive = (
             self._workers if self._sqlite else DeadlinePool("database calls", 1, SPARE_THREADS, self._overran)
         )
+        # A database in memory is one connection's.
+        own_readers = not self._sqlite or sqlite_file(engine.url) is not None
+        self._readers = (
+            DeadlinePool("database reads", READERS, SPARE_THREADS, self._overran) if own_readers else self._workers
+        )
         self._outage: Unavailable | None = None
+        self._locked = False
+        """Whether the outage is a lock, which keeps nobody from reading."""
         self._probe: Future[None] | None = None
         self.guard: Callable[[Connection], None] | None = None
         """Called first in each transaction that may write. An exception rolls it back."""
@@ -70,15 +89,31 @@ class Database:
         return self._engine.dialect.name
 
     @property
+    def address(self) -> URL:
+        return self._engine.url
+
+    @property
     def name(self) -> str:
         """Its URL without the password."""
         return errors.display_url(self._engine.url)
 
-    async def run(self, work: Callable[[Connection], R], *, read_only: bool = False) -> R:
+    async def run(
+        self,
+        work: Callable[[Connection], R],
+        *,
+        read_only: bool = False,
+        committed: Callable[[], None] = lambda: None,
+    ) -> R:
         """Run ``work`` in one transaction on a database thread; committed when this returns. Cancelling removes a
         waiting call from the queue; a running transaction continues to its end. ``read_only``: read only, without
-        waiting for writers."""
-        return await self._do(self._workers, lambda: self.transact(work, read_only=read_only))
+        waiting for writers. ``committed`` is called on that thread after the commit, and must not fail."""
+
+        def job() -> R:
+            result = self.transact(work, read_only=read_only)
+            committed()
+            return result
+
+        return await self._do(self._readers if read_only else self._workers, job, read_only)
 
     async def call(self, job: Callable[[], R]) -> R:
         """Run ``job`` on the single thread for calls, where it may call ``transact``: calls never run
@@ -99,10 +134,10 @@ class Database:
                 if not errors.is_retryable(error) or attempt == ATTEMPTS:
                     raise self._trouble(error, time.monotonic() - began) from error
             except Exception:  # raised by the work: the database answered
-                self._outage = None
+                self._end_outage(read_only)
                 raise
             else:
-                self._outage = None
+                self._end_outage(read_only)
                 return result
             time.sleep(pause)
             pause *= 2
@@ -134,12 +169,13 @@ class Database:
     def shut(self) -> None:
         with contextlib.suppress(PoolClosed):  # already closed
             self._workers.submit(self._engine.dispose)
+        self._readers.close(CLOSE_TIMEOUT)
         self._exclusive.close(CLOSE_TIMEOUT)
         self._workers.close(CLOSE_TIMEOUT)
 
-    async def _do(self, workers: DeadlinePool, job: Callable[[], R]) -> R:
+    async def _do(self, workers: DeadlinePool, job: Callable[[], R], reads: bool = False) -> R:
         try:
-            if self._outage is not None:
+            if self._outage is not None and not (reads and self._locked):
                 await self._wait_for_probe(self._outage)
             return await asyncio.wrap_future(workers.submit(job))
         except PoolClosed:
@@ -189,7 +225,7 @@ class Database:
             return self._overran(watch.limit)
         trouble = errors.translate(error, self._engine.url)
         if isinstance(trouble, Unavailable) and waited >= OUTAGE_AFTER and errors.is_outage(error):
-            self._begin_outage(trouble)
+            self._begin_outage(trouble, errors.is_lock(error))
         return trouble
 
     def _overran(self, seconds: float) -> Unavailable:
@@ -197,11 +233,15 @@ class Database:
         self._begin_outage(trouble)
         return trouble
 
-    def _begin_outage(self, trouble: Unavailable) -> None:
+    def _begin_outage(self, trouble: Unavailable, locked: bool = False) -> None:
         """Fail fast from now on, and fail those that wait already: they would wait in vain."""
-        self._outage = trouble
-        for workers in {self._workers, self._exclusive}:
+        self._locked, self._outage = locked, trouble
+        for workers in {self._workers, self._exclusive} | (set() if locked else {self._readers}):
             workers.fail_waiting(lambda: Unavailable(str(trouble)))
+
+    def _end_outage(self, read_only: bool) -> None:
+        if not (read_only and self._locked):
+            self._outage, self._locked = None, False
 
     def _prepare(self, thorough: bool) -> None:
         migrates = self.transact(needs_migration, read_only=True)

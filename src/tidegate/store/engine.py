@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from tidegate.domain.errors import StartupError
 from tidegate.store.deadline_threads import current_deadline
-from tidegate.store.errors import display_url, first_line
+from tidegate.store.errors import check_encoding, display_url, first_line
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -91,6 +92,13 @@ def make_engine(address: URL, limits: DatabaseLimits, *, serial: bool) -> Engine
     else:
         reach = limits.connect * max(1, len(_hosts(address))) + MARGIN
         event.listen(engine, "do_connect", lambda *_: current_deadline().expect(reach))
+        # Before SQLAlchemy's own first look, which fails on bytes in place of text.
+        event.listen(
+            engine,
+            "connect",
+            lambda made, _: check_encoding(made.info.parameter_status("server_encoding"), address),
+            insert=True,
+        )
         event.listen(engine, "connect", lambda made, record: _set_up_postgresql(made, record, limits))
         event.listen(engine, "checkout", lambda made, record, _: _ping(engine, made, record, limits))
     if serial or sqlite:
@@ -114,6 +122,11 @@ def read_address(url: str) -> URL:
 
 def is_sqlite(address: URL) -> bool:
     return address.get_backend_name() == "sqlite"
+
+
+def sqlite_file(address: URL) -> Path | None:
+    """File of a SQLite database; None for one in memory, and for PostgreSQL."""
+    return Path(address.database) if is_sqlite(address) and address.database else None
 
 
 def make_interrupt(connection: Any) -> Callable[[], None]:

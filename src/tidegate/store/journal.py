@@ -4,6 +4,7 @@ A line has the complete record, or a patch against the record's previous line. A
 it is complete, so that few lines are read for one. Pruning keeps the last complete line of each record before the
 given time, and all later ones, so that the rest can still be rebuilt."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -17,6 +18,8 @@ from tidegate.domain.observation import Event
 from tidegate.ports.store import JournalLine
 from tidegate.store.patches import Patch, apply_patch, diff
 from tidegate.store.tables import JOURNAL
+
+log = logging.getLogger(__name__)
 
 WHOLE_EVERY = 50
 """Versions between two complete lines of a record."""
@@ -34,15 +37,18 @@ def append(
     bodies: tuple[object | None, object | None],
     now: datetime,
     events: Sequence[Event],
-) -> None:
-    """Append a line. ``key``: kind and name; ``bodies``: the record before and after, None if there is none."""
+) -> int:
+    """Append a line; returns its ``seq``. ``key``: kind and name; ``bodies``: the record before and after, None if
+    there is none."""
     before, after = bodies
     patch = (
         None if before is None or after is None or version % WHOLE_EVERY == 0 else _compact_patch(before, after)
     )
     line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
     body = None if patch is not None else after
-    connection.execute(_INSERT, {**line, "body": body, "events": [asdict(event) for event in events]})
+    done = connection.execute(_INSERT, {**line, "body": body, "events": [asdict(event) for event in events]})
+    assert done.inserted_primary_key is not None
+    return int(done.inserted_primary_key[0])
 
 
 def last_version(connection: Connection, kind: str, name: str) -> int:
@@ -60,10 +66,20 @@ def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[
             row.name,
             row.version,
             (row.body if row.patch is None else found[row.seq]) if bodies else None,
-            tuple(Event(**event) for event in row.events),
+            decode_events(row.events),
         )
         for row in rows
     ]
+
+
+def decode_events(found: object) -> tuple[Event, ...]:
+    """Events of a line, without what is none. A line stays for years, and may be of a later version or damaged."""
+    events = [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
+    return tuple(
+        Event(kind, message, data if isinstance(data := event.get("data"), dict) else {})
+        for event in events
+        if isinstance(kind := event.get("kind"), str) and isinstance(message := event.get("message"), str)
+    )
 
 
 def prune(connection: Connection, before: datetime, most: int) -> int:
@@ -101,10 +117,19 @@ def _rebuild_bodies(connection: Connection, patched: Sequence[Any]) -> dict[int,
         between = select(_C.seq, _C.body, _C.patch).where(mine, _C.seq >= base, _C.seq <= max(seqs))
         body: object = None
         for row in connection.execute(between.order_by(_C.seq)):
-            body = row.body if row.patch is None else apply_patch(row.patch, body)
+            body = row.body if row.patch is None else _patched(row, body)
             found[row.seq] = body
         if missing := set(seqs) - found.keys():
             raise TidegateError(
                 f"The journal of the {kind} {name!r} cannot be read: lines before {missing} are missing"
             )
     return found
+
+
+def _patched(row: Any, before: object) -> object:
+    """None: the line is damaged, which keeps nobody from reading the others."""
+    try:
+        return apply_patch(row.patch, before)
+    except ValueError:
+        log.warning("line %d of the journal cannot be read: its patch does not fit the line before", row.seq)
+        return None

@@ -26,8 +26,11 @@ def diff(before: object, after: object) -> Patch:
 
 
 def apply_patch(patch: Patch, before: object) -> object:
-    """Apply a patch without changing ``before``. Raises ValueError if the patch was not made from it."""
-    return _apply(patch, before, before)
+    """Apply a patch without changing ``before``. Raises ValueError if the patch was not made from it, or is none."""
+    try:
+        return _apply(patch, before, before)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise ValueError("the patch does not match the document") from None
 
 
 @dataclass(frozen=True)

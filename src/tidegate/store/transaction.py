@@ -33,10 +33,13 @@ class SqlTx:
     """A ``ports.store.Tx``. Versions of a name continue to rise when its record is deleted and created again, so a
     version never identifies two writes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, read_only: bool = False) -> None:
         self._connection = connection
+        self._read_only = read_only
         self.wrote = False
         """Whether the journal may have other lines than before."""
+        self.last_line = 0
+        """Number of the newest line that this has written; 0: it has written none."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         row = self._connection.execute(_GET, _key(kind, name)).one_or_none()
@@ -52,9 +55,9 @@ class SqlTx:
         now: datetime,
         events: Sequence[Event] = (),
     ) -> int:
+        self._begin_write()
         if now.tzinfo is None:
             raise Invalid(f"The time {now} of the {kind.name} {name!r} has no time zone")
-        self.wrote = True
         plain = record_codec.encode(kind, name, body)
         key = _key(kind, name)
         present = self._connection.execute(_STATE, key).one_or_none()
@@ -68,19 +71,20 @@ class SqlTx:
             new = {"kind": kind.name, "name": name, "version": version, "created_at": now, **values}
             self._connection.execute(_INSERT, new)
         states = (record_codec.read_plain(present.text) if present else None, plain)
-        journal.append(self._connection, (kind.name, name), version, states, now, events)
+        self.last_line = journal.append(self._connection, (kind.name, name), version, states, now, events)
         return version
 
     def delete(
         self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
     ) -> bool:
-        self.wrote = True
+        self._begin_write()
         present = self._version(kind, name)
         _check(kind, name, present, expect)
         if not present:
             return False
         self._connection.execute(_DELETE, _key(kind, name))
-        journal.append(self._connection, (kind.name, name), present + 1, (None, None), now, events)
+        gone = (None, None)
+        self.last_line = journal.append(self._connection, (kind.name, name), present + 1, gone, now, events)
         return True
 
     def find(
@@ -139,13 +143,17 @@ class SqlTx:
         return journal.lines(self._connection, self._connection.execute(query).all(), bodies=bodies)
 
     def prune_journal(self, before: datetime, most: int) -> int:
-        self.wrote = True
+        self._begin_write()
         return journal.prune(self._connection, before, most)
 
     def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
         """Version and creation time of a record, which together identify one body."""
         row = self._connection.execute(_MARK, _key(kind, name)).one_or_none()
         return None if row is None else (row.version, row.created_at)
+
+    def _begin_write(self) -> None:
+        assert not self._read_only, "a transaction of Store.read does not write"
+        self.wrote = True
 
     def _version(self, kind: Kind[T], name: str) -> int:
         """Version of a record; 0 if there is none."""

@@ -155,6 +155,16 @@ class MemoryStore:
         self._tx = attempt
         return result
 
+    async def read(self, work: Callable[[Tx], R]) -> R:
+        def reading(tx: Tx) -> R:
+            assert isinstance(tx, MemoryTx)
+            lines = len(tx.lines)
+            result = work(tx)
+            assert len(tx.lines) == lines, "a transaction of Store.read does not write"
+            return result
+
+        return await self.run(reading)
+
     async def newest(self) -> tuple[int, datetime] | None:
         lines = self._tx.lines
         return (lines[-1].seq, lines[-1].at) if lines else None

@@ -149,9 +149,10 @@ async def _perform(call: OperationCall, row: TxOperation | AsyncOperation, param
     def work(tx: Tx) -> Params | None:
         return row.translate(TxCall(ctx, call.now, call.request_id, call.caller, tx=tx), params)
 
+    transact = ctx.store.run if row.access.is_change or row.access is Access.USE else ctx.store.read
     for _ in range(MAX_ATTEMPTS):
         try:
-            members = await ctx.store.run(work)
+            members = await transact(work)
             break
         except Stale:
             continue

@@ -45,7 +45,7 @@ class SlowModel:
         self.asked.append(batch.first)
         self._under_way += 1
         self.most = max(self.most, self._under_way)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(300):
             while batch.first == self.late and len(self.asked) < self.enough:
                 await asyncio.sleep(0.001)
         await asyncio.sleep(0)

@@ -224,7 +224,7 @@ async def test_a_runner_that_gets_its_own_lost_shard_again_ends_the_first_try_be
         return None
 
     scene.echo.gate, scene.board.seconds = gate, 60.0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(300):
         await scene.runner(concurrency=2).run(None)
     assert tries and scene.out("a.csv") == rows("a", 40)
     assert scene.board.ended == {1: ""} and scene.board.fences[1] == 2

@@ -44,7 +44,7 @@ def test_in_a_pipe_each_change_is_a_document_and_silence_a_remark() -> None:
     with stub(Played(STORY[:])) as (url, _):
         given = {**os.environ, "TIDEGATE_URL": url}
         done = subprocess.run(
-            [*PROGRAM, NAME, "--watch", "--json"], capture_output=True, text=True, env=given, timeout=120
+            [*PROGRAM, NAME, "--watch", "--json"], capture_output=True, text=True, env=given, timeout=300
         )
     assert done.returncode == 1
     lines = [json.loads(line) for line in done.stdout.splitlines()]

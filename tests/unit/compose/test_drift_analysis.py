@@ -12,7 +12,7 @@ from tidegate.domain.processing_job import BaselineTask, Baselining, DatasetForm
 
 
 async def find_child(before: set[int]) -> psutil.Process:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while True:
             for child in psutil.Process().children():
                 if child.pid not in before:

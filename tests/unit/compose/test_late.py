@@ -58,7 +58,7 @@ def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) 
 
     def slow(module: str, name: str) -> object:
         if name == "further_routes":
-            goes_on.wait(30)
+            goes_on.wait(300)
             return lambda *rest, warm=False: real(module, name)(*rest)  # nothing is computed ahead here
         return real(module, name)
 

@@ -47,7 +47,7 @@ async def test_a_browser_is_told_to_wait_and_finds_the_result_when_it_comes_back
 
     def slow(query: Any, catalogue: Any) -> str:
         ran.append("page")
-        goes_on.wait(30)
+        goes_on.wait(300)
         return "figures"
 
     pages = work(slow)
@@ -108,7 +108,7 @@ async def test_results_are_bounded_and_the_latest_are_kept(work: Any) -> None:
 
 async def test_more_than_so_many_at_a_time_are_refused_plainly(work: Any) -> None:
     goes_on = threading.Event()
-    pages = work(lambda query, catalogue: goes_on.wait(30))
+    pages = work(lambda query, catalogue: goes_on.wait(300))
     asked = [
         asyncio.ensure_future(pages.work_out(SCRIPT, "page", {"n": str(number)}, CATALOGUE))
         for number in range(MAX_PENDING)

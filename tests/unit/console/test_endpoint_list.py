@@ -57,7 +57,7 @@ async def house() -> Any:
 
 def count_finds(house: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Kinds of the records that are read in lists, as they are read."""
-    found, run = list[str](), type(house.store).run
+    found, read = list[str](), type(house.store).read
 
     async def watched(store: Any, work: Callable[[Tx], Any]) -> Any:
         def wrapped(tx: Tx) -> Any:
@@ -75,9 +75,9 @@ def count_finds(house: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> list[
             tx.find = spy  # type: ignore[method-assign]
             return work(tx)
 
-        return await run(store, wrapped)
+        return await read(store, wrapped)
 
-    monkeypatch.setattr(type(house.store), "run", watched)
+    monkeypatch.setattr(type(house.store), "read", watched)
     return found
 
 

@@ -62,7 +62,7 @@ def test_a_dispatcher_without_progress_is_ended(
         supervisor.ensure(needed=True)
         assert holder.poll() is None
     supervisor.ensure(needed=True)
-    assert holder.wait(60) == -signal.SIGKILL
+    assert holder.wait(300) == -signal.SIGKILL
     assert find_running(supervisor.folder) is None
 
 
@@ -107,7 +107,7 @@ async def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
         cast(Queue, queue), cast(RequestProcessor, None), Snapshot, lambda: seen.append(queue.calls)
     )
     running = asyncio.create_task(dispatcher.run(stopping, 0))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while queue.calls < 3:
             await asyncio.sleep(0.01)
         assert seen == []
@@ -125,4 +125,4 @@ def test_a_dispatcher_of_another_version_of_the_program_is_replaced(
     assert holder.poll() is None
     monkeypatch.setattr(dispatcher_supervisor, "PROGRAM", "the next version")
     supervisor.ensure(needed=True)
-    assert holder.wait(timeout=30) == -signal.SIGTERM
+    assert holder.wait(timeout=300) == -signal.SIGTERM

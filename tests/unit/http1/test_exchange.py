@@ -57,7 +57,7 @@ async def test_a_kept_connection_that_the_server_closed_is_replaced_once(tmp_pat
         writer.close()
 
     closed: list[None] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         listener = await asyncio.start_unix_server(serve, tmp_path / "s")
         client, replies = HttpClient(str(tmp_path / "s"), 100), Replies()
         client.ask(REQUEST, replies.taken.append)
@@ -132,7 +132,7 @@ async def test_what_comes_after_a_reply_is_never_taken_for_the_next_one(tmp_path
             await writer.wait_closed()
         ended += 1
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         listener = await asyncio.start_unix_server(serve, tmp_path / "s")
         client, replies = HttpClient(str(tmp_path / "s"), 100), Replies()
         for _ in range(2):

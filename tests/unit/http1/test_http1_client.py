@@ -60,7 +60,7 @@ class Server:
 async def ask(folder: Path, answer: bytes, scene: Callable[[Server], Awaitable[None]]) -> None:
     server = Server(folder, answer)
     listener = await asyncio.start_unix_server(server.serve, server.path)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         await scene(server)
         for client in server.clients:
             client.close()

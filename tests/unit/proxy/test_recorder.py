@@ -149,7 +149,7 @@ async def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatc
 
     class Hanging(Disk):
         def write(self, name: str, data: bytes) -> None:
-            over.wait(30)
+            over.wait(300)
             super().write(name, data)
 
     disk = Hanging(tmp_path)
@@ -162,7 +162,7 @@ async def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatc
         await found.write_all({"b": b"4"})
     assert disk.writes == 0
     over.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while found.trouble is not None:
             await found.retry()
             await asyncio.sleep(0)

@@ -74,7 +74,7 @@ def answering(path: Path, goes_on: threading.Event) -> Iterator[None]:
         connection, _ = server.accept()
         with connection:
             connection.recv(100)
-            goes_on.wait(30)
+            goes_on.wait(300)
             connection.sendall(b"Name: HAProxy\nPid: 77\n")
 
     with listening(path) as server:

@@ -114,7 +114,7 @@ async def test_guards_that_wait_for_the_database_hold_up_no_other(monkeypatch: p
     mine = GuardedRollout("fraud", "r1", (guard(),))
     others = GuardedRollout("loan", "r2", tuple(guard(f"slow-{n}", endpoint="loan") for n in range(5)))
     turn = asyncio.create_task(guards.judge([others, mine], {"fraud": covered(), "loan": covered()}, NOON))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(300):
         while not guards.states(mine):
             await asyncio.sleep(0.01)
     assert guards.states(others) == {} and not turn.done()

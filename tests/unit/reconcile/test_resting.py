@@ -146,7 +146,7 @@ async def test_rest_ends_by_itself_for_what_no_comparison_shows(monkeypatch: pyt
         return await observe(endpoint)
 
     target.observe = note  # type: ignore[method-assign]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         case.engine.kick("a")
         while looks.count("a") < 4:
             await asyncio.sleep(0.005)

@@ -9,7 +9,7 @@ import pytest
 from tidegate.store import deadline_threads
 from tidegate.store.deadline_threads import Deadline, DeadlinePool, PoolClosed, current_deadline
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 class Overran(Exception):

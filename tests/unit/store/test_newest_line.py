@@ -85,7 +85,7 @@ async def test_a_write_during_a_look_is_seen_by_who_asks_after_it(monkeypatch: p
         def slow(connection: object) -> object:
             found = look(connection)  # type: ignore[arg-type]
             began.set()
-            assert goes_on.wait(30)
+            assert goes_on.wait(300)
             return found
 
         monkeypatch.setattr(store._newest, "_read", slow)

@@ -37,7 +37,7 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
     if "labels" not in body:
         raise Invalid("'labels' is missing: a list of objects with id and label")
     terms, now = read_terms(body), gateway.context.clock.now().timestamp()
-    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     store = LabelStore(label_folder(gateway.settings.state), name)
     kind = terms.kind
     if kind is None and store.exists:
@@ -60,7 +60,7 @@ async def change_terms(gateway: Gateway, request: Request) -> Response:
     terms, unset = read_terms(body), read_unset(body)
     if not terms.where and terms.kind is None and not unset:
         raise Invalid("neither 'score' nor 'kind' is given: say the place of the score, or what labels are")
-    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     store = LabelStore(label_folder(gateway.settings.state), name)
     before = await asyncio.to_thread(store.terms) if store.exists else LabelTerms()
     after = await asyncio.to_thread(store.change_terms, terms, unset)
@@ -75,7 +75,7 @@ async def show_labels(gateway: Gateway, request: Request) -> Response:
 
 async def read_labels(gateway: Gateway, name: str) -> dict[str, Any]:
     """Raises NotFound."""
-    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return await asyncio.to_thread(_document, label_folder(gateway.settings.state), name)
 
 

@@ -123,7 +123,7 @@ class LabelFollower:
 
     async def _follow(self, name: str) -> None:
         labels, now = LabelStore(self.folder, name), self.clock.now()
-        found = await self.store.run(lambda tx: find_followed(tx, name))
+        found = await self.store.read(lambda tx: find_followed(tx, name))
         if found is None:  # the endpoint was removed
             self._progress.pop(name, None)
             self._lanes.forget(name)

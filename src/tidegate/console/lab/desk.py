@@ -97,7 +97,7 @@ class LabDesk:
 
     async def look(self) -> Look:
         context, now = self.gateway.context, self.gateway.context.clock.now()
-        stored = await context.store.run(_find)
+        stored = await context.store.read(_find)
         open_run = stored.run if stored.run is not None and stored.run.open else None
         names, failure = await self._find_versions(now) if open_run is not None else ({}, "")
         if open_run is not None and names:

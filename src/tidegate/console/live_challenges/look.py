@@ -48,7 +48,7 @@ class Stored:
 
 async def look(gateway: Gateway, run: LiveRun, counts: Counts, now: datetime) -> Look:
     context = gateway.context
-    stored = await context.store.run(lambda tx: _read(tx, run))
+    stored = await context.store.read(lambda tx: _read(tx, run))
     facts = describe(stored, context.observed(run.endpoint), counts)
     if stored.endpoint is not None and stored.endpoint.serving is not None:
         variants = variants_of(stored.endpoint)

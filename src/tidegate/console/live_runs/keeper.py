@@ -90,7 +90,7 @@ class LiveRuns:
         return what in self._senders and self._senders[what].sending
 
     async def find(self, what: str) -> LiveRun | None:
-        return await self.gateway.context.store.run(lambda tx: live_runs.find(tx, what))
+        return await self.gateway.context.store.read(lambda tx: live_runs.find(tx, what))
 
     async def begin(
         self, what: str, endpoint: str, by: str, lasting: timedelta, caller: Caller = ANYBODY
@@ -173,7 +173,7 @@ class LiveRuns:
     async def turn(self) -> bool:
         """One look at all runs; whether one is open."""
         store, now = self.gateway.context.store, self.gateway.context.clock.now()
-        found = await store.run(live_runs.find_open)
+        found = await store.read(live_runs.find_open)
         for what in self._senders.keys() - {run.what for run in found}:
             await self._stop_sending(what)
         for run in found:

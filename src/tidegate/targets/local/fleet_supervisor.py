@@ -392,7 +392,7 @@ class Fleet:
     def _count_failure(
         self, replica: str, message: str, conclusive: bool = False, longest: float = LONGEST_BACKOFF
     ) -> None:
-        self.failures.add(message, self._now(), conclusive=conclusive, longest=longest)
+        self.failures.add(message, self._now(), conclusive=conclusive, has_served=self._was_ready, longest=longest)
         where = self.context.folders.log(self.id, replica)
         log.warning("fleet %s: replica %s failed: %s (log: %s)", self.id, replica, message, where)
 

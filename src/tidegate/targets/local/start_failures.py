@@ -18,11 +18,20 @@ class StartFailures:
     reason: str | None = None
     not_before: float = 0.0
 
-    def add(self, message: str, now: float, *, conclusive: bool = False, longest: float = LONGEST_BACKOFF) -> None:
-        """``conclusive``: another try would fail like this one."""
+    def add(
+        self,
+        message: str,
+        now: float,
+        *,
+        conclusive: bool = False,
+        has_served: bool = False,
+        longest: float = LONGEST_BACKOFF,
+    ) -> None:
+        """``conclusive``: another try would fail like this one, unless the fleet ``has_served``: then what it lacks
+        may be back soon, and requests miss it."""
         self.count += 1
         backoff = min(longest, 0.5 * 2 ** min(self.count - 1, 10))
-        self.not_before = now + (LONGEST_BACKOFF if conclusive else backoff)
+        self.not_before = now + (LONGEST_BACKOFF if conclusive and not has_served else backoff)
         if conclusive or self.count >= START_FAILURES:
             self.reason = message
 

@@ -157,6 +157,9 @@ class SimulatedStore:
     async def run(self, work: Callable[[Tx], R]) -> R:
         return await self._thread.call(lambda: self._transact(work))
 
+    async def read(self, work: Callable[[Tx], R]) -> R:
+        return await self.run(work)
+
     def _transact(self, work: Callable[[Tx], R]) -> R:
         server = self._thread.server
         attempt = MemoryTx(server.records.copy(), server.journal.copy(), as_json=False)

@@ -24,7 +24,7 @@ async def test_what_a_slow_round_left_unsent_is_told_as_such() -> None:
         request = format_request("h", "/", {}, b"{}")
         load = OpenLoop(LoadPlan("127.0.0.1", port, [request], None, 1, 30.0, schedule=[0.0, 0.0, 0.0]))
         load.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while not load.exhausted:
                 await asyncio.sleep(0.001)
             report = await load.stop(grace=0.0)

@@ -310,13 +310,13 @@ async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
     scene.post(range(ANSWERS))
     monkeypatch.setattr(lanes, "PATIENCE", 0.01)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while scene.labels.document() is None:
                 await scene.follower.turn()
         assert not answers.is_set()
     finally:
         answers.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while LabelStore(scene.folder, "a").document() is None:
             await asyncio.sleep(0.01)
 

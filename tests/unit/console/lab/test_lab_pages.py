@@ -176,7 +176,7 @@ def make_desk(tmp_path: Path, program: str) -> LabDesk:
 
 
 async def until_trained(desk: LabDesk) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while desk.trainer.running:
             await asyncio.sleep(0.02)
 

@@ -46,7 +46,7 @@ def write_requests(keeper: LiveRuns, what: str) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(300):
         while not holds():
             await asyncio.sleep(0.01)
 

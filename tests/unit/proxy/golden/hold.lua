@@ -19,12 +19,14 @@ end
 core.register_action("hold", {"http-req"}, function(txn)
   local slot, since = txn.f:be_name(), now(txn)
   local at, checked = since, 0
-  while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < 60 do
+  -- Counted from its first arrival, however often it comes again.
+  local came = (tonumber(txn.f:req_hdr("X-Tidegate-Start")) or since * 1e6) / 1e6
+  while tonumber(txn.f:be_conn_free(slot)) < 0 and math.abs(at - came) < 60 do
     tell(slot, since, at)
     if math.abs(at - checked) > 0.05 then
       checked = at
       if tonumber(core.get_info()["Stopping"]) == 1 then
-        txn:set_var("txn.again", true)
+        txn:set_var("txn.leave", true)
         return
       end
     end

@@ -21,7 +21,7 @@ from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 
 AT = 1_644_859_549_062_500
 CSV = {b"content-type": b"text/csv"}
-PATIENCE = 30.0
+PATIENCE = 300.0
 Make = Callable[..., Recorder]
 
 

@@ -48,7 +48,7 @@ async def sent(engine: Any, bodies: Sequence[bytes]) -> list[bytes]:
     futures: list[asyncio.Future[Outcome]] = [loop.create_future() for _ in bodies]
     for body, future in zip(bodies, futures, strict=True):
         engine.submit(Call(body, HEADERS), future.set_result)
-    outcomes = await asyncio.wait_for(asyncio.gather(*futures), 60)
+    outcomes = await asyncio.wait_for(asyncio.gather(*futures), 300)
     await engine.close()
     return [content(outcome) for outcome in outcomes]
 
@@ -203,7 +203,7 @@ def test_a_value_for_each_row_is_no_row_of_the_next_stage(folder: Path, tmp_path
         found: asyncio.Future[Outcome] = loop.create_future()
         pipeline = Pipeline([Stage("first", first, ARRAY), Stage("last", last)], 10**6, 60)
         pipeline.submit(Call(b"".join(LINES[:3]), HEADERS), found.set_result)
-        await asyncio.wait_for(found, 60)
+        await asyncio.wait_for(found, 300)
         await pipeline.close()
         return [found.result()]
 

@@ -57,7 +57,7 @@ print(*sorted(set(sys.modules) - found))
 def test_a_forked_worker_imports_nothing_to_open_a_mapped_forest(folder: Path) -> None:
     mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, str(folder)], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", FORKED, str(folder)], capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.stdout, done.stderr) == ("\n", "")
 

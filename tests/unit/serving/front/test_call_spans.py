@@ -105,7 +105,7 @@ def run(*bodies: bytes, traced: tuple[int, ...], stages: int = 0) -> list[tuple[
             call = Call(body, {b"content-type": b"text/plain"})
             found.append((trace, loop.create_future()))
             engine.submit(call if trace is None else with_trace(call, trace), found[-1][1].set_result)
-        return [(trace, await asyncio.wait_for(future, 30)) for trace, future in found]
+        return [(trace, await asyncio.wait_for(future, 300)) for trace, future in found]
 
     return asyncio.run(main())
 

@@ -46,7 +46,7 @@ async def run(service: Echo, test: Test) -> None:
     client.setblocking(False)
     _, connection = await loop.connect_accepted_socket(lambda: Connection(service), ours)
     try:
-        await asyncio.wait_for(test(connection, client), 30)
+        await asyncio.wait_for(test(connection, client), 300)
     finally:
         connection.abort()
         client.close()

@@ -54,7 +54,7 @@ class Stand:
     ) -> None:
         for number in range(count):
             self.sender.offer(asked or request(b"%d,2" % number), outcome)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while self.sender.in_flight:
                 await asyncio.sleep(0.005)
 

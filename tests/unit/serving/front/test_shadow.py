@@ -23,7 +23,7 @@ from tidegate.serving.front.connection import Request
 from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, CopyHeads, ShadowSender
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
-PATIENCE = 30.0
+PATIENCE = 300.0
 CSV = (b"content-type", b"text/csv")
 GOOD = Answer(b"0.5", "text/csv")
 

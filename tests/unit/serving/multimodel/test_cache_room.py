@@ -31,7 +31,7 @@ def loaded(cache: Cache, name: str, size: int) -> ModelEntry:
 
 
 async def take(cache: Cache, need: int, beside: ModelEntry | None = None) -> None:
-    async with asyncio.timeout(10), cache.room(need, lambda: 1.0, beside=beside):
+    async with asyncio.timeout(300), cache.room(need, lambda: 1.0, beside=beside):
         pass
 
 

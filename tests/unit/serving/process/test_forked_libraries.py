@@ -81,7 +81,7 @@ print("xgboost" in sys.modules, "skops.io" in sys.modules, "lightgbm" in sys.mod
 
 def said(script: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-c", PRELUDE + script], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -10,7 +10,7 @@ from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, Liveness, Seen
 
 STILL = ProcessStats(used=1.0)
 SILENT = Seen(at_work=False, answers=0, asked=True, vitals=STILL)
-PATIENCE = 60.0
+PATIENCE = 300.0
 
 
 def story(seen: list[Seen], every: float = 3.0) -> tuple[Liveness, list[str]]:

@@ -33,7 +33,7 @@ print(LOADER.load_module(RuntimeKind.XGBOOST).xgboost is lean, xgboost is lean)
 
 def said(script: str, *arguments: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

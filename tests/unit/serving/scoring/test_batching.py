@@ -50,7 +50,7 @@ class Waiting:
         return call
 
     async def outcomes(self) -> list[Outcome]:
-        return await asyncio.wait_for(asyncio.gather(*self.futures), 30)
+        return await asyncio.wait_for(asyncio.gather(*self.futures), 300)
 
 
 def run(scorer: Doubler, *bodies: bytes, cap: int = 64) -> list[Outcome]:

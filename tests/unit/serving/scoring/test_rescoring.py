@@ -59,7 +59,7 @@ async def ask(engine: Batcher[Any, Any], *numbers: int) -> tuple[list[Outcome], 
     calls = [Call(b"%d" % number, {}) for number in numbers]
     for call, future in zip(calls, futures, strict=True):
         engine.submit(call, future.set_result)
-    return await asyncio.wait_for(asyncio.gather(*futures), 30), calls
+    return await asyncio.wait_for(asyncio.gather(*futures), 300), calls
 
 
 def bodies(outcomes: Sequence[Outcome]) -> list[int]:

@@ -60,7 +60,7 @@ class Model:
         self.asked.append(call.body)
         kind, _, name = call.body.partition(b" ")
         if kind == b"wait":
-            assert self.gate(name).wait(30)
+            assert self.gate(name).wait(300)
         elif kind == b"fail":
             raise ModelFailed(422, "no")
         elif kind == b"bug":
@@ -70,7 +70,7 @@ class Model:
         elif kind == b"stream":
             return Streamed("text/x", self.parts(name), ((b"a", b"b"),))
         elif kind == b"late-stream":
-            assert self.gate(name).wait(30)
+            assert self.gate(name).wait(300)
             return Streamed("text/x", self.parts(name))
         elif kind == b"list":
             return Streamed("text/x", iter([b"1", b"2"]))
@@ -88,7 +88,7 @@ class Model:
             if name == b"bad-end":
                 raise ValueError("broken")
             if name.startswith(b"slow"):
-                assert self.gate(name).wait(30)
+                assert self.gate(name).wait(300)
             yield b"second"
         finally:
             self.closed.append(name)
@@ -112,7 +112,7 @@ class Stand:
         return outcome
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while not condition():
                 await asyncio.sleep(0.001)
 

@@ -45,7 +45,7 @@ async def running(worker: Worker) -> AsyncIterator[TcpAddress]:
 
 
 async def until(worker: Worker, open: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(300):
         while worker.open != open:
             await asyncio.sleep(0.01)
 

@@ -289,7 +289,7 @@ def test_a_driver_that_hangs_holds_up_nothing() -> None:
 
         def read(names: tuple[str, ...]) -> dict[str, DeviceReading]:
             calls.append(names)
-            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(300)
             return {"fake0": DeviceReading(50.0, 10.0)}
 
         monitor = DeviceMonitor(read, lambda: now[0])  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from tidegate.targets.local import worker_client
 from tidegate.targets.local.health import PingAnswer
 from tidegate.targets.local.worker_client import CONNECT_EVERY, WorkerPings
 
-PATIENCE = 30.0
+PATIENCE = 300.0
 
 
 @dataclass
