@@ -116,6 +116,11 @@ def _decide_batching(table: TabularScorer, model: Any, pool: row_probes.Pool, fi
             budget = row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)
             kept = kept_verdict.find_verdict(files.folder, files.seen, budget, files.environment)
             kept_verdict.decide_batching(table, budget, kept)
+        elif change := row_probes.find_change(table.run, pool):
+            raise ArtifactError(
+                f"{change}; give its parts a random_state, leave out what keeps or draws something when it predicts,"
+                " or, if that is what the model is meant to do, serve it by a script (tidegate/script)"
+            )
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
