@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats import arrow_io
-from tidegate.serving.formats.column_values import parse_number, to_float
+from tidegate.serving.formats.column_values import EXACT, ROUNDED, parse_number, show, to_float
 from tidegate.serving.formats.content_types import (
     CSV,
     JSON,
@@ -86,6 +86,10 @@ class TypedInput:
     def cell(self, cell: Any) -> Any:
         """Convert a JSON value to the model's type. Raises ValueError with the reason."""
         kind, number = self.dtype.kind, type(cell) in (int, float)
+        if (kind == "i" or self.exact) and type(cell) is float and math.isfinite(cell) and abs(cell) >= EXACT:
+            raise ValueError(ROUNDED.format(show(cell)))
+        if kind == "f" and self.exact and type(cell) is int and to_float(cell) != cell:
+            raise ValueError(f"{cell} is beyond what {self.dtype.name} holds exactly")
         if kind == "f" and (number or cell is None):
             return math.nan if cell is None else to_float(cell)
         if kind == "O" and (type(cell) is str or (cell is None and self.absent is not ...)):
@@ -216,6 +220,8 @@ class TypedRows:
                 values = self._fitting(one, column, np.ma.getdata(values))
             cells = np.empty(frame.rows, one.dtype)
             cells[:] = values
+            for row in np.flatnonzero(np.abs(cells) >= EXACT)[:1] if one.exact and one.dtype.kind == "f" else ():
+                raise self._refuse(int(row), column, ROUNDED.format(show(float(cells[row]))))
             found[one.name] = self._check(column, cells)
         return found
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.formats.column_values import EXACT
 from tidegate.serving.formats.typed_rows import TypedInput
 
 VARIABLE = "MODEL_COLUMNS"
@@ -26,8 +27,6 @@ TYPES = {
 """Words in the variable."""
 _INSIDE = ("best_estimator_", "regressor_", "estimator_", "_preprocessor")
 """Attributes of meta-estimators with the estimator that gets the columns unchanged."""
-_EXACT = 2**53
-"""Whole numbers beyond it are not exact in float64."""
 Found = dict[int, TypedInput]
 """Column (from 0) -> its type, without columns of unknown type."""
 
@@ -148,7 +147,7 @@ def _merge(parts: Any) -> Found:
 def _of_categories(values: Any) -> TypedInput:
     kind = values.dtype.kind
     if kind in "fiub":
-        exact = kind in "iu" and any(abs(value) >= _EXACT for value in values.tolist())
+        exact = kind in "iuf" and any(abs(value) >= EXACT for value in values.tolist())
         dtype = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64))
         return TypedInput("", dtype, exact=exact)
     texts = [value for value in values.tolist() if isinstance(value, str)]
