@@ -45,10 +45,16 @@ class TypedInput:
     """The texts that the model knows; None: any."""
     exact: bool = False
     """Whether its whole numbers must not be rounded to floats."""
+    truths: bool = False
+    """Whether a column of numbers takes truth values as 1 and 0."""
+    unused: bool = False
+    """Whether the model does not look at it, so that any value will do."""
 
     @property
     def wanted(self) -> str:
         """The type that a table's column is read as (``arrow_io``)."""
+        if self.unused:
+            return arrow_io.ANY
         if self.dtype == np.float64:
             return arrow_io.DOUBLE
         return {"f": arrow_io.FLOAT, "i": arrow_io.WHOLE, "b": arrow_io.TRUTH, "O": arrow_io.TEXT}[self.dtype.kind]
@@ -66,7 +72,7 @@ class TypedInput:
         bare = text.strip()
         if not bare:
             return None
-        if self.dtype.kind == "b" and bare.lower() in ("true", "false"):
+        if (self.dtype.kind == "b" or self.truths) and bare.lower() in ("true", "false"):
             return bare.lower() == "true"
         try:
             return parse_number(bare)
@@ -86,6 +92,10 @@ class TypedInput:
     def cell(self, cell: Any) -> Any:
         """Convert a JSON value to the model's type. Raises ValueError with the reason."""
         kind, number = self.dtype.kind, type(cell) in (int, float)
+        if self.unused:
+            return cell
+        if self.truths and type(cell) is bool:
+            return float(cell)
         if (kind == "i" or self.exact) and type(cell) is float and math.isfinite(cell) and abs(cell) >= EXACT:
             raise ValueError(ROUNDED.format(show(cell)))
         if kind == "f" and self.exact and type(cell) is int and to_float(cell) != cell:

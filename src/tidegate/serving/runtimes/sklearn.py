@@ -73,12 +73,12 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     model, plain = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
     files = _ModelFiles(model_dir, environment, seen if plain else None)
     score = _method(model, environment.get(METHOD, ""))
-    columns = getattr(model, "n_features_in_", None)
+    columns = sklearn_columns.count_of(model)
     alone = not columns and sklearn_columns.reads_text_alone(model)
     if not columns and not alone:
         kind = type(model).__name__
         raise ArtifactError(f"the model, a {kind}, is no fitted estimator with predict or transform")
-    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    names = sklearn_columns.names_of(model)
     inputs = sklearn_columns.inputs(model, environment)
     if inputs is not None:
         found = _of_columns(score, inputs, accept, alone, bool(names))
@@ -146,6 +146,7 @@ def _of_columns(
     """A scorer for columns of several types. ``alone``: the model takes a list of texts; ``named``: a DataFrame."""
     if named:
         pandas = _pandas()
+    plain = _floats if all(one.unused or one.dtype.kind == "f" for one in inputs) else None
 
     def table(columns: Columns) -> Any:
         if alone:
@@ -153,6 +154,8 @@ def _of_columns(
         if named:
             # Keep object columns: pandas would convert text to its own type, with NaN for missing values.
             return pandas.DataFrame({name: pandas.Series(one, dtype=one.dtype) for name, one in columns.items()})
+        if plain is not None and (rows := plain(columns)) is not None:
+            return rows
         rows = np.empty((len(next(iter(columns.values()))), len(inputs)), object)
         for number, one in enumerate(columns.values()):
             rows[:, number] = one
@@ -170,6 +173,14 @@ def _of_columns(
 
     _try(probe)
     return ColumnTable(predict, TypedRows(inputs, named), accept, batches=False)
+
+
+def _floats(columns: Columns) -> Any:
+    """The columns as one table of numbers; None if an unused one holds anything else."""
+    try:
+        return np.stack([values.astype(np.float64) for values in columns.values()], axis=1)
+    except (ValueError, TypeError):
+        return None
 
 
 def _pool(inputs: Sequence[TypedInput]) -> row_probes.Pool:
