@@ -12,6 +12,8 @@ probe contradicts it (``row_probes``). What the probes found is kept for later s
 reading the model may have run code: then its bytes do not say all that it is.
 """
 
+import json
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -82,6 +84,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     inputs = sklearn_columns.inputs(model, environment)
     if inputs is not None:
         found = _of_columns(score, inputs, accept, alone, bool(names))
+        found.advise = _advise
         _decide_batching(found, model, _pool(inputs), files)
         return found
     kinds = sklearn_boosters.find_kinds(model, environment)
@@ -97,8 +100,24 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
 
     _try(lambda: score(shape(np.zeros((1, features.count)))))
     table = TabularScorer(predict, features, accept, batches=False)
+    table.advise = _advise
     _decide_batching(table, model, row_probes.matrix_pool(features.count, np.float64), files)
     return table
+
+
+_NO_NUMBER = re.compile(
+    r"Row \d+, column (?P<place>\d+)(?: \((?P<name>.*)\))?: "
+    r"(?:'.*' is not a number|expected a number or null, got|the column holds .*; send numbers)"
+)
+
+
+def _advise(message: str) -> str:
+    """What to do if a request has text for a column that counts as numbers because nothing shows its type."""
+    found = _NO_NUMBER.match(message)
+    if found is None:
+        return ""
+    column = json.dumps({found["name"] or str(int(found["place"]) - 1): "text"}, ensure_ascii=False)
+    return f"If the column holds text, say so in the model's environment: {sklearn_columns.VARIABLE}={column}."
 
 
 class _ModelFiles(NamedTuple):
@@ -165,14 +184,16 @@ def _of_columns(
         try:
             return _answers(score(table(columns)))
         except (ValueError, TypeError) as error:
-            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+            raise _refuse_columns(error, columns, typed) from None
+
+    typed = TypedRows(inputs, named)
 
     def probe() -> None:
         row = {one.name: np.array([_example(one)], one.dtype) for one in inputs}
         score(table(row))
 
     _try(probe)
-    return ColumnTable(predict, TypedRows(inputs, named), accept, batches=False)
+    return ColumnTable(predict, typed, accept, batches=False)
 
 
 def _floats(columns: Columns) -> Any:
@@ -261,6 +282,15 @@ def _refusal(error: ValueError, rows: row_decoder.Matrix, features: row_decoder.
     if at is None:
         return ModelFailed(400, said)
     return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
+
+
+def _refuse_columns(error: Exception, columns: Columns, typed: TypedRows) -> ModelFailed:
+    said = str(error).partition("\n")[0]
+    for at, values in enumerate(columns.values()) if "NaN" in said else ():
+        if values.dtype.kind == "f" and (empty := np.flatnonzero(np.isnan(values))).size:
+            place = typed.place(int(empty[0]), at)
+            return ModelFailed(400, f"{place}: a missing value, which the model does not take ({said})")
+    return ModelFailed(400, said)
 
 
 def _skops(path: Path, trusted: bool) -> tuple[Any, bool]:

@@ -78,16 +78,23 @@ CASES: dict[str, tuple[Any, Any]] = {
     "several outputs": (MultiOutputClassifier(one(LOGISTIC)), BOTH),
     "several numbers": (MultiOutputRegressor(one(Ridge())), BOTH),
     "target": (TransformedTargetRegressor(one(Ridge()), func=np.sinh, inverse_func=np.arcsinh), TARGET),
-    "within a pipeline": (Pipeline([("none", "passthrough"), ("all", CalibratedClassifierCV(one(LOGISTIC), cv=2))]), TARGET),
+    "within a pipeline": (
+        Pipeline([("none", "passthrough"), ("all", CalibratedClassifierCV(one(LOGISTIC), cv=2))]),
+        TARGET,
+    ),
     "nested": (make_pipeline(make_pipeline(columns()), VotingClassifier([("a", LogisticRegression())])), TARGET),
     "passed on": (
         make_pipeline(
-            make_column_transformer((OneHotEncoder(), ["land"]), ("drop", ["id"]), remainder="passthrough"), LOGISTIC
+            make_column_transformer((OneHotEncoder(), ["land"]), ("drop", ["id"]), remainder="passthrough"),
+            LOGISTIC,
         ),
         TARGET,
     ),
     "a union": (
-        make_pipeline(FeatureUnion([("a", columns()), ("b", ColumnTransformer([("x", "passthrough", ["amount"])]))]), LOGISTIC),
+        make_pipeline(
+            FeatureUnion([("a", columns()), ("b", ColumnTransformer([("x", "passthrough", ["amount"])]))]),
+            LOGISTIC,
+        ),
         TARGET,
     ),
 }
@@ -186,10 +193,14 @@ def test_isotonic_regression(tmp_path: Path) -> None:
     model = IsotonicRegression(out_of_bounds="clip").fit(amounts, TARGET)
     scorer = served(tmp_path, model)
     assert np.allclose(ask(scorer, [[value] for value in amounts[:9]], JSON), model.predict(amounts[:9]))
-    assert np.allclose(ask(scorer, "".join(f"{value}\n" for value in amounts[:9]).encode(), CSV), model.predict(amounts[:9]))
+    assert np.allclose(
+        ask(scorer, "".join(f"{value}\n" for value in amounts[:9]).encode(), CSV), model.predict(amounts[:9])
+    )
 
 
-def test_a_function_of_the_user_s_own_before_text_is_still_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_of_the_user_s_own_before_text_is_still_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = make_pipeline(FunctionTransformer(_same), columns(), LogisticRegression()).fit(TABLE, TARGET)
     served(tmp_path, model)
     assert "set MODEL_COLUMNS in its environment" in capsys.readouterr().out
@@ -201,6 +212,9 @@ def _same(table: Any) -> Any:
 
 def test_a_coded_output_of_numbers(tmp_path: Path) -> None:
     table = TABLE[["amount"]].assign(size=RANDOM.normal(size=N))
-    for kind in (OutputCodeClassifier(LogisticRegression(), random_state=0), OneVsOneClassifier(LogisticRegression())):
+    for kind in (
+        OutputCodeClassifier(LogisticRegression(), random_state=0),
+        OneVsOneClassifier(LogisticRegression()),
+    ):
         model = kind.fit(table, CLASSES)
         assert ask(served(tmp_path, model), *bodies(table.iloc[:9])[0]) == model.predict(table.iloc[:9]).tolist()
