@@ -25,8 +25,8 @@ _SPACES = " \t\n\r\x0b\x0c"
 EXACT = 2.0**53
 """Doubles from here on may be rounded whole numbers."""
 ROUNDED = (
-    "{} may have been rounded; send a whole number beyond 9,007,199,254,740,992 with all its digits, without a fraction"
-    " or an exponent"
+    "{} may have been rounded; send a whole number beyond 9,007,199,254,740,992 with all its digits, without a"
+    " fraction or an exponent"
 )
 MOST_CODE = 2**24
 """Codes from here on are not exact in float32, and XGBoost accepts none."""

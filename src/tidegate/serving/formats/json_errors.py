@@ -33,12 +33,12 @@ def unreadable(error: Exception, body: bytes) -> ModelFailed:
                 f"{found[0].decode()} (byte {found.start()}) is no JSON; send null for a value that is missing."
             )
             return ModelFailed(400, message)
-    if (found := _MISFIT.fullmatch(text)) is not None:
+    if (misfit := _MISFIT.fullmatch(text)) is not None:
         try:
             msgspec.json.decode(body)  # the types of a value are checked before what stands behind it
         except msgspec.DecodeError as malformed:
             return unreadable(malformed, body)
-        return ModelFailed(400, _describe_misfit(found["expected"], found["got"], found["path"] or "$"))
+        return ModelFailed(400, _describe_misfit(misfit["expected"], misfit["got"], misfit["path"] or "$"))
     hint = "" if body.lstrip()[:1] in (b"[", b"{", b'"') else _NOT_JSON
     return ModelFailed(400, f"The JSON cannot be used: {text}.{hint}")
 
@@ -66,8 +66,8 @@ def _describe_misfit(expected: str, got: str, path: str) -> str:
         return f"The JSON cannot be used: it is {found}, and must be {wanted}."
     if path in _ROWS and "array" in expected:
         return (
-            f'{outer!r} must be a list of rows, not {found}: send lists, such as {{"{outer}": [[1, 2]]}}, or an object'
-            " by name for each row."
+            f'{outer!r} must be a list of rows, not {found}: send lists, such as {{"{outer}": [[1, 2]]}}, or an'
+            " object by name for each row."
         )
     if path in (f"{one}[...]" for one in _ROWS):
         return f"A row in {outer!r} is {found}; it must be {wanted}."

@@ -352,8 +352,8 @@ class RowParser:
         if not fits and self._reads_as_names(fields):
             raise ModelFailed(
                 400,
-                f"The first line is no row, since {fields[0][:40]!r} is not a number, and no header, since it has none"
-                f" of the model's columns ({self._listed_names()}).",
+                f"The first line is no row, since {fields[0][:40]!r} is not a number, and no header, since it has"
+                f" none of the model's columns ({self._listed_names()}).",
             )
         return None
 
@@ -368,8 +368,8 @@ class RowParser:
         if (same or len(like) > 1) and 2 * (len(same) + len(like)) >= len(fields):
             raise ModelFailed(
                 400,
-                f"The first line may be a header with other names than the model's ({self._listed_names()}), or a row:"
-                f" it has {(same or like)[0][:40]!r}. Send the model's names, or say which by the content type:"
+                f"The first line may be a header with other names than the model's ({self._listed_names()}), or a"
+                f" row: it has {(same or like)[0][:40]!r}. Send the model's names, or say which by the content type:"
                 " 'text/csv; header=absent' for a row.",
             )
 

@@ -87,7 +87,7 @@ class Outputs:
 def choose(
     declared: Sequence[Any], graph: Graph | Malformed, environment: Mapping[str, str], name: str
 ) -> Outputs:
-    """What an answer holds of the ``declared`` outputs, which is logged if there are several. Raises ArtifactError."""
+    """Choose among the ``declared`` outputs, and log the choice if there are several. Raises ArtifactError."""
     wanted = environment.get(VARIABLE, "")
     shown = ", ".join(f"{one.name}: {one.type}" for one in declared)
     if wanted:

@@ -101,9 +101,10 @@ class TabularScorer:
     def parse_bare(self, call: Call) -> Rows:
         return self._read(call, begins=False)
 
-    def _read(self, call: Call, begins: bool) -> Any:
+    def _read(self, call: Call, begins: bool) -> Rows:
         try:
-            return self._decode(call, begins)
+            rows: Rows = self._decode(call, begins)
+            return rows
         except ModelFailed as failed:
             if self.advise is not None and (hint := self.advise(failed.message)):
                 raise ModelFailed(failed.status, f"{failed.message} {hint}") from None

@@ -78,8 +78,8 @@ class Records:
             if form == CSV and self._scorer.header(call.body.partition(b"\n")[0], call.content_type):
                 raise ModelFailed(
                     400,
-                    "Row 1 is a header, and every line of a job with SplitType Line is a record: leave the header out,"
-                    " or use SplitType None, so that each object is one request.",
+                    "Row 1 is a header, and every line of a job with SplitType Line is a record: leave the header"
+                    " out, or use SplitType None, so that each object is one request.",
                 )
         rows = self._scorer.parse_bare(call)
         lines = count_lines(call.body)

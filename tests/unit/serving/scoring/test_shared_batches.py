@@ -326,7 +326,7 @@ def test_a_scikit_learn_model_whose_answer_changes_is_refused(
 ) -> None:
     model = make_pipeline(FunctionTransformer(function), LinearRegression()).fit(np.eye(WIDTH), np.arange(WIDTH))
     joblib.dump(model, tmp_path / "model.joblib")
-    with pytest.raises(ArtifactError, match="it answers the same rows differently each time .* random_state"):
+    with pytest.raises(ArtifactError, match=r"it answers the same rows differently each time .* random_state"):
         sklearn.load(tmp_path, TRUST)
 
 
