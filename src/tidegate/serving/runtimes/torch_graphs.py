@@ -141,15 +141,23 @@ def find_state_of_program(program: Any) -> str:
 def _find_state(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> str:
     seen = _Followed(inputs)
     for step in steps:
-        dropping = step.operator in _DROPPING and step.constant("train", "training") is True
-        if dropping or (
-            step.operator in ("batch_norm", "native_batch_norm") and step.constant("training") is True
-        ):
+        if _trains(step):
             return f"it is in training mode ({step.operator})"
         if reason := _state(step, seen):
             return reason
         seen.follow(step)
     return ""
+
+
+def _trains(step: OperatorStep) -> bool:
+    """Whether a step drops values, or changes the running mean of a norm. A norm without one takes the mean of the
+    request's own rows in any mode."""
+    if step.operator in _DROPPING:
+        return step.constant("train", "training") is True
+    norm = step.operator in ("batch_norm", "native_batch_norm", "instance_norm")
+    return (
+        norm and step.constant("training", "use_input_stats") is True and step.constant("running_mean") is not None
+    )
 
 
 def _unless_unreadable(find: Callable[[Any], Finding | None], model: Any) -> Finding | None:

@@ -297,6 +297,18 @@ def test_a_torch_model_traced_in_training_mode_is_refused(layer: Any, tmp_path: 
         pytorch.load(tmp_path, {})
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_norm_that_keeps_no_mean_is_in_no_training_mode(tmp_path: Path) -> None:
+    """It takes that of the request's rows, as in one's own process."""
+    layer = torch.nn.BatchNorm1d(WIDTH, track_running_stats=False)
+    model = torch.nn.Sequential(layer, torch.nn.Linear(WIDTH, 1)).eval()
+    torch.jit.trace(model, torch.randn(4, WIDTH)).save(str(tmp_path / "model.pt"))
+    table = pytorch.load(tmp_path, {})
+    assert isinstance(table, TabularScorer) and not table.batches
+    rows = REQUESTS[4].astype(np.float32)
+    assert_alike(together(table, [rows]), [model(torch.from_numpy(rows)).detach().numpy()[:, 0].tolist()])
+
+
 class Sampled(Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.only(x) + torch.randn(1)
