@@ -179,6 +179,17 @@ def test_an_object_with_a_bad_row_has_no_output_and_fails_the_job(scene: Scene, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv.out"]
 
 
+def test_an_object_that_is_not_split_is_one_request_with_its_header(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"a,b\n{table(3)}")
+    source, sink = (tmp_path / "rows.csv").as_uri(), (tmp_path / "out").as_uri()
+    for job, split in (("whole", "None"), ("lines", "Line")):
+        given = {"ContentType": "text/csv; header=present", "SplitType": split}
+        start(scene, job, source, sink, TransformInput=given)
+    assert ended(scene, "whole")["TransformJobStatus"] == "Completed"
+    assert len((tmp_path / "out/rows.csv.out").read_text().splitlines()) == 3
+    assert "Row 1 is a header, and every line of a job with SplitType Line" in ended(scene, "lines")["FailureReason"]
+
+
 def tidegate(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "TIDEGATE_URL": platform.url}
     command = [sys.executable, "-m", "tidegate.cli", *arguments]

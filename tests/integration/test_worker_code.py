@@ -223,7 +223,7 @@ def test_a_python_class(workers: Workers, tmp_path: Path) -> None:
         await worker.ready()
         assert (await ask(worker, b"[1, 2.5]")).body == b'{"doubled":[2.0,5.0]}'
         refused = await ask(worker, b'["a"]')
-        told = "The JSON cannot be used: Expected `float`, got `str` - at `$[0]`."
+        told = "The JSON cannot be used: a value at [0] is a text, and must be a number."
         assert refused.json()["OriginalMessage"] == told
 
     workers.run(test())

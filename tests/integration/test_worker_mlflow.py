@@ -446,3 +446,85 @@ def test_a_worker_without_trust_says_so(workers: Workers, made: Path) -> None:
     worker = workers.start(RuntimeChoice(RuntimeKind.MLFLOW), f"{made.as_uri()}/columns/")
     assert worker.wait() == 3
     assert worker.failure.permanent and "set TIDEGATE_TRUST=pickle" in worker.failure.message
+
+
+def stopped_early(folder: Path, estimator: bool) -> tuple[Any, Any]:
+    """An XGBoost model whose best iteration was not the last."""
+    random = np.random.default_rng(8)
+    table = random.normal(size=(300, 3))
+    target = table[:, 0] + random.normal(size=300)
+    model: Any
+    if estimator:
+        model = xgboost.XGBRegressor(n_estimators=60, early_stopping_rounds=5, n_jobs=1)
+        model.fit(table[:200], target[:200], eval_set=[(table[200:], target[200:])], verbose=False)
+        booster = model.get_booster()
+    else:
+        train, held = (xgboost.DMatrix(table[a:b], target[a:b]) for a, b in ((0, 200), (200, 300)))
+        model = xgboost.train(
+            {"nthread": 1}, train, 60, evals=[(held, "held")], early_stopping_rounds=5, verbose_eval=False
+        )
+        model.feature_names = NAMES
+        booster = model
+    booster.feature_names = NAMES
+    assert booster.best_iteration + 1 < booster.num_boosted_rounds()
+    mlflow.xgboost.save_model(model, str(folder), signature=DOUBLES, pip_requirements=NOTHING)
+    return booster, table[:5]
+
+
+@pytest.mark.parametrize("estimator", [True, False])
+def test_trees_of_a_model_that_was_stopped_early(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], estimator: bool
+) -> None:
+    """By default as MLflow itself answers, otherwise as the model's environment says."""
+    booster, rows = stopped_early(tmp_path / "model", estimator)
+    matrix = xgboost.DMatrix(rows, feature_names=NAMES)
+    best = booster.predict(matrix, iteration_range=(0, booster.best_iteration + 1))
+    everything = booster.predict(matrix, iteration_range=(0, booster.num_boosted_rounds()))
+    frame = pd.DataFrame(rows, columns=NAMES)
+    usual = mlflow.pyfunc.load_model(str(tmp_path / "model")).predict(frame)
+    for chosen, expected in (("", usual), ("best", best), ("all", everything)):
+        environment = {**TRUST, "MODEL_TREES": chosen} if chosen else TRUST
+        model = served.load(tmp_path / "model", environment)
+        assert "training was stopped early" in capsys.readouterr().out
+        asked = {"instances": rows.tolist()}
+        assert ask(model, asked) == pytest.approx(expected.tolist(), rel=1e-6)
+        if model.native is not None:
+            call = Call(msgspec.json.encode(asked), {b"content-type": b"application/json"})
+            [found] = model.native.score([model.native.parse(call)])
+            assert np.asarray(found) == pytest.approx(expected, rel=1e-5)
+
+
+def seen_before(rows: Any, asked: list[int] = []) -> Any:  # noqa: B006  # what it remembers
+    asked.append(len(rows))
+    return np.asarray(rows) + len(asked)
+
+
+@pytest.mark.parametrize("signature", [DOUBLES, None])
+def test_a_library_s_model_whose_answer_changes_is_refused(tmp_path: Path, signature: Any) -> None:
+    model = make_pipeline(FunctionTransformer(seen_before), LinearRegression()).fit(TABLE, SUMS)
+    mlflow.sklearn.save_model(
+        model,
+        str(tmp_path / "model"),
+        signature=signature,
+        input_example=None if signature else np.ones((2, 3)),
+        pip_requirements=NOTHING,
+        serialization_format="cloudpickle",
+    )
+    with pytest.raises(ArtifactError, match="its answer to the same request is another one each time"):
+        served.load(tmp_path / "model", TRUST)
+
+
+def test_code_of_the_user_s_own_may_answer_at_random(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Draws(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            return np.random.default_rng().normal(size=len(model_input))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        mlflow.pyfunc.save_model(
+            str(tmp_path / "model"), python_model=Draws(), signature=DOUBLES, pip_requirements=NOTHING
+        )
+    model = served.load(tmp_path / "model", TRUST)
+    assert model.native is None
+    assert "its answer to the same request is another one each time" in capsys.readouterr().out
+    assert len(ask(model, {"instances": [[1, 2, 3], [4, 5, 6]]})) == 2

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.batched_clients import alone, assert_alike, together
+from tidegate.domain.errors import ArtifactError
 from tidegate.serving.runtimes import pytorch
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
@@ -93,7 +94,11 @@ def test_rows_that_are_independent_are_scored_together(steps: list[str]) -> None
 def test_rows_that_meet_are_scored_alone(before: list[str], mixing: str, after: list[str]) -> None:
     steps = [*(SAFE[step] for step in before), UNSAFE[mixing], *(SAFE[step] for step in after)]
     with tempfile.TemporaryDirectory() as folder:
-        table = load(steps, Path(folder))
+        try:
+            table = load(steps, Path(folder))
+        except ArtifactError:  # its answers change by themselves
+            assert mixing in ("noise", "dropout")
+            return
         assert not table.batches or after  # which may undo what the step before it did
         if mixing not in ("noise", "dropout"):
             assert_alike(together(table, REQUESTS), alone(table, REQUESTS))

@@ -160,7 +160,9 @@ class BatchClient:
         try:
             begins = first == 1
             sent = body if self._processor is None else self._processor.filter_input(body, begins)
-            found = await self._ask_with_retries([*self._headers, (FIRST, b"1" if first == 1 else b"0")], sent)
+            of_records = self._rows or self._split is not SplitType.NONE
+            place = [(FIRST, b"1" if begins else b"0")] if of_records else []
+            found = await self._ask_with_retries([*self._headers, *place], sent)
             if isinstance(found, BatchRefused):
                 return found
             if self._processor is None:

@@ -12,6 +12,7 @@ from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import DataProcessing, SplitType, TransformInput, TransformJob, TransformOutput
 from tidegate.http1.messages import HttpReply
+from tidegate.serving.scoring.file_ranges import FIRST
 from tidegate.transform.splitting import Batch
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -24,6 +25,7 @@ class Worker:
     content_type: bytes
     body: bytes
     accepts: list[bytes] = field(default_factory=list)
+    firsts: list[bytes | None] = field(default_factory=list)
 
     @property
     def client(self) -> "Worker":
@@ -37,14 +39,15 @@ class Worker:
 
     async def request(self, method: str, path: str, headers: Any, sent: bytes) -> HttpReply:
         self.accepts.append(dict(headers).get(b"accept", b""))
+        self.firsts.append(dict(headers).get(FIRST))
         return HttpReply(200, {b"content-type": self.content_type}, self.body)
 
 
-def client(worker: Worker, processing: DataProcessing) -> BatchClient:
+def client(worker: Worker, processing: DataProcessing, split: SplitType = SplitType.LINE) -> BatchClient:
     job = TransformJob(
         "job",
         Model("m", (ContainerDefinition("tidegate/program"),), NOW),
-        TransformInput("file:///in", content_type="text/csv", split=SplitType.LINE),
+        TransformInput("file:///in", content_type="text/csv", split=split),
         TransformOutput("file:///out", by_line=True),
         NOW,
         processing=processing,
@@ -67,3 +70,12 @@ def test_a_job_that_takes_answers_as_they_are_asks_for_no_form() -> None:
     found = asyncio.run(client(worker, DataProcessing()).answer(Batch(b"1,2\n", 1, 1, 4)))
     assert found.out == b'{"predictions":[0.25]}\n'
     assert worker.accepts == [b""]
+
+
+def test_an_object_that_is_not_split_is_sent_as_one_request() -> None:
+    """What records are is said where lines are records: a CSV that is one request may have a header."""
+    worker = Worker(b"text/csv", b"0.25\n")
+    batch = Batch(b"a,b\n1,2\n", 1, 1, 8)
+    asyncio.run(client(worker, DataProcessing(), SplitType.NONE).answer(batch))
+    asyncio.run(client(worker, DataProcessing()).answer(batch))
+    assert worker.firsts == [None, b"1"]

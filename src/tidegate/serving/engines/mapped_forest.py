@@ -51,6 +51,7 @@ def _build(folder: Path, environment: Mapping[str, str]) -> bytes:
     from tidegate.serving.runtimes import forest_builder, xgboost  # noqa: PLC0415  # need XGBoost
 
     _, booster = xgboost.read(folder)
+    xgboost.choose_trees(booster, environment)
     features = xgboost.features(booster, environment)
     try:
         return forest_builder.build_forest(booster, features, xgboost.iterations(booster), "")

@@ -32,6 +32,8 @@ KINDS = frozenset(TYPES)
 FLOAT, DOUBLE, WHOLE, TRUTH, TEXT, CODED, EXACT = "float", "double", "whole", "truth", "text", "coded", "exact"
 """Types of columns: float32, float64, int64, bool, text; text or float64 (a category of text); int64 or float64,
 whichever the column has (a category of numbers)."""
+ANY = "any"
+"""The type of a column that nothing reads: text or float64, and missing values for all else."""
 
 TIMEOUT = 30.0
 """Seconds for one table."""

@@ -21,6 +21,7 @@ import pyarrow.parquet
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats.arrow_io import (
+    ANY,
     CODED,
     DOUBLE,
     EXACT,
@@ -118,9 +119,8 @@ def _places(given: Sequence[str], layout: RowParser) -> list[int]:
 def _check_type(kind: Any, wanted: str, place: str) -> None:
     """Raises ModelFailed for a type that the column does not accept, such as a nested one."""
     plain = kind.value_type if _types.is_dictionary(kind) else kind
-    number = _types.is_integer(plain) or _types.is_floating(plain) or _types.is_decimal(plain)
+    number, truth = _is_number(plain), _types.is_boolean(plain)
     text = _types.is_string(plain) or _types.is_large_string(plain) or _types.is_string_view(plain)
-    truth = _types.is_boolean(plain)
     fits = {
         FLOAT: number or truth,
         DOUBLE: number or truth,
@@ -129,6 +129,7 @@ def _check_type(kind: Any, wanted: str, place: str) -> None:
         TRUTH: truth,
         TEXT: text,
         CODED: number or text,
+        ANY: True,
     }[wanted]
     if not fits and not _types.is_null(plain):
         expected = {
@@ -144,12 +145,18 @@ def _check_type(kind: Any, wanted: str, place: str) -> None:
         raise ModelFailed(400, f"{place}: the column holds {shown}; send {expected[wanted]}.")
 
 
+def _is_number(kind: Any) -> bool:
+    return bool(_types.is_integer(kind) or _types.is_floating(kind) or _types.is_decimal(kind))
+
+
 def _values(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     if _types.is_dictionary(array.type):
         array = array.dictionary_decode()
     text = _types.is_string(array.type) or _types.is_large_string(array.type) or _types.is_string_view(array.type)
-    if wanted == TEXT or (wanted == CODED and text):
+    if wanted == TEXT or (wanted in (CODED, ANY) and text):
         return array.to_pylist()
+    if wanted == ANY and not _is_number(array.type):
+        return [None] * len(array)
     if wanted == EXACT and _types.is_integer(array.type):
         wanted = WHOLE
     if wanted in (WHOLE, TRUTH):

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,12 @@ from numpy.typing import NDArray
 _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 _TRUTHS = {"true": True, "false": False}
 _SPACES = " \t\n\r\x0b\x0c"
+EXACT = 2.0**53
+"""Doubles from here on may be rounded whole numbers."""
+ROUNDED = (
+    "{} may have been rounded; send a whole number beyond 9,007,199,254,740,992 with all its digits, without a"
+    " fraction or an exponent"
+)
 MOST_CODE = 2**24
 """Codes from here on are not exact in float32, and XGBoost accepts none."""
 
@@ -181,6 +188,8 @@ class ColumnType:
     def _of_listed(self, value: float, codes: dict[Any, float] | None = None) -> float:
         if value != value:
             return math.nan
+        if type(value) is float and abs(value) >= (EXACT if codes is None else MOST_CODE):
+            raise Refused(ROUNDED.format(show(value)))
         found = (self._codes if codes is None else codes).get(value)
         if found is None:
             raise Refused(f"{show(value)} is no category that the model knows")
@@ -226,13 +235,18 @@ def kinds_of(columns: Sequence[ColumnType] | None) -> tuple[ColumnType, ...] | N
 
 
 def parse_number(text: str) -> int | float:
-    """Parse a number of a CSV: integers exactly, ASCII digits only, no 1_000. Raises ValueError."""
+    """Parse a number of a CSV: whole numbers exactly, however they are written, ASCII digits only, no 1_000. Raises
+    ValueError."""
     bare = text.strip(_SPACES)
     if _WHOLE.fullmatch(bare):
         return int(bare)
     if "_" in bare or not bare.isascii():
         raise ValueError(text)
-    return float(bare)
+    number = float(bare)
+    if abs(number) < EXACT or not math.isfinite(number):
+        return number
+    exact = Decimal(bare)
+    return int(exact) if exact == exact.to_integral_value() else number
 
 
 def to_float(number: float) -> float:

@@ -62,6 +62,14 @@ def parameter(content_type: str, name: str) -> str:
     return ""
 
 
+def explain_csv(failed: ModelFailed, body: bytes, content_type: str) -> ModelFailed:
+    """The error for a CSV that cannot be read, with what to do if the body is JSON."""
+    if kind_of(content_type) != CSV or body.lstrip()[:1] not in (b"[", b"{"):
+        return failed
+    read = "was read as text/csv" if content_type else "has no Content-Type and was read as text/csv"
+    return ModelFailed(failed.status, f"{failed.message} The body {read}; if it is JSON, say '{JSON}'.")
+
+
 def strip_bom(body: bytes, texts: Collection[Any]) -> bytes:
     """Remove the byte order mark of a CSV. ``texts``: known values of its first column. Raises ModelFailed if the
     mark may be the first character of one of them."""

@@ -91,6 +91,11 @@ class Signature:
         if parameters is not None and not isinstance(parameters, dict):
             raise ModelFailed(400, "'params' must be an object.")
         [form] = forms
+        if "columns" in asked:
+            raise ModelFailed(
+                400,
+                f"'columns' stands beside {form!r}; it belongs within 'dataframe_split', as do the names of columns.",
+            )
         return self._form(form, asked[form]), parameters
 
     def _form(self, form: str, value: Any) -> Any:
@@ -138,6 +143,7 @@ class Signature:
         """Raises ModelFailed if a line that is no header has a column's name, where any text may be a value."""
         if any(column.kind != "string" or _is_number(column.name) for column in self.columns):
             return
+        layout = RowParser(len(self.columns), [column.name for column in self.columns], free=True)
         named = {field.strip() for field in fields} & {column.name.strip() for column in self.columns}
         if named:
             raise ModelFailed(
@@ -145,6 +151,7 @@ class Signature:
                 f"The first line has {min(named)!r}, a column of the model, and not the names of all: it may be a"
                 " header or a row. Name all columns, or say 'text/csv; header=absent' for the content type.",
             )
+        layout.check_likeness(fields, [None])
 
     def _split(self, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):

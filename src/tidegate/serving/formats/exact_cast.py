@@ -26,10 +26,15 @@ def array_of(value: Any, dtype: DTypeLike) -> NDArray[Any]:
     wanted = np.dtype(dtype)
     if wanted.kind in "iu" and found.dtype.kind == "f" and (np.abs(found) >= _EXACT).any():
         numbers = np.array(value, object).flat
-        whole = [int(one) if isinstance(one, float) and one.is_integer() else one for one in numbers]
+        whole = [int(one) if _is_whole(one) else one for one in numbers]
         if all(isinstance(one, int) for one in whole):
             return np.array(whole, wanted).reshape(found.shape)
     return found
+
+
+def _is_whole(number: Any) -> bool:
+    """Whether it is a float that is a whole number for certain, and no rounded one."""
+    return isinstance(number, float) and abs(number) < _EXACT and number.is_integer()
 
 
 def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
@@ -46,7 +51,10 @@ def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         # Not through floats, where different integers beyond 2^53 would be equal.
         wrong = found.astype(values.dtype) != values
         if wanted.kind in "iu" and values.dtype.kind == "f":
-            wrong |= ~np.isfinite(values) | (values >= 2.0**63) | (values < -(2.0**63))
+            # A float beyond that may be a rounded whole number.
+            wrong |= ~np.isfinite(values) | (
+                np.abs(values) >= min(_EXACT, 2.0 ** (np.finfo(values.dtype).nmant + 1))
+            )
         if wanted.kind in "iu" and values.dtype.kind in "iu":
             wrong |= (found < 0) != (values < 0)
     if wrong.any():

@@ -33,7 +33,48 @@ def unreadable(error: Exception, body: bytes) -> ModelFailed:
                 f"{found[0].decode()} (byte {found.start()}) is no JSON; send null for a value that is missing."
             )
             return ModelFailed(400, message)
-    return ModelFailed(400, f"The JSON cannot be used: {text}.")
+    if (misfit := _MISFIT.fullmatch(text)) is not None:
+        try:
+            msgspec.json.decode(body)  # the types of a value are checked before what stands behind it
+        except msgspec.DecodeError as malformed:
+            return unreadable(malformed, body)
+        return ModelFailed(400, _describe_misfit(misfit["expected"], misfit["got"], misfit["path"] or "$"))
+    hint = "" if body.lstrip()[:1] in (b"[", b"{", b'"') else _NOT_JSON
+    return ModelFailed(400, f"The JSON cannot be used: {text}.{hint}")
+
+
+_NOT_JSON = " If the body is no JSON, name its type: 'Content-Type: text/csv', for example."
+_MISFIT = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`(?: - at `(?P<path>[^`]+)`)?")
+_WORDS = {
+    "array": "a list",
+    "object": "an object",
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+}
+_ROWS = ("$.instances", "$.inputs", "$.dataframe_records")
+
+
+def _describe_misfit(expected: str, got: str, path: str) -> str:
+    """The decoder's message in the words of JSON: what is where, and what belongs there."""
+    kinds = [_WORDS.get(kind, kind) for kind in expected.split(" | ") if kind != "null"] or ["null"]
+    wanted, found = " or ".join(kinds), _WORDS.get(got, got)
+    outer = path.removeprefix("$.").partition("[")[0].partition(".")[0]
+    if path == "$":
+        return f"The JSON cannot be used: it is {found}, and must be {wanted}."
+    if path in _ROWS and "array" in expected:
+        return (
+            f'{outer!r} must be a list of rows, not {found}: send lists, such as {{"{outer}": [[1, 2]]}}, or an'
+            " object by name for each row."
+        )
+    if path in (f"{one}[...]" for one in _ROWS):
+        return f"A row in {outer!r} is {found}; it must be {wanted}."
+    if "." in path and "[" not in path:
+        return f"The JSON cannot be used: {path.removeprefix('$.')!r} is {found}, and must be {wanted}."
+    where = path.removeprefix("$").removeprefix(".").replace("[...]", "[]")
+    return f"The JSON cannot be used: a value at {where} is {found}, and must be {wanted}."
 
 
 def deep() -> ModelFailed:

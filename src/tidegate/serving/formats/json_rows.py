@@ -7,6 +7,7 @@ Values are not checked here. An ambiguous body (a duplicate key, two forms of ro
 
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,12 @@ class _Body(msgspec.Struct):
     dataframe_split: _Split | UnsetType | None = UNSET
     predictions: list[_Item] | UnsetType | None = UNSET
     """The answer of another model, in a pipeline."""
+    columns: list[str] | UnsetType | None = UNSET
+    """Names of the columns of ``instances`` or ``inputs``."""
+    column_names: Raw | UnsetType = UNSET
+    feature_names: Raw | UnsetType = UNSET
+    names: Raw | UnsetType = UNSET
+    header: Raw | UnsetType = UNSET
 
 
 class _FreeSplit(msgspec.Struct):
@@ -61,10 +68,19 @@ class _FreeBody(msgspec.Struct):
     dataframe_records: list[_FreeItem] | UnsetType | None = UNSET
     dataframe_split: _FreeSplit | UnsetType | None = UNSET
     predictions: list[_FreeItem] | UnsetType | None = UNSET
+    columns: list[str] | UnsetType | None = UNSET
+    column_names: Raw | UnsetType = UNSET
+    feature_names: Raw | UnsetType = UNSET
+    names: Raw | UnsetType = UNSET
+    header: Raw | UnsetType = UNSET
 
 
 _TELLING = 3
 """Number of columns from which on a row practically never equals the names in order."""
+_UNREAD = ("column_names", "feature_names", "names", "header")
+"""Keys by which a request may mean to name its columns, which nothing reads."""
+_ALIKE = 0.7
+"""Likeness of two names from which on one may be the other, misspelt."""
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
 _PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
@@ -156,11 +172,41 @@ class RowParser:
             raise ModelFailed(400, f"The JSON has both {forms[0]!r} and {forms[1]!r}; send one of them.")
         [name] = forms
         value = given[name]
+        for unread in _UNREAD:
+            if getattr(parsed, unread) is not UNSET:
+                raise ModelFailed(
+                    400, f"The JSON has {unread!r}, which is not read; name columns by 'columns', or leave it out."
+                )
+        if parsed.columns is not UNSET and parsed.columns is not None:
+            return self._under_columns(body, name, value, parsed.columns, len(given) + 1)
         if name == "dataframe_split":
             inner = 1 + (value.columns is not UNSET) + (value.index is not UNSET)
             self._check_keys(body, len(given) + inner)
             return self._split(value)
         return self._items(self._distinct(body, value, len(given)))
+
+    def _under_columns(
+        self, body: bytes, form: str, value: Any, columns: Sequence[str], keys: int
+    ) -> list[list[Any]]:
+        """The rows of lists whose ``columns`` are named beside them. Raises ModelFailed where nothing reads these."""
+        if form not in ("instances", "inputs"):
+            raise ModelFailed(
+                400,
+                f"'columns' stands beside {form!r}; it belongs beside 'instances', or within 'dataframe_split'.",
+            )
+        if self.names is None:
+            raise ModelFailed(
+                400,
+                "The JSON has 'columns', and the model's file names none; leave it out, and send"
+                " the values in the model's order.",
+            )
+        if any(isinstance(item, dict) for item in value):
+            raise ModelFailed(
+                400, "The JSON has 'columns', and rows that are objects; send lists, or leave it out."
+            )
+        rows = self._items(self._distinct(body, value, keys))
+        order = self.order(columns, "'columns'")
+        return rows if order is None else [[row[place] for place in order] for row in rows]
 
     def _distinct(self, body: bytes, items: Any, keys: int) -> Any:
         """The rows, after a check for duplicate keys. ``keys``: number of keys around the rows."""
@@ -301,9 +347,35 @@ class RowParser:
                 " 'header=absent'.",
             )
         named = any(field in self.names and not _is_number(field) for field in fields)
-        if whole or (not fits and (named or self._reads_as_names(fields))):
+        if whole or (not fits and named):
             return self.order(fields, "The header line")
+        if not fits and self._reads_as_names(fields):
+            raise ModelFailed(
+                400,
+                f"The first line is no row, since {fields[0][:40]!r} is not a number, and no header, since it has"
+                f" none of the model's columns ({self._listed_names()}).",
+            )
         return None
+
+    def check_likeness(self, fields: Sequence[str], known: Sequence[frozenset[str] | None]) -> None:
+        """Raises ModelFailed if a line of texts looks like the names, misspelt: as a row it would be answered.
+        ``known``: the texts of each column, which are values; None: any."""
+        values = [one or frozenset() for one in known]
+        unknown = [field for at, field in enumerate(fields) if field not in values[min(at, len(values) - 1)]]
+        names = [bare for name in self.names or () if (bare := _bare(name))]
+        same = [field for field in unknown if _bare(field) in names]
+        like = [field for field in unknown if field not in same and _is_like(_bare(field), names)]
+        if (same or len(like) > 1) and 2 * (len(same) + len(like)) >= len(fields):
+            raise ModelFailed(
+                400,
+                f"The first line may be a header with other names than the model's ({self._listed_names()}), or a"
+                f" row: it has {(same or like)[0][:40]!r}. Send the model's names, or say which by the content type:"
+                " 'text/csv; header=absent' for a row.",
+            )
+
+    def _listed_names(self) -> str:
+        names = self.names or ()
+        return ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
     def _reads_as_names(self, fields: Sequence[str]) -> bool:
         return not self._free and all(field and not _is_number(field) for field in fields)
@@ -318,6 +390,15 @@ class RowParser:
     @staticmethod
     def empty() -> ModelFailed:
         return ModelFailed(400, "The request has no rows.")
+
+
+def _bare(text: str) -> str:
+    """A name without what differs where one is written in another style."""
+    return "".join(one for one in text.casefold() if one.isalnum())
+
+
+def _is_like(text: str, names: Sequence[str]) -> bool:
+    return any(SequenceMatcher(None, text, name).ratio() >= _ALIKE for name in names if len(name) > 2)
 
 
 def _is_number(text: str) -> bool:

@@ -24,6 +24,7 @@ from tidegate.serving.formats.content_types import (
     TYPES,
     check_charset,
     choose,
+    explain_csv,
     heading_of,
     kind_of,
     strip_bom,
@@ -89,6 +90,12 @@ class Features:
         whether the body is read from its beginning, where a header and a byte order mark may be.
 
         A request without a content type is CSV, as in SageMaker's XGBoost container."""
+        try:
+            return self._read(body, content_type, begins)
+        except ModelFailed as failed:
+            raise explain_csv(failed, body, content_type) from None
+
+    def _read(self, body: bytes, content_type: str, begins: bool) -> Matrix:
         kind = kind_of(content_type)
         check_charset(content_type, body)
         if kind == CSV:
@@ -105,9 +112,10 @@ class Features:
             return self._frame(body, kind)
         raise unknown(kind)
 
-    def header(self, line: bytes) -> bool:
+    def header(self, line: bytes, content_type: str = "") -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for a wrong one."""
-        return self._header(line, Heading.UNSAID) is not None
+        heading = heading_of(content_type)
+        return heading is not Heading.ABSENT and self._header(line, heading) is not None
 
     def strip_bom(self, body: bytes) -> bytes:
         """Remove the byte order mark of a CSV. Raises ModelFailed if a category may begin with it."""

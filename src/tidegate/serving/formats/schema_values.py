@@ -5,12 +5,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from tidegate.serving.formats.column_values import EXACT
+
 _RANGES = {"integer": 2**31, "long": 2**63}
 
 
 def _whole(limit: int) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and abs(value) < EXACT and value.is_integer():
             value = int(value)
         good = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
         return value if good else None

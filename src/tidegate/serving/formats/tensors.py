@@ -95,6 +95,10 @@ class Tensors:
                 raise ModelFailed(400, "The JSON has none of 'inputs' and 'instances'.")
             if len(names) > 1:
                 raise ModelFailed(400, "The JSON has both 'inputs' and 'instances'; send one of them.")
+            if "columns" in value:
+                raise ModelFailed(
+                    400, "The JSON has 'columns', and the model takes tensors, which have none; leave it out."
+                )
             value = value[names[0]]
         if not isinstance(value, dict):
             return [_array(value, self._inputs[0])]

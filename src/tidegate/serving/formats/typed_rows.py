@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats import arrow_io
-from tidegate.serving.formats.column_values import parse_number, to_float
+from tidegate.serving.formats.column_values import EXACT, ROUNDED, parse_number, show, to_float
 from tidegate.serving.formats.content_types import (
     CSV,
     JSON,
     JSON_LINES,
     NPY,
     check_charset,
+    explain_csv,
     heading_of,
     kind_of,
     strip_bom,
@@ -45,18 +47,19 @@ class TypedInput:
     """The texts that the model knows; None: any."""
     exact: bool = False
     """Whether its whole numbers must not be rounded to floats."""
+    truths: bool = False
+    """Whether a column of numbers takes truth values as 1 and 0."""
+    unused: bool = False
+    """Whether the model does not look at it, so that any value will do."""
 
     @property
     def wanted(self) -> str:
         """The type that a table's column is read as (``arrow_io``)."""
+        if self.unused:
+            return arrow_io.ANY
         if self.dtype == np.float64:
             return arrow_io.DOUBLE
         return {"f": arrow_io.FLOAT, "i": arrow_io.WHOLE, "b": arrow_io.TRUTH, "O": arrow_io.TEXT}[self.dtype.kind]
-
-    @property
-    def any_text(self) -> bool:
-        """Whether any field of a CSV is valid."""
-        return self.dtype.kind == "O" and self.texts is None
 
     def field(self, text: str) -> Any:
         """A CSV field as the JSON value: a number if the column has numbers and the field is one, None for a missing
@@ -66,7 +69,7 @@ class TypedInput:
         bare = text.strip()
         if not bare:
             return None
-        if self.dtype.kind == "b" and bare.lower() in ("true", "false"):
+        if (self.dtype.kind == "b" or self.truths) and bare.lower() in ("true", "false"):
             return bare.lower() == "true"
         try:
             return parse_number(bare)
@@ -86,6 +89,14 @@ class TypedInput:
     def cell(self, cell: Any) -> Any:
         """Convert a JSON value to the model's type. Raises ValueError with the reason."""
         kind, number = self.dtype.kind, type(cell) in (int, float)
+        if self.unused:
+            return cell
+        if self.truths and type(cell) is bool:
+            return float(cell)
+        if (kind == "i" or self.exact) and type(cell) is float and math.isfinite(cell) and abs(cell) >= EXACT:
+            raise ValueError(ROUNDED.format(show(cell)))
+        if kind == "f" and self.exact and type(cell) is int and to_float(cell) != cell:
+            raise ValueError(f"{cell} is beyond what {self.dtype.name} holds exactly")
         if kind == "f" and (number or cell is None):
             return math.nan if cell is None else to_float(cell)
         if kind == "O" and (type(cell) is str or (cell is None and self.absent is not ...)):
@@ -114,6 +125,18 @@ class TypedRows:
     def read(self, body: bytes, content_type: str, begins: bool = True) -> Columns:
         """Parse a request. Raises ModelFailed (400, or 415 for an unknown content type). ``begins``: whether the body
         is read from its beginning, where a header and a byte order mark may be."""
+        if not content_type and begins and _is_json(body):
+            raise ModelFailed(
+                400,
+                "The request has no Content-Type, which means text/csv, and its body is JSON: say 'application/json',"
+                " or 'text/csv'.",
+            )
+        try:
+            return self._read(body, content_type, begins)
+        except ModelFailed as failed:
+            raise explain_csv(failed, body, content_type) from None
+
+    def _read(self, body: bytes, content_type: str, begins: bool) -> Columns:
         kind = kind_of(content_type)
         check_charset(content_type, body)
         if kind == CSV:
@@ -134,9 +157,14 @@ class TypedRows:
         """Remove the byte order mark of a CSV. Raises ModelFailed if a known text may begin with it."""
         return strip_bom(body, self.inputs[0].texts or ())
 
-    def header(self, line: bytes) -> bool:
+    def place(self, row: int, column: int) -> str:
+        """The name of a cell in errors, by its indices."""
+        return self._layout.place(row, column)
+
+    def header(self, line: bytes, content_type: str = "") -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for a wrong one."""
-        return self._header(line, Heading.UNSAID) is not None
+        heading = heading_of(content_type)
+        return heading is not Heading.ABSENT and self._header(line, heading) is not None
 
     # --- text/csv ---
 
@@ -161,15 +189,22 @@ class TypedRows:
             fields = text_fields(line)
         except BadField:
             return None
-        # A column of any text accepts names as well; if all columns do, a name is practically never a value.
-        free = all(one.any_text for one in self.inputs) and not self._layout.numbered
-        fits = not (free and any(text.strip() in self.names for text in fields))
+        # A column of text accepts names as well; if all columns do, a name that is no known text is never a value.
+        free = all(one.dtype.kind == "O" for one in self.inputs) and not self._layout.numbered
+        fits = not (free and any(self._is_name(at, text) for at, text in enumerate(fields)))
         try:
             for one, text in zip(self.inputs, fields, strict=True):
                 one.cell(one.field(text))
         except ValueError:
             fits = False
-        return self._layout.header(fields, heading, fits)
+        order = self._layout.header(fields, heading, fits)
+        if order is None and free and heading is Heading.UNSAID and self._layout.names is not None:
+            self._layout.check_likeness(fields, [one.texts for one in self.inputs])
+        return order
+
+    def _is_name(self, at: int, text: str) -> bool:
+        texts = self.inputs[at].texts if at < len(self.inputs) else None
+        return text.strip() in self.names and (texts is None or text not in texts)
 
     def _fields(self, number: int, line: bytes) -> list[str]:
         try:
@@ -216,6 +251,8 @@ class TypedRows:
                 values = self._fitting(one, column, np.ma.getdata(values))
             cells = np.empty(frame.rows, one.dtype)
             cells[:] = values
+            for row in np.flatnonzero(np.abs(cells) >= EXACT)[:1] if one.exact and one.dtype.kind == "f" else ():
+                raise self._refuse(int(row), column, ROUNDED.format(show(float(cells[row]))))
             found[one.name] = self._check(column, cells)
         return found
 
@@ -234,3 +271,14 @@ class TypedRows:
 
     def _refuse(self, row: int, column: int, why: str) -> ModelFailed:
         return ModelFailed(400, f"{self._layout.place(row, column)}: {why}.")
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether it is a list or an object of JSON, which a CSV of texts may be as well."""
+    if body.lstrip()[:1] not in (b"[", b"{"):
+        return False
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -122,6 +122,7 @@ def _answer(loaded: Scorer[Any, Any] | Handler, call: Call) -> None:
 def _keep(job: BuildJob, partial: Path, model: Path) -> Path:
     if forest_builder is not None and choose(job.kind, model, job.environment) is RuntimeKind.XGBOOST:
         _, booster = xgboost.read(model)
+        xgboost.choose_trees(booster, job.environment)
         try:
             features = xgboost.features(booster, job.environment)
             forest = forest_builder.build_forest(booster, features, xgboost.iterations(booster), job.mark)

@@ -35,6 +35,8 @@ except ImportError as missing:
     ) from None
 
 _FILE = "MLmodel"
+_EXAMPLE = "serving_input_example.json"
+"""File of the model folder with the body of a request, if the model was saved with an example."""
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
@@ -57,9 +59,53 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
         raise ArtifactError(f"the MLflow model needs the package {error.name}, which is not installed") from None
     except Exception as error:  # a broken model may raise anything
         raise ArtifactError(f"the MLflow model cannot be loaded: {cause(error, folder)}") from None
+    _choose_trees(model, environment)
     loaded = Pyfunc(model, columns, row_by_row(environment))
+    _check_answers(loaded, folder, model, columns)
     loaded.native = mlflow_fastpath.find(model, columns, loaded.answer, number)
     return loaded
+
+
+def _check_answers(loaded: "Pyfunc", folder: Path, model: Any, columns: dataframes.Signature) -> None:
+    """Raises ArtifactError for a library's model whose answer to the same request changes. Code of the user's own may
+    be random, or learn, by design: the log says that it was found."""
+    own_code = not type(model._model_impl).__module__.startswith("mlflow.") or hasattr(
+        model._model_impl, "python_model"
+    )
+    example = folder / _EXAMPLE
+    change = mlflow_fastpath.find_change(
+        columns, loaded.answer, example.read_bytes() if example.is_file() and not own_code else None
+    )
+    if change and own_code:
+        print(
+            f"MLflow model: {change}, or depends on the requests before; it is served, as code of its own",
+            flush=True,
+        )
+    elif change:
+        raise ArtifactError(
+            f"the MLflow model: {change}, or depends on the requests before; save it in inference mode (model.eval(),"
+            " a random_state), or, if that is what it is meant to do, as a PythonModel"
+        )
+
+
+def _choose_trees(model: Any, environment: Mapping[str, str]) -> None:
+    """Which trees of an XGBoost model that was stopped early predict: as MLflow has it (all of a Booster, those up to
+    the best iteration of an estimator), or as the environment says. Raises Invalid."""
+    inner = model._model_impl
+    raw = getattr(inner, "xgb_model", None)
+    if raw is None and type(inner).__module__.startswith("mlflow."):
+        raw = getattr(inner, "sklearn_model", None)
+    if raw is None or not type(raw).__module__.startswith("xgboost."):
+        return
+    from tidegate.serving.runtimes import xgboost  # noqa: PLC0415  # needs XGBoost
+
+    is_booster = not hasattr(raw, "get_booster")
+    booster = raw if is_booster else raw.get_booster()
+    _, best = xgboost.iterations(booster)
+    xgboost.print_line(xgboost.choose_trees(booster, environment, xgboost.ALL if is_booster else xgboost.BEST))
+    if is_booster and best and xgboost.iterations(booster)[1]:  # Booster.predict takes all that there are
+        inner.xgb_model = booster[:best]
+        inner.xgb_model.feature_names, inner.xgb_model.feature_types = booster.feature_names, booster.feature_types
 
 
 def _folder(model_dir: Path) -> Path:

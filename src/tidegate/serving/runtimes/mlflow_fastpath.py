@@ -210,6 +210,45 @@ def find(model: Any, signature: Signature, ask: Ask, threads: int) -> Native | N
     return None
 
 
+def find_change(signature: Signature, ask: Ask, example: bytes | None) -> str:
+    """How pyfunc's answer to the same request changes with the requests in between; empty if it does not, or if
+    nothing is known of what the model takes. ``example``: the body of a request from the model data."""
+    bodies = [] if example is None else [example]
+    bodies += [msgspec.json.encode(made) for seed in range(4) if (made := _made_up(signature, seed)) is not None]
+    probes = [Call(body, {b"content-type": row_decoder.JSON.encode()}) for body in bodies]
+    answers = [_ask(ask, probe) for probe in (*probes[:1], *probes)]
+    again = [_ask(ask, probe) for probe in probes]
+    for before, after in zip(answers, (*again[:1], *again), strict=True):
+        if before is not None and not _near(after, before):
+            return "its answer to the same request is another one each time"
+    return ""
+
+
+def _made_up(signature: Signature, seed: int) -> dict[str, Any] | None:
+    """A request of three rows by a model's signature; None where that says nothing of them."""
+    random = np.random.default_rng(seed)
+    size = 10.0 ** (seed - 1)
+    made: dict[str, Callable[[], Any]] = {
+        "double": lambda: float(random.normal()) * size,
+        "float": lambda: float(random.normal()) * size,
+        "long": lambda: int(random.integers(0, 10)),
+        "integer": lambda: int(random.integers(0, 10)),
+        "boolean": lambda: bool(random.random() < 0.5),
+        "string": lambda: str(random.choice(["a", "b", "c"])),
+    }
+    if signature.columns and all(column.kind in made for column in signature.columns):
+        rows = [[made[column.kind]() for column in signature.columns] for _ in range(3)]
+        return {"dataframe_split": {"columns": [column.name for column in signature.columns], "data": rows}}
+    if not signature.tensors or any(np.dtype(one.dtype).kind not in "fiu" for one in signature.tensors):
+        return None
+    arrays = {}
+    for one in signature.tensors:
+        shape = [3 if side < 0 else side for side in one.shape]
+        whole = np.dtype(one.dtype).kind != "f"
+        arrays[one.name] = (random.integers(0, 2, shape) if whole else random.normal(size=shape) * size).tolist()
+    return {"inputs": arrays if signature.tensors[0].name else next(iter(arrays.values()))}
+
+
 def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
     """Candidates by flavour, and whether they take rows of several requests. They may raise anything and be wrong,
     which the probes will show."""

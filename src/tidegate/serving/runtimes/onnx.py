@@ -1,15 +1,15 @@
 """ONNX models, scored in this process by onnxruntime.
 
 The model is the one ``.onnx`` file of the model data. It takes one float tensor of rows and columns, or named
-inputs of one column each (float, double, int64, int32, bool, string), as converters create for tables. Of several
-outputs the prediction is the last one that is a tensor of numbers: a classifier's probabilities follow its labels. A
-missing value is NaN; a row for which the model then returns no number is rejected.
+inputs of one column each (float, double, int64, int32, bool, string), as converters create for tables. What an answer
+holds of several outputs is chosen by ``onnx_outputs``. A missing value is NaN; a row for which the model then returns
+no number is rejected. A model whose answer to the same rows changes with the requests between is refused.
 
 Requests are scored together if the graph shows that rows are independent (``onnx_rows``) and no probe contradicts it
 (``row_probes``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,13 @@ try:
     import onnxruntime
 
     from tidegate.serving.contract.invocation import ModelFailed
-    from tidegate.serving.formats import row_decoder
+    from tidegate.serving.formats import rounding, row_decoder
     from tidegate.serving.formats.typed_rows import Columns, TypedInput, TypedRows
-    from tidegate.serving.runtimes import row_probes
+    from tidegate.serving.runtimes import onnx_outputs, row_probes
     from tidegate.serving.runtimes.error_messages import cause
     from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
+    from tidegate.serving.runtimes.onnx_rows.graph import Graph, read
+    from tidegate.serving.runtimes.onnx_rows.wire import Malformed
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.runtimes.typed_scorer import ColumnTable
     from tidegate.serving.scoring.batching import cap
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
 
 _TRIAL = 0.1
 """Seconds of the probes of a model whose graph shows that rows are independent."""
-_NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
+Feed = dict[str, Any]
+"""Name of an input -> its values, one row for each of the request."""
+_EXAMPLES = {"tensor(string)": "text"}
 _TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(double)": np.dtype(np.float64),
@@ -58,16 +62,46 @@ def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement 
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
-    output = _output(session, path.name)
-    table, pool = _table(session, output, path, accept)
+    graph = _read_graph(path)
+    if trained := find_training(graph):
+        raise ArtifactError(
+            f"{path.name} was exported in training mode ({trained}), so {_IT_REMEMBERS}; {_ADVICE}"
+        )
+    outputs = onnx_outputs.choose(session.get_outputs(), graph, environment, path.name)
+    table, pool = _table(session, outputs, path, accept)
+    if change := row_probes.find_change(table.run, pool):
+        raise ArtifactError(f"{path.name}: {change}; {_ADVICE}")
     if placement is not None:
         with placement.library.opened(path, _options(environment), placement.guard) as on_device:
-            on_cpu, (table, _) = table, _table(on_device, output, path, accept)
+            on_cpu, (table, _) = table, _table(on_device, outputs, path, accept)
             placement.compare_rows(on_cpu.run, table.run, pool)
             on_device.confirm()
         most = placement.find_rows(environment)
-    _decide_batching(table, path, session, output, pool, most)
+    _decide_batching(table, path, session, outputs, pool, most)
     return table
+
+
+_IT_REMEMBERS = "its answers would depend on the requests before"
+_ADVICE = (
+    "export it in inference mode (model.eval(), without training=TrainingMode.TRAINING), or, if that is what it is"
+    " meant to do, serve it by a script (tidegate/script)"
+)
+
+
+def _read_graph(path: Path) -> Graph | Malformed:
+    try:
+        return read(path)
+    except (Malformed, OSError, ValueError) as error:
+        return Malformed(str(error))
+
+
+def find_training(graph: Graph | Malformed) -> str:
+    """The operator that shows that a model was exported in training mode; empty if there is none. onnxruntime writes
+    the running mean and variance of such a BatchNormalization into the model, for all later requests."""
+    for node in graph.nodes if isinstance(graph, Graph) else ():
+        if node.op == "BatchNormalization" and not node.domain and node.attributes.get("training_mode", 0) != 0:
+            return node.shown
+    return ""
 
 
 def _options(environment: Mapping[str, str]) -> Any:
@@ -78,13 +112,21 @@ def _options(environment: Mapping[str, str]) -> Any:
     return options
 
 
-def _table(session: Any, output: str, path: Path, accept: str | None) -> tuple[TabularScorer, row_probes.Pool]:
+def _table(
+    session: Any, outputs: onnx_outputs.Outputs, path: Path, accept: str | None
+) -> tuple[TabularScorer, row_probes.Pool]:
     inputs = session.get_inputs()
+    fixed = next((one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], int)), 1)
+    if fixed != 1:
+        raise ArtifactError(
+            f"{path.name} takes {fixed} rows at a time, no more and no fewer; export it with a batch axis of any"
+            " length (dynamic_axes, or dynamic_shapes), or of 1"
+        )
     if _is_matrix(inputs):
-        return _matrix(session, output, path, accept), row_probes.matrix_pool(inputs[0].shape[1])
+        return _matrix(session, outputs, path, accept), row_probes.matrix_pool(inputs[0].shape[1])
     if inputs and all(_is_column(one) for one in inputs):
         pool = row_probes.column_pool({one.name: _TYPES[one.type] for one in inputs})
-        return Named(session, output, accept), pool
+        return Named(session, outputs, accept), pool
     found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
     raise ArtifactError(
         f"{path.name} must take one float tensor of rows and columns, or named inputs of one column; it takes {found}"
@@ -92,10 +134,16 @@ def _table(session: Any, output: str, path: Path, accept: str | None) -> tuple[T
 
 
 def _decide_batching(
-    table: TabularScorer, path: Path, session: Any, output: str, pool: row_probes.Pool, most: int
+    table: TabularScorer,
+    path: Path,
+    session: Any,
+    outputs: onnx_outputs.Outputs,
+    pool: row_probes.Pool,
+    most: int,
 ) -> None:
     try:
-        prove_file(path, [one.name for one in session.get_inputs()], output)
+        for tensor in outputs.tensors:
+            prove_file(path, [one.name for one in session.get_inputs()], tensor)
         table.allow_batches(
             row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)).scale
         )
@@ -114,13 +162,45 @@ def _is_column(one: Any) -> bool:
     return one.type in _TYPES and len(one.shape) in (1, 2) and one.shape[1:] in ([], [1])
 
 
-def _matrix(session: Any, output: str, path: Path, accept: str | None) -> TabularScorer:
+def _runner(session: Any, outputs: onnx_outputs.Outputs, row: Feed) -> Callable[[Feed], Any]:
+    """The model as a function from inputs of several rows to their answers. A model that takes one row alone, by its
+    declared inputs or when it is tried with ``row`` twice, is asked row by row."""
+
+    def run(feed: Feed) -> Any:
+        return outputs.join(session.run(outputs.names, feed), rounding.length(feed))
+
+    def run_each(feed: Feed) -> Any:
+        rows = range(rounding.length(feed))
+        return np.concatenate([run(rounding.take(feed, slice(row, row + 1))) for row in rows])
+
+    def takes(feed: Feed) -> bool:
+        try:
+            run(feed)
+        except Exception:  # onnxruntime's errors have no class of their own
+            return False
+        return True
+
+    single = any(one.shape and one.shape[0] == 1 for one in session.get_inputs())
+    twice = {name: np.concatenate([values, values]) for name, values in row.items()}
+    if not single and (takes(twice) or not takes(row)):
+        return run
+    print("the model takes one row at a time, so the rows of a request are scored one by one", flush=True)
+    return run_each
+
+
+def _matrix(session: Any, outputs: onnx_outputs.Outputs, path: Path, accept: str | None) -> TabularScorer:
     [entry] = session.get_inputs()
     columns = int(entry.shape[1])
     features = row_decoder.Features(columns, [entry.name] if columns == 1 else None)
+    zeros = {entry.name: np.zeros((1, columns), dtype=np.float32)}
+    run = _runner(session, outputs, zeros)
+    try:
+        run(zeros)
+    except Exception as error:
+        raise ArtifactError(f"{path.name} was read but cannot predict: {cause(error, path)}") from None
 
     def predict(rows: row_decoder.Matrix) -> Any:
-        found = _flat(session.run([output], {entry.name: rows})[0], len(rows))
+        found = run({entry.name: rows})
         for row in _empty(found):
             if np.isnan(rows[row]).any():
                 at = row_decoder.missing(rows[row : row + 1])
@@ -128,10 +208,6 @@ def _matrix(session: Any, output: str, path: Path, accept: str | None) -> Tabula
                 raise ModelFailed(400, f"{features.place(row, at[1])}: {_NO_NUMBER}")
         return found
 
-    try:
-        predict(np.zeros((1, columns), dtype=np.float32))
-    except Exception as error:
-        raise ArtifactError(f"{path.name} was read but cannot predict: {cause(error, path)}") from None
     return TabularScorer(predict, features, accept, batches=False)
 
 
@@ -141,23 +217,25 @@ _NO_NUMBER = "a missing value, for which the model gives no number."
 class Named(ColumnTable):
     """A ``batching.Scorer`` for a model with an input for each column."""
 
-    def __init__(self, session: Any, output: str, accept: str | None) -> None:
+    def __init__(self, session: Any, outputs: onnx_outputs.Outputs, accept: str | None) -> None:
         inputs = session.get_inputs()
         self._session = session
-        self._output = output
         self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
         typed = TypedRows([TypedInput(one.name, _TYPES[one.type]) for one in inputs])
+        example = {one.name: np.array([_EXAMPLES.get(one.type, 0)], _TYPES[one.type]) for one in inputs}
+        self._ask = _runner(session, outputs, self._feed(example))
         super().__init__(self._run, typed, accept, batches=False)
 
+    def _feed(self, columns: Columns) -> Feed:
+        return {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}
+
     def _run(self, columns: Columns) -> Any:
-        given = {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}
         try:
-            found = self._session.run([self._output], given)[0]
+            found = self._ask(self._feed(columns))
         except ModelFailed:
             raise
         except Exception as error:  # onnxruntime's errors have no class of their own
             raise ModelFailed(400, f"The model refuses the rows: {' '.join(str(error).split())}") from None
-        found = _flat(found, self.size(columns))
         for row in _empty(found):
             for column, name in enumerate(self._typed.names):
                 if columns[name].dtype.kind == "f" and np.isnan(columns[name][row]):
@@ -165,24 +243,11 @@ class Named(ColumnTable):
         return found
 
 
-def _output(session: Any, name: str) -> str:
-    fitting = [one.name for one in session.get_outputs() if one.type in _NUMBERS]
-    if not fitting:
-        found = ", ".join(f"{one.name}: {one.type}" for one in session.get_outputs())
-        raise ArtifactError(f"{name} gives no tensor of numbers, but {found}")
-    return str(fitting[-1])
-
-
-def _flat(found: Any, rows: int) -> Any:
-    """A flat array of values if there is one column."""
-    if found.ndim == 0 or len(found) != rows or found.ndim > 2:
-        raise ValueError(f"the model gives the shape {found.shape} for {rows} rows")
-    return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
-
-
 def _empty(found: Any) -> Sequence[int]:
     """Rows whose answer is not a number."""
+    if found.dtype.kind != "f":
+        return ()
     odd = np.isnan(found)
     if not odd.any():
         return ()
-    return [int(row) for row in np.flatnonzero(odd if odd.ndim == 1 else odd.any(axis=1))]
+    return [int(row) for row in np.flatnonzero(odd if odd.ndim == 1 else odd.reshape(len(odd), -1).any(axis=1))]

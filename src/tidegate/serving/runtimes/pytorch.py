@@ -12,7 +12,7 @@ other. Other models answer requests one by one.
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ try:
     import numpy as np
     import torch
 
-    from tidegate.serving.formats import row_decoder, tensors
+    from tidegate.serving.formats import rounding, row_decoder, tensors
     from tidegate.serving.runtimes import row_probes, torch_graphs
     from tidegate.serving.runtimes.devices.examples import examples_of
     from tidegate.serving.runtimes.error_messages import cause, head
@@ -59,6 +59,8 @@ class _Model(NamedTuple):
     inputs: list[tensors.TensorInput]
     find: Callable[[], torch_graphs.Finding | None]
     """Searches the graph for reasons to score requests alone."""
+    find_state: Callable[[], str]
+    """Searches the graph for what a request leaves behind in the model."""
 
 
 def load(
@@ -74,6 +76,8 @@ def load(
     model = read()
     if not model.inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
+    if state := _find_state(model):
+        raise ArtifactError(f"{path.name}: {state}, so an answer may depend on the requests before; {_ADVICE}")
     width = _width(model.forward, model.inputs)
     shape = _answer_of_zeros(model.forward, width) if width is not None else None
     finding = model.find() if width is not None else None
@@ -81,29 +85,80 @@ def load(
         model = read()  # the search for the width may have changed its state
     forward = model.forward
     if width is None or shape is None or len(shape) > 2:
+        _check_examples(path, _run(model.forward), model_examples := examples_of(model_dir, model.inputs))
         if placement is not None:
             forward = placement.library.forward(read, placement.guard)
-            examples, dtype = examples_of(model_dir, model.inputs), placement.library.computes_with(model.forward)
-            placement.compare_examples(_run(model.forward), _run(forward), examples, dtype)
+            dtype = placement.library.computes_with(model.forward)
+            placement.compare_examples(_run(model.forward), _run(forward), model_examples, dtype)
         return tensors.Tensors(_run(forward), model.inputs, accept)
     why, pool = _reason(model.inputs[0], finding), row_probes.matrix_pool(width)
+    as_table = _one_by_one if _fixed_rows(model.inputs[0]) == 1 else _table
+    if change := row_probes.find_change(as_table(model.forward), pool):
+        raise ArtifactError(f"{path.name}: {change}; {_ADVICE}")
+    if finding is not None and finding.stateful:
+        forward = read().forward
     if placement is not None:
         forward = placement.library.forward(read, placement.guard)
         dtype = placement.library.computes_with(model.forward)
-        placement.compare_rows(_table(model.forward), _table(forward), pool, dtype)
+        placement.compare_rows(as_table(model.forward), as_table(forward), pool, dtype)
         most = placement.find_rows(environment) if not why else 1
         if finding is not None and finding.stateful:
             forward = placement.library.forward(read, placement.guard)
-    table = TabularScorer(_table(forward), row_decoder.Features(width), accept, batches=False)
+    table = TabularScorer(as_table(forward), row_decoder.Features(width), accept, batches=False)
     _decide_batching(table, why, pool, most)
     return table
 
 
+_ADVICE = (
+    "save it in inference mode, by model.eval() before torch.jit.script, torch.jit.trace or torch.export, or, if that"
+    " is what it is meant to do, serve it by a script (tidegate/script)"
+)
+
+
+def _find_state(model: _Model) -> str:
+    """Empty also where the graph cannot be followed: the probes ask then."""
+    try:
+        return model.find_state()
+    except Exception:  # PyTorch's own representation, which may change
+        return ""
+
+
+def _check_examples(path: Path, run: Callable[..., Any], examples: Sequence[tuple[Any, ...]]) -> None:
+    """Raises ArtifactError if the model answers its examples differently the second time, after the others."""
+    answers = [_answer_example(run, example) for example in (*examples, *examples)]
+    for before, after in zip(answers[: len(examples)], answers[len(examples) :], strict=True):
+        if before is not None and (after is None or not _same_answer(before, after)):
+            raise ArtifactError(f"{path.name}: it answers the same request differently each time; {_ADVICE}")
+
+
+def _answer_example(run: Callable[..., Any], example: tuple[Any, ...]) -> Any:
+    """None: the model refuses it."""
+    try:
+        return run(*example)
+    except ModelFailed:
+        return None
+
+
+def _same_answer(before: Any, after: Any) -> bool:
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(_same_answer(before[name], after[name]) for name in before)
+    if isinstance(before, tuple):
+        return len(before) == len(after) and all(map(_same_answer, before, after))
+    if before.shape != after.shape or before.dtype.kind != "f":
+        return bool(np.array_equal(before, after))
+    return bool(np.allclose(before, after, rtol=rounding.RELATIVE, atol=rounding.RELATIVE, equal_nan=True))
+
+
 def _reason(entry: tensors.TensorInput, finding: torch_graphs.Finding | None) -> str:
     """Why requests cannot be scored together, as far as the graph shows; empty if it shows nothing."""
-    if entry.shape is not None and entry.shape[0] is not None:
-        return f"the model takes {entry.shape[0]} rows"
+    if (rows := _fixed_rows(entry)) is not None:
+        return f"the model takes {rows} row(s) at a time"
     return finding.reason if finding is not None else ""
+
+
+def _fixed_rows(entry: tensors.TensorInput) -> int | None:
+    """The only number of rows that the model takes; None: any."""
+    return entry.shape[0] if entry.shape else None
 
 
 def _decide_batching(table: TabularScorer, why: str, pool: row_probes.Pool, most: int) -> None:
@@ -135,7 +190,9 @@ def _load_script(path: Path, trusted: bool, device: str = "cpu") -> _Model:
             inputs.append(tensors.TensorInput(argument.name, widths=tuple(widths)))
         elif not argument.has_default_value():
             raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
-    return _Model(model, inputs, partial(torch_graphs.of_script, model))
+    return _Model(
+        model, inputs, partial(torch_graphs.of_script, model), partial(torch_graphs.find_state_of_script, model)
+    )
 
 
 def _check_script(path: Path, trusted: bool) -> None:
@@ -197,7 +254,8 @@ def _load_program(path: Path, trusted: bool, device: str = "cpu") -> _Model:
         wanted = list(program.graph_signature.user_inputs)
         found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         inputs = [_declared_input(name, found[name]) for name in wanted]
-        return _Model(program.module(), inputs, partial(torch_graphs.of_program, program))
+        find_state = partial(torch_graphs.find_state_of_program, program)
+        return _Model(program.module(), inputs, partial(torch_graphs.of_program, program), find_state)
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error.message}") from None
     except Exception as error:  # a broken file may raise anything
@@ -263,6 +321,16 @@ def _table(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
         return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
     return predict
+
+
+def _one_by_one(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
+    """The same for a model that takes one row: it is asked for each row of a request."""
+    predict = _table(forward)
+
+    def predict_each(rows: row_decoder.Matrix) -> Any:
+        return np.concatenate([predict(rows[row : row + 1]) for row in range(len(rows))])
+
+    return predict_each
 
 
 def _width(forward: Forward, inputs: list[tensors.TensorInput]) -> int | None:

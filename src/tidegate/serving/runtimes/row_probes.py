@@ -360,3 +360,52 @@ def _moderate(rows: Rows) -> set[int]:
 
 def _message(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+# --- answers that change ---
+
+_CALLS = 200
+_PATIENCE = 0.05
+"""Seconds and calls after which no further requests are made between two equal ones."""
+
+
+def find_change(run: Run, pool: Pool, clock: Callable[[], float] = time.perf_counter) -> str:
+    """How the answer to the same rows changes from request to request; empty if it does not. Between equal requests
+    there are others of all kinds: a model that keeps what it has read answers differently afterwards."""
+    asked: list[Sequence[int]] = [[0], [1], range(pool.ordinary)]
+    with np.errstate(all="ignore"):
+        first = {place: found for place, rows in enumerate(asked) if (found := _ask(run, pool, rows)) is not None}
+        again = {place: _ask(run, pool, asked[place]) for place in first}
+        if change := _compare_answers(first, again):
+            return f"it answers the same rows differently each time ({change})"
+        for row in range(pool.ordinary, pool.essential):
+            _ask(run, pool, [row])
+        _ask(run, pool, range(pool.essential - 1, -1, -1))
+        began, calls = clock(), 0
+        while calls < _CALLS and clock() - began < _PATIENCE:
+            _ask(run, pool, [calls % pool.essential])
+            calls += 1
+        later = {place: _ask(run, pool, asked[place]) for place in first}
+    if change := _compare_answers(first, later):
+        return f"its answer to the same rows changes with the requests in between ({change})"
+    return ""
+
+
+def _ask(run: Run, pool: Pool, rows: Sequence[int]) -> Any:
+    """None: the model refuses the rows."""
+    try:
+        return np.array(run(rounding.take(pool.rows, list(rows))))
+    except Exception:  # a model may reject rows with any exception
+        return None
+
+
+def _compare_answers(first: dict[int, Any], later: dict[int, Any]) -> str:
+    for place, before in first.items():
+        after = later[place]
+        if after is None:
+            return "an error the second time"
+        scale = np.abs(before[np.isfinite(before)]).max(initial=0.0) if before.dtype.kind == "f" else 0.0
+        if rounding.differs(before, after, scale).any():
+            one, other = (str(np.ravel(found)[:1].tolist())[1:-1][:40] for found in (before, after))
+            return f"{one}, then {other}" if one != other else "in some of its numbers"
+    return ""

@@ -111,6 +111,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Explainer:
         raise Invalid(f"{INTERACTIONS} must be 'true' or 'false', not {wish!r}")
     number, accept = threads(environment), default_accept(environment)
     name, booster = trees.read(model_dir)
+    trees.print_line(trees.choose_trees(booster, environment))
     booster.set_param({"nthread": number})
     explainer = Explainer(booster, accept, number, wish == "true", environment)
     try:

@@ -12,6 +12,8 @@ probe contradicts it (``row_probes``). What the probes found is kept for later s
 reading the model may have run code: then its bytes do not say all that it is.
 """
 
+import json
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -73,15 +75,16 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     model, plain = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
     files = _ModelFiles(model_dir, environment, seen if plain else None)
     score = _method(model, environment.get(METHOD, ""))
-    columns = getattr(model, "n_features_in_", None)
+    columns = sklearn_columns.count_of(model)
     alone = not columns and sklearn_columns.reads_text_alone(model)
     if not columns and not alone:
         kind = type(model).__name__
         raise ArtifactError(f"the model, a {kind}, is no fitted estimator with predict or transform")
-    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    names = sklearn_columns.names_of(model)
     inputs = sklearn_columns.inputs(model, environment)
     if inputs is not None:
         found = _of_columns(score, inputs, accept, alone, bool(names))
+        found.advise = _advise
         _decide_batching(found, model, _pool(inputs), files)
         return found
     kinds = sklearn_boosters.find_kinds(model, environment)
@@ -97,8 +100,24 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
 
     _try(lambda: score(shape(np.zeros((1, features.count)))))
     table = TabularScorer(predict, features, accept, batches=False)
+    table.advise = _advise
     _decide_batching(table, model, row_probes.matrix_pool(features.count, np.float64), files)
     return table
+
+
+_NO_NUMBER = re.compile(
+    r"Row \d+, column (?P<place>\d+)(?: \((?P<name>.*)\))?: "
+    r"(?:'.*' is not a number|expected a number or null, got|the column holds .*; send numbers)"
+)
+
+
+def _advise(message: str) -> str:
+    """What to do if a request has text for a column that counts as numbers because nothing shows its type."""
+    found = _NO_NUMBER.match(message)
+    if found is None:
+        return ""
+    column = json.dumps({found["name"] or str(int(found["place"]) - 1): "text"}, ensure_ascii=False)
+    return f"If the column holds text, say so in the model's environment: {sklearn_columns.VARIABLE}={column}."
 
 
 class _ModelFiles(NamedTuple):
@@ -116,6 +135,11 @@ def _decide_batching(table: TabularScorer, model: Any, pool: row_probes.Pool, fi
             budget = row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)
             kept = kept_verdict.find_verdict(files.folder, files.seen, budget, files.environment)
             kept_verdict.decide_batching(table, budget, kept)
+        elif change := row_probes.find_change(table.run, pool):
+            raise ArtifactError(
+                f"{change}; give its parts a random_state, leave out what keeps or draws something when it predicts,"
+                " or, if that is what the model is meant to do, serve it by a script (tidegate/script)"
+            )
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
@@ -141,6 +165,7 @@ def _of_columns(
     """A scorer for columns of several types. ``alone``: the model takes a list of texts; ``named``: a DataFrame."""
     if named:
         pandas = _pandas()
+    plain = _floats if all(one.unused or one.dtype.kind == "f" for one in inputs) else None
 
     def table(columns: Columns) -> Any:
         if alone:
@@ -148,6 +173,8 @@ def _of_columns(
         if named:
             # Keep object columns: pandas would convert text to its own type, with NaN for missing values.
             return pandas.DataFrame({name: pandas.Series(one, dtype=one.dtype) for name, one in columns.items()})
+        if plain is not None and (rows := plain(columns)) is not None:
+            return rows
         rows = np.empty((len(next(iter(columns.values()))), len(inputs)), object)
         for number, one in enumerate(columns.values()):
             rows[:, number] = one
@@ -157,14 +184,24 @@ def _of_columns(
         try:
             return _answers(score(table(columns)))
         except (ValueError, TypeError) as error:
-            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+            raise _refuse_columns(error, columns, typed) from None
+
+    typed = TypedRows(inputs, named)
 
     def probe() -> None:
         row = {one.name: np.array([_example(one)], one.dtype) for one in inputs}
         score(table(row))
 
     _try(probe)
-    return ColumnTable(predict, TypedRows(inputs, named), accept, batches=False)
+    return ColumnTable(predict, typed, accept, batches=False)
+
+
+def _floats(columns: Columns) -> Any:
+    """The columns as one table of numbers; None if an unused one holds anything else."""
+    try:
+        return np.stack([values.astype(np.float64) for values in columns.values()], axis=1)
+    except (ValueError, TypeError):
+        return None
 
 
 def _pool(inputs: Sequence[TypedInput]) -> row_probes.Pool:
@@ -245,6 +282,15 @@ def _refusal(error: ValueError, rows: row_decoder.Matrix, features: row_decoder.
     if at is None:
         return ModelFailed(400, said)
     return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
+
+
+def _refuse_columns(error: Exception, columns: Columns, typed: TypedRows) -> ModelFailed:
+    said = str(error).partition("\n")[0]
+    for at, values in enumerate(columns.values()) if "NaN" in said else ():
+        if values.dtype.kind == "f" and (empty := np.flatnonzero(np.isnan(values))).size:
+            place = typed.place(int(empty[0]), at)
+            return ModelFailed(400, f"{place}: a missing value, which the model does not take ({said})")
+    return ModelFailed(400, said)
 
 
 def _skops(path: Path, trusted: bool) -> tuple[Any, bool]:

@@ -6,12 +6,14 @@ count as numbers, unless ``MODEL_COLUMNS`` in the model's environment declares t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.formats.column_values import EXACT
 from tidegate.serving.formats.typed_rows import TypedInput
 
 VARIABLE = "MODEL_COLUMNS"
@@ -24,10 +26,12 @@ TYPES = {
     "text": TypedInput("", np.dtype(object), absent=np.nan),
 }
 """Words in the variable."""
+_PASSED_ON = TypedInput("", np.dtype(np.float64), truths=True)
+"""A column that a column transformer passes through: numbers, or truth values, of which it makes numbers."""
+_UNUSED = TypedInput("", np.dtype(object), None, unused=True)
+"""A column that a column transformer drops."""
 _INSIDE = ("best_estimator_", "regressor_", "estimator_", "_preprocessor")
-"""Attributes of meta-estimators with the estimator that gets the columns unchanged."""
-_EXACT = 2**53
-"""Whole numbers beyond it are not exact in float64."""
+"""Attributes of meta-estimators with the one estimator that gets the columns."""
 Found = dict[int, TypedInput]
 """Column (from 0) -> its type, without columns of unknown type."""
 
@@ -35,21 +39,41 @@ Found = dict[int, TypedInput]
 def inputs(model: Any, environment: Mapping[str, str]) -> list[TypedInput] | None:
     """The columns, or None if all are numbers that float64 holds. Raises Invalid for the environment, and
     ArtifactError if it names a column that the model does not have."""
-    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    count = len(names) or int(getattr(model, "n_features_in_", None) or 1)
+    names, count = names_of(model), count_of(model) or 1
     found = _seen(model, list(range(count)))
     for name, kind in declared_types(environment).items():
         at = names.index(name) if name in names else int(name) if name.isdecimal() and not names else -1
         if not 0 <= at < count:
             raise ArtifactError(f"{VARIABLE} has {name!r}, which is no column of the model")
         found[at] = TYPES[kind]
-    if all(one.dtype.kind in "fi" and not one.exact for one in found.values()):
+    if all(one.dtype.kind in "fi" and not one.exact and not one.truths for one in found.values()):
         return None
     labels = names or list(map(str, range(count)))
-    return [
-        TypedInput(label, one.dtype, one.absent, one.texts, one.exact)
-        for label, one in zip(labels, (found.get(at, NUMBER) for at in range(count)), strict=True)
-    ]
+    return [replace(found.get(at, NUMBER), name=label) for at, label in enumerate(labels)]
+
+
+def names_of(model: Any) -> list[str]:
+    """The names of the columns that the model was fitted with; empty if it does not have them."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        return [str(name) for name in names]
+    whole = _readers_of_all(model)
+    return names_of(whole[0]) if whole else []
+
+
+def count_of(model: Any) -> int | None:
+    """The number of its columns; None if it does not say."""
+    count = getattr(model, "n_features_in_", None)
+    if count is not None:
+        return int(count)
+    if hasattr(model, "X_thresholds_"):  # IsotonicRegression, which takes one
+        return 1
+    whole = _readers_of_all(model)
+    return count_of(whole[0]) if whole else None
+
+
+def _readers_of_all(model: Any) -> list[Any]:
+    return [one for one, places in _inner(model) if places is None] or _steps(model)[:1]
 
 
 def declared_types(environment: Mapping[str, str]) -> dict[str, str]:
@@ -68,34 +92,64 @@ def declared_types(environment: Mapping[str, str]) -> dict[str, str]:
 
 def reads_text_alone(model: Any) -> bool:
     """Whether the model takes a list of texts instead of a table: its first step is a vectorizer."""
-    step = first_step(model)
-    return _is_vectorizer(step) or bool(
-        hasattr(step, "transformer_list") and all(reads_text_alone(one) for _, one in step.transformer_list)
-    )
+    inner = [one for one, _ in _inner(model)]
+    if inner:
+        return all(map(reads_text_alone, inner))
+    steps = _steps(model)
+    if steps:
+        return reads_text_alone(steps[0])
+    parts = getattr(model, "transformer_list", ())
+    return _is_vectorizer(model) or bool(parts and all(reads_text_alone(one) for _, one in parts))
 
 
-def first_step(model: Any) -> Any:
-    """The estimator that gets the columns unchanged."""
+def _steps(model: Any) -> list[Any]:
+    return [step for _, step in getattr(model, "steps", ()) if step not in (None, "passthrough")]
+
+
+def _inner(model: Any) -> list[tuple[Any, Sequence[int] | None]]:
+    """The fitted estimators to which a meta-estimator gives its columns, and which columns; None: all of them."""
+    calibrated = getattr(model, "calibrated_classifiers_", None)
+    if calibrated:
+        return [(one.estimator, None) for one in calibrated]
+    several = getattr(model, "estimators_", None)
+    if several is not None and type(model).__module__.startswith("sklearn."):
+        return _of_several(model, several)
     for name in _INSIDE:
-        inner = getattr(model, name, None)
-        if inner is not None and hasattr(inner, "get_params"):
-            return first_step(inner)
-    steps = [step for _, step in getattr(model, "steps", ()) if step not in (None, "passthrough")]
-    return first_step(steps[0]) if steps else model
+        one = getattr(model, name, None)
+        if one is not None and hasattr(one, "get_params"):
+            chosen = getattr(model, "support_", None) if name == "estimator_" else None
+            return [(one, None if chosen is None else np.flatnonzero(chosen).tolist())]
+    return []
+
+
+def _of_several(model: Any, several: Any) -> list[tuple[Any, Sequence[int] | None]]:
+    places = getattr(model, "estimators_features_", None)
+    fitted = [
+        (one, None if places is None else places[at].tolist())
+        for at, one in enumerate(several.flat if isinstance(several, np.ndarray) else several)
+        if hasattr(one, "get_params")
+    ]
+    return [*fitted, (_READS_ALL, None)] if getattr(model, "passthrough", False) is True else fitted
+
+
+class _ReadsAll:
+    """What the final estimator of a stack with ``passthrough`` is: it reads all columns as numbers."""
+
+
+_READS_ALL = _ReadsAll()
 
 
 def _seen(model: Any, columns: Sequence[int]) -> Found:
     """The types that ``model`` shows of its columns; ``columns``: their positions in the whole table."""
-    for name in _INSIDE:
-        inner = getattr(model, name, None)
-        if inner is not None and hasattr(inner, "get_params"):
-            return _seen(inner, columns)
+    inner = _inner(model)
+    if inner:
+        return _merge((at, _seen(one, at)) for one, at in _placed(inner, columns))
     if hasattr(model, "steps"):
-        return _of_steps([step for _, step in model.steps if step not in (None, "passthrough")], columns)
+        return _of_steps(_steps(model), columns)
     if hasattr(model, "transformers_"):
         return _of_transformers(model, columns)
     if hasattr(model, "transformer_list"):
-        return _merge(_seen(one, columns) for _, one in model.transformer_list)
+        return _merge((columns, _seen(one, columns)) for _, one in model.transformer_list if one != "drop")
     if _is_vectorizer(model):
         return dict.fromkeys(columns, _TEXT)
     if hasattr(model, "categories_"):
@@ -107,6 +161,16 @@ def _seen(model: Any, columns: Sequence[int]) -> Found:
     return {}
 
 
+def _placed(
+    inner: Sequence[tuple[Any, Sequence[int] | None]], columns: Sequence[int]
+) -> Iterator[tuple[Any, Sequence[int]]]:
+    """What is left out of a selection was read as numbers to be selected."""
+    for one, places in inner:
+        yield one, columns if places is None else [columns[at] for at in places]
+    if any(places is not None for _, places in inner):
+        yield _READS_ALL, columns
+
+
 def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
     """The types that successive steps show, as long as they keep the columns: an imputer fills missing values, and
     the encoder after it knows the categories."""
@@ -116,8 +180,9 @@ def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
         if not hasattr(step, "statistics_"):
             filled = any(one.dtype.kind == "O" for one in found.values())
             for at, one in seen.items():
-                absent = found[at].absent if at in found and filled else one.absent
-                found[at] = TypedInput("", one.dtype, absent, one.texts, one.exact)
+                if not (one.unused and step is not steps[0]):  # the imputer before it has read it
+                    absent = found[at].absent if at in found and filled else one.absent
+                    found[at] = replace(one, absent=absent)
             return found
         found |= seen
         if step.add_indicator or len(step.get_feature_names_out()) != len(columns):
@@ -127,28 +192,49 @@ def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
 
 def _of_transformers(model: Any, columns: Sequence[int]) -> Found:
     given = getattr(model, "_transformer_to_input_indices", {})
-    parts = [
-        _seen(one, [columns[at] for at in given.get(name, ())])
-        for name, one, _ in model.transformers_
-        if not isinstance(one, str)
-    ]
+    parts = []
+    for name, one, _ in model.transformers_:
+        places = [columns[at] for at in given.get(name, ())]
+        if one == "drop":
+            parts.append((places, dict.fromkeys(places, _UNUSED)))
+        elif _passes_on(one):
+            parts.append((places, dict.fromkeys(places, _PASSED_ON)))
+        else:
+            parts.append((places, _seen(one, places)))
     return _merge(parts)
 
 
-def _merge(parts: Any) -> Found:
-    """Merge findings: a column is text if one of its readers reads text, and else exact if one needs it so."""
+def _passes_on(one: Any) -> bool:
+    plain = type(one).__name__ == "FunctionTransformer" and getattr(one, "func", one) is None
+    return one == "passthrough" or plain or (hasattr(one, "steps") and not _steps(one))
+
+
+def _merge(parts: Iterable[tuple[Sequence[int], Found]]) -> Found:
+    """Merge what the readers of some columns show: text if one of them reads text, and else exact if one needs it so;
+    unused if all of them drop it. A reader that shows nothing of one of its columns reads a number."""
     found: Found = {}
-    for part in parts:
-        for at, one in part.items():
-            if at not in found or one.dtype.kind == "O" or (one.exact and found[at].dtype.kind != "O"):
+    for columns, part in parts:
+        for at in columns:
+            one = part.get(at, NUMBER)
+            if at not in found or _rank(one) > _rank(found[at]):
                 found[at] = one
-    return found
+    return {at: one for at, one in found.items() if one is not NUMBER}
+
+
+def _rank(one: TypedInput) -> int:
+    if one.unused:
+        return 0
+    if one.dtype.kind == "O":
+        return 5
+    if one.exact:
+        return 4
+    return 2 if one.truths else 1 if one is NUMBER else 3
 
 
 def _of_categories(values: Any) -> TypedInput:
     kind = values.dtype.kind
     if kind in "fiub":
-        exact = kind in "iu" and any(abs(value) >= _EXACT for value in values.tolist())
+        exact = kind in "iuf" and any(abs(value) >= EXACT for value in values.tolist())
         dtype = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64))
         return TypedInput("", dtype, exact=exact)
     texts = [value for value in values.tolist() if isinstance(value, str)]

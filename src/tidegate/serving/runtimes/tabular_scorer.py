@@ -10,7 +10,7 @@ import numpy as np
 
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.answer_counts import split_answers
-from tidegate.serving.contract.invocation import Answer, Call
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats import content_types, rounding, row_decoder
 from tidegate.serving.formats.dense_json import Packer
 from tidegate.serving.runtimes.forest import Forest
@@ -69,6 +69,8 @@ class TabularScorer:
         self.batches = batches
         self.checks_left: Callable[[], str] | None = None
         """Probes for which loading had no time; they return why requests are to be scored alone, or nothing."""
+        self.advise: Callable[[str], str] | None = None
+        """What to do about an error in a request, by its message; empty: nothing is known."""
         self._scale: rounding.Scale = 0.0
         self._predict = predict
         self._one: Callable[[bytes], array[float] | None] | None = None
@@ -99,7 +101,16 @@ class TabularScorer:
     def parse_bare(self, call: Call) -> Rows:
         return self._read(call, begins=False)
 
-    def _read(self, call: Call, begins: bool) -> row_decoder.Matrix:
+    def _read(self, call: Call, begins: bool) -> Rows:
+        try:
+            rows: Rows = self._decode(call, begins)
+            return rows
+        except ModelFailed as failed:
+            if self.advise is not None and (hint := self.advise(failed.message)):
+                raise ModelFailed(failed.status, f"{failed.message} {hint}") from None
+            raise
+
+    def _decode(self, call: Call, begins: bool) -> Any:
         if self._dialect is not None:
             return self._dialect.read(self._features, call.body, call.content_type, begins)
         return self._features.read(call.body, call.content_type, begins)
@@ -107,8 +118,8 @@ class TabularScorer:
     def strip_bom(self, body: bytes) -> bytes:
         return self._features.strip_bom(body)
 
-    def header(self, line: bytes) -> bool:
-        return self._features.header(line)
+    def header(self, line: bytes, content_type: str) -> bool:
+        return self._features.header(line, content_type)
 
     def by_lines(self, call: Call) -> bool:
         return self._form(call).lined

@@ -123,6 +123,43 @@ def of_program(program: Any) -> Finding | None:
     return _unless_unreadable(_of_program, program)
 
 
+def find_state_of_script(model: Any) -> str:
+    """How a TorchScript module in evaluation mode changes itself when it predicts; empty if it does not. What it does
+    in training alone does not count."""
+    graph = model.inlined_graph
+    return _find_state(of_block(graph, {}), [value.debugName() for value in list(graph.inputs())[1:]])
+
+
+def find_state_of_program(program: Any) -> str:
+    """How a ``torch.export.ExportedProgram`` changes itself when it predicts; empty if it does not."""
+    for name in program.graph_signature.buffers_to_mutate.values():
+        return f"it changes its buffer {name}"
+    wanted = program.graph_signature.user_inputs
+    return _find_state(of_nodes(program.graph.nodes, set(wanted)), wanted)
+
+
+def _find_state(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> str:
+    seen = _Followed(inputs)
+    for step in steps:
+        if _trains(step):
+            return f"it is in training mode ({step.operator})"
+        if reason := _state(step, seen):
+            return reason
+        seen.follow(step)
+    return ""
+
+
+def _trains(step: OperatorStep) -> bool:
+    """Whether a step drops values, or changes the running mean of a norm. A norm without one takes the mean of the
+    request's own rows in any mode."""
+    if step.operator in _DROPPING:
+        return step.constant("train", "training") is True
+    norm = step.operator in ("batch_norm", "native_batch_norm", "instance_norm")
+    return (
+        norm and step.constant("training", "use_input_stats") is True and step.constant("running_mean") is not None
+    )
+
+
 def _unless_unreadable(find: Callable[[Any], Finding | None], model: Any) -> Finding | None:
     try:
         return find(model)

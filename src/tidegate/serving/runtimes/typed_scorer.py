@@ -23,16 +23,16 @@ class ColumnTable(TabularScorer):
 
     def parse(self, call: Call) -> Any:
         self._form(call)  # raises if no answer is acceptable
-        return self._typed.read(call.body, call.content_type)
+        return self._read(call, begins=True)
 
-    def parse_bare(self, call: Call) -> Any:
-        return self._typed.read(call.body, call.content_type, begins=False)
+    def _decode(self, call: Call, begins: bool) -> Any:
+        return self._typed.read(call.body, call.content_type, begins)
 
     def strip_bom(self, body: bytes) -> bytes:
         return self._typed.strip_bom(body)
 
-    def header(self, line: bytes) -> bool:
-        return self._typed.header(line)
+    def header(self, line: bytes, content_type: str) -> bool:
+        return self._typed.header(line, content_type)
 
     def size(self, rows: Any) -> int:
         return len(next(iter(rows.values())))

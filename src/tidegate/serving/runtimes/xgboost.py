@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.domain.errors import ArtifactError
+from tidegate.domain.errors import ArtifactError, Invalid
 
 try:
     import msgspec
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from tidegate.serving.runtimes.devices.placement import Placement
 
 AWS_NAME = "xgboost-model"
+TREES = "MODEL_TREES"
+"""Environment variable: which trees of a model that was stopped early predict."""
+BEST, ALL = "best", "all"
 _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
 """Suffixes of older or unsafe formats; a pickle is a program."""
 
@@ -176,6 +179,7 @@ def is_linear(booster: xgboost.Booster) -> bool:
 def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None) -> XGBoost:
     """Raises ArtifactError for model data without exactly one usable model, or that is another one on the device."""
     name, booster = read(model_dir)
+    print_line(choose_trees(booster, environment))
     number = threads(environment)
     booster.set_param({"nthread": number})
     try:
@@ -199,6 +203,33 @@ def read(model_dir: Path) -> tuple[str, xgboost.Booster]:
     """Read the one model of the model data; returns the name of its file as well. Raises ArtifactError."""
     path = _find(model_dir)
     return path.name, _read(path)
+
+
+def choose_trees(booster: xgboost.Booster, environment: Mapping[str, str], default: str = BEST) -> str:
+    """Decide which trees predict if training was stopped early; for all of them, the booster forgets its best
+    iteration. Returns a line for the log, if there is a choice. Raises Invalid for the environment."""
+    chosen = environment.get(TREES) or default
+    if chosen not in (BEST, ALL):
+        raise Invalid(f"{TREES} must be {BEST!r} or {ALL!r}, not {chosen!r}")
+    rounds, (_, best) = booster.num_boosted_rounds(), iterations(booster)
+    if chosen == ALL:
+        booster.set_attr(best_iteration=None)
+    if not 0 < best < rounds:
+        return ""
+    if chosen == ALL:
+        return (
+            f"training was stopped early, and all {rounds} iterations predict; {TREES}={BEST} predicts by the {best}"
+            " up to the best one"
+        )
+    return (
+        f"training was stopped early, and the first {best} of {rounds} iterations predict, up to the best one;"
+        f" {TREES}={ALL} predicts by all of them"
+    )
+
+
+def print_line(line: str) -> None:
+    if line:
+        print(line, flush=True)
 
 
 def _find(folder: Path) -> Path:

@@ -36,7 +36,7 @@ class LineScorer(Protocol):
         """Remove the byte order mark of a CSV. Raises ModelFailed if it may be data."""
         ...
 
-    def header(self, line: bytes) -> bool:
+    def header(self, line: bytes, content_type: str) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed."""
         ...
 

@@ -2,7 +2,8 @@
 
 The worker reads such a range from the file: sending the rows through a socket would cost both ends about as much as
 parsing them. Only workers of transform jobs accept such requests, because only the job's runner can reach their
-sockets. Every line is a record and gets an answer, so a header is an error.
+sockets. Every line is a record and gets an answer, so a header is an error. A request that does not say
+whether it has the first record is an object that is not split: it is read as an endpoint reads it.
 """
 
 import json
@@ -25,7 +26,7 @@ HEADER = b"x-tidegate-part"
 RECORDS = b"x-tidegate-records"
 """Header of the answer: number of lines of the range."""
 FIRST = b"x-tidegate-first-record"
-"""Header of a request: b"1" if it begins with the first record of an object, else b"0"."""
+"""Header of a request of records: b"1" if it begins with the first one of an object, else b"0"."""
 THREADS = 2
 """Requests that a worker scores at a time."""
 
@@ -69,23 +70,21 @@ class Records:
     def parse_counted(self, call: Call) -> tuple[Any, int | None]:
         """The rows, and the number of lines if it was counted. Raises as ``parse`` does."""
         form = media_type(call.content_type) or CSV
-        if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, LineScorer):
-            return self._scorer.parse(call), None
-        if call.headers.get(FIRST) != b"0":
+        first = call.headers.get(FIRST)
+        if first is None or form not in (CSV, JSON_LINES) or not isinstance(self._scorer, LineScorer):
+            return self._scorer.parse(call), None  # an object that is not split is one request
+        if first != b"0":
             call.body = self._scorer.strip_bom(call.body) if form == CSV else without_bom(call.body)
-            if form == CSV and self._is_header(call.body.partition(b"\n")[0]):
-                raise ModelFailed(400, "Row 1 is a header; the CSV of a transform job has none: leave it out.")
+            if form == CSV and self._scorer.header(call.body.partition(b"\n")[0], call.content_type):
+                raise ModelFailed(
+                    400,
+                    "Row 1 is a header, and every line of a job with SplitType Line is a record: leave the header"
+                    " out, or use SplitType None, so that each object is one request.",
+                )
         rows = self._scorer.parse_bare(call)
         lines = count_lines(call.body)
         check_count(self._scorer.size(rows), lines)
         return rows, lines
-
-    def _is_header(self, line: bytes) -> bool:
-        """Whether a line is certainly a header; an ambiguous one is a record."""
-        try:
-            return bool(self._scorer.header(line))
-        except ModelFailed:
-            return False
 
 
 class PartBatcher(Batcher[Any, Any]):

@@ -238,7 +238,11 @@ def test_a_header_that_names_the_features_puts_them_in_order(body: bytes) -> Non
     [
         (b"country,amount\n3,1", "The header line has no 'hour'."),
         (b"country,amount,our\n3,1,2", "The header line has no 'hour'; the model has no feature 'our'."),
-        (b"land,betrag,stunde\n3,1,2", "The header line has no 'amount'; the model has no feature 'land'."),
+        (
+            b"land,betrag,stunde\n3,1,2",
+            "The first line is no row, since 'land' is not a number, and no header, since",
+        ),
+        (b'"so,uth",x,y\n3,1,2', "The first line is no row, since 'so,uth' is not a number, and no header, since"),
         (b"country,amount,hour,x\n3,1,2,4", "The header line: the model has no feature 'x'."),
         (b"country,amount,hour,hour\n3,1,2,4", "The header line: the column 'hour' is given twice."),
         (b"country,amount,hour\n", "The request has no rows."),

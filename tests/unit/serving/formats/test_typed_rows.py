@@ -29,7 +29,9 @@ def as_records(body: bytes, kind: str, first: bytes = b"1", features: Features =
 
 
 def test_a_header_is_no_record() -> None:
-    with pytest.raises(ModelFailed, match="Row 1 is a header; the CSV of a transform job has none"):
+    with pytest.raises(
+        ModelFailed, match="Row 1 is a header, and every line of a job with SplitType Line is a record"
+    ):
         as_records(b"a,b,c\n1,2,3\n", CSV)
     with pytest.raises(ModelFailed, match="Row 1 is a header"):
         as_records(b"0,1,2\n5,6,7\n", CSV, features=Features(3, ["0", "1", "2"]))

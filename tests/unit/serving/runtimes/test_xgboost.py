@@ -11,7 +11,10 @@ import xgboost
 
 from tests.worker_process import FEATURES, models
 from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
+from tidegate.serving.engines.mapped_forest import open_forest, write_forest
+from tidegate.serving.runtimes import shap
 from tidegate.serving.runtimes.xgboost import XGBoost, load
 
 __all__ = ["models"]
@@ -75,14 +78,39 @@ def test_features_go_by_name_where_the_model_has_names(models: Path, tmp_path: P
     assert ask(model, by_name, headers) == ask(model, by_place, headers)
 
 
-def test_a_model_that_was_stopped_early_uses_its_best_iteration(tmp_path: Path) -> None:
+def stopped_early(folder: Path) -> tuple[xgboost.Booster, np.ndarray]:
+    """A model whose best iteration was not the last, saved in the folder."""
     rows = np.random.default_rng(8).normal(size=(200, 2)).astype(np.float32)
     booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(rows, rows[:, 0]), 10)
-    booster.set_attr(best_iteration="2")
-    booster.save_model(tmp_path / "model.ubj")
-    [scores] = load(tmp_path, {}).score([rows])
-    expected = booster.predict(xgboost.DMatrix(rows), iteration_range=(0, 3))
+    booster.set_attr(best_iteration="2", best_score="0.5")
+    booster.save_model(folder / "model.ubj")
+    return booster, rows
+
+
+@pytest.mark.parametrize(
+    ("environment", "trees", "said"),
+    [({}, 3, "first 3 of 10"), ({"MODEL_TREES": "best"}, 3, "=all"), ({"MODEL_TREES": "all"}, 10, "all 10")],
+)
+def test_which_trees_of_a_model_that_was_stopped_early_predict_is_a_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: dict[str, str], trees: int, said: str
+) -> None:
+    booster, rows = stopped_early(tmp_path)
+    [scores] = load(tmp_path, environment).score([rows])
+    expected = booster.predict(xgboost.DMatrix(rows), iteration_range=(0, trees))
     np.testing.assert_array_equal(scores, expected)
+    assert said in capsys.readouterr().out
+    explained = shap.load(tmp_path, environment).explain(rows)
+    np.testing.assert_allclose([one["prediction"] for one in explained], expected, rtol=1e-6)
+    write_forest(RuntimeKind.XGBOOST, tmp_path, environment)
+    forest = open_forest(RuntimeKind.XGBOOST, tmp_path, environment)
+    assert forest is not None
+    np.testing.assert_allclose(forest.score([rows])[0], expected, rtol=1e-6)
+
+
+def test_an_unknown_choice_of_trees_is_refused(tmp_path: Path) -> None:
+    stopped_early(tmp_path)
+    with pytest.raises(Invalid, match="MODEL_TREES must be 'best' or 'all', not 'last'"):
+        load(tmp_path, {"MODEL_TREES": "last"})
 
 
 def test_the_form_of_answers_may_be_set(models: Path, tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ from onnxruntime.quantization import quantize_dynamic
 from sklearn.decomposition import NMF
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from tests.batched_clients import alone, assert_alike, predictions, save_onnx, submit, together
+from tidegate.domain.errors import ArtifactError
 from tidegate.serving.runtimes import lightgbm as lightgbm_runtime
 from tidegate.serving.runtimes import onnx as onnx_runtime
 from tidegate.serving.runtimes import pytorch, sklearn, sklearn_independence
@@ -228,14 +229,132 @@ def test_a_program_of_torch_export_is_judged_likewise(model: Callable[[], Module
     assert batched(tmp_path, pytorch.load) == (model is Plain)
 
 
-def test_a_torch_model_with_a_memory_is_served_as_it_was_saved(tmp_path: Path, capfd: Any) -> None:
-    """Nothing that was tried at load is in what it remembers."""
-    table = pytorch.load(script(Counts(), tmp_path), {})
+def test_a_torch_model_with_a_memory_is_refused(tmp_path: Path) -> None:
+    """Its answer would depend on the requests before."""
+    with pytest.raises(
+        ArtifactError, match=r"it changes its own parameters or buffers \(add_\), so an answer may"
+    ):
+        pytorch.load(script(Counts(), tmp_path), {})
+
+
+class CountsInTraining(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("asked", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.asked.add_(1)
+        return self.only(x) + self.asked
+
+
+class CountsQuietly(Module):
+    """Shows what it remembers after so many requests that no probe makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.asked += 1
+        return self.only(x) * 2 if self.asked > 100_000 else self.only(x)
+
+
+class Sequences(Module):
+    """Takes tensors of any shape, and so no table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = x.sum() + self.last
+        self.last.copy_(x.sum().reshape(1))
+        return found
+
+
+def test_what_a_torch_model_does_in_training_alone_is_no_memory(tmp_path: Path) -> None:
+    table = pytorch.load(script(CountsInTraining(), tmp_path), {})
+    assert_alike(together(table, REQUESTS), alone(table, REQUESTS))
+
+
+@pytest.mark.parametrize("model", [CountsQuietly, Sequences])
+def test_a_memory_that_no_probe_shows_is_found_in_the_graph(model: Callable[[], Module], tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match="so an answer may depend on the requests before; save it in inference"
+    ):
+        pytorch.load(script(model(), tmp_path), {})
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("layer", [torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(WIDTH)])
+def test_a_torch_model_traced_in_training_mode_is_refused(layer: Any, tmp_path: Path) -> None:
+    model = torch.nn.Sequential(layer, torch.nn.Linear(WIDTH, 1)).train()
+    torch.jit.trace(model, torch.randn(4, WIDTH), check_trace=False).save(str(tmp_path / "model.pt"))
+    with pytest.raises(
+        ArtifactError, match=r"(in training mode \(dropout\)|own parameters or buffers).* model\.eval\(\)"
+    ):
+        pytorch.load(tmp_path, {})
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_norm_that_keeps_no_mean_is_in_no_training_mode(tmp_path: Path) -> None:
+    """It takes that of the request's rows, as in one's own process."""
+    layer = torch.nn.BatchNorm1d(WIDTH, track_running_stats=False)
+    model = torch.nn.Sequential(layer, torch.nn.Linear(WIDTH, 1)).eval()
+    torch.jit.trace(model, torch.randn(4, WIDTH)).save(str(tmp_path / "model.pt"))
+    table = pytorch.load(tmp_path, {})
     assert isinstance(table, TabularScorer) and not table.batches
-    model = torch.jit.load(str(tmp_path / "model.pt"))
-    rows = np.ones((1, WIDTH), np.float32)
+    rows = REQUESTS[4].astype(np.float32)
+    assert_alike(together(table, [rows]), [model(torch.from_numpy(rows)).detach().numpy()[:, 0].tolist()])
+
+
+class Sampled(Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.only(x) + torch.randn(1)
+
+
+def test_a_torch_model_that_answers_at_random_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="it answers the same rows differently each time"):
+        pytorch.load(script(Sampled(), tmp_path), {})
+
+
+ASKED: list[int] = []
+
+
+def remember(rows: Any) -> Any:
+    """Multiplies by how often it has been asked so far."""
+    ASKED.append(len(rows))
+    return np.asarray(rows) * len(ASKED)
+
+
+def add_noise(rows: Any) -> Any:
+    return rows + np.random.default_rng().normal(size=np.shape(rows))
+
+
+@pytest.mark.parametrize("function", [remember, add_noise])
+def test_a_scikit_learn_model_whose_answer_changes_is_refused(
+    function: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    model = make_pipeline(FunctionTransformer(function), LinearRegression()).fit(np.eye(WIDTH), np.arange(WIDTH))
+    joblib.dump(model, tmp_path / "model.joblib")
+    with pytest.raises(ArtifactError, match=r"it answers the same rows differently each time .* random_state"):
+        sklearn.load(tmp_path, TRUST)
+
+
+def test_a_scikit_learn_model_that_draws_its_answers_is_refused(tmp_path: Path) -> None:
+    model = DummyClassifier(strategy="uniform").fit(np.eye(WIDTH), np.arange(WIDTH))
+    joblib.dump(model, tmp_path / "model.joblib")
+    with pytest.raises(ArtifactError, match="it answers the same rows differently each time"):
+        sklearn.load(tmp_path, TRUST)
+
+
+def test_a_torch_program_of_one_row_is_asked_row_by_row(tmp_path: Path) -> None:
+    model = Plain().eval()
+    torch.export.save(torch.export.export(model, (torch.randn(1, WIDTH),)), str(tmp_path / "model.pt2"))
+    table = pytorch.load(tmp_path, TRUST)
+    rows = REQUESTS[4].astype(np.float32)
     assert_alike(together(table, [rows]), [model(torch.from_numpy(rows)).tolist()])
-    assert "it changes its own parameters or buffers (add_)" in capfd.readouterr().out
 
 
 def test_a_torch_model_with_noise_is_not_called_a_mixing_one(tmp_path: Path, capfd: Any) -> None:
