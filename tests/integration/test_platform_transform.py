@@ -187,7 +187,9 @@ def test_an_object_that_is_not_split_is_one_request_with_its_header(scene: Scene
         start(scene, job, source, sink, TransformInput=given)
     assert ended(scene, "whole")["TransformJobStatus"] == "Completed"
     assert len((tmp_path / "out/rows.csv.out").read_text().splitlines()) == 3
-    assert "Row 1 is a header, and every line of a job with SplitType Line" in ended(scene, "lines")["FailureReason"]
+    assert (
+        "Row 1 is a header, and every line of a job with SplitType Line" in ended(scene, "lines")["FailureReason"]
+    )
 
 
 def tidegate(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -67,7 +67,9 @@ if not memory_limits.join_group(Path({str(tmp_path)!r}), {LIMIT}):
     sys.exit("none")
 held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
+    )
     if "none" in done.stderr:
         pytest.skip(
             "no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user"
