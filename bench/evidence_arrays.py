@@ -117,7 +117,7 @@ class NetTests:
 
     def __init__(self, rollouts: int, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.stakes = StakesOfMany(rollouts, (1 / len(means.NET_BETS),) * len(means.NET_BETS))
+        self.stakes = StakesOfMany(rollouts, means.NET_WEIGHTS)
 
     def update(self, alike: Array, worse: Array, better: Array, seconds: int) -> None:
         count = alike + worse + better
