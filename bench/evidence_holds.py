@@ -1,11 +1,12 @@
 """How long evidence holds the stages of equal versions, and what it keeps from going on.
 
-    python -m bench.evidence_holds [--rollouts 200] [--keep]
+    python -m bench.evidence_holds [--whole 40] [--keep]
 
-Each rollout has one stage with a tenth of the requests, a bake of ten minutes, and the default deadline of an hour.
-It is judged by ``tidegate.evidence.judge`` after each block; after the bake it is held while a difference is rising
-or data is missing. Errors, latencies and predictions are compared, and pairs with a slice of four values, one of them
-rare."""
+The first table is of errors alone, the comparison of equal versions that is closest to its tolerance, for thousands
+of stages at a time. With ``--whole`` each rollout has one stage with a tenth of the requests, a bake of ten minutes,
+and the default deadline of an hour. It is judged by ``tidegate.evidence.judge`` after each block; after the bake it
+is held while a difference is rising or data is missing. Errors, latencies, predictions and pairs are compared, with a
+slice of four values, one of them rare."""
 
 import argparse
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from bench import tables
 from bench.evidence_failures import interval
 from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Finding
 from tidegate.domain.pairs import Pair
+from tidegate.evidence import measures
 from tidegate.evidence.block_widths import block_width
 from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS, UNUSABLE
 from tidegate.evidence.judge import begin, fold, judge
@@ -123,6 +126,50 @@ def _pair(drawn: Drawn, chance: random.Random) -> Pair:
     )
 
 
+def hold_errors(
+    rate: float, errors: float, bake: int, rollouts: int, share: float = 0.1
+) -> tuple[np.ndarray[Any, Any], float]:
+    """Seconds that stages of equal versions are held after the bake, by ``measures.is_above``, and the part of them
+    that is until the deadline."""
+    random_, at = np.random.default_rng(1), 0
+    count, total, squares, seconds = (np.zeros(rollouts) for _ in range(4))
+    held, end = np.ones(rollouts, bool), np.zeros(rollouts)
+    while at < bake + CONFIG.deadline and held.any():
+        width = block_width(at)
+        old, new = (random_.poisson(rate * part * width, rollouts) for part in (1 - share, share))
+        apart = random_.binomial(new, errors) / np.maximum(new, 1) - random_.binomial(old, errors) / np.maximum(
+            old, 1
+        )
+        used = (old > 0) & (new > 0)
+        mean = np.where(used, (1 + apart) / 2, 0.0)
+        count, total, squares = count + used, total + mean, squares + mean * mean
+        seconds, at = seconds + used * width, at + width
+        if at >= bake:
+            held &= are_above(count, total, squares, seconds)
+            end[held] = at - bake
+    return end, float(held.mean())
+
+
+def are_above(count: Any, total: Any, squares: Any, seconds: Any) -> Any:
+    """``measures.is_above`` of many."""
+    n = np.maximum(count, 2)
+    mean = total / n
+    spread = np.maximum(0, squares - n * mean * mean) / (n - 1)
+    age = np.sqrt(1 + measures.LATER * np.log(np.maximum(1, seconds / measures.SOON)))
+    deviations = NormalDist().inv_cdf(1 - measures.CHANCE) * (1 + measures.FEW / n) * age
+    above = mean - (1 + CONFIG.errors) / 2 > deviations * np.sqrt(spread / n) + 1e-12
+    return above & (count >= measures.FEWEST_BLOCKS)
+
+
+def error_rows(rollouts: int) -> Iterator[list[object]]:
+    for bake in (120, 600, 3600):
+        for rate in (10, 100, 1000):
+            for errors in (0.01, 0.1):
+                end, overdue = hold_errors(rate, errors, bake, rollouts)
+                cells = [f"{tables.percentile(list(end), at):.0f}" for at in (50, 95, 99)]
+                yield [bake, rate, f"{errors:.0%}", rollouts, f"{np.mean(end > 0):.1%}", *cells, f"{overdue:.2%}"]
+
+
 EQUAL = [Drawn(rate, errors) for rate in (3, 10, 100) for errors in (0.01, 0.1)]
 WORSE = {
     "errors 1 % -> 2 %, 10/s": Drawn(10, more=0.01),
@@ -162,20 +209,34 @@ def worse_rows(rollouts: int, pool: ProcessPoolExecutor) -> Iterator[list[object
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rollouts", type=int, default=200)
+    parser.add_argument("--rollouts", type=int, default=2_000, help="stages of the table of errors")
+    parser.add_argument("--whole", type=int, default=0, help="rollouts of all comparisons, one by one, instead")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
+    if given.whole:
+        show_whole(given.whole, given.keep)
+        return
+    header = ["bake, s", "requests/s", "errors", "stages", "held", "seconds held, median", "95 %", "99 %"]
+    title = "Stages of equal versions that errors hold after the bake"
+    rows = list(error_rows(given.rollouts))
+    tables.show(
+        "evidence-holds", title, [*header, "until the deadline"], rows, keep=given.keep, command="evidence_holds"
+    )
+
+
+def show_whole(rollouts: int, keep: bool) -> None:
+    command = f"evidence_holds --whole {rollouts}"
     with ProcessPoolExecutor(2) as pool:
         header = ["requests/s", "errors", "rollouts", "held at all", "seconds held, median", "95 %", "99 %"]
         header += ["until the deadline", "rolled back in all", "95 % interval"]
         title = "Stages of equal versions held by evidence after a bake of ten minutes"
-        rows = list(equal_rows(given.rollouts, pool))
-        tables.show("evidence-holds", title, header, rows, keep=given.keep, command="evidence_holds")
+        tables.show(
+            "evidence-holds-whole", title, header, list(equal_rows(rollouts, pool)), keep=keep, command=command
+        )
         header = ["worse version", "rollouts", "found in the bake", "found while held", "held until the deadline"]
         title = "Worse versions at the end of a bake of ten minutes"
-        rows = list(worse_rows(max(20, given.rollouts // 4), pool))
-        header += ["went on"]
-        tables.show("evidence-holds-worse", title, header, rows, keep=given.keep, command="evidence_holds")
+        rows = list(worse_rows(max(20, rollouts // 4), pool))
+        tables.show("evidence-holds-worse", title, [*header, "went on"], rows, keep=keep, command=command)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ NET_WEIGHTS = (0.2, 0.3, 0.5)
 MOST_PER_SECOND = 20
 """Pairs as which those of one second count at most."""
 MOST_STEP = 0.65
-"""Logarithm of what one second may multiply the evidence by, whatever happened in it."""
+"""Logarithm of what one second may multiply the evidence by, whatever happened in it: a clump of failures of equal
+versions is as likely to be the one's as the other's, so it must not much more than double what it may also lose."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ class NetTest:
 
     Failures come in clumps: a copy is asked for a moment after the request, so the beginning of an outage fails only
     copies, and its end only requests. That is why a second counts as ``MOST_PER_SECOND`` pairs at most (a power below
-    1 of an e-value has an expectation of at most 1, too) and multiplies by ``exp(MOST_STEP)`` at most, while what it
-    takes away is not limited (a smaller value remains an e-value). ``python -m bench.evidence_failures`` simulates
+    1 of an e-value has an expectation of at most 1, too) and multiplies by ``exp(MOST_STEP)`` at most, a longer block
+    by the root of its seconds as a power of that, while what it takes away is not limited (a smaller value remains an
+    e-value). ``python -m bench.evidence_failures`` simulates
     the bound. Whole blocks as units held it as well, but found 4 % of failures in 300 s instead of in 50; asking both
     versions again after a disagreement would miss failures that come by chance."""
 

@@ -18,6 +18,7 @@ from bench.evidence_failures import (
     FailingRollouts,
     Versions,
 )
+from bench.evidence_holds import are_above
 from tidegate.domain.evidence import (
     Comparison,
     ComparisonResult,
@@ -35,6 +36,7 @@ from tidegate.evidence.distribution import Distribution
 from tidegate.evidence.judge import begin, fold, judge
 from tidegate.evidence.ledger import EvidenceLedger, Side
 from tidegate.evidence.means import NetTest, split_net
+from tidegate.evidence.measures import StageData, is_above
 from tidegate.evidence.pair_counters import PairCounters
 
 PAIRED = EvidenceConfig(compare=(Comparison.PAIRED,))
@@ -90,7 +92,9 @@ def test_a_version_that_alone_fails_more_or_answers_nan_is_found(harm: str, both
 def test_a_slice_that_the_new_version_alone_fails_is_named(harm: str) -> None:
     config = replace(PAIRED, slices=("country",))
     hidden = replace(config, paired=replace(config.paired, failed=0.3))
-    verdict = paired(2, config=hidden, both=0.05, only="C", **{harm: 1.0})
+    verdict = paired(
+        2, config=hidden, both=0.05, only="C", failing=float(harm == "failing"), unusable=float(harm == "unusable")
+    )
     assert verdict.finding is Finding.FAIL
     assert f"{harm} slice country=C" in str([one.measurements for one in verdict.results])
     assert "requests of slice country=C" in verdict.reason
@@ -125,6 +129,20 @@ def test_many_rollouts_at_a_time_have_the_evidence_of_each() -> None:
             for one, (a, w, b) in zip(each, rows, strict=True)
         ]
     assert list(many.log_evidence) == pytest.approx([one.log_evidence for one in each], abs=1e-9)
+
+
+def test_many_stages_at_a_time_are_held_as_each_is() -> None:
+    chance, level = np.random.default_rng(2), (1 + 0.0005) / 2
+    sums = np.array(
+        [(n, n * m, n * (m * m + s)) for n in (3, 6, 60, 700) for m in (0.5, 0.51) for s in (1e-3, 1e-5)]
+    )
+    seconds = chance.integers(10, 4_000, len(sums))
+    found = are_above(sums[:, 0], sums[:, 1], sums[:, 2], seconds)
+    each = [
+        is_above(StageData(blocks=(int(n), total, squares), seconds=int(age)), level, 1)
+        for (n, total, squares), age in zip(sums, seconds, strict=True)
+    ]
+    assert list(found) == each and len(set(each)) == 2
 
 
 def traffic(
