@@ -50,7 +50,7 @@ class Stand:
     seen: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     async def offered(
-        self, count: int = 1, outcome: Answer | ModelFailed = GOOD, asked: Request | None = None
+        self, count: int = 1, outcome: Answer | ModelFailed | Rejected = GOOD, asked: Request | None = None
     ) -> None:
         for number in range(count):
             self.sender.offer(asked or request(b"%d,2" % number), outcome)
