@@ -95,7 +95,10 @@ class Simulation:
         logs = {
             Comparison.ERRORS: self.errors.log_evidence,
             Comparison.LATENCY: log_mean([test.log_evidence for test in self.latency.values()]),
-            Comparison.PREDICTIONS: log_mean([test.log_evidence for test in self.predictions.values()]),
+            # No answer is without a number here, so the test of those has nothing to say.
+            Comparison.PREDICTIONS: log_mean(
+                [np.zeros(self.rollouts), *(test.log_evidence for test in self.predictions.values())]
+            ),
         }
         return {one: logs[one] >= limit for one, limit in limits.items()}
 

@@ -1,11 +1,12 @@
 """The tests of ``tidegate.evidence`` for many rollouts at a time, as arrays. A unit test compares them with those."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.evidence import rates, shares, stakes
+from tidegate.evidence import means, rates, shares, stakes
 
 Array = NDArray[np.float64]
 NEWTONS = 8
@@ -105,6 +106,26 @@ class ShareTests:
         apart = new_k / np.maximum(new_n, 1) - old_k / np.maximum(old_n, 1)
         gain = np.where(used, (apart - self.tolerance) / (1 + self.tolerance), 0.0)
         self.stakes.multiply(np.log1p(np.array(shares.BETS)[:, np.newaxis] * gain), used)
+
+    @property
+    def log_evidence(self) -> Array:
+        return self.stakes.log_evidence
+
+
+class NetTests:
+    """``means.NetTest`` of many rollouts."""
+
+    def __init__(self, rollouts: int, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.stakes = StakesOfMany(rollouts, means.NET_WEIGHTS)
+
+    def update(self, alike: Array, worse: Array, better: Array, seconds: int) -> None:
+        count = alike + worse + better
+        part = np.minimum(1.0, means.MOST_PER_SECOND * seconds / np.maximum(count, 1))
+        bets, delta = np.array(means.NET_BETS)[:, np.newaxis], self.tolerance
+        steps = worse * np.log1p(bets * (1 - delta) / (1 + delta)) + better * np.log1p(-bets)
+        steps += alike * np.log1p(-bets * delta / (1 + delta))
+        self.stakes.multiply(np.minimum(part * steps, means.MOST_STEP * math.sqrt(seconds)), count > 0)
 
     @property
     def log_evidence(self) -> Array:

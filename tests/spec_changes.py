@@ -226,6 +226,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "EvidenceSpec.minimum": ("compared", "evidence.minimum", 50),
     "EvidenceSpec.deadline": ("compared", "evidence.deadline", "2h"),
     "EvidenceSpec.on_no_data": ("compared", "evidence.on_no_data", "advance"),
+    "EvidenceSpec.on_rising": ("compared", "evidence.on_rising", "advance"),
     "ToleranceSpec.errors": ("compared", "evidence.tolerance.errors", "1%"),
     "ToleranceSpec.latency": ("compared", "evidence.tolerance.latency", "10%"),
     "ToleranceSpec.predictions": ("compared", "evidence.tolerance.predictions", "5%"),

@@ -56,9 +56,11 @@ def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
     rollout = endpoint.rollout
     if rollout is not None and rollout.plan.evidence is not None:
         for finding, stage, alarms in product(Finding, (rollout.stage, rollout.stage + 1), ALARMS[2:]):
-            verdict = Verdict(finding, stage, "")
+            verdict = Verdict(finding, stage, "", rising=finding is not Finding.PASS)
             yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=verdict))
             yield Observation(None, None, alarms, replace(judged or NOTHING, verdict=verdict))
+            calm = replace(verdict, rising=False)
+            yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=calm))
 
 
 def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
@@ -147,7 +149,19 @@ def overlooks_a_difference(verdict: Verdict | None, stage: int) -> Verdict | Non
     return replace(verdict, finding=Finding.PASS) if verdict and verdict.finding is Finding.FAIL else verdict
 
 
-@pytest.mark.parametrize("fault", [takes_no_data_for_a_pass, takes_any_stage_for_its_own, overlooks_a_difference])
+def lets_what_is_rising_go_on(verdict: Verdict | None, stage: int) -> Verdict | None:
+    return verdict and replace(verdict, rising=False)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        takes_no_data_for_a_pass,
+        takes_any_stage_for_its_own,
+        overlooks_a_difference,
+        lets_what_is_rising_go_on,
+    ],
+)
 def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
     fault: Callable[[Verdict | None, int], Verdict | None],
 ) -> None:

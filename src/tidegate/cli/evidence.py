@@ -14,8 +14,10 @@ from tidegate.cli.replay_table import show_replay
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
+from tidegate.domain.evidence import OF_PAIRS, RULES, EvidenceRecord, Measurement
+from tidegate.evidence.bounds import LEVEL
 from tidegate.evidence.judge import recompute
+from tidegate.evidence.measures import measured_cells
 from tidegate.evidence.pairs import format_estimate
 
 app = typer.Typer(
@@ -53,6 +55,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
     print(f"{document['new_config']} compared with {document['old_config']}, stage {verdict['stage'] + 1}")
     print(f"verdict: {verdict['finding']}: {verdict['reason']}")
     console().print(_table(verdict["results"]))
+    if any(one.get("measurements") for one in verdict["results"]):
+        print(f"\neach test: how much worse the new version is, with bounds ({LEVEL:.0%} at all looks together)")
+        console().print(_measured(verdict["results"]))
     print(f"action {document['config']['action']}, {len(document['blocks'])} blocks of requests", end="")
     print(f", {document['late']} late reports" if document["late"] else "")
     if any(document["unusable"]):
@@ -75,6 +80,9 @@ def verify(
         record = msgspec.json.decode(file.read_bytes(), type=EvidenceRecord)
     except (OSError, msgspec.DecodeError) as error:
         raise Invalid(f"{file}: {error}") from None
+    if record.rules < RULES:
+        _say_what_follows(file, record, as_json)
+        return
     found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
     if found != record.verdict:
         said, follows = record.verdict.finding, found.finding
@@ -83,6 +91,17 @@ def verify(
         print(msgspec.json.encode(found).decode())
         return
     print(f"{found.finding}: {found.reason}: the same as in the file")
+
+
+def _say_what_follows(file: Path, record: EvidenceRecord, as_json: bool) -> None:
+    """Of a verdict by earlier rules, which cannot be recomputed."""
+    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    said = record.verdict.finding
+    print(f"{file}: its verdict ({said}) was found by the rules of an earlier tidegate, which are gone")
+    print(f"by the present ones its blocks say {found.finding}: {found.reason}")
 
 
 def _table(results: list[dict[str, Any]]) -> Table:
@@ -102,6 +121,21 @@ def _table(results: list[dict[str, Any]]) -> Table:
             f"{one['evidence']:.2f}",
             *(_pairs(one) if one["comparison"] in OF_PAIRS else _sides(one)),
         )
+    return shown
+
+
+def _measured(results: list[dict[str, Any]]) -> Table:
+    shown = Table(
+        key("COMPARED"),
+        key("TEST"),
+        key("FINDING"),
+        *map(number, ("DIFFERENCE", "BOUNDS", "TOLERANCE", "IN STAGE")),
+    )
+    several = len({one["variant"] for one in results}) > 1
+    for result in results:
+        name = f"{result['comparison']} ({result['variant']})" if several else result["comparison"]
+        for one in result["measurements"]:
+            shown.add_row(name, *measured_cells(msgspec.convert(one, Measurement)))
     return shown
 
 

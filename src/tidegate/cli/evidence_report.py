@@ -4,8 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from tidegate.cli.plot_shapes import CurvePlot
 from tidegate.cli.report_files import Report, ReportTable
+from tidegate.domain.evidence import Measurement
+from tidegate.evidence.measures import measured_cells
 
 LEAST_TOP = 1.2
 """So that the threshold is below the upper edge."""
@@ -26,7 +30,7 @@ def make_report(told: Mapping[str, Any]) -> Report:
         f"Evidence of {told['endpoint']}",
         f"Verdict: {told['finding']}: {told['reason']}",
         lines,
-        [_table(told)],
+        [_table(told), *_measured(told)],
         list(_plots(told)) if told["at"] else [],
     )
 
@@ -54,6 +58,19 @@ def _table(told: Mapping[str, Any]) -> ReportTable:
     ]
     heads = ("compared", "variant", "finding", "test", "evidence of 1", "old", "new")
     return ReportTable("Findings", heads, rows)
+
+
+def _measured(told: Mapping[str, Any]) -> Iterator[ReportTable]:
+    """Each test with its bounds."""
+    rows = [
+        (one["comparison"], one["variant"], *measured_cells(msgspec.convert(each, Measurement)))
+        for one in told["comparisons"]
+        for each in one["measurements"]
+    ]
+    if rows:
+        heads = ("compared", "variant", "test", "finding", "difference", "bounds", "tolerance", "in stage")
+        title = f"Each test: how much worse the new version is, with bounds ({told['level']:.0%} at all looks)"
+        yield ReportTable(title, heads, rows)
 
 
 def _share(line: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,14 @@ from tidegate.advisor.rehearsal.stage_findings import (
 )
 from tidegate.cli.draw import format_duration
 from tidegate.cli.tables import Table, key, number, sentence
+from tidegate.domain.finding import Finding
 
+FINDINGS = {
+    Finding.PASS: "not worse",
+    Finding.UNDECIDED: "not known yet",
+    Finding.FAIL: "worse",
+    Finding.NO_DATA: "no data",
+}
 MOST_TESTS = 4
 """Tests of a comparison that are named."""
 
@@ -37,10 +44,12 @@ def summary_tables(found: EvidenceSummary, shares: Sequence[float], whose: str) 
     if found.stages:
         yield f"\nverdict at the end of each stage, of {whose}"
         stages = Table(
-            key("STAGE"), *map(number, ("PASS", "FAIL", "NO DATA")), sentence("WITHOUT ENOUGH DATA (ROLLOUTS)")
+            key("STAGE"),
+            *map(number, ("NOT WORSE", "NOT KNOWN YET", "WORSE", "NO DATA")),
+            sentence("WITHOUT ENOUGH DATA (ROLLOUTS)"),
         )
         for stage in found.stages:
-            counts = [f"{stage.findings.get(name, 0):,}" for name in ("pass", "fail", "no_data")]
+            counts = [f"{stage.findings.get(name, 0):,}" for name in ("pass", "undecided", "fail", "no_data")]
             stages.add_row(name_stage(stage.stage, shares), *counts, _name_tests(stage.lacking))
         yield stages
 
@@ -54,7 +63,7 @@ def findings_table(
         names = sorted({f"{each.comparison} ({each.test})" for each in spoke if each.stage == one.stage})
         shown.add_row(
             name_stage(one.stage, shares),
-            str(one.finding),
+            FINDINGS[one.finding],
             _after(one.stage, one.seconds),
             ", ".join(names) or "-",
             one.reason,

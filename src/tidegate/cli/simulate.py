@@ -47,7 +47,7 @@ def simulate_spec(
     Needs no server and does not wait.
 
     The serving version is assumed to be as large as the new one. Without --rps, alarms fire only as given by --alarm,
-    and evidence is assumed to find no difference.
+    and evidence is assumed to find nothing worse.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def _simulate_alarms(spec_file: Path, alarm: Sequence[str], startup: float, as_j
         over = f"it has {stages} stage(s) and takes {draw.format_elapsed(timeline.seconds)}"
         print_note(f"no --alarm fired before the rollout ended: {over}")
     if wish.deployment.evidence is not None:
-        print_note("evidence is assumed to find no difference: --rps NUMBER draws requests, by which it judges")
+        print_note("evidence is assumed to find nothing worse: --rps NUMBER draws requests, by which it judges")
     if as_json:
         print(json.dumps(spec_scenario.render_timeline(timeline)))
     else:

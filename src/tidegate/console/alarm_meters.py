@@ -13,7 +13,9 @@ from tidegate.domain.evidence import (
     EvidenceConfig,
     EvidenceRecord,
     Finding,
+    Measurement,
 )
+from tidegate.evidence.measures import measured_cells
 from tidegate.evidence.pairs import format_estimate
 from tidegate.monitoring.datapoint import Datapoint
 from tidegate.monitoring.samples import parse_trimmed
@@ -28,9 +30,10 @@ TONES: Mapping[str, str] = {"OK": "good", "ALARM": "bad", "INSUFFICIENT_DATA": "
 MICROSECONDS = ("ModelLatency", "OverheadLatency", "ModelSetupTime")
 FRACTIONS = ("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors")
 FINDINGS: Mapping[Finding, tuple[str, str]] = {
-    Finding.PASS: ("no difference", "good"),
+    Finding.PASS: ("not worse", "good"),
     Finding.FAIL: ("worse", "bad"),
     Finding.NO_DATA: ("too few requests", "warn"),
+    Finding.UNDECIDED: ("not known yet", "warn"),
 }
 ACTIONS: Mapping[EvidenceAction, str] = {
     EvidenceAction.ROLLBACK: "At 1 the new version is rolled back.",
@@ -114,7 +117,7 @@ def evidence_rows(record: EvidenceRecord) -> list[dict[str, Any]]:
     rows = []
     for one in record.verdict.results:
         old, old_hits, new, new_hits = one.counts
-        words, tone = FINDINGS[one.finding]
+        words, tone = name_finding(one.finding, one.rising)
         rows.append(
             {
                 "comparison": str(one.comparison),
@@ -126,10 +129,24 @@ def evidence_rows(record: EvidenceRecord) -> list[dict[str, Any]]:
                 "meter": meter(max(0.0, one.evidence), 1.0),
                 "evidence": f"{max(0.0, one.evidence):.2f}",
                 "stage": "{:,} / {:,}".format(*one.stage_requests),
+                "measured": [_measured_row(each) for each in one.measurements],
                 **(_pairs_row(one) if one.comparison in OF_PAIRS else {}),
             }
         )
     return rows
+
+
+def name_finding(finding: Finding, rising: bool) -> tuple[str, str]:
+    """In words, with the tone."""
+    words, tone = FINDINGS[finding]
+    return ("may be worse" if rising and finding is Finding.UNDECIDED else words), tone
+
+
+def _measured_row(one: Measurement) -> dict[str, str]:
+    test, _, estimate, bounds, tolerance, count = measured_cells(one)
+    words, tone = name_finding(one.finding, one.rising)
+    said = {"test": test, "estimate": estimate, "bounds": bounds, "tolerance": tolerance, "count": count}
+    return {**said, "finding": words, "tone": tone}
 
 
 def _pairs_row(result: ComparisonResult) -> dict[str, str]:

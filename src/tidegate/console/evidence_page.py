@@ -4,19 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.console.alarm_meters import describe_action, evidence_rows
-from tidegate.console.endpoint_rows import BAD, GOOD, WARN
+from tidegate.console.alarm_meters import describe_action, evidence_rows, name_finding
+from tidegate.console.endpoint_rows import BAD, WARN
 from tidegate.console.figures import format_percent
 from tidegate.console.plots import Band, Box, LinePlot, PlotMark, Points
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.evidence import EvidenceRecord, Finding
 
-TONES: Mapping[Finding, str] = {Finding.PASS: GOOD, Finding.FAIL: BAD, Finding.NO_DATA: WARN}
-WORDS: Mapping[Finding, str] = {
-    Finding.PASS: "no difference above its tolerance",
-    Finding.FAIL: "worse",
-    Finding.NO_DATA: "not enough evidence yet",
+REPLAYED: Mapping[Finding, tuple[str, str]] = {
+    Finding.PASS: ("nothing worse found", ""),
+    Finding.FAIL: ("worse", BAD),
+    Finding.NO_DATA: ("not enough evidence", WARN),
+    Finding.UNDECIDED: ("not known", WARN),
 }
+"""Words and tone of what labelled rows said: that nothing was found is no proof."""
 LEAST_TOP, MOST_TOP = 1.2, 3.0
 """Upper edge of the plot of evidence: the threshold is in it, and how far a failure is beyond it is of no use."""
 SIDES = ("old", "new")
@@ -24,13 +25,13 @@ SIDES = ("old", "new")
 
 def compared_page(record: EvidenceRecord, rollout: Rollout | None, told: Mapping[str, Any]) -> dict[str, Any]:
     """``told``: the timeline."""
-    finding = record.verdict.finding
+    words, tone = name_finding(record.verdict.finding, record.verdict.rising)
     config = None if rollout is None else rollout.plan.evidence
     return {
         "old": record.old_config,
         "new": record.new_config,
-        "finding": WORDS[finding],
-        "tone": TONES[finding],
+        "finding": words,
+        "tone": tone,
         "reason": record.verdict.reason,
         "stage": told["stage"],
         "decides": describe_action(config),
@@ -57,8 +58,8 @@ def replay_rows(replay: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _replay_row(variant: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    finding = Finding(found["finding"])
-    said = {"finding": WORDS[finding], "tone": TONES[finding], "reason": found["reason"]}
+    words, tone = REPLAYED[Finding(found["finding"])]
+    said = {"finding": words, "tone": tone, "reason": found["reason"]}
     return {"variant": variant, "rows": found["rows"], **said}
 
 

@@ -15,7 +15,9 @@ __all__ = [
     "EvidenceConfig",
     "EvidenceRecord",
     "Finding",
+    "Measurement",
     "NoDataAction",
+    "RisingAction",
     "StoredEvidence",
     "Verdict",
 ]
@@ -58,6 +60,14 @@ class NoDataAction(StrEnum):
     ADVANCE = "advance"
 
 
+class RisingAction(StrEnum):
+    """What happens to a stage whose bake is over while a difference may be above its tolerance."""
+
+    HOLD = "hold"
+    """It holds until that is known, at most until the deadline; then what NoDataAction says."""
+    ADVANCE = "advance"
+
+
 @dataclass(frozen=True)
 class PairedTolerance:
     """What two predictions of the same requests may differ by. The unit is 1 in log-odds if scores are from 0 to 1,
@@ -79,7 +89,8 @@ class PairedTolerance:
     slice: float = 1.2
     """Mean difference in any slice, in units."""
     failed: float = 0.01
-    """Part of the requests answered by the old version that the new version's model may fail."""
+    """Part of the requests that only the new version may fail, beyond those that only the old one fails; the same of
+    answers without a finite number."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +138,11 @@ class EvidenceConfig:
     """Upper bound of the probability that a rollout of an equal version fails, over all comparisons and looks."""
     action: EvidenceAction = EvidenceAction.ROLLBACK
     minimum: int = 100
-    """Requests of each version that every comparison needs in each stage to pass."""
+    """Requests of each version that every comparison needs in each stage."""
     deadline: int = 3600
     """Seconds after the end of a bake until which evidence may arrive."""
     on_no_data: NoDataAction = NoDataAction.ROLLBACK
+    on_rising: RisingAction = RisingAction.HOLD
     replay: ReplayConfig | None = None
     """Labelled rows that both versions answer before any traffic is shifted."""
     paired: PairedTolerance = PairedTolerance()
@@ -178,6 +190,24 @@ class EvidenceBlock:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """What one test of a comparison found in the newest stage that it has data of. ``estimate`` is how much worse
+    the new version is, with bounds that hold at all looks together, in the unit of ``tolerance``; ``count``: the
+    pairs, or the requests of the version that has fewer. ``evidence``: what the test has by itself, as in
+    ComparisonResult; ``rising``: the estimate lies above the tolerance by more than chance explains."""
+
+    test: str
+    finding: Finding
+    estimate: float
+    low: float
+    high: float
+    tolerance: float
+    count: int
+    evidence: float
+    rising: bool = False
+
+
+@dataclass(frozen=True)
 class ComparisonResult:
     """Result of one comparison of one variant, which may consist of several tests. ``evidence`` is the logarithm
     of the largest e-value so far over the logarithm at which the comparison fails: 1 or more is a failure.
@@ -199,16 +229,27 @@ class ComparisonResult:
     """Of a comparison of pairs: further tests with a difference above their tolerance."""
     lost: tuple[int, int] = (0, 0)
     """Of a comparison of pairs: how many were expected in the present stage, and how many of them cannot be used."""
+    measurements: tuple[Measurement, ...] = ()
+    """Of the tests that have data; where they are very many, of those with most evidence."""
+    rising: bool = False
+    """Much of the evidence for a failure is there, or the estimate of a test lies above its tolerance."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Result of all comparisons of a rollout, as of one stage."""
+    """Result of all comparisons of a rollout, as of one stage. ``rising``: a comparison that the stage needs may be
+    on its way to a failure."""
 
     finding: Finding
     stage: int
     reason: str
     results: tuple[ComparisonResult, ...] = ()
+    rising: bool = False
+
+
+RULES = 2
+"""Version of the rules by which a verdict follows from blocks. By those of version 1 a pass was the absence of a
+failure, and only what the new version failed was counted of pairs."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +273,8 @@ class EvidenceRecord:
     """Reports that came after their block was closed; they count as nothing."""
     unusable: tuple[int, int] = (0, 0)
     """Sampled answers of the old and of the new version without a finite number."""
+    rules: int = 1
+    """The RULES of the verdict."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class FeatureRow:
 @dataclass(frozen=True)
 class Pair:
     """A request that both versions were given. A prediction is None if that version's answer has no finite number, or
-    there is none."""
+    there is no answer."""
 
     old: float | None
     new: float | None
@@ -34,3 +34,7 @@ class Pair:
     """The outputs of the stages were asked for."""
     features: tuple[FeatureRow, ...] = ()
     """Of each stage but the last one; empty where they are not known."""
+    old_failed: bool = False
+    """The old version's model failed the request."""
+    lost: bool = False
+    """The new version was asked, and nothing is known of what it did."""

@@ -105,10 +105,13 @@ PairRow = TypedDict(
         "key": int,
         "slices": list[tuple[str, str]],
         "stages": list[StageRow],
+        "old_failed": NotRequired[bool],
+        "lost": NotRequired[bool],
     },
 )
 """A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
-failed. ``traced``: the outputs of the stages were asked for. ``key``: equal for equal requests."""
+failed; ``old_failed``: this version's did. ``lost``: the copy was not answered. ``traced``: the outputs of the stages
+were asked for. ``key``: equal for equal requests."""
 MOST_PAIRS = 40
 """Pairs of one second."""
 

@@ -24,6 +24,9 @@ from tidegate.evidence.texts import (
 LATENCY_LEVELS = {"p50": 0.5, "p99": 0.99}
 PREDICTION_LEVELS = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 ABOVE, BELOW = "above ", "below "
+UNUSABLE = "unusable"
+UNUSABLE_MORE = 0.01
+"""Part of the answers that may be without a finite number in addition to those of the old version."""
 NOTHING: Counts = (0, 0, 0, 0)
 Thresholds = Mapping[str, tuple[float, float]]
 """By key of a test: threshold of the old and of the new version."""
@@ -62,7 +65,8 @@ def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, Rate
             return {level: ShareTest(LATENCY_SLACK) for level in LATENCY_LEVELS}
         case Comparison.PREDICTIONS:
             sides = ((side, level) for level in PREDICTION_LEVELS for side in (ABOVE, BELOW))
-            return {side + level: ShareTest(config.predictions) for side, level in sides}
+            moved = {side + level: ShareTest(config.predictions) for side, level in sides}
+            return {**moved, UNUSABLE: RateTest(UNUSABLE_MORE)}
         case Comparison.TEXT:
             return make_text_tests(config.text)
         case Comparison.PAIRED | Comparison.FEATURES:
@@ -109,6 +113,9 @@ def count_block(
             key = test_key(variant, comparison, test)
             if comparison is Comparison.ERRORS:
                 found[key] = (old.requests, old.failed, new.requests, new.failed)
+            elif test == UNUSABLE:
+                answers = [one.predictions.total + one.unusable for one in (old, new)]
+                found[key] = (answers[0], old.unusable, answers[1], new.unusable)
             elif key in thresholds:
                 found[key] = _beyond(comparison, test, thresholds[key], old, new)
     return {key: counts for key, counts in found.items() if counts != NOTHING}

@@ -5,7 +5,7 @@ its tests share one e-process, their mean. So the whole rollout fails with at mo
 differs from the other by more than the tolerances, however long it takes and however often it is looked at."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
@@ -17,10 +17,22 @@ from tidegate.domain.evidence import (
     EvidenceBlock,
     EvidenceConfig,
     Finding,
+    Measurement,
     Verdict,
     gets_copies_first,
 )
-from tidegate.evidence.comparisons import NOTHING, make_tests, test_key
+from tidegate.evidence.bounds import LEVEL
+from tidegate.evidence.comparisons import NOTHING, UNUSABLE, UNUSABLE_MORE, make_tests, test_key
+from tidegate.evidence.measures import (
+    RISING,
+    StageData,
+    Standing,
+    add_counts,
+    choose_measured,
+    conclude,
+    describe_measured,
+    measure_counts,
+)
 from tidegate.evidence.pair_judge import (
     PairState,
     begin_pairs,
@@ -56,7 +68,11 @@ class ComparisonState:
     variant: str
     tests: dict[str, RateTest | ShareTest]
     totals: dict[str, Counts]
+    stages: dict[str, StageData]
+    """By test."""
     most: float = 0.0
+    decided: tuple[str, Counts] = ("", NOTHING)
+    """The test with most evidence, and its counts, when the e-value was largest: what a failure rests on."""
     stage_requests: tuple[int, int] = (0, 0)
     stage_blocks: int = 0
 
@@ -78,7 +94,8 @@ def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
                 found.append(begin_pairs(comparison, variant, config))
                 continue
             tests = make_tests(comparison, config)
-            found.append(ComparisonState(comparison, variant, tests, dict.fromkeys(tests, NOTHING)))
+            totals, stages = dict.fromkeys(tests, NOTHING), dict.fromkeys(tests, StageData())
+            found.append(ComparisonState(comparison, variant, tests, totals, stages))
     return EvidenceState(config, tuple(found))
 
 
@@ -115,13 +132,16 @@ def _fold_one(
     keys = {test: test_key(state.variant, state.comparison, test) for test in state.tests}
     counts = {test: _usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
     tests = {test: one.update(counts[test]) for test, one in state.tests.items()}
-    totals = {test: _add(total, counts[test]) for test, total in state.totals.items()}
-    first = next(iter(counts.values()))
+    totals = {test: add_counts(total, counts[test]) for test, total in state.totals.items()}
+    first, now = next(iter(counts.values())), _log_evidence(tests)
+    if now > state.most:
+        leading = max(tests, key=lambda test: tests[test].log_evidence)
+        state = replace(state, most=now, decided=(leading, totals[leading]))
     return replace(
         state,
         tests=tests,
         totals=totals,
-        most=max(state.most, _log_evidence(tests)),
+        stages={test: one.count(block.stage, counts[test], block.seconds) for test, one in state.stages.items()},
         stage_requests=(state.stage_requests[0] + first[0], state.stage_requests[1] + first[2]),
         stage_blocks=state.stage_blocks + (first[0] > 0 and first[2] > 0),
     )
@@ -131,10 +151,6 @@ def _usable(counts: Counts) -> Counts:
     """Counts that make no sense are no evidence."""
     old_n, old_k, new_n, new_k = counts
     return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
-
-
-def _add(one: Counts, other: Counts) -> Counts:
-    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
 
 
 def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
@@ -155,19 +171,33 @@ def replay_rate(config: EvidenceConfig, variants: int) -> float:
 
 
 def judge(state: EvidenceState) -> Verdict:
-    """The verdict on the present stage. A failure is final; a pass needs the minimum of requests in every
-    comparison."""
+    """The verdict on the present stage. A failure is final; all else needs the minimum of requests in every
+    comparison, and a pass needs that each of them proves its differences to be within their tolerances."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
-    results = tuple(_result(one, rates[one.comparison], state.config) for one in state.comparisons)
+    results = tuple(_result(one, rates[one.comparison], state) for one in state.comparisons)
     needed = tuple(one for one in results if _is_needed(one, state))
     found = {one.finding for one in needed}
+    rising = any(one.rising for one in needed)
     failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
     if failed:
         return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
     if not needed or Finding.NO_DATA in found:
-        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(needed, state.config.minimum), results)
-    return Verdict(Finding.PASS, state.stage, "no difference above its tolerance", results)
+        lack = _describe_lack(needed, state.config.minimum)
+        return Verdict(Finding.NO_DATA, state.stage, lack, results, rising)
+    if Finding.UNDECIDED in found:
+        return Verdict(Finding.UNDECIDED, state.stage, _describe_open(needed, rising), results, rising)
+    proved = f"not worse: the {LEVEL:.0%} bound of each difference is within its tolerance"
+    return Verdict(Finding.PASS, state.stage, proved, results)
+
+
+def _describe_open(results: Sequence[ComparisonResult], rising: bool) -> str:
+    """What is not known yet: where something is rising, that."""
+    chosen = [one for one in results if (one.rising if rising else one.finding is Finding.UNDECIDED)]
+    said = "; ".join(
+        f"{one.comparison} of variant {one.variant}: {describe_measured(one, rising)}" for one in chosen
+    )
+    return f"{'may be worse' if rising else 'not known yet whether it is worse'}: {said}"
 
 
 def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
@@ -192,17 +222,19 @@ def recompute(
     return judge(state)
 
 
-def _result(state: ComparisonState | PairState, rate: float, config: EvidenceConfig) -> ComparisonResult:
+def _result(state: ComparisonState | PairState, rate: float, whole: EvidenceState) -> ComparisonResult:
+    config = whole.config
     if isinstance(state, PairState):
-        return pair_result(state, rate, config)
-    evidence = state.most / -math.log(rate)
-    if evidence >= 1:
+        return pair_result(state, rate, config, whole.stage)
+    limit = -math.log(rate)
+    evidence = state.most / limit
+    failed = state.decided[0] if evidence >= 1 else None
+    measured = _measure(state, limit, failed, whole)
+    if failed is not None:
         finding = Finding.FAIL
     else:
-        enough = (
-            min(state.stage_requests) >= config.minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
-        )
-        finding = Finding.PASS if enough else Finding.NO_DATA
+        enough = _is_enough(state.comparison, state.stage_requests, state.stage_blocks, config)
+        finding = conclude(measured) if enough else Finding.NO_DATA
     # A test without data has no evidence against a difference either, and says less than any other.
     test = max(state.tests, key=lambda name: (state.totals[name][2] > 0, state.tests[name].log_evidence))
     return ComparisonResult(
@@ -210,11 +242,30 @@ def _result(state: ComparisonState | PairState, rate: float, config: EvidenceCon
         state.variant,
         finding,
         evidence,
-        test,
-        state.totals[test],
+        test if failed is None else failed,
+        state.totals[test] if failed is None else state.decided[1],
         state.stage_requests,
         state.stage_blocks,
+        measurements=choose_measured(measured),
+        rising=_log_evidence(state.tests) >= RISING * limit or any(one.rising for one in measured),
     )
+
+
+def _is_enough(comparison: Comparison, requests: tuple[int, int], blocks: int, config: EvidenceConfig) -> bool:
+    return min(requests) >= config.minimum and blocks >= LEAST_BLOCKS[comparison]
+
+
+def _measure(state: ComparisonState, limit: float, failed: str | None, whole: EvidenceState) -> list[Measurement]:
+    """Of each test that has data."""
+    counted = {test: one for test, one in state.stages.items() if one.blocks[0]}
+    found = list[Measurement]()
+    for test, data in counted.items():
+        now, requests = data.stage == whole.stage, (data.counts[0], data.counts[2])
+        enough = now and _is_enough(state.comparison, requests, data.blocks[0], whole.config)
+        evidence = (state.tests[test].log_evidence - math.log(len(state.tests))) / limit
+        known = Standing(evidence, enough, test == failed, 1 if now else None)
+        found.append(measure_counts(test, state.tests[test], data, known))
+    return found
 
 
 def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
@@ -226,6 +277,8 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
         case Comparison.LATENCY:
             limit = f"the old version's {result.test} by more than {config.latency:.0%}"
             what = f"{new} requests exceeded {limit}, {old} its {result.test} on the old version"
+        case Comparison.PREDICTIONS if result.test == UNUSABLE:
+            what = f"{new} answers have no finite number, {old} on the old version (tolerance {UNUSABLE_MORE:.0%})"
         case Comparison.PREDICTIONS:
             side, level = result.test.split()
             what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"

@@ -4,7 +4,9 @@ The tests of a comparison share one e-process, their weighted mean. How much eac
 before it: columns weigh the same, slices less the later they come."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tidegate.domain.evidence import (
     NO_SUMS,
@@ -13,26 +15,44 @@ from tidegate.domain.evidence import (
     EvidenceBlock,
     EvidenceConfig,
     Finding,
+    Measurement,
     Sums,
 )
 from tidegate.evidence.features import ROWS, SOMETIMES
-from tidegate.evidence.means import HitTest, SumTest, add_sums
+from tidegate.evidence.means import HitTest, NetTest, SumTest, add_sums, split_net
+from tidegate.evidence.measures import (
+    RISING,
+    StageData,
+    Standing,
+    choose_measured,
+    conclude,
+    measure_sums,
+)
 from tidegate.evidence.pairs import (
     DISTANCE,
-    FAILED_OF,
+    FAILING,
+    FAILING_OF,
     PAIRS,
     SLICE,
+    UNUSABLE_OF,
     UP,
+    centre_of,
     estimate,
+    is_net,
+    is_part,
     make_pair_tests,
     make_slice_tests,
+    scale,
     split_test,
     sums_of,
 )
 from tidegate.evidence.stakes import log_mixture
 
 MOST_LOST = 0.1
-"""Part of the pairs that may be unusable in a stage that passes: those could be the ones that differ."""
+"""Part of the copies that may be lost in a stage that passes: those could be the ones that differ."""
+PART = 3
+"""A test that looks at some of the pairs only (a slice, the highest 5 %) needs the minimum divided by this. Having
+fewer makes it undecided, and holds no stage by itself: some slice is always rare."""
 FIRST_COLUMNS = 0.9
 """Part of the stake that the columns of the first block with any share. The rest is for those that come later."""
 MOST_NAMED = 4
@@ -55,6 +75,8 @@ class PairState:
     """Columns that some requests do not have."""
     batches: int = 0
     """Blocks in which columns were first seen."""
+    stages: dict[str, StageData] = field(default_factory=dict)
+    """By test."""
     risen: dict[str, tuple[float, Sums]] = field(default_factory=dict)
     """By test: its lowest logarithm so far, and the sums since then, which are those that speak for a difference."""
     decided: tuple[dict[str, float], dict[str, Sums]] = field(default_factory=lambda: ({}, {}))
@@ -88,12 +110,17 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         test: _look_at_column(state, test, sums, counted) if features else sums_of(test, sums)
         for test in state.tests
     }
-    tests = {test: one.update(looked[test]) for test, one in state.tests.items()}
+    tests = {test: one.update(looked[test], max(1, block.seconds)) for test, one in state.tests.items()}
     totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
+    stages = {
+        test: state.stages.get(test, StageData()).sum(block.stage, one, block.seconds)
+        for test, one in looked.items()
+    }
     after = replace(
         state,
         tests=tests,
         totals=totals,
+        stages=stages,
         stage_counted=state.stage_counted + counted,
         stage_offered=add_sums(state.stage_offered, offered),
         risen={test: _rise(state.risen.get(test), one.log_evidence, looked[test]) for test, one in tests.items()},
@@ -126,7 +153,7 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
         return _meet_columns(state, sums, config)
     tests, weights = dict(state.tests), dict(state.weights)
     known = sum(1 for test in tests if test.startswith(SLICE) and split_test(test)[1] == UP)
-    for name in (name.removeprefix(FAILED_OF) for name in sums):
+    for name in (name.removeprefix(FAILING_OF).removeprefix(UNUSABLE_OF) for name in sums):
         if name.startswith(SLICE) and name + UP not in tests:
             known += 1
             made = make_slice_tests(name, config.paired)
@@ -177,22 +204,33 @@ def _log_evidence(state: PairState) -> float:
     return log_mixture(tuple(logs), tuple(weights))
 
 
-def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> ComparisonResult:
+def _name_failed(state: PairState, limit: float) -> list[str]:
+    """The tests that a failure names, the one with most evidence first. Each exceeds its tolerance by the figures of
+    the block that decided; if none does, the one with most evidence alone."""
+    alone, sums = state.decided
+    apart = {test for test in alone if _exceeds(sums.get(test, NO_SUMS), state.tests[test])}
+    ranked = sorted(alone, key=lambda test: (test not in apart, -alone[test]))
+    return [ranked[0], *(test for test in ranked[1:] if alone[test] >= limit and test in apart)]
+
+
+def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: int) -> ComparisonResult:
     limit = -math.log(rate)
     evidence = state.most / limit
     offered, usable = state.stage_offered[0], round(state.stage_offered[1])
+    alone = _alone(state)
+    ranked = sorted(alone, key=lambda test: -alone[test])
+    test, sums = (ranked[0], state.totals.get(ranked[0], NO_SUMS)) if ranked else ("", NO_SUMS)
+    failed = list[str]()
     if evidence >= 1:
+        failed = _name_failed(state, limit)
+        test, sums = failed[0], state.decided[1].get(failed[0], NO_SUMS)
+    measured = _measure(state, {test: alone[test] / limit for test in ranked}, failed, config, stage)
+    if failed:
         finding = Finding.FAIL
+    elif state.stage_counted < config.minimum or offered - usable > MOST_LOST * offered:
+        finding = Finding.NO_DATA
     else:
-        enough = state.stage_counted >= config.minimum and offered - usable <= MOST_LOST * offered
-        finding = Finding.PASS if enough else Finding.NO_DATA
-    alone, totals = state.decided if finding is Finding.FAIL else (_alone(state), state.totals)
-    # What a failure names exceeds its tolerance, by the figures of the block that decided.
-    apart = {test for test in alone if _exceeds(state.comparison, test, totals.get(test, NO_SUMS), config)}
-    ranked = sorted(alone, key=lambda test: (finding is Finding.FAIL and test not in apart, -alone[test]))
-    also = tuple(test for test in ranked[1:] if alone[test] >= limit and test in apart)
-    also = also if finding is Finding.FAIL else ()
-    test = ranked[0] if ranked else ""
+        finding = conclude(measured)
     return ComparisonResult(
         state.comparison,
         state.variant,
@@ -200,10 +238,40 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
         evidence,
         test,
         stage_requests=(state.stage_counted, state.stage_counted),
-        pairs=totals.get(test, NO_SUMS),
-        also=also,
+        pairs=sums,
+        also=tuple(failed[1:]),
         lost=(offered, offered - usable),
+        measurements=choose_measured(measured),
+        rising=_log_evidence(state) >= RISING * limit or any(one.rising for one in measured),
     )
+
+
+def _measure(
+    state: PairState, evidence: dict[str, float], failed: Sequence[str], config: EvidenceConfig, stage: int
+) -> list[Measurement]:
+    """Of each test that has data, in the order of the tests."""
+    counted = {test: one for test, one in state.stages.items() if one.sums[0]}
+    paired, found = state.comparison is Comparison.PAIRED, list[Measurement]()
+    parts = {test for test in counted if not paired or is_part(test)}
+    looking = sum(1 for test in parts if counted[test].stage == stage)
+    for test, data in counted.items():
+        now = data.stage == stage
+        needed = math.ceil(config.minimum / PART) if paired and test in parts else config.minimum
+        enough, among = now and data.sums[0] >= needed, looking if test in parts else 1
+        known = Standing(evidence[test], enough, test in failed, among if now else None)
+        unit = partial(scale, test) if paired else float
+        centre = centre_of(test) if paired else 0.0
+        found.append(measure_sums(test, data, _level(state.tests[test]), centre, unit, known))
+    return found
+
+
+def _exceeds(sums: Sums, test: SumTest) -> bool:
+    return sums[1] / max(1, sums[0]) > _level(test)
+
+
+def _level(test: SumTest) -> float:
+    """The tolerance of a test as a mean from 0 to 1."""
+    return (1 + test.tolerance) / 2 if isinstance(test, NetTest) else test.tolerance
 
 
 def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
@@ -211,6 +279,12 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
     if result.comparison is Comparison.FEATURES:
         what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
         what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
+    elif is_net(result.test):
+        alike, worse, better = (round(one) for one in split_net(result.pairs))
+        bad = "failed" if result.test.startswith(FAILING) else "answered without a finite number"
+        of = result.test.partition(" ")[2]
+        what = f"{worse} of {alike + worse + better} requests{' of ' + of if of else ''} {bad} on the new version"
+        what += f" only, {better} on the old one only (tolerance {config.paired.failed:.1%})"
     else:
         value, tolerance = estimate(result.test, result.pairs), _tolerance(result.test, config)
         what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
@@ -220,17 +294,9 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
     return what
 
 
-def _exceeds(comparison: Comparison, test: str, sums: Sums, config: EvidenceConfig) -> bool:
-    if comparison is Comparison.FEATURES:
-        return sums[1] / max(1, sums[0]) > config.features.rows
-    return estimate(test, sums) > _tolerance(test, config)
-
-
 def _tolerance(test: str, config: EvidenceConfig) -> float:
     if test.startswith(SLICE):
         return config.paired.slice
-    if test.startswith(FAILED_OF):
-        return config.paired.failed
     name = split_test(test)[0].replace(" ", "_")
     found: float = getattr(config.paired, name)
     return found

@@ -9,11 +9,12 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from tidegate.domain.evidence import NO_SUMS, PairedTolerance, Sums
 from tidegate.domain.pairs import Pair
 from tidegate.evidence.known_keys import KnownKeys
-from tidegate.evidence.means import HitTest, MeanTest, SumTest, add_sums, mirror
+from tidegate.evidence.means import HitTest, MeanTest, NetTest, SumTest, add_sums, mirror
 from tidegate.evidence.units import Unit, learn_unit
 
 CLIP = 3.0
@@ -31,11 +32,13 @@ MOST_SLICES = 64
 PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
     "pairs", "distance", "moved", "bias", "top", "top bias", "order",
 )  # fmt: skip
-"""Names of sums. PAIRS counts 1 for each pair that can be used and 0 for each that cannot."""
-FAILED = "failed"
+"""Names of sums. PAIRS counts 1 for each copy that was answered and 0 for each that was lost."""
+FAILING, UNUSABLE = "failing", "unusable"
+"""1 for each pair that the new version alone fails, or answers without a finite number, 0 if the old one alone does,
+else 1/2."""
 SLICE = "slice "
-FAILED_OF = "failed "
-"""Before the name of a slice: its requests that the new version's model fails."""
+FAILING_OF, UNUSABLE_OF = "failing ", "unusable "
+"""Before the name of a slice: the same of its pairs."""
 UP, DOWN = " up", " down"
 
 
@@ -69,14 +72,14 @@ class PairCounter:
             if not self._keys.add(pair.key):
                 continue
             old, new = pair.old, pair.new
-            _add(found, FAILED, float(pair.failed))
             slices = self._slices(pair.slices)
-            for name in slices:
-                _add(found, FAILED_OF + name, float(pair.failed))
-            if old is None or new is None or not (math.isfinite(old) and math.isfinite(new)):
-                _add(found, PAIRS, 0.0)
+            _add(found, PAIRS, 0.0 if pair.lost else 1.0)
+            for name, value in _outcomes(pair):
+                _add(found, name, value)
+                for each in slices:
+                    _add(found, f"{name} {each}", value)
+            if not (_is_usable(old) and _is_usable(new)):
                 continue
-            _add(found, PAIRS, 1.0)
             self._predictions.append((old, new))
             if self.unit is not None:
                 for name, value in self._values(self.unit, old, new, slices):
@@ -141,6 +144,23 @@ class PairCounter:
         self._due = min(math.ceil(LEARNED_AGAIN * self._seen), self._seen + REMEMBERED // 10)
 
 
+def _outcomes(pair: Pair) -> Iterator[tuple[str, float]]:
+    """What became of a pair in both versions: nothing is known of a copy that was lost."""
+    if pair.lost:
+        return
+    yield FAILING, _net(pair.old_failed, pair.failed)
+    if not pair.old_failed and not pair.failed:
+        yield UNUSABLE, _net(not _is_usable(pair.old), not _is_usable(pair.new))
+
+
+def _net(old: bool, new: bool) -> float:
+    return (1 + new - old) / 2
+
+
+def _is_usable(prediction: float | None) -> TypeGuard[float]:
+    return prediction is not None and math.isfinite(prediction)
+
+
 def _quantile(values: list[float], unit: Unit) -> float:
     values.sort()
     return unit.place(values[min(len(values) - 1, math.ceil(TOP * len(values)))])
@@ -162,7 +182,8 @@ def make_pair_tests(tolerance: PairedTolerance) -> dict[str, SumTest]:
     """The tests of all pairs, by name."""
     bias, top_bias = _signed(tolerance.bias), _signed(tolerance.top_bias)
     return {
-        FAILED: HitTest(tolerance.failed),
+        FAILING: NetTest(tolerance.failed),
+        UNUSABLE: NetTest(tolerance.failed),
         DISTANCE: MeanTest(tolerance.distance / CLIP),
         MOVED: HitTest(tolerance.moved),
         BIAS + UP: MeanTest(bias),
@@ -177,8 +198,9 @@ def make_pair_tests(tolerance: PairedTolerance) -> dict[str, SumTest]:
 def make_slice_tests(name: str, tolerance: PairedTolerance) -> dict[str, SumTest]:
     """The tests of one slice, whose sums have this name."""
     limit = _signed(tolerance.slice)
-    failed = HitTest(tolerance.failed)
-    return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit), FAILED_OF + name: failed}
+    failed = NetTest(tolerance.failed)
+    net: dict[str, SumTest] = {FAILING_OF + name: failed, UNUSABLE_OF + name: failed}
+    return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit), **net}
 
 
 def _signed(tolerance: float) -> float:
@@ -195,11 +217,27 @@ def name_slice(column: str, value: str) -> str:
 def split_test(test: str) -> tuple[str, str]:
     """The name of the sums that a test looks at, and its direction: UP, DOWN or none. Only how a name begins says of
     what kind it is: a slice's value ends as a client likes."""
-    if not test.startswith(FAILED_OF):
+    if not is_net(test):
         for direction in (UP, DOWN):
             if test.endswith(direction):
                 return test.removesuffix(direction), direction
     return test, ""
+
+
+def is_net(test: str) -> bool:
+    """Whether a test compares what goes wrong on one version only."""
+    return test in (FAILING, UNUSABLE) or test.startswith((FAILING_OF, UNUSABLE_OF))
+
+
+def is_part(test: str) -> bool:
+    """Whether a test looks at some of the pairs only: those of a slice, the highest 5 %, every second one."""
+    name = split_test(test)[0]
+    return name in (TOP_LEFT, TOP_BIAS, ORDER) or name.startswith((SLICE, FAILING_OF, UNUSABLE_OF))
+
+
+def centre_of(test: str) -> float:
+    """The mean of what a test looks at where the versions do not differ."""
+    return 0.5 if is_net(test) or split_test(test)[1] else 0.0
 
 
 def sums_of(test: str, sums: dict[str, Sums]) -> Sums:
@@ -212,6 +250,13 @@ def sums_of(test: str, sums: dict[str, Sums]) -> Sums:
 def estimate(test: str, sums: Sums) -> float:
     """The mean of what a test looks at, in its own unit."""
     mean = sums[1] / max(1, sums[0])
+    return scale(test, mean)
+
+
+def scale(test: str, mean: float) -> float:
+    """The mean of values from 0 to 1 in the unit of a test."""
+    if is_net(test):
+        return 2 * mean - 1
     if split_test(test)[1]:
         return mean * 2 * CLIP - CLIP
     return mean * CLIP if test == DISTANCE else mean

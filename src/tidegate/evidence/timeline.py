@@ -14,22 +14,18 @@ from tidegate.domain.evidence import (
     EvidenceConfig,
     EvidenceRecord,
     Finding,
+    Measurement,
 )
+from tidegate.evidence.bounds import Bounds, rate_bounds
 from tidegate.evidence.judge import EvidenceState, begin, fold, judge
 
 MOST_POINTS = 240
 """Moments at which the evidence is judged; between them it is only added up."""
-LEVEL = 0.95
-"""With this probability the bounds hold at every moment together."""
 MOST_EVIDENCE = 1e6
 """Whatever is beyond is drawn as this."""
-PRIOR = 0.5
-"""Both parameters of the beta distribution over which the bounds mix (Jeffreys' prior)."""
-BISECTIONS = 40
 OF_REQUESTS = frozenset({Comparison.ERRORS})
 """Comparisons whose counts are single requests, so that a rate and its bounds make sense."""
 
-Bounds = tuple[float, float]
 _Rate = tuple[float, Bounds] | tuple[None, None]
 """A rate with its bounds; neither before the first request."""
 
@@ -46,7 +42,7 @@ class RateLine:
 @dataclass(frozen=True)
 class ComparisonTrace:
     """``evidence``: at each moment of the trace, as in ``ComparisonResult``: 1 or more is a failure. ``old`` and
-    ``new``: failure rates, of a comparison of requests."""
+    ``new``: failure rates, of a comparison of requests. ``measurements``: at the last moment."""
 
     comparison: str
     variant: str
@@ -55,6 +51,7 @@ class ComparisonTrace:
     evidence: tuple[float, ...]
     old: RateLine | None = None
     new: RateLine | None = None
+    measurements: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,42 +171,9 @@ def _line(moments: Sequence[_Moment], place: int) -> ComparisonTrace:
     old = new = None
     if place in moments[-1].rates:
         old, new = (_rate_line([one.rates[place][side] for one in moments]) for side in (0, 1))
-    return ComparisonTrace(str(last.comparison), last.variant, last.finding, last.test, evidence, old, new)
+    found = (last.finding, last.test, evidence, old, new, last.measurements)
+    return ComparisonTrace(str(last.comparison), last.variant, *found)
 
 
 def _rate_line(rates: Sequence[_Rate]) -> RateLine:
     return RateLine(tuple(rate for rate, _ in rates), tuple(bounds for _, bounds in rates))
-
-
-def rate_bounds(hits: int, requests: int, level: float = LEVEL) -> Bounds:
-    """Bounds of a rate that hold at every number of requests together, for independent requests whose rate does not
-    change: those rates against which the beta mixture's e-value is below ``1 / (1 - level)`` (Robbins 1970)."""
-    if requests <= 0:
-        return 0.0, 1.0
-    limit = -math.log(1 - level)
-    rate = hits / requests
-    inside = min(max(rate, 1e-12), 1 - 1e-12)
-    low = 0.0 if not hits else _cross(hits, requests, limit, 1e-12, inside)
-    high = 1.0 if hits == requests else _cross(hits, requests, limit, 1 - 1e-12, inside)
-    return min(low, rate), max(high, rate)
-
-
-def _cross(hits: int, requests: int, limit: float, outside: float, inside: float) -> float:
-    """Where between the two the e-value reaches the limit."""
-    for _ in range(BISECTIONS):
-        middle = (outside + inside) / 2
-        if _log_value(hits, requests, middle) > limit:
-            outside = middle
-        else:
-            inside = middle
-    return inside
-
-
-def _log_value(hits: int, requests: int, rate: float) -> float:
-    """Logarithm of the e-value against this rate."""
-    mixed = _log_beta(hits + PRIOR, requests - hits + PRIOR) - _log_beta(PRIOR, PRIOR)
-    return mixed - hits * math.log(rate) - (requests - hits) * math.log1p(-rate)
-
-
-def _log_beta(one: float, other: float) -> float:
-    return math.lgamma(one) + math.lgamma(other) - math.lgamma(one + other)

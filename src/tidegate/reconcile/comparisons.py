@@ -14,6 +14,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
     OF_TRAFFIC,
+    RULES,
     EvidenceAction,
     EvidenceConfig,
     EvidenceRecord,
@@ -296,4 +297,5 @@ def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
         thresholds=dict(ledger.thresholds),
         late=ledger.late,
         unusable=ledger.unusable,
+        rules=RULES,
     )

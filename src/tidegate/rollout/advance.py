@@ -135,7 +135,8 @@ def _find_cause(
     if replayed is Ruling.ROLL_BACK:
         return Cause.EVIDENCE, f"labelled rows say nothing: {replay_rule.explain(seen)}"
     if ruling is Ruling.ROLL_BACK:
-        return Cause.EVIDENCE, f"no evidence at the deadline: {evidence_rule.explain(rollout, seen)}"
+        lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
+        return Cause.EVIDENCE, f"{lacking} at the deadline: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
 
@@ -345,6 +346,8 @@ def _note_ruling(
 ) -> Transition | None:
     """Note what the stage waits for, if it waits, and when that ends."""
     waits = _WAITS.get(ruling, "")
+    if ruling is Ruling.HOLD and evidence_rule.is_rising(rollout, seen):
+        waits = "held by a difference that may be above its tolerance"
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
     text = f"{waits}: {evidence_rule.explain(rollout, seen)}" if waits else "the evidence lets the stage pass"

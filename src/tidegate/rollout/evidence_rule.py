@@ -1,7 +1,8 @@
 """What a verdict on the evidence means for a stage: the rule for evidence, and for its absence. Pure.
 
 Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
-does what the settings say. The unit tests have the whole truth table."""
+does what the settings say. So does a difference that is rising, unless the settings let it pass. What is undecided
+without that lets the stage end. The unit tests have the whole truth table."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +13,7 @@ from tidegate.domain.evidence import (
     EvidenceConfig,
     Finding,
     NoDataAction,
+    RisingAction,
     Verdict,
     action_on,
 )
@@ -42,15 +44,18 @@ def rule(
     *,
     promoted: bool,
     overdue: bool,
+    rising: bool = False,
     action: EvidenceAction | None = None,
 ) -> Ruling:
     """``finding`` None: there is no verdict on this stage. ``promoted``: a person let the stage pass. ``overdue``:
-    the deadline is over. ``action``: what this failure does, if not what the settings say of any."""
+    the deadline is over. ``rising``: a difference may be above its tolerance. ``action``: what this failure does, if
+    not what the settings say of any."""
     if config.action is EvidenceAction.REPORT:
         return Ruling.ADVANCE
     if finding is Finding.FAIL and (action or config.action) is EvidenceAction.ROLLBACK:
         return Ruling.ROLL_BACK
-    if promoted or finding is Finding.PASS:
+    waits = rising and config.on_rising is RisingAction.HOLD
+    if promoted or finding is Finding.PASS or (finding is Finding.UNDECIDED and not waits):
         return Ruling.ADVANCE
     if finding is Finding.FAIL:
         return Ruling.GATE
@@ -69,7 +74,14 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
         return Ruling.ADVANCE
     until = deadline(rollout)
     overdue = until is not None and until <= now
-    return rule(config, finding, promoted=rollout.skips_bake, overdue=overdue, action=action_on(config, verdict))
+    return rule(
+        config,
+        finding,
+        promoted=rollout.skips_bake,
+        overdue=overdue,
+        rising=verdict is not None and verdict.rising,
+        action=action_on(config, verdict),
+    )
 
 
 def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:
@@ -84,6 +96,12 @@ def has_failed(rollout: Rollout, seen: Observation) -> bool:
     """Whether a difference above its tolerance was found, in a rollout that it decides."""
     verdict = verdict_on_stage(rollout, seen)
     return rollout.plan.evidence is not None and verdict is not None and verdict.finding is Finding.FAIL
+
+
+def is_rising(rollout: Rollout, seen: Observation) -> bool:
+    """Whether there is enough data, and a difference may be above its tolerance."""
+    verdict = verdict_on_stage(rollout, seen)
+    return verdict is not None and verdict.rising and verdict.finding is Finding.UNDECIDED
 
 
 def deadline(rollout: Rollout) -> datetime | None:

@@ -1,6 +1,6 @@
 """Use cases of evidence: keep it beside the endpoint, show it, recompute its verdict."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,9 +8,10 @@ import msgspec
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import NotFound
-from tidegate.domain.evidence import EvidenceBlock, EvidenceRecord, StoredEvidence
+from tidegate.domain.evidence import RULES, EvidenceBlock, EvidenceRecord, Finding, StoredEvidence
+from tidegate.evidence.bounds import LEVEL
 from tidegate.evidence.judge import false_alarm_rates, recompute
-from tidegate.evidence.timeline import LEVEL, EvidenceTrace
+from tidegate.evidence.timeline import EvidenceTrace
 from tidegate.ports.store import Tx
 from tidegate.rollout import evidence_rule
 from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
@@ -24,7 +25,22 @@ def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
     if saved is None:
         return None
     blocks = {at: msgspec.json.decode(text, type=EvidenceBlock) for at, text in saved.body.blocks.items()}
-    return replace(saved.body.record, blocks=blocks)
+    return by_present_rules(replace(saved.body.record, blocks=blocks))
+
+
+def by_present_rules(record: EvidenceRecord) -> EvidenceRecord:
+    """A record whose verdict does not say more than it rests on: by earlier rules, a pass was the absence of a
+    failure."""
+    if record.rules >= RULES or record.verdict.finding is not Finding.PASS:
+        return record
+    passed = [
+        replace(one, finding=Finding.UNDECIDED) if one.finding is Finding.PASS else one
+        for one in record.verdict.results
+    ]
+    reason = f"{record.verdict.reason} (by an earlier tidegate, which proved nothing by that)"
+    return replace(
+        record, verdict=replace(record.verdict, finding=Finding.UNDECIDED, reason=reason, results=tuple(passed))
+    )
 
 
 def keep_evidence(tx: Tx, record: EvidenceRecord, second: int) -> None:
@@ -98,7 +114,7 @@ def describe_timeline(record: EvidenceRecord, rollout: Rollout | None, trace: Ev
         "level": LEVEL,
         "at": list(trace.at),
         "stages": [{"stage": one.stage + 1, "at": one.at} for one in trace.stages],
-        "comparisons": [{**asdict(one), "finding": str(one.finding)} for one in trace.comparisons],
+        "comparisons": msgspec.to_builtins(trace.comparisons),
     }
 
 

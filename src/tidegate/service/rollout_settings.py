@@ -60,7 +60,7 @@ def _evidence(config: EvidenceConfig) -> str:
     return (
         f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)};"
         f" at least {config.minimum};"
-        f" {config.on_no_data} after {config.deadline}s"
+        f" {config.on_no_data} after {config.deadline}s; {config.on_rising} what is rising"
         f"{'' if config.replay is None else f'; replay of {config.replay}'}"
     )
 

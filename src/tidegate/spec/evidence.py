@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import (
+    OF_PAIRS,
+    Comparison,
+    EvidenceAction,
+    EvidenceConfig,
+    NoDataAction,
+    RisingAction,
+)
 from tidegate.spec.paired_tolerance import (
     MOST_SLICES,
     FeatureSpec,
@@ -26,6 +33,7 @@ from tidegate.spec.value_types import Duration, about
 
 COMPARISONS = tuple(one.value for one in Comparison)
 ACTIONS = tuple(one.value for one in EvidenceAction)
+RISING = tuple(one.value for one in RisingAction)
 NO_DATA = tuple(one.value for one in NoDataAction)
 MOST_FALSE = 20
 """Percent: largest rate of false rollbacks that can be chosen."""
@@ -98,6 +106,9 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
     replay: ReplaySpec | None = None
     deadline: Annotated[Duration, about("How long a stage waits for evidence after its bake.")] = "1h"
     on_no_data: Annotated[str, about("What happens to a stage without evidence then.", enum=NO_DATA)] = "rollback"
+    on_rising: Annotated[
+        str, about("What happens to a stage whose difference may be above its tolerance.", enum=RISING)
+    ] = "hold"
 
 
 def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> EvidenceConfig:
@@ -119,6 +130,7 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         minimum=given.minimum,
         deadline=seconds(given.deadline, (*path, "deadline")),
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
+        on_rising=RisingAction(one_of(given.on_rising, RISING, (*path, "on_rising"))),
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
     return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
@@ -195,6 +207,7 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
         "minimum": int,
         "deadline": duration_text,
         "on_no_data": str,
+        "on_rising": str,
     }
     changed = {name: text for name, text in texts.items() if getattr(given, name) != getattr(_USUAL, name)}
     return made | {name: text(getattr(given, name)) for name, text in changed.items()}

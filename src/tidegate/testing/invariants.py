@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, action_on
+from tidegate.domain.evidence import (
+    EvidenceAction,
+    EvidenceConfig,
+    Finding,
+    NoDataAction,
+    RisingAction,
+    Verdict,
+    action_on,
+)
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.rollout import Cause, Phase, Version
@@ -182,10 +190,16 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
     )
     if was.skips_bake or was.plan.stages[was.stage].share >= WHOLE:
         return
-    passed = verdict is not None and (verdict.finding, verdict.stage) == (Finding.PASS, was.stage)
+    passed = verdict is not None and verdict.stage == was.stage and _lets_pass(config, verdict)
     late = was.bake_until is not None and now >= was.bake_until + timedelta(seconds=config.deadline)
     allowed = late and config.on_no_data is NoDataAction.ADVANCE
     expect(passed or allowed, "7 a stage without its evidence never passes", verdict)
+
+
+def _lets_pass(config: EvidenceConfig, verdict: Verdict) -> bool:
+    """Whether a verdict lets its stage end: it is proved not worse, or not known and nothing is rising."""
+    held = verdict.rising and config.on_rising is RisingAction.HOLD
+    return verdict.finding is Finding.PASS or (verdict.finding is Finding.UNDECIDED and not held)
 
 
 def _check_difference(before: Endpoint, after: Endpoint, seen: Observation) -> None:

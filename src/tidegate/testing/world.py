@@ -94,7 +94,7 @@ class World:
     refused: list[tuple[str, TidegateError]] = field(default_factory=list)
     ticks: int = 0
     compared: ComparedWorld | None = None
-    """What the comparison of the two versions finds; None: no difference, as soon as it is asked."""
+    """What the comparison of the two versions finds; None: proof that it is not worse, as soon as it is asked."""
 
     def __post_init__(self) -> None:
         assert self.record is not None

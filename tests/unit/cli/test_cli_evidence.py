@@ -1,6 +1,7 @@
 """``evidence verify`` as a person runs it; ``show`` is in tests/integration/test_platform_evidence.py."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from typer.testing import CliRunner
 from tests.unit.service.test_evidence import record
 from tidegate.cli.app import app
 from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.evidence import RULES
 
 
 @pytest.fixture
 def document() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(msgspec.json.encode(record()))
+    found: dict[str, Any] = json.loads(msgspec.json.encode(replace(record(), rules=RULES)))
     return found
 
 
@@ -39,6 +41,17 @@ def test_a_verdict_that_does_not_is_told(tmp_path: Path, document: dict[str, Any
     document["verdict"]["finding"] = "pass"
     with pytest.raises(Conflict, match="the verdict is pass, and fail follows from its blocks"):
         verify(tmp_path / "e.json", document)
+
+
+def test_a_verdict_by_the_rules_of_an_earlier_version_is_not_judged_by_those_of_today(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    del document["rules"]
+    document["verdict"]["finding"] = "pass"
+    words = verify(tmp_path / "e.json", document)
+    assert "its verdict (pass) was found by the rules of an earlier tidegate" in words
+    assert "its blocks say fail: errors of variant main" in words
+    assert json.loads(verify(tmp_path / "e.json", document, "--json"))["finding"] == "fail"
 
 
 def test_what_is_no_evidence_is_refused(tmp_path: Path) -> None:

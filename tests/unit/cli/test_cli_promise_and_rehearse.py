@@ -136,7 +136,7 @@ def test_a_simulation_takes_alarms_or_requests_and_says_what_it_assumes(guarded:
     for options in (["--alarm", "errors@stage=1", "--rps", "40"], ["--fault", "error-rate=5%"]):
         assert isinstance(CliRunner().invoke(app, ["simulate", guarded, *options]).exception, Invalid)
     done = CliRunner().invoke(app, ["simulate", guarded])
-    assert "evidence is assumed to find no difference" in done.stderr
+    assert "evidence is assumed to find nothing worse" in done.stderr
 
 
 def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None:

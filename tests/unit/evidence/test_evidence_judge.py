@@ -71,8 +71,10 @@ def failed(verdict: Verdict) -> list[Comparison]:
     return [one.comparison for one in verdict.results if one.finding is Finding.FAIL]
 
 
-def test_an_equal_version_passes() -> None:
-    assert rollout(120).verdict.finding is Finding.PASS
+def test_an_equal_version_is_neither_worse_nor_on_its_way_to_it() -> None:
+    verdict = rollout(120).verdict
+    assert (verdict.finding, verdict.rising) == (Finding.UNDECIDED, False)
+    assert verdict.reason.startswith("not known yet whether it is worse: errors of variant main: errors ")
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,9 @@ def test_a_difference_above_its_tolerance_fails_and_is_named(
     ],
     ids=["a tenth slower", "a little higher", "two in ten thousand more"],
 )
-def test_a_difference_below_its_tolerance_passes(harmless: dict[str, Draw]) -> None:
-    assert rollout(300, **harmless).verdict.finding is Finding.PASS  # type: ignore[arg-type]
+def test_a_difference_below_its_tolerance_does_not_hold_a_stage(harmless: dict[str, Draw]) -> None:
+    verdict = rollout(300, **harmless).verdict  # type: ignore[arg-type]
+    assert (verdict.finding, verdict.rising) == (Finding.UNDECIDED, False)
 
 
 def test_a_failure_is_final() -> None:
@@ -123,15 +126,15 @@ def test_fewer_requests_than_the_minimum_are_no_data() -> None:
     assert ledger.verdict.finding is Finding.NO_DATA
     assert "a stage needs 100 requests of each version" in ledger.verdict.reason
     assert "90 of the new version in 9 blocks" in ledger.verdict.reason
-    assert rollout(BEFORE + 10, config=errors).verdict.finding is Finding.PASS
+    assert rollout(BEFORE + 10, config=errors).verdict.finding is Finding.UNDECIDED
 
 
 def test_latencies_and_predictions_also_need_blocks_in_which_a_difference_could_show() -> None:
     """A constant prediction shows after some 20 blocks: a stage that passed after five would let it through."""
     fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS] - 1).verdict
-    assert {one.finding for one in fewer.results if one.comparison is Comparison.ERRORS} == {Finding.PASS}
+    assert {one.finding for one in fewer.results if one.comparison is Comparison.ERRORS} == {Finding.UNDECIDED}
     assert fewer.finding is Finding.NO_DATA
-    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS]).verdict.finding is Finding.PASS
+    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS]).verdict.finding is Finding.UNDECIDED
     wrong = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS], score=lambda chance: 2.0)
     assert failed(wrong.verdict) == [Comparison.PREDICTIONS]
 
@@ -151,8 +154,8 @@ def test_a_comparison_without_usable_values_is_no_data_whatever_the_others_say()
         ledger.advance(second + 1)
     findings = {one.comparison: one.finding for one in ledger.verdict.results}
     assert findings == {
-        Comparison.ERRORS: Finding.PASS,
-        Comparison.LATENCY: Finding.PASS,
+        Comparison.ERRORS: Finding.UNDECIDED,
+        Comparison.LATENCY: Finding.UNDECIDED,
         Comparison.PREDICTIONS: Finding.NO_DATA,
     }
     assert ledger.verdict.finding is Finding.NO_DATA
@@ -162,7 +165,7 @@ def test_a_comparison_without_usable_values_is_no_data_whatever_the_others_say()
 def test_every_stage_needs_its_own_minimum_and_keeps_the_evidence_of_those_before() -> None:
     ledger = rollout(120, errors=0.025)
     before = ledger.verdict
-    assert before.finding is Finding.PASS
+    assert before.finding is Finding.UNDECIDED
     ledger.enter(1, ledger.through)
     after = ledger.verdict
     assert (after.finding, after.stage) == (Finding.NO_DATA, 1)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tests.insight_scene import CONFIG, evidence_record
 from tidegate.domain.evidence import Comparison, EvidenceBlock, Finding
+from tidegate.evidence.bounds import rate_bounds
 from tidegate.evidence.judge import recompute
 from tidegate.evidence.timeline import (
     MOST_POINTS,
     EvidenceTracer,
     StageBegin,
-    rate_bounds,
     sort_blocks,
     trace_evidence,
 )

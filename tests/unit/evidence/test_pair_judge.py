@@ -17,7 +17,7 @@ from tidegate.evidence.pairs import FEWEST, MOST_SLICES
 
 CONFIG = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED, Comparison.FEATURES))
 NAMES = ("0", "1")
-PASS, FAIL, NO_DATA = Finding
+PASS, FAIL, NO_DATA, UNDECIDED = Finding
 
 Change = Callable[[Pair, int], Pair | None]
 
@@ -66,24 +66,44 @@ def another_width(one: Pair) -> Pair:
 
 
 TABLE: dict[str, tuple[Change, tuple[Finding, Finding, Finding]]] = {
-    "equal": (lambda one, _: one, (PASS, PASS, PASS)),
+    "equal": (lambda one, _: one, (UNDECIDED, UNDECIDED, UNDECIDED)),
     "no pair": (lambda one, _: None, (NO_DATA, NO_DATA, NO_DATA)),
     "fewer than the minimum": (lambda one, at: one if at % 4 == 0 else None, (NO_DATA, NO_DATA, NO_DATA)),
-    "no new prediction": (lambda one, _: replace(one, new=None), (NO_DATA, NO_DATA, PASS)),
-    "no old prediction": (lambda one, _: replace(one, old=None), (NO_DATA, NO_DATA, PASS)),
-    "not a number": (lambda one, _: replace(one, new=math.nan), (NO_DATA, NO_DATA, PASS)),
-    "infinite": (lambda one, _: replace(one, new=math.inf), (NO_DATA, NO_DATA, PASS)),
-    "one of five without a number": (every(5, lambda one: replace(one, new=None)), (NO_DATA, NO_DATA, PASS)),
-    "one of twenty without a number": (every(20, lambda one: replace(one, new=None)), (PASS, PASS, PASS)),
+    "no new prediction": (lambda one, _: replace(one, new=None), (FAIL, FAIL, UNDECIDED)),
+    "no old prediction": (lambda one, _: replace(one, old=None), (NO_DATA, NO_DATA, UNDECIDED)),
+    "not a number": (lambda one, _: replace(one, new=math.nan), (FAIL, FAIL, UNDECIDED)),
+    "infinite": (lambda one, _: replace(one, new=math.inf), (FAIL, FAIL, UNDECIDED)),
+    "one of five without a number": (every(5, lambda one: replace(one, new=None)), (FAIL, FAIL, UNDECIDED)),
+    "copies without an answer": (lambda one, _: replace(one, new=None, lost=True), (NO_DATA, NO_DATA, UNDECIDED)),
+    "one of five copies lost": (
+        every(5, lambda one: replace(one, new=None, lost=True)),
+        (NO_DATA, NO_DATA, UNDECIDED),
+    ),
+    "one of twenty copies lost": (
+        every(20, lambda one: replace(one, new=None, lost=True)),
+        (UNDECIDED, UNDECIDED, UNDECIDED),
+    ),
+    "one of five without a number on both": (
+        every(5, lambda one: replace(one, old=None, new=math.nan)),
+        (UNDECIDED, UNDECIDED, UNDECIDED),
+    ),
+    "one of five fails on both": (
+        every(5, lambda one: replace(one, old=None, new=None, old_failed=True, failed=True)),
+        (UNDECIDED, UNDECIDED, UNDECIDED),
+    ),
+    "one of ten fails on the old version": (
+        every(10, lambda one: replace(one, old=None, old_failed=True)),
+        (UNDECIDED, UNDECIDED, UNDECIDED),
+    ),
     "one request again and again": (lambda one, _: replace(one, key=7), (NO_DATA, NO_DATA, NO_DATA)),
-    "one old score": (lambda one, _: replace(one, old=0.3), (NO_DATA, NO_DATA, PASS)),
-    "no outputs of stages": (lambda one, _: without_stages(one), (NO_DATA, PASS, NO_DATA)),
-    "one of five without outputs": (every(5, without_stages), (NO_DATA, PASS, NO_DATA)),
-    "another number of columns": (lambda one, _: another_width(one), (NO_DATA, PASS, NO_DATA)),
-    "nobody was asked for outputs": (lambda one, _: replace(one, traced=False), (NO_DATA, PASS, NO_DATA)),
+    "one old score": (lambda one, _: replace(one, old=0.3), (NO_DATA, NO_DATA, UNDECIDED)),
+    "no outputs of stages": (lambda one, _: without_stages(one), (NO_DATA, UNDECIDED, NO_DATA)),
+    "one of five without outputs": (every(5, without_stages), (NO_DATA, UNDECIDED, NO_DATA)),
+    "another number of columns": (lambda one, _: another_width(one), (NO_DATA, UNDECIDED, NO_DATA)),
+    "nobody was asked for outputs": (lambda one, _: replace(one, traced=False), (NO_DATA, UNDECIDED, NO_DATA)),
     "one of ten fails on the new version": (
         every(10, lambda one: replace(one, new=None, failed=True)),
-        (FAIL, FAIL, PASS),
+        (FAIL, FAIL, UNDECIDED),
     ),
 }  # fmt: skip
 
@@ -105,7 +125,7 @@ def test_late_pairs_count_as_nothing() -> None:
 
 def test_with_copies_only_no_requests_of_the_new_version_are_needed_but_later_they_are() -> None:
     found = ledger(lambda one, _: one)
-    assert found.verdict.finding is PASS
+    assert found.verdict.finding is UNDECIDED
     found.enter(1, found.through)
     assert found.verdict.finding is NO_DATA
     assert "errors of variant main: 0 requests" in found.verdict.reason
@@ -147,17 +167,17 @@ def test_slices_beyond_the_most_are_not_looked_at() -> None:
     found = ledger(
         lambda one, _: replace(one, slices=(("client", str(drawn.randrange(500))), ("country", "IN"))), config
     )
-    seen = {key for block in found.blocks.values() for key in block.sums if "/failed slice " in key}
+    seen = {key for block in found.blocks.values() for key in block.sums if "/failing slice " in key}
     assert len(seen) == MOST_SLICES
     assert not any("country" in key for key in seen)
-    assert found.verdict.finding is PASS
+    assert found.verdict.finding is UNDECIDED
 
 
 def test_sums_that_make_no_sense_are_no_evidence() -> None:
     config = replace(CONFIG, compare=(Comparison.PAIRED,))
     state = begin(config, ("main",))
     for sums in ((1, 50.0, 1.0), (-5, 0.0, 0.0), (1, math.nan, 0.0), (1, 0.5, 9.0)):
-        block = EvidenceBlock(1, 1, 0, {}, {"main/paired/distance": sums, "main/paired/failed": sums})
+        block = EvidenceBlock(1, 1, 0, {}, {"main/paired/distance": sums, "main/paired/failing": sums})
         assert judge(fold(state, block)).results[0].evidence == 0
 
 

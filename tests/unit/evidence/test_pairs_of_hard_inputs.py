@@ -42,7 +42,7 @@ def scores(seed: int, count: int) -> Iterator[tuple[random.Random, float]]:
         yield drawn, 1 / (1 + math.exp(-drawn.gauss(-2, 1)))
 
 
-@pytest.mark.parametrize("ending", ["down", "up", "shut down", "=", "failed slice door=shut down"])
+@pytest.mark.parametrize("ending", ["down", "up", "shut down", "=", "failing slice door=shut down"])
 def test_no_value_of_a_slice_is_taken_for_another_test(ending: str) -> None:
     config = replace(PAIRED, slices=("door",))
     pairs = [
@@ -50,16 +50,16 @@ def test_no_value_of_a_slice_is_taken_for_another_test(ending: str) -> None:
         for drawn, score in scores(1, 600)
     ]
     found = verdict(config, batches(pairs))
-    assert found.finding is Finding.PASS, found.reason
-    name = f"failed slice door=shut {ending}"
-    assert estimate(name, sums_of(name, {name: (10, 1.0, 1.0)})) == 0.1
+    assert found.finding is not Finding.FAIL, found.reason
+    name = f"failing slice door=shut {ending}"
+    assert estimate(name, sums_of(name, {name: (10, 5.5, 3.25)})) == pytest.approx(0.1)
 
 
 def test_two_columns_never_share_a_slice() -> None:
     config = replace(PAIRED, slices=("a", "a=b"))
     counter = PairCounter(config.slices)
     pairs = [Pair(0.1, 0.1, 1, (("a=b", "c"),)), Pair(0.1, 0.1, 2, (("a", "b=c"),))]
-    assert sum(name.startswith("failed slice") for name in counter.count(pairs)) == 2
+    assert sum(name.startswith("failing slice") for name in counter.count(pairs)) == 2
 
 
 @pytest.mark.parametrize("outliers", [[1000.0], [1e9, -1e9], [1e200], [1e308, -1e308]])
@@ -144,7 +144,7 @@ def test_a_hit_in_one_column_leaves_the_others_their_tests() -> None:
 @pytest.mark.parametrize("present", [0.05, 0.3, 0.97])
 def test_a_column_that_is_not_in_every_request_is_tested_on_those_that_have_it(present: float) -> None:
     honest = verdict(FEATURES, batches(rows(2_000, {}, present=present), 24))
-    assert honest.finding is Finding.PASS
+    assert honest.finding is not Finding.FAIL
     found = verdict(FEATURES, batches(rows(2_000, {2: 1.0}, since=1_000, present=present), 24))
     assert found.finding is Finding.FAIL
     assert "prepare[c2]" in found.reason

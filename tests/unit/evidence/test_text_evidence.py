@@ -72,7 +72,7 @@ def only(ledger: EvidenceLedger) -> ComparisonResult:
 
 def test_an_equal_version_passes() -> None:
     ledger = rollout(same)
-    assert ledger.verdict.finding is Finding.PASS
+    assert ledger.verdict.finding is Finding.UNDECIDED
     assert only(ledger).evidence < 0.5
 
 
@@ -111,7 +111,7 @@ def test_a_difference_fails_and_is_named(write: Write, test: str, says: str) -> 
     ],
 )
 def test_a_difference_within_its_tolerance_passes(write: Write) -> None:
-    assert rollout(write).verdict.finding is Finding.PASS
+    assert rollout(write).verdict.finding is Finding.UNDECIDED
 
 
 def test_without_texts_there_is_no_data_whatever_else_was_answered() -> None:
@@ -151,7 +151,7 @@ def test_versions_with_other_lists_of_refusals_are_no_pass_and_no_failure() -> N
 
 def test_a_version_that_says_its_lengths_is_compared_with_one_that_does_not_by_what_was_counted() -> None:
     ledger = rollout(now_and_then(1, given=None))
-    assert ledger.verdict.finding is Finding.PASS
+    assert ledger.verdict.finding is Finding.UNDECIDED
     stated = rollout(scaled(given=5), 300)
     assert only(stated).test.startswith("longer"), "where both say them, those count"
 
@@ -205,7 +205,7 @@ def test_a_worker_that_names_new_phrases_with_each_answer_fills_no_memory() -> N
 @pytest.mark.parametrize(
     ("action", "written", "finding"),
     [
-        (EvidenceAction.REPORT, False, Finding.PASS),
+        (EvidenceAction.REPORT, False, Finding.UNDECIDED),
         (EvidenceAction.REPORT, True, Finding.NO_DATA),
         (EvidenceAction.ROLLBACK, False, Finding.NO_DATA),
     ],

@@ -110,7 +110,7 @@ async def test_requests_are_compared_and_the_verdict_changes_with_them() -> None
     await today.pass_by(5)
     assert today.is_found(Finding.NO_DATA)
     await today.pass_by(10)
-    assert today.is_found(Finding.PASS)
+    assert today.is_found(Finding.UNDECIDED)
     await today.pass_by(30, failed=3)
     assert today.is_found(Finding.FAIL)
 
@@ -180,7 +180,7 @@ async def test_a_clock_that_was_set_back_begins_the_comparison_anew() -> None:
     await today.pass_by(2)
     assert today.is_found(Finding.NO_DATA), "what was counted has times to come"
     await today.pass_by(20)
-    assert today.is_found(Finding.PASS)
+    assert today.is_found(Finding.UNDECIDED)
     record = await today.kept()
     assert record is not None
     later = await day(store=today.store, second=today.second - 7200)
@@ -224,13 +224,13 @@ async def test_what_was_kept_is_not_waited_for_without_end() -> None:
     await today.pass_by(LOAD_PATIENCE)
     assert today.is_found(None)
     await today.pass_by(20)
-    assert today.is_found(Finding.PASS)
+    assert today.is_found(Finding.UNDECIDED)
     never.set()
     today.store.run = run  # type: ignore[method-assign]
     await today.pass_by(1, ended=True)
     found = await today.kept()
     assert found is not None
-    assert found.verdict.finding is Finding.PASS, "the last write waits for the one that hung"
+    assert found.verdict.finding is Finding.UNDECIDED, "the last write waits for the one that hung"
 
 
 async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pytest.LogCaptureFixture) -> None:

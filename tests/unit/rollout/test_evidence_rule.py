@@ -11,6 +11,7 @@ from tidegate.domain.evidence import (
     EvidenceConfig,
     Finding,
     NoDataAction,
+    RisingAction,
     Verdict,
     action_on,
 )
@@ -27,7 +28,7 @@ LACKING: dict[tuple[NoDataAction, bool], Ruling] = {
 }
 """Without evidence: by the setting, and whether the deadline is over."""
 
-# finding, action, promoted -> ruling; None: as LACKING says
+# finding, action, promoted -> ruling (nothing rises); None: as LACKING says
 TABLE: dict[tuple[Finding | None, EvidenceAction, bool], Ruling | None] = {
     (Finding.PASS, EvidenceAction.ROLLBACK, False): ADVANCE,
     (Finding.PASS, EvidenceAction.ROLLBACK, True): ADVANCE,
@@ -35,6 +36,7 @@ TABLE: dict[tuple[Finding | None, EvidenceAction, bool], Ruling | None] = {
     (Finding.PASS, EvidenceAction.GATE, True): ADVANCE,
     (Finding.PASS, EvidenceAction.REPORT, False): ADVANCE,
     (Finding.PASS, EvidenceAction.REPORT, True): ADVANCE,
+    **{(Finding.UNDECIDED, action, promoted): ADVANCE for action in EvidenceAction for promoted in (False, True)},
     (Finding.FAIL, EvidenceAction.ROLLBACK, False): BACK,
     (Finding.FAIL, EvidenceAction.ROLLBACK, True): BACK,
     (Finding.FAIL, EvidenceAction.GATE, False): GATE,
@@ -69,6 +71,25 @@ def test_the_rule_is_the_table(
     config = EvidenceConfig(action=action, on_no_data=without)
     wanted = TABLE[finding, action, promoted]
     assert rule(config, finding, promoted=promoted, overdue=overdue) is (wanted or LACKING[without, overdue])
+
+
+@pytest.mark.parametrize(("overdue", "without"), [(late, one) for late in (False, True) for one in NoDataAction])
+@pytest.mark.parametrize("on_rising", RisingAction)
+@pytest.mark.parametrize(("finding", "action", "promoted"), list(TABLE))
+def test_a_rising_difference_holds_what_is_undecided_and_changes_nothing_else(
+    finding: Finding | None,
+    action: EvidenceAction,
+    promoted: bool,
+    overdue: bool,
+    without: NoDataAction,
+    on_rising: RisingAction,
+) -> None:
+    config = EvidenceConfig(action=action, on_no_data=without, on_rising=on_rising)
+    calm = rule(config, finding, promoted=promoted, overdue=overdue)
+    held = finding is Finding.UNDECIDED and on_rising is RisingAction.HOLD
+    held = held and not promoted and action is not EvidenceAction.REPORT
+    found = rule(config, finding, promoted=promoted, overdue=overdue, rising=True)
+    assert found is (LACKING[without, overdue] if held else calm)
 
 
 @pytest.mark.parametrize("action", EvidenceAction)

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.service.test_deploy import START
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord, Finding
+from tidegate.domain.evidence import RULES, Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord, Finding
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.worker_stats import COMPARED
@@ -100,6 +100,18 @@ def store() -> MemoryTx:
     tx = MemoryTx()
     tx.put(ENDPOINT, "fraud", Endpoint("fraud", START, START), expect=0, now=START)
     return tx
+
+
+def test_a_pass_of_an_earlier_version_proves_nothing_and_is_not_shown_as_one() -> None:
+    verdict = recompute(CONFIG, ("main",), (), 0)
+    result = replace(verdict.results[0], finding=Finding.PASS)
+    passed = replace(record(), verdict=replace(verdict, finding=Finding.PASS, results=(result,)))
+    tx = store()
+    for rules, shown in ((1, Finding.UNDECIDED), (RULES, Finding.PASS)):
+        keep_evidence(tx, replace(passed, rules=rules), 110)
+        found = find_evidence(tx, "fraud")
+        assert found is not None
+        assert (found.verdict.finding, found.verdict.results[0].finding) == (shown, shown)
 
 
 def test_what_is_kept_is_shown_with_the_verdict_that_follows_from_it() -> None:

@@ -14,6 +14,7 @@ from tidegate.domain.evidence import (
     FeatureTolerance,
     NoDataAction,
     PairedTolerance,
+    RisingAction,
 )
 from tidegate.spec.render import render
 
@@ -49,6 +50,7 @@ def test_every_key_has_its_meaning() -> None:
             "minimum": 500,
             "deadline": "90s",
             "on_no_data": "advance",
+            "on_rising": "advance",
         }
     ) == EvidenceConfig(
         compare=(Comparison.ERRORS, Comparison.PREDICTIONS),
@@ -59,6 +61,7 @@ def test_every_key_has_its_meaning() -> None:
         minimum=500,
         deadline=90,
         on_no_data=NoDataAction.ADVANCE,
+        on_rising=RisingAction.ADVANCE,
     )
 
 
@@ -133,6 +136,7 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         ({"action": "roll"}, "evidence.action: unknown action 'roll'"),
         ({"minimum": 0}, "evidence.minimum: 0: must be 1 to 1000000"),
         ({"deadline": "5"}, "evidence.deadline: '5': add a unit, such as 5s"),
+        ({"on_rising": "wait"}, "evidence.on_rising: unknown on_rising 'wait'"),
         ({"on_no_data": "pass"}, "evidence.on_no_data: unknown on_no_data 'pass'"),
         ({"copies": "1m"}, "evidence.copies: nothing compares copies"),
         ({"slices": ["country"]}, "evidence.slices: only paired compares slices"),

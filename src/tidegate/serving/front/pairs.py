@@ -19,7 +19,7 @@ from tidegate.capture.slice_values import name_slice_value
 from tidegate.domain.worker_stats import PairRow, StageRow
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
-from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, Outcome
+from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, ModelFailed, Outcome
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
@@ -113,18 +113,22 @@ class PairSender:
             self._order = self._version = None
 
     def offer(self, request: Request, outcome: Outcome) -> None:
-        """Copy an answered request if it is sampled."""
+        """Copy a request that the model answered or failed, if it is sampled. One that it failed is as likely to be
+        copied as any other: else only what the other version fails would be known."""
         order = self._order
         second = int(time.time())
-        if order is None or not isinstance(outcome, Answer) or not self.pace.take(second):
+        if order is None or not isinstance(outcome, Answer | ModelFailed) or not self.pace.take(second):
             return
         if second != self._second:
             self._second, self._traced = second, 0
-        if self.in_flight >= MOST_COPIES or max(len(request.body), len(outcome.body)) > LARGEST_REQUEST:
+        answer = outcome if isinstance(outcome, Answer) else None
+        largest = max(len(request.body), 0 if answer is None else len(answer.body))
+        if self.in_flight >= MOST_COPIES or largest > LARGEST_REQUEST:
             return
-        traced = order.features and self._traced < TRACED_PER_SECOND and not self._in_hand()
+        free = self._traced < TRACED_PER_SECOND and not self._in_hand()
+        traced = order.features and answer is not None and free
         self._traced += traced
-        task = asyncio.create_task(self._copy(order, request, outcome, traced))
+        task = asyncio.create_task(self._copy(order, request, answer, traced))
         self._copies.add(task)
         task.add_done_callback(self._finish)
 
@@ -138,7 +142,8 @@ class PairSender:
         if not task.cancelled() and (error := task.exception()) is not None:
             print(f"tidegate pairs: a copy was lost: {type(error).__name__}: {error}", flush=True)
 
-    async def _copy(self, order: PairOrder, request: Request, answer: Answer, traced: bool) -> None:
+    async def _copy(self, order: PairOrder, request: Request, answer: Answer | None, traced: bool) -> None:
+        """``answer``: None if this version's model failed."""
         mine = await self._trace(request) if traced else []
         found = await self._ask(order, request, traced)
         if isinstance(found, int):
@@ -148,13 +153,15 @@ class PairSender:
         said = CopyAnswer(None, False, []) if found is None else found
         row: PairRow = {
             "with": order.fleet,
-            "old": read_prediction(answer.body, False, answer.content_type),
+            "old": None if answer is None else read_prediction(answer.body, False, answer.content_type),
             "new": said.prediction,
             "failed": said.failed,
             "traced": traced,
             "key": int.from_bytes(hashlib.blake2b(request.body, digest_size=6).digest()) or 1,
             "slices": _slices(request, order.slices),
             "stages": _matched(mine, said.stages),
+            "old_failed": answer is None,
+            "lost": found is None,
         }
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)

@@ -34,6 +34,8 @@ class _Row(msgspec.Struct):
     key: int
     slices: list[tuple[str, str]]
     stages: list[_Stage]
+    old_failed: bool = False
+    lost: bool = False
 
 
 def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
@@ -58,6 +60,8 @@ def _read(given: Any) -> tuple[str, Pair] | None:
         slices=slices,
         traced=row.traced,
         features=features,
+        old_failed=row.old_failed,
+        lost=row.lost,
     )
     return row.fleet, pair
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.proxy_harness import read_message
 from tidegate.domain.worker_stats import PairRow
-from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed
+from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed, Rejected
 from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, Stage
@@ -50,7 +50,7 @@ class Stand:
     seen: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     async def offered(
-        self, count: int = 1, outcome: Answer | ModelFailed = GOOD, asked: Request | None = None
+        self, count: int = 1, outcome: Answer | ModelFailed | Rejected = GOOD, asked: Request | None = None
     ) -> None:
         for number in range(count):
             self.sender.offer(asked or request(b"%d,2" % number), outcome)
@@ -159,9 +159,17 @@ async def test_a_copy_that_found_no_room_is_no_pair() -> None:
         assert found.rows == []
 
 
-async def test_requests_that_the_old_version_failed_are_not_copied() -> None:
+async def test_a_request_that_the_old_version_failed_is_copied_and_noted_as_such() -> None:
+    """Else only what the new version fails would be known, and equal versions that fail now and then would differ."""
     async with stand(lambda: said(0.7)) as found:
         await found.offered(outcome=ModelFailed(500, "no"))
+    (row,) = found.rows
+    assert (row["old"], row["old_failed"], row["new"], row["failed"]) == (None, True, 0.7, False)
+
+
+async def test_a_request_that_the_platform_refused_is_not_copied() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(outcome=Rejected(429, "ThrottlingException", "too many"))
     assert found.rows == []
 
 

@@ -25,6 +25,11 @@ def test_a_pair_is_read_whole() -> None:
     assert read_pairs([ROW]) == ((("e/2/main", pair),), 0)
 
 
+def test_a_pair_says_what_failed_and_what_was_lost() -> None:
+    ((_, pair),), _ = read_pairs([{**ROW, "old": None, "old_failed": True, "lost": True}])
+    assert (pair.old, pair.old_failed, pair.lost) == (None, True, True)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -32,6 +37,8 @@ def test_a_pair_is_read_whole() -> None:
         {"with": "x" * 5_000},
         {"old": "much"},
         {"failed": 1},
+        {"old_failed": "yes"},
+        {"lost": 1},
         {"key": "a"},
         {"slices": [["country"]]},
         {"stages": [{**STAGE, "old": [1.0]}]},
