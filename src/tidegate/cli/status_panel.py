@@ -72,6 +72,8 @@ def _render_live(
         name = Text(f"{fleet['side']} {fleet['variant']}", draw.NEW if fleet["side"] == "new" else draw.OLD)
         parts.append(name + f" {fleet['share']:g} %, {fleet['ready']}/{fleet['desired']} ready{busy}")
         parts += [Text(fleet["failure"], "red")] if fleet["failure"] else []
+        if fleet["missing"]:
+            parts.append(Text(f"missing, and being restored: {', '.join(fleet['missing'])}", "yellow"))
     states = Counter(alarm["state"] for alarm in document["alarms"])
     if states:
         counts = (Text.assemble(f"{count} ", draw.status_text(state)) for state, count in sorted(states.items()))

@@ -101,6 +101,9 @@ class FleetStatus:
     """Accelerators of each replica that has some."""
     serverless: Serverless | None = None
     """Serverless limits, as last requested. A serverless fleet counts as ready however many replicas run."""
+    missing: tuple[str, ...] = ()
+    """Parts of it that somebody removed, such as its Secret. Requesting the fleet again restores them. Until then its
+    metrics may be incomplete, so a rollout does not advance."""
 
 
 @dataclass(frozen=True)

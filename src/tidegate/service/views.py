@@ -151,6 +151,7 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> Endpoin
         "starting": found.starting if found else 0,
         "draining": found.draining if found else 0,
         "failure": found.failure if found else None,
+        "missing": list(found.missing) if found else [],
         "devices": {replica: list(names) for replica, names in found.devices} if found else {},
         "architecture": _architecture(spec.variant.model) if spec else None,
     }

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 TURN = 1.0
 """Seconds between two looks at the cluster."""
 AGAIN = 30.0
-"""Seconds between two repairs of the gateways' objects."""
+"""Seconds between two repairs of what somebody removed."""
 RELEASE = 2.0
 """Seconds that the end of a controller waits for the cluster to show that it leads no more."""
 
@@ -40,7 +40,7 @@ class KubernetesLifecycle:
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return Chore(AGAIN, self.repair_gateways), Chore(RENEWAL, self.show_leader)
+        return Chore(AGAIN, self.repair), Chore(RENEWAL, self.show_leader)
 
     def prepare(self) -> None:
         settings, options = self.target.settings, self.target.options
@@ -101,10 +101,14 @@ class KubernetesLifecycle:
                     raise TargetRefused(f"Secret {name} has no token: delete it and the gateways' pods") from None
             await api.create(token_secret(options, secrets.token_urlsafe(32)))
 
-    async def repair_gateways(self) -> None:
-        """While the cluster cannot be reached, the turns say so."""
+    async def repair(self) -> None:
+        """Restore what somebody removed. While the cluster cannot be reached, the turns say so."""
         with contextlib.suppress(Transient):
             await self.ensure_gateways()
+        versions = self.target.versions
+        with contextlib.suppress(Transient):
+            if versions is not None:
+                await self.target.objects.check(versions)
 
     async def show_leader(self) -> None:
         await self.lease.renew(asyncio.get_running_loop().time())

@@ -1,6 +1,7 @@
 """The pod of a worker, and parts that all our pods share. Pure."""
 
 import math
+from collections.abc import Mapping
 
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.settings import Settings
@@ -15,7 +16,14 @@ from tidegate.targets.kubernetes.names import (
     fleet_name,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions, Resources, Toleration
-from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, SHARE_FOLDER, START_FILE, START_FOLDER
+from tidegate.targets.kubernetes.start_data import (
+    FOLDER,
+    KEYS_FOLDER,
+    SHARE_FOLDER,
+    START_FILE,
+    START_FOLDER,
+    START_VOLUME,
+)
 
 PRE_STOP = 5
 """Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
@@ -47,7 +55,7 @@ def worker_template(
         "affinity": {} if options.spot else avoid_spot(),
         "containers": [worker_container(fleet, settings, options, resources)],
         "volumes": [
-            {"name": "start", "secret": {"secretName": secret}},
+            {"name": START_VOLUME, "secret": {"secretName": secret}},
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *([keys_volume(options)] if settings.access_keys else []),
@@ -65,6 +73,12 @@ def worker_template(
     if fleet.variant.asynchronous is not None:
         labels = {**labels, QUEUED: "true"}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+
+
+def takes_queue(deployment: Manifest) -> bool:
+    """Whether it is of an asynchronous fleet."""
+    labels: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return labels.get(QUEUED) == "true"
 
 
 def keys_volume(options: KubernetesOptions) -> Manifest:
@@ -177,7 +191,7 @@ def worker_container(
 
 def worker_mounts(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> list[Manifest]:
     return [
-        {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
+        {"name": START_VOLUME, "mountPath": START_FOLDER, "readOnly": True},
         {"name": "work", "mountPath": FOLDER},
         {"name": "tmp", "mountPath": "/tmp"},
         *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),

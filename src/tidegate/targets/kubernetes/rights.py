@@ -21,18 +21,20 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "pods/log": {"get": "tidegate logs"},
     "Secret": {
         "get": "read the gateways' token, and the fleets of an earlier controller",
-        "list": "find the Secrets of a fleet that is removed",
+        "list": "find the Secrets of a fleet that is removed, and those that somebody deleted",
         "create": "make the token, and a fleet's start data",
         "patch": "server-side apply of a fleet's start data",
         "delete": "remove them with their fleet",
     },
     "ConfigMap": {"create": "the gateways' settings", "patch": "server-side apply of them"},
     "Service": {
+        "list": "find those of fleets that somebody deleted",
         "create": "a name for each fleet and for the gateways",
         "patch": "server-side apply of them",
         "delete": "remove a fleet's",
     },
     "PodDisruptionBudget": {
+        "list": "find those of fleets that somebody deleted",
         "create": "let a node's drain take one replica at a time",
         "patch": "server-side apply of it",
         "delete": "remove a fleet's",
