@@ -320,7 +320,9 @@ class Controller:
             stopping=self.stopping,
             artifacts=parts.targets.all.artifacts,
             installation=self.folder.installation.id,
-            trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
+            trouble=lambda: (
+                parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble or parts.targets.all.trouble()
+            ),
             unwritable=WriteProbe(self.folder.path),
         )
 

@@ -104,6 +104,9 @@ class FleetStatus:
     missing: tuple[str, ...] = ()
     """Parts of it that somebody removed, such as its Secret. Requesting the fleet again restores them. Until then its
     metrics may be incomplete, so a rollout does not advance."""
+    problem: str | None = None
+    """What keeps replicas from starting or ending now, from the first moment on. It may pass by itself: ``failure``
+    says when it did not."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ class Observation:
     """Alarms of the plan whose definition changed since the rollout started."""
     replay: Mapping[str, ReplayResult] | None = None
     """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
+    confirmed: RouteTable | None = None
+    """The table that was last observed in force, for those who show it: ``routes`` if that is known now. None: none
+    was observed since the controller started. Nothing is decided by it."""
+    troubles: tuple[str, ...] = ()
+    """Why something could not be observed, or an action failed, now; each a sentence without its full stop."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from hashlib import sha256
 import msgspec
 
 from tidegate.auth.keys import prediction_keys
+from tidegate.domain.errors import TargetRefused
 from tidegate.ports.gateway_agent import AgentSettings
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
@@ -15,6 +16,7 @@ from tidegate.targets.kubernetes.names import (
     DIGEST,
     GATEWAY,
     PREDICTIONS,
+    PREFIX,
     Manifest,
     common_labels,
 )
@@ -31,6 +33,7 @@ from tidegate.targets.kubernetes.pod_template import (
 from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FILE
 
 GATEWAY_FOLDER, GATEWAY_FILE = "/etc/tidegate/gateway", "agent.json"
+TOKEN_DIGEST = f"{PREFIX}/token"
 TOKEN_FOLDER, TOKEN_FILE = "/etc/tidegate/token", "token"
 
 
@@ -43,9 +46,10 @@ def token_name(options: KubernetesOptions) -> str:
 
 
 def gateway_manifests(
-    settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str
+    settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str, token: str = ""
 ) -> list[Manifest]:
-    """In the order in which they are applied; without the Secret of the token, which is made once."""
+    """In the order in which they are applied; without the Secret of the token, which is made once. Another token
+    makes other gateways, one at a time, so that each of them gets it."""
     config = agent_config(settings, options, namespace)
     found = [access_keys(settings, options)] if settings.access_keys else []
     found += network_policies(options) if options.network_policies else []
@@ -54,7 +58,7 @@ def gateway_manifests(
             config,
             service(options),
             disruption_budget(options, versions),
-            deployment(settings, options, config),
+            deployment(settings, options, config, token),
         ]
     return found
 
@@ -81,6 +85,17 @@ def token_secret(options: KubernetesOptions, token: str) -> Manifest:
         "type": "Opaque",
         "data": {TOKEN_FILE: encoded},
     }
+
+
+def read_token(secret: Manifest) -> str:
+    """Raises TargetRefused."""
+    try:
+        token = base64.b64decode(secret["data"][TOKEN_FILE]).decode().strip()
+    except (KeyError, ValueError, TypeError):
+        token = ""
+    if not token:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} has no token: delete it, and it is made anew")
+    return token
 
 
 def agent_config(settings: Settings, options: KubernetesOptions, namespace: str) -> Manifest:
@@ -148,10 +163,12 @@ def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Mani
     }
 
 
-def deployment(settings: Settings, options: KubernetesOptions, config: Manifest) -> Manifest:
-    """Another configuration makes other pods, one at a time."""
+def deployment(settings: Settings, options: KubernetesOptions, config: Manifest, token: str) -> Manifest:
+    """Another configuration or token makes other pods, one at a time."""
     labels = common_labels(options.installation, GATEWAY)
-    digest = sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]
+    annotations = {DIGEST: sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]}
+    if token:
+        annotations[TOKEN_DIGEST] = sha256(token.encode()).hexdigest()[:16]
     spec = pod_defaults(options, labels)
     spec |= {
         "enableServiceLinks": True,  # the gateway learns the address of its own Service, which clients may use
@@ -175,7 +192,7 @@ def deployment(settings: Settings, options: KubernetesOptions, config: Manifest)
             "selector": {"matchLabels": labels},
             "revisionHistoryLimit": 1,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels, "annotations": {DIGEST: digest}}, "spec": spec},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
         },
     }
 

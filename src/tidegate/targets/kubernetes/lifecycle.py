@@ -1,19 +1,19 @@
 """How this target starts and stops with its controller. What runs in the cluster outlives both."""
 
 import asyncio
-import base64
 import contextlib
 import logging
+import math
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import StartupError, TargetRefused, TidegateError, Transient
+from tidegate.domain.errors import StartupError, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.ports.target import Chore
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import choose
-from tidegate.targets.kubernetes.gateway_manifests import TOKEN_FILE, gateway_manifests, token_name, token_secret
+from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, read_token, token_name, token_secret
 from tidegate.targets.kubernetes.leader_lease import RENEWAL, LeaderLease
 from tidegate.targets.kubernetes.target import KubernetesTarget
 
@@ -23,6 +23,8 @@ TURN = 1.0
 """Seconds between two looks at the cluster."""
 AGAIN = 30.0
 """Seconds between two repairs of what somebody removed."""
+SOON = 5.0
+"""The same while there is no gateway at all."""
 RELEASE = 2.0
 """Seconds that the end of a controller waits for the cluster to show that it leads no more."""
 
@@ -37,6 +39,8 @@ class KubernetesLifecycle:
     _tasks: tuple[asyncio.Task[None], ...] = ()
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _trouble: str = ""
+    _ensured: float = -math.inf
+    """When the gateways' objects were applied last, on the event loop's clock."""
 
     @property
     def chores(self) -> Sequence[Chore]:
@@ -79,6 +83,9 @@ class KubernetesLifecycle:
                 self.token = await self._take_token()
                 await self.ensure_gateways()
             await self.target.turn()
+            now = asyncio.get_running_loop().time()
+            if self.target.has_no_gateway() and now - self._ensured >= SOON:
+                await self.ensure_gateways()
             if self._owners is not None and self.target.view.current and self.target.gateways.settled:
                 owners, self._owners = self._owners, None
                 await self.target.retire_unknown(owners)
@@ -94,16 +101,22 @@ class KubernetesLifecycle:
         while True:
             found = await api.get("Secret", token_name(options))
             if found is not None:
-                try:
-                    return base64.b64decode(found["data"][TOKEN_FILE]).decode()
-                except (KeyError, ValueError):
-                    name = token_name(options)
-                    raise TargetRefused(f"Secret {name} has no token: delete it and the gateways' pods") from None
-            await api.create(token_secret(options, secrets.token_urlsafe(32)))
+                return read_token(found)
+            await api.create(token_secret(options, self.token or secrets.token_urlsafe(32)))
+
+    async def _keep_token(self) -> None:
+        """Restore the token's Secret if somebody deleted it, and use the token of one that somebody made anew."""
+        token = await self._take_token()
+        if token != self.token:
+            log.warning("the gateways' token is another one now: gateways are replaced one at a time")
+            self.token = token
+            self.target.gateways.use_token(token)
 
     async def repair(self) -> None:
         """Restore what somebody removed. While the cluster cannot be reached, the turns say so."""
         with contextlib.suppress(Transient):
+            if self.token:
+                await self._keep_token()
             await self.ensure_gateways()
         versions = self.target.versions
         with contextlib.suppress(Transient):
@@ -118,12 +131,19 @@ class KubernetesLifecycle:
         target = self.target
         if target.versions is None or not self.token:
             return
-        manifests = gateway_manifests(target.settings, target.options, target.versions, target.api.namespace)
+        self._ensured = asyncio.get_running_loop().time()
+        manifests = gateway_manifests(
+            target.settings, target.options, target.versions, target.api.namespace, self.token
+        )
         for manifest in manifests:
             try:
                 await target.api.apply(manifest)
             except ForeignChange as error:
                 log.warning("%s", error)
+
+    def trouble(self) -> str | None:
+        """Why this controller cannot observe or control the cluster or its gateways now."""
+        return self.target.trouble() or (f"kubernetes: {self._trouble}" if self._trouble else None)
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:

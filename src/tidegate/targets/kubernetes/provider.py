@@ -72,6 +72,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         runners=transforms,
         runs_transforms=options.jobs is not None,
         recommenders=RefusedRecommendations(target.name),
+        trouble=lifecycle.trouble,
     )
 
 

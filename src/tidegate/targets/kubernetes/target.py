@@ -106,13 +106,24 @@ class KubernetesTarget:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)
+        trouble = self.trouble()
         if not self.view.current:
-            return Look(None, routes)
+            return Look(None, routes, trouble)
         mine = [fleet for fleet in self.view.fleets if fleet.endpoint == endpoint]
         known = self.specs.keys() | self.objects.missing.keys()
         if any(fleet not in known for fleet in mine if not self._is_going(fleet)):
-            return Look(None, routes)  # of an earlier controller, and not read yet
-        return Look({fleet: self._status(fleet) for fleet in mine}, routes)
+            return Look(None, routes, trouble)  # of an earlier controller, and not read yet
+        return Look({fleet: self._status(fleet) for fleet in mine}, routes, trouble)
+
+    def has_no_gateway(self) -> bool:
+        """Whether there ought to be gateways and none is left that stays."""
+        return (
+            self.routes is None and self.view.current and all(one.leaving for one in self.view.gateways.values())
+        )
+
+    def trouble(self) -> str | None:
+        """Why the cluster or a gateway cannot be observed or controlled now."""
+        return (None if self.view.current else self.view.trouble) or self.gateways.trouble()
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         """All objects are applied again each time, so that one that failed half-way is completed."""
