@@ -29,7 +29,7 @@ from tidegate.gateway.middleware import (
     require_canonical_target,
     require_same_site,
 )
-from tidegate.gateway.paths import HEALTH, METRICS, is_native_path
+from tidegate.gateway.paths import HEALTH, METRICS, READY, is_native_path
 from tidegate.host import installation
 from tidegate.service.audit_trail import missing_login
 from tidegate.service.prometheus import CONTENT_TYPE
@@ -60,12 +60,18 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
             return JSONResponse({"status": "ok"}, headers=named)
         return JSONResponse(asdict(found), 503, headers=named)
 
+    async def readyz(request: Request) -> Response:
+        """Whether requests may be sent here: one that is degraded still answers."""
+        found = await check_health(gateway)
+        return JSONResponse(asdict(found), 503 if found.status == "unavailable" else 200)
+
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
 
     open_metrics = Access.OPEN if gateway.settings.open_metrics else Access.READ
     routes: list[Route] = [
         GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
+        GuardedRoute(gateway, READY, readyz, Access.OPEN),
         GuardedRoute(gateway, METRICS, metrics, open_metrics),
         *native.routes(gateway),
         *further,

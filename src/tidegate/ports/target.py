@@ -158,6 +158,9 @@ class Provider:
     """Whether transform jobs run there where it is the default of several targets."""
     check_container: Callable[[ContainerDefinition], None] | None = None
     """Raises Invalid for a container that cannot run there. None: the rules of this machine's own workers."""
+    cut_off: Callable[[], str | None] = lambda: None
+    """Why another controller, elsewhere, may be able to observe and control the target where this one cannot; None:
+    this one can, or has not tried for long enough."""
     trouble: Callable[[], str | None] = lambda: None
     """Why the target cannot be observed or controlled now, for the health check; None: it can."""
 

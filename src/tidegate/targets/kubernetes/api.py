@@ -43,6 +43,8 @@ CHUNK = 500
 DEFAULT_NAMESPACE = "default"
 LOG = "pods/log"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+REPORTED = {"fieldManager": "tidegate-report", "force": "true"}
+"""Of what is shown to people: nobody else sets it."""
 REPEATED = ("Deployment", "Pod")
 """Kinds that are listed again and again, with the same labels."""
 
@@ -51,6 +53,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Job": ("batch/v1", "jobs"),
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "Pod": ("v1", "pods"),
+    "pods/log": ("v1", "pods/log"),
+    "deployments/status": ("apps/v1", "deployments/status"),
+    "Event": ("v1", "events"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
     "Service": ("v1", "services"),
@@ -160,6 +166,30 @@ class KubeApi:
 
         return dict(await self._call("patch", kind, name, send))
 
+    async def patch(self, kind: str, name: str, change: Manifest) -> bool:
+        """Merge ``change`` into an object; None removes a key. False if the object is absent."""
+        return await self._patch(kind, name, change, "application/merge-patch+json", {})
+
+    async def set_condition(self, name: str, condition: Manifest) -> bool:
+        """Set one condition of a Deployment, whose own controller keeps those of others. False if it is absent."""
+        status = {"conditions": [condition]}
+        body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "status": status}
+        return await self._patch("deployments/status", name, body, "application/apply-patch+yaml", REPORTED)
+
+    async def _patch(self, kind: str, name: str, body: Manifest, form: str, query: Mapping[str, str]) -> bool:
+        sub = KINDS[kind][1].partition("/")[2]
+        path = f"{self._path(kind).removesuffix(f'/{sub}')}/{name}" + (f"/{sub}" if sub else "")
+
+        async def send() -> None:
+            headers = {"content-type": form}
+            answer = await self.raw.patch(path, content=json.dumps(body), params=dict(query), headers=headers)
+            answer.raise_for_status()
+
+        with contextlib.suppress(_Absent):
+            await self._call("patch", kind, name, send)
+            return True
+        return False
+
     async def create(self, manifest: Manifest) -> bool:
         """False if it exists."""
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -213,9 +243,10 @@ class KubeApi:
 
         return await self._call("get", "version", "", read)
 
-    async def may(self, verb: str, kind: str) -> bool:
-        """Whether the credentials allow it, by the cluster's own judgement."""
-        version, plural = KINDS.get(kind, ("v1", kind))  # a subresource is asked for by its path
+    async def may(self, verb: str, kind: str, account: str = "") -> bool:
+        """Whether a ServiceAccount of the namespace may do it, by the cluster's own judgement; without one, whether
+        these credentials may."""
+        version, plural = KINDS[kind]
         group = version.rpartition("/")[0]
         plural, _, sub = plural.partition("/")
         attributes = {
@@ -225,19 +256,21 @@ class KubeApi:
             "resource": plural,
             "subresource": sub,
         }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "metadata": {},
-            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
-        }
+        review = "SubjectAccessReview" if account else "SelfSubjectAccessReview"
+        spec: Manifest = {"resourceAttributes": {name: value for name, value in attributes.items() if value}}
+        if account:
+            accounts = "system:serviceaccounts"
+            spec["user"] = f"system:serviceaccount:{self.namespace}:{account}"
+            spec["groups"] = [accounts, f"{accounts}:{self.namespace}", "system:authenticated"]
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": review, "metadata": {}, "spec": spec}
 
         async def ask() -> bool:
-            answer = await self.raw.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
+            answer = await self.raw.post(f"/apis/authorization.k8s.io/v1/{review.lower()}s", json=body)
             answer.raise_for_status()
-            return bool(answer.json()["status"]["allowed"])
+            status = answer.json()["status"]
+            return bool(status["allowed"]) and not status.get("denied")
 
-        return await self._call("create", "selfsubjectaccessreviews", "", ask)
+        return await self._call("create", f"{review.lower()}s", "", ask)
 
     async def close(self) -> None:
         await self.client.close()

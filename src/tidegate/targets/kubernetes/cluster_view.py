@@ -15,6 +15,8 @@ from tidegate.targets.kubernetes.pods import ProblemHistory, WorkerPod, describe
 
 log = logging.getLogger(__name__)
 
+CUT_OFF = 20.0
+"""Seconds after which a controller that does not see the cluster offers its lease."""
 STALE = 10.0
 """Seconds after which what was seen last is no longer what is."""
 
@@ -57,6 +59,8 @@ class ClusterView:
     _leaving: dict[str, float] = field(default_factory=dict)
     """Pod -> since when it is leaving."""
     _seen_at: float | None = None
+    _began: float | None = None
+    """When it was first asked whether the cluster is seen."""
     trouble: str = ""
     """Why the cluster could not be seen the last time."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -65,6 +69,15 @@ class ClusterView:
     def current(self) -> bool:
         """Whether the cluster was seen lately."""
         return self._seen_at is not None and asyncio.get_running_loop().time() - self._seen_at < STALE
+
+    def cut_off(self) -> str | None:
+        """Why the cluster has not been seen for so long that another controller should try, if it was not."""
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
+        last = self._began if self._seen_at is None else self._seen_at
+        if now - last < CUT_OFF:
+            return None
+        return f"the API server has not answered this controller for {now - last:.0f} s ({self.trouble})"
 
     async def refresh(self) -> bool:
         """List everything once. False if it could not be seen; then the last view is kept."""

@@ -1,7 +1,9 @@
 """The gateways: a Deployment of pods with a HAProxy and its agent, and what they need. Pure."""
 
 import base64
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
@@ -33,6 +35,7 @@ from tidegate.targets.kubernetes.pod_template import (
 from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FILE
 
 GATEWAY_FOLDER, GATEWAY_FILE = "/etc/tidegate/gateway", "agent.json"
+ADDRESS = f"{PREFIX}/service-address"
 TOKEN_DIGEST = f"{PREFIX}/token"
 TOKEN_FOLDER, TOKEN_FILE = "/etc/tidegate/token", "token"
 
@@ -151,6 +154,32 @@ def service(options: KubernetesOptions) -> Manifest:
     }
 
 
+def address_of(service: Manifest) -> dict[str, Any]:
+    """What of a Service clients may know: the cluster chose it when the Service was made."""
+    spec = service["spec"]
+    found = {"clusterIP": spec.get("clusterIP"), "nodePort": (spec.get("ports") or [{}])[0].get("nodePort")}
+    return {name: value for name, value in found.items() if value}
+
+
+def noted_address(deployment: Manifest) -> dict[str, Any]:
+    """The Service's address as an earlier controller noted it beside the gateways; empty if it did not."""
+    text = (deployment["metadata"].get("annotations") or {}).get(ADDRESS, "{}")
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def with_address(service: Manifest, address: Mapping[str, Any]) -> Manifest:
+    """A Service without ports on the nodes gets none."""
+    spec = dict(service["spec"])
+    if address.get("clusterIP"):
+        spec["clusterIP"] = address["clusterIP"]
+    if address.get("nodePort") and spec["type"] != "ClusterIP":
+        spec["ports"] = [{**spec["ports"][0], "nodePort": address["nodePort"]}]
+    return {**service, "spec": spec}
+
+
 def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Manifest:
     return {
         "apiVersion": versions.disruption_budget,
@@ -192,7 +221,10 @@ def deployment(settings: Settings, options: KubernetesOptions, config: Manifest,
             "selector": {"matchLabels": labels},
             "revisionHistoryLimit": 1,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec},
+            "template": {
+                "metadata": {"labels": {**options.labels, **labels}, "annotations": annotations},
+                "spec": spec,
+            },
         },
     }
 

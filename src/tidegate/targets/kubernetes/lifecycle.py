@@ -2,19 +2,32 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import math
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from tidegate.domain.errors import StartupError, TidegateError, Transient
+from tidegate.domain.errors import StartupError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.ports.target import Chore
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import choose
-from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, read_token, token_name, token_secret
+from tidegate.targets.kubernetes.cluster_reports import ClusterReports
+from tidegate.targets.kubernetes.gateway_manifests import (
+    ADDRESS,
+    address_of,
+    gateway_manifests,
+    noted_address,
+    read_token,
+    token_name,
+    token_secret,
+    with_address,
+)
 from tidegate.targets.kubernetes.leader_lease import RENEWAL, LeaderLease
+from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.target import KubernetesTarget
 
 log = logging.getLogger(__name__)
@@ -25,6 +38,8 @@ AGAIN = 30.0
 """Seconds between two repairs of what somebody removed."""
 SOON = 5.0
 """The same while there is no gateway at all."""
+SHOWN_EVERY = 2.0
+"""Seconds between two looks at what kubectl shows of fleets."""
 RELEASE = 2.0
 """Seconds that the end of a controller waits for the cluster to show that it leads no more."""
 
@@ -33,6 +48,11 @@ RELEASE = 2.0
 class KubernetesLifecycle:
     target: KubernetesTarget
     lease: LeaderLease
+    reports: ClusterReports
+    _address: dict[str, Any] = field(default_factory=dict)
+    """Of the gateways' Service."""
+    gateway_deployment: Manifest | None = None
+    """As applied last."""
     token: str = ""
     _owners: frozenset[str] | None = None
     """Those that have records, until what others left was retired."""
@@ -44,7 +64,8 @@ class KubernetesLifecycle:
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return Chore(AGAIN, self.repair), Chore(RENEWAL, self.show_leader)
+        shown = Chore(SHOWN_EVERY, self.show_fleets)
+        return Chore(AGAIN, self.repair), Chore(RENEWAL, self.show_leader), shown
 
     def prepare(self) -> None:
         settings, options = self.target.settings, self.target.options
@@ -123,6 +144,16 @@ class KubernetesLifecycle:
             if versions is not None:
                 await self.target.objects.check(versions)
 
+    async def show_fleets(self) -> None:
+        """For kubectl's users."""
+        target = self.target
+        if not target.view.current:
+            return
+        fleets = {fleet: view.deployment for fleet, view in target.view.fleets.items() if target.is_kept(fleet)}
+        deployments = {fleet: found for fleet, found in fleets.items() if found is not None}
+        await self.reports.report({fleet: target.report(fleet) for fleet in deployments}, deployments)
+        await self.reports.report_gateways(target.gateways.trouble() or "", self.gateway_deployment)
+
     async def show_leader(self) -> None:
         await self.lease.renew(asyncio.get_running_loop().time())
 
@@ -137,9 +168,34 @@ class KubernetesLifecycle:
         )
         for manifest in manifests:
             try:
-                await target.api.apply(manifest)
+                if manifest["kind"] == "Service":
+                    await self._apply_service(manifest)
+                    continue
+                if manifest["kind"] == "Deployment":
+                    manifest["metadata"]["annotations"] = {ADDRESS: json.dumps(self._address, sort_keys=True)}
+                applied = await target.api.apply(manifest)
+                if manifest["kind"] == "Deployment":
+                    self.gateway_deployment = applied
             except ForeignChange as error:
                 log.warning("%s", error)
+
+    async def _apply_service(self, manifest: Manifest) -> None:
+        """The gateways' Service, with the address that it had before somebody deleted it: clients may know it."""
+        api, name = self.target.api, manifest["metadata"]["name"]
+        live = await api.get("Service", name)
+        if live is not None:
+            self._address = address_of(live)
+        elif not self._address:
+            gateways = await api.get("Deployment", name)
+            self._address = {} if gateways is None else noted_address(gateways)
+        try:
+            applied = await api.apply(with_address(manifest, self._address))
+        except TargetRefused as error:
+            if not self._address:
+                raise
+            log.warning("Service %s gets another address than before: %s", name, error)
+            applied = await api.apply(manifest)
+        self._address = address_of(applied)
 
     def trouble(self) -> str | None:
         """Why this controller cannot observe or control the cluster or its gateways now."""

@@ -63,6 +63,8 @@ def worker_template(
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
+    if options.service_account:
+        spec["serviceAccountName"] = options.service_account
     if resources.node_selector:
         spec["nodeSelector"] = dict(resources.node_selector)
     if tolerations := [*accelerator_tolerations(resources), *map(toleration, resources.tolerations)]:
@@ -72,7 +74,7 @@ def worker_template(
     annotations = {DIGEST: digest, CONFIG: fleet.config_name}
     if fleet.variant.asynchronous is not None:
         labels = {**labels, QUEUED: "true"}
-    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+    return {"metadata": {"labels": {**options.labels, **labels}, "annotations": annotations}, "spec": spec}
 
 
 def takes_queue(deployment: Manifest) -> bool:
@@ -122,6 +124,8 @@ def pod_defaults(options: KubernetesOptions, labels: dict[str, str]) -> Manifest
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
     }
+    if options.priority_class:
+        spec["priorityClassName"] = options.priority_class
     if options.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
     return spec
@@ -207,9 +211,11 @@ def worker_resources(measured: int | None, resources: Resources) -> Manifest:
     accelerators = {
         name: str(count) for field, name in ACCELERATORS.items() if (count := getattr(resources, field))
     }
+    storage = {"ephemeral-storage": resources.ephemeral_storage} if resources.ephemeral_storage else {}
+    processor = {"cpu": resources.cpu_limit} if resources.cpu_limit else {}
     return {
-        "requests": {"cpu": resources.cpu, "memory": memory, **accelerators},
-        "limits": {"memory": memory, **accelerators},
+        "requests": {"cpu": resources.cpu, "memory": memory, **storage, **accelerators},
+        "limits": {**processor, "memory": memory, **storage, **accelerators},
     }
 
 

@@ -18,9 +18,15 @@ from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
+from tidegate.targets.kubernetes.cluster_reports import FleetReport, report_of
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, kept_plan, named_fleets, servers
-from tidegate.targets.kubernetes.fleet_manifests import first_size, fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.fleet_manifests import (
+    first_size,
+    fleet_manifests,
+    fleet_secret_name,
+    owner_reference,
+)
 from tidegate.targets.kubernetes.fleet_objects import FleetObjects
 from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
 from tidegate.targets.kubernetes.foreign_changes import asked_of, scaled_by_others
@@ -81,6 +87,8 @@ class KubernetesTarget:
     """Replicas that gateways got, also from an earlier controller."""
     _adopted: dict[FleetId, FleetPlan] = field(default_factory=dict)
     """As gateways got them from an earlier controller."""
+    _in_force: dict[str, RouteTable] = field(default_factory=dict)
+    """Endpoint -> the table that was last observed in force."""
     objects: FleetObjects = field(init=False)
     _foreign: ForeignPods = field(default_factory=ForeignPods)
     _ready_before: set[FleetId] = field(default_factory=set)
@@ -88,7 +96,7 @@ class KubernetesTarget:
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.objects = FleetObjects(self.api, self.view, self.options, self._is_kept, self.changed)
+        self.objects = FleetObjects(self.api, self.view, self.options, self.is_kept, self.changed)
 
     # --- what rollouts ask for ---
 
@@ -106,6 +114,8 @@ class KubernetesTarget:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)
+        if routes is not None:
+            self._in_force[endpoint] = routes
         trouble = self.trouble()
         if not self.view.current:
             return Look(None, routes, trouble)
@@ -114,6 +124,10 @@ class KubernetesTarget:
         if any(fleet not in known for fleet in mine if not self._is_going(fleet)):
             return Look(None, routes, trouble)  # of an earlier controller, and not read yet
         return Look({fleet: self._status(fleet) for fleet in mine}, routes, trouble)
+
+    def report(self, fleet: FleetId) -> FleetReport:
+        """For kubectl's users."""
+        return report_of(self._status(fleet), self._in_force.get(fleet.endpoint))
 
     def has_no_gateway(self) -> bool:
         """Whether there ought to be gateways and none is left that stays."""
@@ -160,11 +174,15 @@ class KubernetesTarget:
         versions, asked = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
         if live is not None and not asked:  # of an earlier version, which did not note what it asked for
             asked = (asked_of(live["spec"]["template"]["spec"]),)
+        owner: Manifest | None = None
         for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, asked):
             if manifest["metadata"]["name"] == fleet_secret_name(fleet.id):
                 self._foreign.note(fleet.id, read_asked(manifest))
+            if owner is not None:
+                manifest["metadata"]["ownerReferences"] = [owner]
             applied = await self.api.apply(manifest)
             if manifest["kind"] == "Deployment":
+                owner = owner_reference(applied)
                 if live is None and fleet.id.endpoint in self.options.autoscaling:
                     applied = await self.api.apply(first_size(fleet), manager=SCALER)
                 self.view.note(applied)
@@ -344,7 +362,7 @@ class KubernetesTarget:
         view = self.view.fleets.get(fleet)
         return view is None or view.deployment is None or "deletionTimestamp" in view.deployment["metadata"]
 
-    def _is_kept(self, fleet: FleetId) -> bool:
+    def is_kept(self, fleet: FleetId) -> bool:
         return fleet in self.specs and not self._is_going(fleet)
 
     def running(self, fleet: FleetId) -> set[str]:
@@ -432,5 +450,6 @@ class KubernetesTarget:
                 self._leaving.discard(fleet)
                 self._ready_before.discard(fleet)
         self.objects.keep(self.view.fleets)
+        self._in_force = {name: table for name, table in self._in_force.items() if name in self.endpoints()}
         alive = {name for view in self.view.fleets.values() for name in view.pods}
         self._foreign.keep(self.specs, alive)
