@@ -274,7 +274,8 @@ def test_fleets_that_are_ending_lock_nothing(
     assert after.serving is not None and after.serving.config_name == serves
     assert after.rollout is not None and after.rollout.new.config_name == "v9"
     assert after.rollout.phase is Phase.PROVISIONING and after.rollout.old == after.serving
-    assert {route.fleet.generation for route in after.traffic.routes} == {after.serving.generation}
+    table = desired_state.traffic(after)
+    assert {route.fleet.generation for route in table.routes} == {after.serving.generation}
     assert after.last is not None and after.last.ended_at == LATER
 
 

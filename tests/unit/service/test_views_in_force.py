@@ -1,6 +1,7 @@
 """The status document shows the share in force beside the requested one, and what is wrong, only where it differs."""
 
 from dataclasses import replace
+from typing import Any
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.cli.describe_rollout import format_share
@@ -8,7 +9,7 @@ from tidegate.console.endpoint_rows import describe_state
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.rollout import commands, desired_state
-from tidegate.service.views import EndpointDocument, endpoint_view
+from tidegate.service.views import endpoint_view
 from tidegate.testing.samples import canary, instances, version
 from tidegate.testing.world import World
 
@@ -23,7 +24,7 @@ def record(world: World) -> Endpoint:
     return world.record
 
 
-def shown(endpoint: Endpoint, seen: Observation | None) -> EndpointDocument:
+def shown(endpoint: Endpoint, seen: Observation | None) -> dict[str, Any]:
     return {**endpoint_view(endpoint, seen, ()), "scaling": []}
 
 

@@ -505,6 +505,23 @@ def test_pods_that_run_something_else_get_no_requests(caplog: pytest.LogCaptureF
     run(scenario())
 
 
+def test_pods_with_an_identity_of_a_cloud_run_what_was_asked_for() -> None:
+    """EKS and Azure add variables to pods whose ServiceAccount has one."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec(count=2))
+        identity, other = cluster.server.pods("worker")
+        added = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/models", "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}
+        identity["spec"]["containers"][0]["env"] += [{"name": name, "value": v} for name, v in added.items()]
+        other["spec"]["containers"][0]["env"] += [{"name": "LD_PRELOAD", "value": "/tmp/evil.so"}]
+        await cluster.turn(2)
+        for agent in cluster.agents.values():
+            assert agent.servers(fleet_spec().id) == {identity["metadata"]["name"]}
+
+    run(scenario())
+
+
 def test_nothing_without_our_labels_is_touched() -> None:
     async def scenario() -> None:
         cluster = Cluster()
