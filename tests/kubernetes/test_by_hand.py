@@ -99,14 +99,9 @@ def restore_the_token(running: Installed) -> None:
     until(lambda: "tidegate-gateway-token" in names(running, "secrets"), "the token")
 
     def replaced() -> bool:
-        pods = json.loads(running.kubectl("get", "pods", "-l", GATEWAY, "-o", "json"))["items"]
-        states = [
-            all(one["ready"] for one in pod["status"].get("containerStatuses", [{"ready": False}])) for pod in pods
-        ]
-        return len(pods) == 2 and all(states)
+        return len(running.gateways()) == 2 and not running.gateways().keys() & before.keys()
 
-    until(replaced, "the gateways are well", 300)
-    assert before
+    until(replaced, "both gateways are others, with the new token", 300)
 
 
 def remove_everything(cluster: Cluster, running: Installed) -> None:

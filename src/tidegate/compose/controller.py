@@ -25,7 +25,7 @@ from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import LateRoutes, go_on_with_live_runs
-from tidegate.compose.leadership import JOURNAL_EVERY, Lasting, leading, offer_lease, prune_records
+from tidegate.compose.leadership import JOURNAL_EVERY, OFFER_EVERY, Lasting, LeaseOffers, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
@@ -266,6 +266,7 @@ class Controller:
             others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
                 (STEADY_RESYNC, parts.engine.compare),
                 (PROXY_CHECK, parts.proxy.ensure),
+                (OFFER_EVERY, LeaseOffers(lease, find_unfitness(parts)).turn),
                 (CUT_EVERY, partial(cut_log, self.folder.path)),
                 (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
                 *parts.beside.loops,
@@ -275,12 +276,6 @@ class Controller:
             ]
             loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
             loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
-            broken = Lasting(lambda: parts.proxy.trouble, UNFIT_AFTER)
-            loops.append(
-                asyncio.create_task(
-                    offer_lease(lease, lambda: parts.targets.all.cut_off() or broken(), self.stopping)
-                )
-            )
             gateway = self._gateway(parts)
             late = LateRoutes(gateway, plain_environment())
             async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
@@ -358,6 +353,12 @@ class Controller:
     def _notify(self) -> None:
         self.changed.set()
         self.changed.clear()
+
+
+def find_unfitness(parts: Parts) -> Callable[[], str | None]:
+    """What tells why another controller should lead, if one should."""
+    broken = Lasting(lambda: parts.proxy.trouble, UNFIT_AFTER)
+    return lambda: parts.targets.all.cut_off() or broken()
 
 
 async def retire_unknown(parts: Parts) -> None:

@@ -120,22 +120,24 @@ class Lasting:
         return why if self._since is not None and self.now() - self._since >= self.seconds else None
 
 
-async def offer_lease(lease: SqlLease, unfit: Callable[[], str | None], stopping: asyncio.Event) -> None:
-    """Offer the lease to a standby for as long as this controller is unfit, and act on until one has taken it: one
-    that is no better off takes none, and then half a controller is better than none."""
-    offered: str | None = None
-    while not stopping.is_set():
-        why = unfit()
-        if (why is None) != (offered is None):
-            with contextlib.suppress(Unavailable):  # it is tried again
-                await lease.offer(why)
-                offered = why
-                log.warning(
-                    "the lease is %s", f"offered to a standby: {why}" if why else "kept: all is well again"
-                )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OFFER_EVERY):
-                await stopping.wait()
+@dataclass
+class LeaseOffers:
+    """Offers the lease to a standby for as long as this controller is unfit, and lets it act on until one has taken
+    it: one that is no better off takes none, and then half a controller is better than none."""
+
+    lease: SqlLease
+    unfit: Callable[[], str | None]
+    _offered: bool = False
+
+    async def turn(self) -> None:
+        """To be called every second or so."""
+        why = self.unfit()
+        if (why is not None) == self._offered:
+            return
+        with contextlib.suppress(Unavailable):  # it is tried again
+            await self.lease.offer(why)
+            self._offered = why is not None
+            log.warning("the lease is %s", f"offered to a standby: {why}" if why else "kept: all is well again")
 
 
 async def prune_records(store: SqlStore, settings: Settings) -> None:

@@ -53,7 +53,7 @@ def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     return app
 
 
-def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
+def _health_routes(gateway: Gateway) -> list[Route]:
     async def healthz(request: Request) -> Response:
         found, named = await check_health(gateway), {installation.HEADER: gateway.installation}
         if found.status == "ok":
@@ -65,13 +65,19 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
         found = await check_health(gateway)
         return JSONResponse(asdict(found), 503 if found.status == "unavailable" else 200)
 
+    return [
+        GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
+        GuardedRoute(gateway, READY, readyz, Access.OPEN),
+    ]
+
+
+def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
 
     open_metrics = Access.OPEN if gateway.settings.open_metrics else Access.READ
     routes: list[Route] = [
-        GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
-        GuardedRoute(gateway, READY, readyz, Access.OPEN),
+        *_health_routes(gateway),
         GuardedRoute(gateway, METRICS, metrics, open_metrics),
         *native.routes(gateway),
         *further,

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tidegate.compose.leadership import OFFER_EVERY, Lasting, offer_lease
+from tidegate.compose.leadership import Lasting, LeaseOffers
 from tidegate.compose.standby import answer_to, standing_by
 from tidegate.domain.errors import Unavailable
 
@@ -79,10 +79,7 @@ def test_trouble_counts_once_it_has_lasted() -> None:
     assert lasting() == "the proxy is down"
 
 
-def test_lease_is_offered_while_the_controller_is_unfit_and_kept_again_afterwards(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tidegate.compose.leadership.OFFER_EVERY", OFFER_EVERY / 1_000)
+def test_lease_is_offered_while_the_controller_is_unfit_and_kept_again_afterwards() -> None:
     offers: list[str | None] = []
     story: list[str | None] = [None, "away", "away for longer", "away", None, None]
 
@@ -93,14 +90,10 @@ def test_lease_is_offered_while_the_controller_is_unfit_and_kept_again_afterward
                 raise Unavailable("the database is away")
 
     async def scenario() -> None:
-        stopping = asyncio.Event()
-
-        def unfit() -> str | None:
-            if len(story) == 1:
-                stopping.set()
-            return story.pop(0)
-
-        await offer_lease(Lease(), unfit, stopping)  # type: ignore[arg-type]
+        looks = iter(story)
+        turns = LeaseOffers(Lease(), lambda: next(looks))  # type: ignore[arg-type]
+        for _ in story:
+            await turns.turn()
 
     asyncio.run(scenario())
     assert offers == ["away", "away for longer", None]
