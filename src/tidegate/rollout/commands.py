@@ -17,6 +17,7 @@ from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, R
 from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import START_UP_MARGIN, compile_plan
+from tidegate.rollout.transitions import Transition
 
 FORWARD_PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 """The phases before the point of no return."""
@@ -47,7 +48,7 @@ def begin(
     """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
     an alarm rejected before."""
     _require_usable(endpoint)
-    endpoint = _end_removal(endpoint, now)
+    endpoint, _ = end_removal(endpoint, now)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
@@ -68,7 +69,7 @@ def supersede(
     """Like ``begin``; a rollout in progress is rolled back completely first. One that only removes a version's fleets
     ends at once."""
     _require_usable(endpoint)
-    endpoint = _end_removal(endpoint, now, follows=False)
+    endpoint, _ = end_removal(endpoint, now, follows=False)
     rollout = endpoint.rollout
     if rollout is None:
         return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
@@ -198,7 +199,7 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
     progress."""
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is already being deleted")
-    endpoint = _end_removal(endpoint, now)
+    endpoint, _ = end_removal(endpoint, now)
     if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
         raise Conflict(f"Cannot update in-progress endpoint {endpoint.name}; wait until its update has ended")
     last = endpoint.last
@@ -218,17 +219,17 @@ def _require_usable(endpoint: Endpoint) -> None:
         raise Conflict(f"endpoint {endpoint.name} could not be created: deploy it again, or delete it")
 
 
-def _end_removal(endpoint: Endpoint, now: datetime, follows: bool = True) -> Endpoint:
+def end_removal(endpoint: Endpoint, now: datetime, follows: bool = True) -> Transition:
     """The endpoint without a rollout of which nothing is left but fleets that are ending: they lock nothing, and the
     steady-state rules go on removing them. ``follows``: whether the successor of a rollout that was rolled back
     starts."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.phase is Phase.TERMINATING:
-        return transitions.succeed(endpoint, now)[0]
+        return transitions.succeed(endpoint, now)
     if rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == len(rollout.back):
         left = rollout if follows else replace(rollout, successor=None)
-        return transitions.finish_rollback(replace(endpoint, rollout=left), now)[0]
-    return endpoint
+        return transitions.finish_rollback(replace(endpoint, rollout=left), now)
+    return endpoint, ()
 
 
 def _promote(endpoint: Endpoint, by: str, now: datetime) -> Rollout:
