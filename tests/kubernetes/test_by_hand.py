@@ -9,9 +9,7 @@ import pytest
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.installed import CONTROLLER, NAMESPACE, Installed, installed
-from tidegate.domain.fleet import FleetId
 from tidegate.targets.kubernetes.control_plane import NAME
-from tidegate.targets.kubernetes.names import fleet_name
 from tidegate.targets.kubernetes.uninstall import uninstall_kubernetes
 from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import canary
@@ -46,10 +44,10 @@ def test_installation_that_is_operated_by_hand(
         until(lambda: len(running.ready()) == 2, "the standby is ready, too", 300)
         scene.create("hand", scene.config(running.models[0], instances=1))
         keep_controllers_through_a_wrong_image(running)
-        fleet = FleetId("hand", 1, "AllTraffic")
+        [fleet] = names(running, "deployments", "-l", WORKER)
         with running.load("hand", 10) as load:
-            show_the_fleet(running, fleet_name(fleet))
-            restore_secrets(running, fleet_name(fleet))
+            show_the_fleet(running, fleet)
+            restore_secrets(running, fleet)
             restore_the_token(running)
             config = scene.config(running.models[1], instances=1)
             scene.update("hand", config, canary(50, 5))

@@ -242,7 +242,16 @@ class LeaseContender:
             first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
             offered = row is not None and row.offered and self.fit is not None and await self.fit()
             if self.seize or offered or may_take(watched, self.candidate, now, self.times):
-                if (fence := await self._take(row)) is not None:
+                try:
+                    fence = await self._take(row)
+                except Unavailable as error:
+                    if not self.standby:
+                        raise
+                    # Such as a transaction that the former holder has left open: the server ends it in time.
+                    log.warning("the lease cannot be taken yet: %s", error)
+                    await self._pause()
+                    continue
+                if fence is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # another candidate was faster
             if watched.alive and not self.standby:
