@@ -2,6 +2,7 @@
 does not land."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, select, update
 
 from tests.tcp_relay import relayed
 from tidegate.domain.errors import Conflict, Unavailable
@@ -83,6 +84,59 @@ async def test_a_standby_takes_over_when_the_first_has_ended(database_url: str) 
             assert not waiting.done()
         await waiting
         await second.store.run(put("a"))
+
+
+async def test_a_lease_that_is_offered_is_taken_by_a_candidate_that_can_do_more_and_by_no_other(
+    postgres_url: str,
+) -> None:
+    fit = asyncio.Event()
+
+    async def is_fit() -> bool:
+        return fit.is_set()
+
+    async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE, standby=True) as second:
+        second.contest = replace(second.contest, fit=is_fit, times=LeaseTimes())
+        async with (await first.acquire()).kept() as lease:
+            await lease.offer("the API server is away")
+            await lease.offer("the API server is away")
+            waiting = asyncio.create_task(second.acquire())
+            done, _ = await asyncio.wait({waiting}, timeout=2)
+            assert not done and lease.held, "it is no better off"
+            await first.store.run(put("still acts"))
+            await lease.offer(None)
+            fit.set()
+            done, _ = await asyncio.wait({waiting}, timeout=2)
+            assert not done and lease.held, "it is offered no more"
+            row = await second.store.database.run(lambda c: c.execute(select(LEASES.c.shown)).scalar_one())
+            assert row == HERE.shown
+            await lease.offer("the API server is away again")
+            assert (await waiting).fence > lease.fence
+            await asyncio.wait_for(lease.lost.wait(), 60)
+            await lease.offer(None)  # too late, and without effect
+        row = await second.store.database.run(lambda c: c.execute(select(LEASES.c.shown)).scalar_one())
+        assert row == THERE.shown
+
+
+async def test_a_standby_waits_for_a_transaction_that_a_dead_holder_has_left_open(postgres_url: str) -> None:
+    async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE, standby=True) as second:
+        await (await first.acquire()).release()
+        left = open_database(postgres_url, serial=False, limits=DatabaseLimits(60.0), prepare=False)
+        begun, over = threading.Event(), threading.Event()
+
+        def hold(connection: Connection) -> None:
+            connection.execute(select(LEASES).with_for_update())
+            begun.set()
+            over.wait(60)
+
+        holding = asyncio.create_task(left.run(hold))
+        await asyncio.to_thread(begun.wait, 60)
+        waiting = asyncio.create_task(second.contest.acquire())
+        done, _ = await asyncio.wait({waiting}, timeout=3)  # longer than it waits for a lock
+        assert not done, waiting.exception() if waiting.done() else None
+        over.set()
+        await holding
+        assert await asyncio.wait_for(waiting, 60) is not None
+        await left.close()
 
 
 async def test_what_a_former_holder_writes_does_not_land(postgres_url: str) -> None:

@@ -25,6 +25,7 @@ from tests.tcp_relay import relayed
 from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
 from tidegate.targets.kubernetes.control_plane import NAME, TARGETS_FILE, ControlPlane, control_plane
+from tidegate.targets.kubernetes.names import LEADER
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
@@ -54,15 +55,21 @@ class Installed:
         return {pod["metadata"]["name"]: pod for pod in items}
 
     def leader(self) -> str | None:
-        """The pod that leads: only that one is ready."""
-        ready = {"type": "Ready", "status": "True"}
+        """The pod that leads and is ready: the one with the label by which the Service selects it."""
         for name, pod in self.controllers().items():
-            conditions = pod["status"].get("conditions", ())
-            if "deletionTimestamp" not in pod["metadata"] and any(
-                ready.items() <= one.items() for one in conditions
-            ):
+            if LEADER in pod["metadata"]["labels"] and name in self.ready():
                 return name
         return None
+
+    def ready(self) -> set[str]:
+        """Controllers' pods that are ready, whether they lead or stand by."""
+        ready = {"type": "Ready", "status": "True"}
+        return {
+            name
+            for name, pod in self.controllers().items()
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(ready.items() <= one.items() for one in pod["status"].get("conditions", ()))
+        }
 
     def standing_by(self) -> bool:
         """Whether two controllers run, one of which waits for the lease."""
@@ -144,7 +151,8 @@ def _manifests(database: str, models: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tidegate"}, "stringData": secret}
     ]
-    for manifest in control_plane(ControlPlane(image.NAME, "tidegate", NAMESPACE, cpu="50m")):
+    given = ControlPlane(image.NAME, "tidegate", NAMESPACE, cpu="50m", budget_version="policy/v1beta1")
+    for manifest in control_plane(given):
         if manifest["kind"] == "ConfigMap":
             options = yaml.safe_load(manifest["data"][TARGETS_FILE])
             options["kubernetes"] |= {

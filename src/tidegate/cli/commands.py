@@ -82,6 +82,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("up", "platform", "up", "Start the platform on this machine."),
         CommandEntry("down", "platform", "down", "Drain everything and stop the platform."),
         CommandEntry("doctor", "doctor", "doctor", "Check access, permissions and quotas of a target."),
+        CommandEntry("uninstall", "uninstall", "uninstall", "Remove what tidegate left on a target."),
         CommandEntry("user", "users", "app", "Manage who may sign in, and their roles."),
         CommandEntry("token", "tokens", "app", "Manage API tokens, which act for a user."),
         CommandEntry("audit", "audit", "audit", "Show who changed what, when, from where and why."),

@@ -14,6 +14,14 @@ STATES = {
 """States in words, where they differ from the API's name in lower case."""
 
 
+def format_share(share: float, part: Mapping[str, Any]) -> str:
+    """The share in force, and the one that was requested where it differs, as ``part`` of the document says."""
+    if "requested" not in part:
+        return f"{share:g} %"
+    asked = f"{part['requested']:g} % requested"
+    return f"{share:g} %, {asked}" if part["confirmed"] else f"unknown, {asked}"
+
+
 def describe_history(versions: Sequence[Mapping[str, Any]]) -> str:
     """One record of lines per version, newest first."""
     return "\n".join(line for version in versions for line in _version_lines(version)) or "no version yet"
@@ -41,7 +49,9 @@ def describe_rollout(document: Mapping[str, Any]) -> str:
 
 def _rollout_fields(rollout: Mapping[str, Any]) -> list[str]:
     following = rollout["share"]["next"]
-    share = f"{rollout['share']['now']:g} %" + ("" if following is None else f", then {following:g} %")
+    share = format_share(rollout["share"]["now"], rollout["share"]) + (
+        "" if following is None else f", then {following:g} %"
+    )
     paused = rollout["paused"]
     return _fields(
         ("phase", f"{rollout['phase']}, stage {rollout['stage']} of {rollout['stages']}"),

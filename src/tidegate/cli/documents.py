@@ -7,11 +7,18 @@ away, so a program should ignore those that it does not know.
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tidegate.spec.explain import KeyHelp
 
 Share = Annotated[float, Meta(description="Percentage of the requests, 0 to 100.")]
+RequestedShare = Annotated[
+    float | UnsetType, Meta(description="The share that was requested; only where it is not the one in force.")
+]
+ConfirmedShare = Annotated[
+    bool | UnsetType,
+    Meta(description="Beside a requested share: whether the other one was observed in force. If not, none was."),
+]
 Time = Annotated[str, Meta(description="ISO 8601, with the offset from UTC.")]
 
 
@@ -20,6 +27,8 @@ class ShareDocument(Struct):
 
     now: Share
     next: Share | None
+    requested: RequestedShare = UNSET
+    confirmed: ConfirmedShare = UNSET
 
 
 class PauseDocument(Struct):
@@ -112,6 +121,11 @@ class FleetDocument(Struct):
     failure: str | None
     devices: Annotated[dict[str, list[str]], Meta(description="Accelerators of each replica that has some.")]
     architecture: ArchitectureDocument | None
+    requested: RequestedShare = UNSET
+    confirmed: ConfirmedShare = UNSET
+    problem: Annotated[
+        str | UnsetType, Meta(description="What keeps replicas from starting or ending; only if something does.")
+    ] = UNSET
 
 
 class EndpointAlarmDocument(Struct):
@@ -160,6 +174,9 @@ class EndpointDocument(Struct):
     fleets: list[FleetDocument]
     alarms: list[EndpointAlarmDocument]
     scaling: list[ScalingDocument]
+    notes: Annotated[
+        list[str] | UnsetType, Meta(description="What is wrong now, also in ``why``; only if something is.")
+    ] = UNSET
 
 
 class ActivityDocument(Struct):

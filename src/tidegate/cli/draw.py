@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from tidegate.cli.describe_rollout import format_share
 from tidegate.cli.tables import Table, address, hang, key, number, secondary, sentence
 
 Document = Mapping[str, Any]
@@ -139,7 +140,8 @@ def _format_progress(rollout: Document | None) -> str:
     if rollout is None:
         return "-"
     paused = ", paused" if rollout["paused"] else ""
-    return f"{rollout['phase']} {rollout['stage']}/{rollout['stages']}, {rollout['share']['now']:g} %{paused}"
+    share = format_share(rollout["share"]["now"], rollout["share"])
+    return f"{rollout['phase']} {rollout['stage']}/{rollout['stages']}, {share}{paused}"
 
 
 def fleet_table(document: Document, live: Iterable[Document]) -> Table:
@@ -160,7 +162,9 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
         shown.add_row(
             Text(fleet["side"] + (f" {fleet['variant']}" if several else ""), style=NEW if new else OLD),
             fleet["config"] or "-",
-            f"{fleet['share']:g} %" if fleet.get("copies") is None else f"copy of {fleet['copies']:g} %",
+            format_share(fleet["share"], fleet)
+            if fleet.get("copies") is None
+            else f"copy of {fleet['copies']:g} %",
             ready,
             format_number(found.get("rate"), 1),
             format_number(found.get("p50_ms"), 1, " ms"),
@@ -171,6 +175,8 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
             shown.add_note(f"{replica} on {', '.join(names)}", "dim")
         if fleet["failure"]:
             shown.add_note(fleet["failure"], "red")
+        elif fleet.get("problem"):
+            shown.add_note(fleet["problem"], "yellow")
     return shown
 
 

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from tidegate.cli import draw
+from tidegate.cli.describe_rollout import format_share
 from tidegate.cli.tables import Table
 
 ACTIVITY_SECONDS = 5
@@ -70,8 +71,11 @@ def _render_live(
         rate = rates.get((fleet["config"], fleet["variant"]))
         busy = "" if rate is None else f", {rate:,.0f}/s"
         name = Text(f"{fleet['side']} {fleet['variant']}", draw.NEW if fleet["side"] == "new" else draw.OLD)
-        parts.append(name + f" {fleet['share']:g} %, {fleet['ready']}/{fleet['desired']} ready{busy}")
+        parts.append(
+            name + f" {format_share(fleet['share'], fleet)}, {fleet['ready']}/{fleet['desired']} ready{busy}"
+        )
         parts += [Text(fleet["failure"], "red")] if fleet["failure"] else []
+        parts += [Text(fleet["problem"], "yellow")] if fleet.get("problem") and not fleet["failure"] else []
     states = Counter(alarm["state"] for alarm in document["alarms"])
     if states:
         counts = (Text.assemble(f"{count} ", draw.status_text(state)) for state, count in sorted(states.items()))
@@ -139,7 +143,7 @@ def _describe_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Text]:
         Text.assemble(
             draw.traffic_bar(share["now"]) if bar else "",
             "  " if bar else "",
-            f"{share['now']:g} % new{following}",
+            f"{format_share(share['now'], share)} new{following}",
         ),
         Text.assemble(where, baking, (paused, "bold yellow")),
     ]

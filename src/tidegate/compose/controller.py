@@ -25,11 +25,12 @@ from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import LateRoutes, go_on_with_live_runs
-from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
+from tidegate.compose.leadership import JOURNAL_EVERY, OFFER_EVERY, Lasting, LeaseOffers, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
-from tidegate.compose.target import Targets, control_socket, join_targets, target_context
+from tidegate.compose.standby import standing_by
+from tidegate.compose.target import Targets, control_socket, join_targets, reaches_targets, target_context
 from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
@@ -63,6 +64,7 @@ from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.audit import SqlAudit
 from tidegate.store.commit_mark import CommitMark
+from tidegate.store.lease import SqlLease
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.containers import check_data, image_table
@@ -72,6 +74,8 @@ from tidegate.wire.operation import WireContext
 
 log = logging.getLogger("tidegate")
 
+UNFIT_AFTER = 30.0
+"""Seconds of trouble with the proxy after which a controller offers its lease."""
 EVALUATE_AFTER = 0.2
 """How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
 so that neither can delay the guards of rollouts."""
@@ -214,16 +218,23 @@ class Controller:
         try:
             store.mark = CommitMark(self.folder.path, store.database.name)
             await asyncio.to_thread(store.mark.check, store.database)
-            async with leading(store, self.settings, self.stopping, self.leave) as lease:
-                if lease is None:
-                    return
-                self.settings, self.signed = await require_login(self.settings, store)
-                async with self._serving(store, lease.fence):
-                    log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
-                    await self.stopping.wait()
-                    log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
+            async with contextlib.AsyncExitStack() as waiting:
+                if self.settings.standby:
+                    await waiting.enter_async_context(standing_by(self.settings.host, self.settings.port))
+                fit = partial(reaches_targets, self.settings)
+                async with leading(store, self.settings, self.stopping, self.leave, fit=fit) as lease:
+                    await waiting.aclose()  # the port is the proxy's from now on
+                    if lease is not None:
+                        await self._lead(store, lease)
         finally:
             await store.close()
+
+    async def _lead(self, store: SqlStore, lease: SqlLease) -> None:
+        self.settings, self.signed = await require_login(self.settings, store)
+        async with self._serving(store, lease):
+            log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
+            await self.stopping.wait()
+            log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
 
     def stop(self) -> None:
         """End everything: proxy, workers, this process. Takes precedence over ``leave``, since signals that are sent
@@ -237,9 +248,9 @@ class Controller:
         self.stopping.set()
 
     @contextlib.asynccontextmanager
-    async def _serving(self, store: SqlStore, fence: int) -> AsyncIterator[None]:
+    async def _serving(self, store: SqlStore, lease: SqlLease) -> AsyncIterator[None]:
         write_aws_keys(self.folder.path)
-        parts = join(self.settings, self.folder, store, self.table, self._notify, fence, self.stopping)
+        parts = join(self.settings, self.folder, store, self.table, self._notify, lease.fence, self.stopping)
         lifecycle = parts.targets.all.lifecycle
         lifecycle.prepare()
         await parts.proxy.start_or_adopt()
@@ -260,6 +271,7 @@ class Controller:
             others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
                 (STEADY_RESYNC, parts.engine.compare),
                 (PROXY_CHECK, parts.proxy.ensure),
+                (OFFER_EVERY, LeaseOffers(lease, find_unfitness(parts)).turn),
                 (CUT_EVERY, partial(cut_log, self.folder.path)),
                 (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
                 *parts.beside.loops,
@@ -325,7 +337,9 @@ class Controller:
             stopping=self.stopping,
             artifacts=parts.targets.all.artifacts,
             installation=self.folder.installation.id,
-            trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
+            trouble=lambda: (
+                parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble or parts.targets.all.trouble()
+            ),
             unwritable=WriteProbe(self.folder.path),
         )
 
@@ -344,6 +358,12 @@ class Controller:
     def _notify(self) -> None:
         self.changed.set()
         self.changed.clear()
+
+
+def find_unfitness(parts: Parts) -> Callable[[], str | None]:
+    """What tells why another controller should lead, if one should."""
+    broken = Lasting(lambda: parts.proxy.trouble, UNFIT_AFTER)
+    return lambda: parts.targets.all.cut_off() or broken()
 
 
 async def retire_unknown(parts: Parts) -> None:

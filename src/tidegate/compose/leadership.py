@@ -6,7 +6,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from tidegate.store.lease import DEFAULT_TIMES, LeaseContender, SqlLease, has_le
 
 log = logging.getLogger("tidegate")
 
+OFFER_EVERY = 1.0
+"""Seconds between two looks whether this controller is fit to lead."""
 JOURNAL_EVERY = 60.0
 """Seconds between two removals of old lines of the journal."""
 AUDIT_ENTRIES = 1_000_000
@@ -41,16 +45,20 @@ async def leading(
     leave: Callable[[], None],
     *,
     seize: bool = False,
+    fit: Callable[[], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[SqlLease | None]:
     """The block may act on the store, whose schema is this program's; None: ``stopping`` was set while it waited.
     Calls ``leave`` once another controller has taken over; raises Unavailable for that at the end. Raises Conflict
-    where another one has the store, unless it is to be seized on PostgreSQL; StartupError."""
+    where another one has the store, unless it is to be seized on PostgreSQL; StartupError. ``fit``: whether this
+    controller could do what one that offers its lease cannot; None: it takes none."""
     database, own = store.database, _own_connection(store, settings)
     try:
         if not await asyncio.to_thread(database.read, has_leases):
             # Older than leases, or empty. Otherwise the schema is left alone until the lease is held.
             await asyncio.to_thread(database.prepare, thorough=True)
-        contest = LeaseContender(database, own, _candidate(settings.state), stopping, settings.standby, seize)
+        contest = LeaseContender(
+            database, own, _candidate(settings.state), stopping, settings.standby, seize, fit=fit
+        )
         lease = await contest.acquire()
         if lease is None:
             yield None
@@ -95,6 +103,41 @@ async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
     await lease.lost.wait()
     log.error("another controller has taken over the database: this one ends; its proxy and its workers serve on")
     leave()
+
+
+@dataclass
+class Lasting:
+    """Trouble that has lasted for ``seconds``, on the clock ``now``."""
+
+    trouble: Callable[[], str | None]
+    seconds: float
+    now: Callable[[], float] = time.monotonic
+    _since: float | None = None
+
+    def __call__(self) -> str | None:
+        why = self.trouble()
+        self._since = None if why is None else self.now() if self._since is None else self._since
+        return why if self._since is not None and self.now() - self._since >= self.seconds else None
+
+
+@dataclass
+class LeaseOffers:
+    """Offers the lease to a standby for as long as this controller is unfit, and lets it act on until one has taken
+    it: one that is no better off takes none, and then half a controller is better than none."""
+
+    lease: SqlLease
+    unfit: Callable[[], str | None]
+    _offered: bool = False
+
+    async def turn(self) -> None:
+        """To be called every second or so."""
+        why = self.unfit()
+        if (why is not None) == self._offered:
+            return
+        with contextlib.suppress(Unavailable):  # it is tried again
+            await self.lease.offer(why)
+            self._offered = why is not None
+            log.warning("the lease is %s", f"offered to a standby: {why}" if why else "kept: all is well again")
 
 
 async def prune_records(store: SqlStore, settings: Settings) -> None:

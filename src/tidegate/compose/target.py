@@ -8,7 +8,7 @@ from pathlib import Path
 from tidegate.compose.environments import child_environment
 from tidegate.compose.recommendation_jobs import recommendation_file
 from tidegate.compose.transform_jobs import transform_file
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
 from tidegate.host.state_folder import StateFolder
@@ -22,7 +22,7 @@ from tidegate.store.shards import SqlShards
 from tidegate.targets.capacity_limit import LimitedTarget
 from tidegate.targets.containers import check_container
 from tidegate.targets.context import TargetContext
-from tidegate.targets.options import TargetOptions
+from tidegate.targets.options import TargetOptions, read_targets
 from tidegate.targets.registry import KINDS
 from tidegate.targets.several import join_providers
 
@@ -92,6 +92,16 @@ def join_targets(context: TargetContext, options: TargetOptions, store: SqlStore
     driven = {name: limit_capacity(provider, settings) for name, provider in providers.items()}
     table = TargetTable({name: target.can for name, target in driven.items()}, options.default)
     return Targets(providers, join_providers(providers, options.default), driven, table)
+
+
+async def reaches_targets(settings: Settings) -> bool:
+    """Whether every target can be observed from this machine: asked before a controller takes an offered lease."""
+    try:
+        names = read_targets(settings.targets, KINDS).options
+        asked = [(KINDS[name].reaches, given) for name, given in names.items()]
+    except StartupError:
+        return False
+    return all([await reaches(given) for reaches, given in asked if reaches is not None])
 
 
 def limit_capacity(provider: Provider, settings: Settings) -> Target:

@@ -202,9 +202,23 @@ def rollout_view(
         "started": rollout.started_at.isoformat(),
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,
         "expires": rollout.expires_at.isoformat() if rollout.expires_at and endpoint.rollout else None,
-        "conditions": [one.message for one in rollout.conditions if one.status and _is_news(one)],
+        "conditions": [
+            *(one.message for one in rollout.conditions if one.status and _is_news(one)),
+            *(_differences(told) if told else ()),
+            *(document.get("notes", ()) if told else ()),
+        ],
         "chart": rollout_picture.draw_chart(rollout, points, lines, now) if drawn else None,
     }
+
+
+def _differences(told: Mapping[str, Any]) -> list[str]:
+    """The share that was requested, where it is not the one in force. ``told``: the rollout."""
+    if "requested" not in told["share"]:
+        return []
+    asked = f"{told['share']['requested']:g} % of the requests to the new version"
+    if told["share"]["confirmed"]:
+        return [f"{asked} were requested; {told['share']['now']:g} % were observed last"]
+    return [f"{asked} were requested; what is in force is not known"]
 
 
 def _is_news(condition: Condition) -> bool:

@@ -72,9 +72,9 @@ def make_brief(document: Mapping[str, Any]) -> Row:
 
 def describe_state(document: Mapping[str, Any]) -> str:
     """What an endpoint is doing now, or why it failed; empty for one that serves undisturbed."""
-    rollout = document["rollout"]
+    rollout, notes = document["rollout"], "; ".join(document.get("notes", ()))
     if rollout is None:
-        return document["failure_reason"] or ("" if document["status"] == "InService" else document["why"])
+        return document["failure_reason"] or (notes if document["status"] == "InService" else document["why"])
     text = f"{PHASES.get(rollout['phase'], rollout['phase'])}, stage {rollout['stage']} of {rollout['stages']}"
     return f"paused by {rollout['paused']['by']}; {text}" if rollout["paused"] else text
 
@@ -100,6 +100,13 @@ def summarise(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return found
 
 
+def _describe_requested(fleets: Sequence[Mapping[str, Any]]) -> str:
+    """The share of these fleets that was requested, where another one is in force."""
+    if not any("requested" in one for one in fleets):
+        return ""
+    return f" ({sum(one.get('requested', one['share']) for one in fleets):g} % requested)"
+
+
 def _versions(fleets: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Each config that runs, with its share, and its variants where it has several."""
     configs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -110,7 +117,7 @@ def _versions(fleets: Sequence[Mapping[str, Any]]) -> list[Row]:
         {
             "config": config,
             "side": side,
-            "share": f"{sum(one['share'] for one in found):g} %",
+            "share": f"{sum(one['share'] for one in found):g} %" + _describe_requested(found),
             "variants": [
                 (one["variant"], f"{one['share']:g} %" if one["copies"] is None else f"copies {one['copies']:g} %")
                 for one in found

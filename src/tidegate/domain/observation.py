@@ -101,6 +101,12 @@ class FleetStatus:
     """Accelerators of each replica that has some."""
     serverless: Serverless | None = None
     """Serverless limits, as last requested. A serverless fleet counts as ready however many replicas run."""
+    missing: tuple[str, ...] = ()
+    """Parts of it that somebody removed, such as its Secret. Requesting the fleet again restores them. Until then its
+    metrics may be incomplete, so a rollout does not advance."""
+    problem: str | None = None
+    """What keeps replicas from starting or ending now, from the first moment on. It may pass by itself: ``failure``
+    says when it did not."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,11 @@ class Observation:
     """The last messages of failed requests of the rollout's new version, without personal data, the newest first."""
     replay: Mapping[str, ReplayResult] | None = None
     """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
+    confirmed: RouteTable | None = None
+    """The table that was last observed in force, for those who show it: ``routes`` if that is known now. None: none
+    was observed since the controller started. Nothing is decided by it."""
+    troubles: tuple[str, ...] = ()
+    """Why something could not be observed, or an action failed, now; each a sentence without its full stop."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tidegate.gateway.middleware import (
     require_canonical_target,
     require_same_site,
 )
-from tidegate.gateway.paths import HEALTH, METRICS, is_native_path
+from tidegate.gateway.paths import HEALTH, METRICS, READY, is_native_path
 from tidegate.host import installation
 from tidegate.service.audit_trail import missing_login
 from tidegate.service.prometheus import CONTENT_TYPE
@@ -53,19 +53,31 @@ def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     return app
 
 
-def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
+def _health_routes(gateway: Gateway) -> list[Route]:
     async def healthz(request: Request) -> Response:
         found, named = await check_health(gateway), {installation.HEADER: gateway.installation}
         if found.status == "ok":
             return JSONResponse({"status": "ok"}, headers=named)
         return JSONResponse(asdict(found), 503, headers=named)
 
+    async def readyz(request: Request) -> Response:
+        """Whether requests may be sent here: one that is degraded still answers."""
+        found = await check_health(gateway)
+        return JSONResponse(asdict(found), 503 if found.status == "unavailable" else 200)
+
+    return [
+        GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
+        GuardedRoute(gateway, READY, readyz, Access.OPEN),
+    ]
+
+
+def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
 
     open_metrics = Access.OPEN if gateway.settings.open_metrics else Access.READ
     routes: list[Route] = [
-        GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
+        *_health_routes(gateway),
         GuardedRoute(gateway, METRICS, metrics, open_metrics),
         *native.routes(gateway),
         *further,

@@ -20,7 +20,7 @@ PROBE_SIZE = 8 * 1024
 
 @dataclass(frozen=True)
 class PlatformHealth:
-    """``ok``; ``degraded`` if tidegate serves but cannot save changes; ``unavailable``."""
+    """``ok``; ``degraded`` if tidegate serves but cannot save changes or control a target; ``unavailable``."""
 
     status: Literal["ok", "degraded", "unavailable"]
     reason: str = ""

@@ -17,7 +17,7 @@ from tidegate.domain.access import Caller
 from tidegate.domain.errors import AuthError, Invalid, PayloadTooLarge, TidegateError
 from tidegate.gateway import browser_pages, callers, error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.paths import HEALTH, METRICS, UPLOADS, is_native_path
+from tidegate.gateway.paths import HEALTH, METRICS, READY, UPLOADS, is_native_path
 from tidegate.wire import dispatch
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 def authenticate(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Recognise the caller. What the caller may do is checked where the operation is known."""
-    free = {HEALTH, METRICS} if gateway.settings.open_metrics else {HEALTH}
+    free = {HEALTH, READY, *((METRICS,) if gateway.settings.open_metrics else ())}
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in free:

@@ -2,6 +2,8 @@
 
 NATIVE = "/tidegate/v1"
 HEALTH = "/healthz"
+READY = "/readyz"
+"""Whether requests may be sent to this controller: it leads and answers, or it stands by."""
 METRICS = "/metrics"
 CONSOLE = "/console"
 LOGIN = f"{CONSOLE}/login"
@@ -13,4 +15,4 @@ UPLOADS = f"{NATIVE}/uploads/"
 
 def is_native_path(path: str) -> bool:
     """Whether the native API serves the path; all other paths use AWS's protocols."""
-    return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
+    return path in (HEALTH, READY, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))

@@ -44,10 +44,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Look:
-    """One endpoint on one target; a None says that part could not be seen."""
+    """One endpoint on one target; a None says that part could not be seen, and ``trouble`` why, if that is known."""
 
     fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None
+    trouble: str | None = None
 
 
 class Target(Protocol):
@@ -157,6 +158,11 @@ class Provider:
     """Whether transform jobs run there where it is the default of several targets."""
     check_container: Callable[[ContainerDefinition], None] | None = None
     """Raises Invalid for a container that cannot run there. None: the rules of this machine's own workers."""
+    cut_off: Callable[[], str | None] = lambda: None
+    """Why another controller, elsewhere, may be able to observe and control the target where this one cannot; None:
+    this one can, or has not tried for long enough."""
+    trouble: Callable[[], str | None] = lambda: None
+    """Why the target cannot be observed or controlled now, for the health check; None: it can."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 
 @dataclass(frozen=True)
 class AgentHttp:
-    """``token``: the one that the controller's requests carry."""
+    """``token``: the one that the controller's requests carry, as it is now."""
 
     agent: GatewayAgent
-    token: str
+    token: Callable[[], str]
 
     async def ready(self, request: Request) -> Response:
         return Response(status_code=200 if await self.agent.ready() else 503)
@@ -72,7 +72,7 @@ class AgentHttp:
     def guarded(self, handler: Handler) -> Handler:
         async def answer(request: Request) -> Response:
             given = request.headers.get("authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            if not hmac.compare_digest(given.encode(), f"Bearer {self.token()}".encode()):
                 return _error(401, "the token is not that of this gateway")
             try:
                 return await handler(request)
@@ -86,7 +86,7 @@ class AgentHttp:
         return answer
 
 
-def build_app(agent: GatewayAgent, token: str) -> Starlette:
+def build_app(agent: GatewayAgent, token: Callable[[], str]) -> Starlette:
     """For the controller."""
     http = AgentHttp(agent, token)
     return Starlette(

@@ -1,11 +1,12 @@
 """``python -m tidegate.proxy.agent_main AGENT.json``: the process of a gateway (``ports/gateway_agent.py``)."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,7 @@ def main(arguments: list[str]) -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         settings = read(Path(arguments[0]))
-        token = Path(settings.token_file).read_text().strip()
-        uvloop.run(run(settings, token))
+        uvloop.run(run(settings, TokenFile(Path(settings.token_file))))
     except StartupError as error:
         print(f"tidegate gateway: {error}", file=sys.stderr)
         return 1
@@ -65,7 +65,21 @@ def proxy_settings(given: AgentSettings, environment: Mapping[str, str]) -> Sett
     return replace(proxy, allowed_hosts=tuple(hosts), access_keys=SIGNED if given.signed else {})
 
 
-async def run(settings: AgentSettings, token: str) -> None:
+class TokenFile:
+    """The token as its file has it: somebody may replace it while the agent runs. One that cannot be read, or is
+    empty, leaves the last one in force. Raises OSError where there is none at first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = path.read_text().strip()
+
+    def __call__(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            self._token = self._path.read_text().strip() or self._token
+        return self._token
+
+
+async def run(settings: AgentSettings, token: Callable[[], str]) -> None:
     """Serve until SIGTERM. Raises StartupError."""
     stopping, state = asyncio.Event(), Path(settings.state)
     for number in (signal.SIGTERM, signal.SIGINT):

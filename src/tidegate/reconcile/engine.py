@@ -216,7 +216,7 @@ class Engine:
         loaded = self._unsaved.take(name, read, self.clock.now())
         look, version = await self._look(loaded.endpoint), read.version
         seen = self._observation(loaded, look)
-        self.observed[name] = seen
+        self.observed[name] = self._shown(name, seen, look)
         loaded, now = self._on_time(loaded)
         self._unsaved.known[name] = loaded
         decision = step(loaded.endpoint, seen, now)
@@ -335,6 +335,14 @@ class Engine:
         self._log_recovery(name, "look")
         return look
 
+    def _shown(self, name: str, seen: Observation, look: Look) -> Observation:
+        """The observation with what only those need who show it."""
+        before = self.observed.get(name)
+        confirmed = seen.routes if seen.routes is not None else before.confirmed if before is not None else None
+        own = [why for (endpoint, what), why in self._troubles.items() if endpoint == name and _is_shown(what)]
+        troubles = dict.fromkeys([*([look.trouble] if look.trouble else []), *own])
+        return replace(seen, confirmed=confirmed, troubles=tuple(troubles))
+
     def _observation(self, loaded: Loaded, look: Look) -> Observation:
         """A permanent refusal is shown as that fleet's failure."""
         one, fleets = guarded_rollout(loaded), look.fleets
@@ -434,6 +442,12 @@ def find_alarms_from_before(loaded: Loaded, verdicts: Mapping[str, GuardVerdict]
 
 def _is_judged_as(present: Alarm, guard: Alarm) -> bool:
     return present.same_definition(guard) and not reasons.is_given(present)
+
+
+def _is_shown(what: str) -> bool:
+    """Whether users are to know of trouble with it: while traffic cannot be observed or set, a rollout does not move.
+    Fleets show theirs themselves."""
+    return what in ("look", "tick") or what.startswith(SetTraffic.__name__)
 
 
 def combine_states(now: dict[str, AlarmState], judged: dict[str, AlarmState]) -> dict[str, AlarmState]:

@@ -17,6 +17,7 @@ from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, R
 from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import START_UP_MARGIN, compile_plan
+from tidegate.rollout.transitions import Transition
 
 FORWARD_PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 """The phases before the point of no return."""
@@ -48,6 +49,7 @@ def begin(
     """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
     an alarm rejected before. ``undo``: it goes back to an earlier version, in this way."""
     _require_usable(endpoint)
+    endpoint, _ = end_removal(endpoint, now)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
@@ -67,17 +69,17 @@ def supersede(
     now: datetime,
     override: bool = False,
 ) -> Endpoint:
-    """Like ``begin``; a rollout in progress is rolled back completely first."""
+    """Like ``begin``; a rollout in progress is rolled back completely first. One that only removes a version's fleets
+    ends at once."""
+    _require_usable(endpoint)
+    endpoint, _ = end_removal(endpoint, now, follows=False)
     rollout = endpoint.rollout
     if rollout is None:
         return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
-    _require_usable(endpoint)
     if rollout.old is None:
         raise Conflict(
             f"endpoint {endpoint.name} is being created and has no old version to go back to; delete it instead"
         )
-    if rollout.phase is Phase.TERMINATING:
-        raise Conflict(f"the update of {endpoint.name} has passed and is about to end; begin again when it has")
     endpoint, request, plan = _prepare(endpoint, request, can, override)
     successor = Successor(rollout_id, request, plan)
     if rollout.phase in FORWARD_PHASES:
@@ -116,6 +118,11 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
             rollout, rollout.successor, rollout.reason, f"aborted by {by or 'a person'}"
         )
         return replace(endpoint, rollout=replace(rollout, successor=None, reason=reason))
+    if rollout.phase is Phase.TERMINATING:
+        raise Conflict(
+            f"the rollout of {endpoint.name} is past the point of no return and cannot be aborted: "
+            f"{rollout.new.config_name} has all of the traffic; tidegate rollout undo {endpoint.name} goes back"
+        )
     rollout = _require_forward(endpoint, "aborted")
     aborted, _ = transitions.begin_rollback(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
     return aborted
@@ -195,6 +202,7 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
     progress."""
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is already being deleted")
+    endpoint, _ = end_removal(endpoint, now)
     if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
         raise Conflict(f"Cannot update in-progress endpoint {endpoint.name}; wait until its update has ended")
     last = endpoint.last
@@ -212,6 +220,19 @@ def _require_usable(endpoint: Endpoint) -> None:
         raise Conflict(f"endpoint {endpoint.name} is being deleted")
     if endpoint.failed:
         raise Conflict(f"endpoint {endpoint.name} could not be created: deploy it again, or delete it")
+
+
+def end_removal(endpoint: Endpoint, now: datetime, follows: bool = True) -> Transition:
+    """The endpoint without a rollout of which nothing is left but fleets that are ending: they lock nothing, and the
+    steady-state rules go on removing them. ``follows``: whether the successor of a rollout that was rolled back
+    starts."""
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.phase is Phase.TERMINATING:
+        return transitions.succeed(endpoint, now)
+    if rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == len(rollout.back):
+        left = rollout if follows else replace(rollout, successor=None)
+        return transitions.finish_rollback(replace(endpoint, rollout=left), now)
+    return endpoint, ()
 
 
 def _promote(endpoint: Endpoint, by: str, now: datetime) -> Rollout:

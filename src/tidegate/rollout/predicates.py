@@ -21,6 +21,8 @@ def has_fresh_evidence(rollout: Rollout, seen: Observation, now: datetime) -> bo
     needs no evidence."""
     if seen.fleets is None or seen.routes is None or (rollout.plan.alarms and seen.alarms is None):
         return False
+    if any(fleet.missing for fleet in seen.fleets.values()):
+        return False
     return rollout.old is None or (
         seen.evidence is not None and abs(now - seen.evidence.judged_at) <= MAX_EVIDENCE_AGE
     )

@@ -33,12 +33,13 @@ class VariantStatus:
 
 @dataclass(frozen=True)
 class VariantView:
-    """One variant of one version. Current weights and counts are observed; if unknown, the desired ones."""
+    """One variant of one version. Current weights are those last confirmed to be in force; None: none was confirmed
+    since an update began. Current counts are observed; if unknown, the desired ones."""
 
     name: str
     spec: VariantSpec
     generation: int
-    current_weight: float
+    current_weight: float | None
     desired_weight: float
     current_count: int
     desired_count: int
@@ -119,9 +120,9 @@ def _select(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...
 
 def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pending: bool) -> list[VariantView]:
     fleets = (seen.fleets if seen else None) or {}
-    table = (seen.routes if seen else None) or desired_state.traffic(endpoint)
+    table, asked_table = confirmed_table(endpoint, seen), desired_state.traffic(endpoint)
     specs = desired_state.fleets(endpoint)
-    views = []
+    at_rest, views = endpoint.rollout is None and endpoint.mixed is None, []
     for variant in version.variants:
         id = FleetId(endpoint.name, version.generation, variant.name)
         asked = specs[id].count if id in specs else 0
@@ -131,8 +132,8 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
                 name=variant.name,
                 spec=variant,
                 generation=version.generation,
-                current_weight=variant.weight if variant.shadow else _weight(table, id, version),
-                desired_weight=variant.weight,
+                current_weight=_current_weight(table, id, version),
+                desired_weight=variant.weight if at_rest or variant.shadow else _weight(asked_table, id, version),
                 current_count=fleet.ready if fleet else (asked if seen is None or seen.fleets is None else 0),
                 desired_count=variant.instance_count,
                 statuses=tuple(_statuses(endpoint, variant, asked, fleet, pending)),
@@ -140,6 +141,22 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
             )
         )
     return views
+
+
+def confirmed_table(endpoint: Endpoint, seen: Observation | None) -> RouteTable | None:
+    """The table in force, as far as it is known: as last observed. What was requested is no evidence of it, except at
+    rest: nothing was changed since the last change was observed."""
+    if seen is not None and (found := seen.routes or seen.confirmed) is not None:
+        return found
+    changing = endpoint.rollout is not None or endpoint.scaling is not None
+    return None if changing else desired_state.traffic(endpoint)
+
+
+def _current_weight(table: RouteTable | None, id: FleetId, version: Version) -> float | None:
+    variant = next(one for one in version.variants if one.name == id.variant)
+    if variant.shadow:
+        return variant.weight
+    return None if table is None else _weight(table, id, version)
 
 
 def _weight(table: RouteTable, id: FleetId, version: Version) -> float:

@@ -112,9 +112,14 @@ def _is_rolling(endpoint: Endpoint) -> bool:
 
 def _matches(found: FleetStatus, spec: FleetSpec) -> bool:
     whole = found.desired == spec.count and found.ready + found.starting >= spec.count
-    return whole and (found.mirror, found.paired, found.serverless) == (
-        *(spec.mirror, spec.paired),
-        spec.variant.serverless,
+    return (
+        not found.missing
+        and whole
+        and (found.mirror, found.paired, found.serverless)
+        == (
+            *(spec.mirror, spec.paired),
+            spec.variant.serverless,
+        )
     )
 
 

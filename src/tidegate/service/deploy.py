@@ -80,6 +80,8 @@ def _apply(
     now: datetime,
 ) -> DeployResult:
     saved = tx.get(ENDPOINT, desired.endpoint)
+    if saved is not None and _target_config(saved.body) != desired.config.name:
+        saved = endpoints.require_settled(tx, desired.endpoint, now)
     if saved is not None:
         _check_deployable(saved.body, desired, options)
     _register(tx, desired, runnable, now)

@@ -100,7 +100,7 @@ def update_endpoint(
     tx: Tx, name: str, asked: UpdateRequest, *, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     """Begin an update. Raises NotFound, InProgress, Conflict or Invalid."""
-    saved = require(tx, ENDPOINT, name)
+    saved = require_settled(tx, name, now)
     require_idle(saved.body)
     config = require(tx, CONFIG, asked.config_name).body
     if config.serverless and saved.body.serving is not None and not saved.body.serving.serverless:
@@ -281,7 +281,7 @@ def update_weights_and_capacities(
     tx: Tx, name: str, changes: Mapping[str, VariantChange], can: Capabilities, now: datetime
 ) -> None:
     """Change the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
-    saved = require(tx, ENDPOINT, name)
+    saved = require_settled(tx, name, now)
     require_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
@@ -311,7 +311,7 @@ def autoscale(
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:
     """Begin to drain and remove the endpoint. Raises NotFound, or InProgress while it is created, updated or deleted;
     ``force`` ends a change in progress."""
-    saved = require(tx, ENDPOINT, name)
+    saved = require_settled(tx, name, now)
     if saved.body.deleting or (_is_changing(saved.body) and not force):
         raise _in_progress(saved.body)
     save(tx, saved, commands.delete(saved.body, now, force), Event("delete", f"deletion asked for{_by(by)}"), now)
@@ -320,6 +320,19 @@ def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool 
 
 
 def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:
+    return require(tx, ENDPOINT, name)
+
+
+def require_settled(tx: Tx, name: str, now: datetime) -> Saved[Endpoint]:
+    """The endpoint. A rollout of which nothing is left but fleets that are ending has ended before: they lock
+    nothing. Raises NotFound."""
+    saved = require(tx, ENDPOINT, name)
+    ended, events = commands.end_removal(saved.body, now)
+    if not events:
+        return saved
+    tx.put(ENDPOINT, name, ended, expect=saved.version, now=now, events=events)
+    history.record(tx, saved.body, ended, now)
+    usage.record(tx, saved.body, ended, now)
     return require(tx, ENDPOINT, name)
 
 

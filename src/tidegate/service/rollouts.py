@@ -14,7 +14,7 @@ from tidegate.ports.store import Tx
 from tidegate.rollout import commands
 from tidegate.rollout import history as histories
 from tidegate.service import history, packages, quotas
-from tidegate.service.endpoints import check_serving_version, read_guards, save
+from tidegate.service.endpoints import check_serving_version, read_guards, require_settled, save
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 
@@ -110,7 +110,7 @@ def undo(
     """Go back to an earlier version: at once, or, if it is to be guarded, by a rollout with its own strategy and
     alarms. It is not compared with the version that is left: that one is unwanted, and of course it differs.
     ``kept``: digest of model data -> whether it is intact. Raises NotFound, Conflict, Invalid or LimitExceeded."""
-    saved = require(tx, ENDPOINT, name)
+    saved = require_settled(tx, name, now)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
     if endpoint.rollout is not None and not endpoint.deleting:

@@ -1,6 +1,6 @@
 """Status documents of endpoints: plain JSON data from the record and the last observation. Shares in percent."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
@@ -12,7 +12,7 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
-from tidegate.rollout.status import status
+from tidegate.rollout.status import confirmed_table, status
 from tidegate.service.alarms import read_shown
 
 EndpointDocument = dict[str, object]
@@ -61,12 +61,12 @@ def unreadable_view(found: Unreadable) -> EndpointDocument:
 def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
     """One status document. Unknown values are None."""
     now, why = status(endpoint)
-    serving = endpoint.serving
+    serving, notes = endpoint.serving, _notes(seen)
     return {
         "name": endpoint.name,
         "target": endpoint.target,
         "status": str(now),
-        "why": why,
+        "why": "; ".join([why, *notes]),
         "config": serving.config_name if serving else None,
         "failure_reason": endpoint.failure_reason,
         "created_at": _time(endpoint.created_at),
@@ -76,7 +76,24 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
         "capture": _capture(serving) if serving else None,
         "fleets": [_fleet(endpoint, fleet, seen) for fleet in _fleets(endpoint, seen)],
         "alarms": [_alarm(alarm) for alarm in alarms],
+        **({"notes": notes} if notes else {}),
     }
+
+
+def _notes(seen: Observation | None) -> list[str]:
+    """What somebody who looks at the endpoint has to know, and no phase says."""
+    if seen is None:
+        return []
+    fleets = sorted((seen.fleets or {}).values(), key=lambda one: one.id)
+    found = [
+        f"fleet {fleet.id}: {said}" for fleet in fleets if fleet.failure is None and (said := _problem(fleet))
+    ]
+    return [*found, *seen.troubles]
+
+
+def _problem(fleet: FleetStatus) -> str | None:
+    missing = f"missing, and being restored: {', '.join(fleet.missing)}" if fleet.missing else ""
+    return "; ".join(filter(None, (fleet.problem, missing))) or None
 
 
 def _capture(version: Version) -> EndpointDocument | None:
@@ -89,7 +106,7 @@ def _capture(version: Version) -> EndpointDocument | None:
 
 
 def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> EndpointDocument:
-    stages = rollout.plan.stages
+    stages, table = rollout.plan.stages, _table(endpoint, seen)
     following = stages[rollout.stage + 1].share / 100 if rollout.stage + 1 < len(stages) else None
     return {
         "id": rollout.id,
@@ -99,8 +116,9 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "stage": rollout.stage + 1,
         "stages": len(stages),
         "share": {
-            "now": _table(endpoint, seen).share_of(rollout.new.generation) / 100,
+            "now": table.share_of(rollout.new.generation) / 100,
             "next": following if rollout.cause is None else 0.0,
+            **_requested(endpoint, seen, lambda table: table.share_of(rollout.new.generation)),
         },
         "paused": {"since": _time(rollout.pause.since), "by": rollout.pause.by} if rollout.pause else None,
         "started_at": _time(rollout.started_at),
@@ -149,19 +167,25 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> Endpoin
     version, side = _side(endpoint, id.generation)
     spec = desired_state.fleets(endpoint).get(id)
     found: FleetStatus | None = (seen.fleets or {}).get(id) if seen else None
-    routes = _table(endpoint, seen).routes
+    problem = _problem(found) if found else None
+
+    def share_in(table: RouteTable) -> int:
+        return sum(route.share for route in table.routes if route.fleet == id)
+
     return {
         "fleet": str(id),
         "side": side,
         "variant": id.variant,
         "copies": _copies(endpoint, id),
         "config": version.config_name if version else None,
-        "share": sum(route.share for route in routes if route.fleet == id) / 100,
+        "share": share_in(_table(endpoint, seen)) / 100,
+        **_requested(endpoint, seen, share_in),
         "desired": spec.count if spec else 0,
         "ready": found.ready if found else 0,
         "starting": found.starting if found else 0,
         "draining": found.draining if found else 0,
         "failure": found.failure if found else None,
+        **({} if problem is None else {"problem": problem}),
         "devices": {replica: list(names) for replica, names in found.devices} if found else {},
         "architecture": _architecture(spec.variant.model) if spec else None,
     }
@@ -196,8 +220,18 @@ def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
 
 
 def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
-    """Table in force, or the desired one if that was not observed."""
-    return seen.routes if seen and seen.routes else desired_state.traffic(endpoint)
+    """Table that was last observed in force, or the desired one if none was."""
+    return confirmed_table(endpoint, seen) or desired_state.traffic(endpoint)
+
+
+def _requested(
+    endpoint: Endpoint, seen: Observation | None, share_in: Callable[[RouteTable], int]
+) -> EndpointDocument:
+    """The share that was requested, where another one is in force or none is confirmed."""
+    table, asked = confirmed_table(endpoint, seen), share_in(desired_state.traffic(endpoint))
+    if table is None:
+        return {"requested": asked / 100, "confirmed": False}
+    return {} if share_in(table) == asked else {"requested": asked / 100, "confirmed": True}
 
 
 def _alarm(alarm: Alarm) -> EndpointDocument:

@@ -22,7 +22,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,8 @@ from tidegate.store.tables import LEASES
 log = logging.getLogger(__name__)
 
 NAME = "controller"
+OFFERED, OFFER_END = "offers its lease: ", "; "
+"""How the row shows a holder that acts, but cannot do all that it should."""
 _C = LEASES.c
 
 
@@ -67,6 +69,11 @@ class LeaseRow:
     released: bool
     connected: bool | None
     """Whether the server still has the holder's connection; None: not known."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether its holder acts, but hopes for another one that can do more."""
+        return self.shown.startswith(OFFERED)
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,19 @@ class SqlLease:
                 await asyncio.gather(renewing, return_exceptions=True)
             await self.release()
 
+    async def offer(self, why: str | None) -> None:
+        """Offer the lease to a waiting candidate, which takes it if it is fit; None: no longer. Until then this
+        holder acts. Raises Unavailable."""
+
+        def change(connection: Connection) -> None:
+            row = _read_row(connection)
+            if row is not None and row.fence == self.fence:
+                shown = row.shown.partition(OFFER_END)[2] if row.offered else row.shown
+                changed = f"{OFFERED}{why}{OFFER_END}{shown}" if why is not None else shown
+                _update_held(connection, self.fence, shown=changed)
+
+        await self._database.run(change)
+
     async def release(self) -> None:
         try:
             await self._database.run(lambda c: _update_held(c, self.fence, released=True))
@@ -193,6 +213,8 @@ class LeaseContender:
     seize: bool = False
     """Take the lease from a living holder on PostgreSQL."""
     times: LeaseTimes = DEFAULT_TIMES
+    fit: Callable[[], Awaitable[bool]] | None = None
+    """Whether this candidate could do what a holder that offers its lease cannot; None: it takes no such lease."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """By which the fences of a database that was replaced or restored begin above those from before."""
 
@@ -218,8 +240,18 @@ class LeaseContender:
                 continue
             now = time.monotonic()
             first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
-            if self.seize or may_take(watched, self.candidate, now, self.times):
-                if (fence := await self._take(row)) is not None:
+            offered = row is not None and row.offered and self.fit is not None and await self.fit()
+            if self.seize or offered or may_take(watched, self.candidate, now, self.times):
+                try:
+                    fence = await self._take(row)
+                except Unavailable as error:
+                    if not self.standby:
+                        raise
+                    # Such as a transaction that the former holder has left open: the server ends it in time.
+                    log.warning("the lease cannot be taken yet: %s", error)
+                    await self._pause()
+                    continue
+                if fence is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # another candidate was faster
             if watched.alive and not self.standby:

@@ -1,12 +1,12 @@
 """What a target is to the platform: one row of the registry, made in the target's own folder (``kind.py``)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.ports.artifacts import ArtifactArchive
 from tidegate.ports.direct import OpenDirect
-from tidegate.ports.target import Checker, Provider, Renderer
+from tidegate.ports.target import Checker, Options, Provider, Renderer
 from tidegate.targets.context import TargetContext
 
 
@@ -20,5 +20,10 @@ class TargetKind:
     check: Checker | None = None
     direct: OpenDirect | None = None
     """Deploys without a server; None where only a server can."""
+    uninstall: Callable[[Options, bool], list[str]] | None = None
+    """Lists what a platform without a controller left there, and removes it if asked to. None: endpoints that are
+    deleted leave nothing."""
+    reaches: Callable[[Options], Awaitable[bool]] | None = None
+    """Whether the target can be observed from here, asked by a controller that waits to lead. None: it always can."""
     archive: Callable[[Path], ArtifactArchive] | None = None
     """Kept model data of a state folder, for backups: without a target that runs. None: it keeps none."""

@@ -72,7 +72,7 @@ def _parse_retained(params: Params) -> CarryOver:
 
 def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
-    endpoint = use.get_endpoint(call.tx, name).body
+    endpoint = use.require_settled(call.tx, name, call.now).body
     use.require_idle(endpoint)
     changes: dict[str, VariantChange] = {}
     for given in params["DesiredWeightsAndCapacities"]:

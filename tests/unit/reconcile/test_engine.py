@@ -12,7 +12,7 @@ import pytest
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
-from tidegate.domain.errors import TargetRefused, TidegateError, UnreadableRecord
+from tidegate.domain.errors import TargetRefused, TidegateError, Transient, UnreadableRecord
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
@@ -164,6 +164,33 @@ def test_a_rollout_whose_record_can_no_longer_be_read_still_turns_back(tmp_path:
         assert turned.turned and turned.endpoint.rollout is not None
         assert turned.endpoint.rollout.phase is Phase.ROLLING_BACK
         assert case.engine.trouble is None, "the store is well"
+
+    told(tmp_path, story)
+
+
+def test_the_last_confirmed_table_and_the_reason_why_none_is_seen_are_kept_for_those_who_show_them(
+    tmp_path: Path,
+) -> None:
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.ticks(6)
+        table = case.target.tables["fraud"]
+        seen = case.engine.observed["fraud"]
+        assert (seen.routes, seen.confirmed, seen.troubles) == (table, table, ())
+        look = await case.target.observe("fraud")
+
+        async def observe(endpoint: str) -> Look:
+            return Look(look.fleets, None, "gateway g does not answer")
+
+        async def refuse(table: RouteTable) -> None:
+            raise Transient("gateway g refuses the token")
+
+        case.target.observe = observe  # type: ignore[method-assign]
+        case.target.set_traffic = refuse  # type: ignore[method-assign]
+        await case.ticks(2)
+        seen = case.engine.observed["fraud"]
+        assert (seen.routes, seen.confirmed) == (None, table)
+        assert seen.troubles == ("gateway g does not answer", "gateway g refuses the token")
 
     told(tmp_path, story)
 

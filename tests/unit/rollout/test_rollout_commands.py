@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
-from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.endpoint import Endpoint, Successor, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase
@@ -133,14 +133,13 @@ REFUSED: list[Case] = [
     (begin, deleting, "is being deleted"),
     (begin, failed, "could not be created: deploy it again, or delete it"),
     (supersede, creating, "is being created and has no old version to go back to"),
-    (supersede, terminating, "has passed and is about to end"),
     (pause, steady, "has no rollout under way"),
     (pause, paused, "is already paused, by ann"),
     (pause, going_back, "is already rolling back and cannot be paused"),
     (pause, terminating, "is past the point of no return and cannot be paused"),
     (resume, baking, "is not paused"),
     (abort, steady, "has no rollout under way"),
-    (abort, terminating, "is past the point of no return and cannot be aborted"),
+    (abort, terminating, "is past the point of no return and cannot be aborted.*rollout undo"),
     (promote, going_back, "is already rolling back and cannot be promoted"),
     (promote_fully, going_back, "is already rolling back and cannot be promoted"),
     (retry, steady, "there is nothing to retry"),
@@ -256,3 +255,40 @@ def test_scaling_to_what_cannot_be_is_refused(changes: dict[str, VariantChange],
 def test_errors_are_the_platforms_own() -> None:
     with pytest.raises(TidegateError):
         simulate(version("v1"), version("v2"), canary(percent(70), 60))
+
+
+def removing_the_new() -> Endpoint:
+    """Rolled back but for fleets that have not ended."""
+    endpoint = going_back()
+    assert endpoint.rollout is not None
+    last = replace(endpoint.rollout, back_stage=len(endpoint.rollout.back))
+    return desired_state.route(replace(endpoint, rollout=last), 0)
+
+
+@pytest.mark.parametrize("command", [begin, supersede])
+@pytest.mark.parametrize(("make", "serves"), [(terminating, "v2"), (removing_the_new, "v1")])
+def test_fleets_that_are_ending_lock_nothing(
+    command: Callable[[Endpoint], Endpoint], make: Callable[[], Endpoint], serves: str
+) -> None:
+    after = command(make())
+    assert after.serving is not None and after.serving.config_name == serves
+    assert after.rollout is not None and after.rollout.new.config_name == "v9"
+    assert after.rollout.phase is Phase.PROVISIONING and after.rollout.old == after.serving
+    table = desired_state.traffic(after)
+    assert {route.fleet.generation for route in table.routes} == {after.serving.generation}
+    assert after.last is not None and after.last.ended_at == LATER
+
+
+def test_endpoint_whose_old_fleets_are_ending_can_be_deleted() -> None:
+    assert delete(terminating()).deleting
+
+
+def test_newer_successor_replaces_one_that_waits_for_fleets_that_are_ending() -> None:
+    waiting = removing_the_new()
+    assert waiting.rollout is not None
+    other = VersionRequest(version("v8"), CANARY, LATER)
+    plan = waiting.rollout.plan
+    waiting = replace(waiting, rollout=replace(waiting.rollout, successor=Successor("r8", other, plan)))
+    after = supersede(waiting)
+    assert after.rollout is not None and after.rollout.new.config_name == "v9"
+    assert after.last is not None and after.last.phase is Phase.ROLLED_BACK

@@ -1,10 +1,13 @@
 """What Describe shows in each state, in SageMaker's words."""
 
+from dataclasses import replace
+
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.rollout import commands
+from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variant_views
 from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
@@ -130,3 +133,25 @@ def test_weights_of_several_variants_are_their_own_in_steady_state() -> None:
 def test_without_an_observation_the_record_is_shown() -> None:
     found = variant_views(record(update().run(100)), None)
     assert (found.current[0].current_count, found.pending[0].current_count) == (3, 3)
+
+
+def weights(world: World, seen: Observation | None) -> list[tuple[float | None, float]]:
+    found = variant_views(record(world), seen)
+    return [(view.current_weight, view.desired_weight) for view in (*found.current, *found.pending)]
+
+
+def test_weights_are_those_in_force_beside_those_requested() -> None:
+    """A rollback is requested; the gateways have half of the traffic on each version, and then do not answer."""
+    world = make_updating_world(version("v1", 2), version("v2", 2), canary(instances(1), 600, 300), script=()).run(
+        150
+    )
+    halves = world.look()
+    assert weights(world, halves) == [(0.5, 0.5), (0.5, 0.5)]
+    world.record = desired_state.route(commands.abort(record(world), "ann", world.instant()), 0)
+    assert weights(world, halves) == [(0.5, 1.0), (0.5, 0.0)]
+    blind = replace(halves, routes=None, confirmed=halves.routes)
+    assert weights(world, blind) == [(0.5, 1.0), (0.5, 0.0)]
+    # A controller that started meanwhile has observed nothing: what was requested is no evidence.
+    for seen in (None, replace(blind, confirmed=None)):
+        assert weights(world, seen) == [(None, 1.0), (None, 0.0)]
+    assert weights(World(record(world)).run(10_000), None) == [(1.0, 1.0)]

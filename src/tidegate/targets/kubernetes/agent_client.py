@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 TIMEOUT = 3.0
 """Seconds for one request; a reload of the proxy is part of some."""
+UNAUTHORIZED = 401
 MOST_BODY = 16 * 2**20
 
 
@@ -27,6 +28,8 @@ class AgentClient:
     address: str
     token: str
     port: int = AGENT
+    former: tuple[str, ...] = ()
+    """Tokens that a gateway may still have, the newest first: it learns of another one within a minute or two."""
     _http: HttpClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,10 +61,13 @@ class AgentClient:
         self._http.close()
 
     async def _ask(self, method: str, path: str, kind: type[T], body: bytes = b"", longer: float = 0.0) -> T:
-        headers = [(b"authorization", b"Bearer " + self.token.encode())]
         try:
             async with asyncio.timeout(TIMEOUT + longer):
-                reply = await self._http.request(method, path, headers, body)
+                for token in (self.token, *self.former):
+                    headers = [(b"authorization", b"Bearer " + token.encode())]
+                    reply = await self._http.request(method, path, headers, body)
+                    if reply.status != UNAUTHORIZED:
+                        break
         except (ConnectionBroken, TimeoutError, ValueError) as error:
             reason = str(error) or f"no answer within {TIMEOUT:g} s"
             raise Transient(f"gateway {self.name} ({self.address}) does not answer: {reason}") from None
@@ -78,4 +84,6 @@ class AgentClient:
         except (msgspec.DecodeError, KeyError, TypeError):
             message = f"status {reply.status}"
         text = f"gateway {self.name}: {message}"
+        if reply.status == UNAUTHORIZED:
+            text += "; it gets it from its Secret within two minutes, or when it is replaced"
         return {409: Conflict, 422: TargetRefused}.get(reply.status, Transient)(text)

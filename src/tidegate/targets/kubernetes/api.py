@@ -42,6 +42,9 @@ CHUNK = 500
 """Objects of one page of a list."""
 DEFAULT_NAMESPACE = "default"
 LOG = "pods/log"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+REPORTED = {"fieldManager": "tidegate-report", "force": "true"}
+"""Of what is shown to people: nobody else sets it."""
 REPEATED = ("Deployment", "Pod")
 """Kinds that are listed again and again, with the same labels."""
 
@@ -50,6 +53,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Job": ("batch/v1", "jobs"),
     "Lease": ("coordination.k8s.io/v1", "leases"),
     "Pod": ("v1", "pods"),
+    "pods/log": ("v1", "pods/log"),
+    "deployments/status": ("apps/v1", "deployments/status"),
+    "Event": ("v1", "events"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
     "Service": ("v1", "services"),
@@ -111,8 +118,7 @@ class KubeApi:
         """Complete, or an error: a list whose next page has expired is begun again. An object that has not changed
         is the same one as the last time: nobody may change it. ``repeated``: whether to keep what is needed for
         that."""
-        version, plural = KINDS[kind]
-        path = f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/{self.namespace}/{plural}"
+        path = self._path(kind)
 
         async def pages() -> list[Manifest]:
             found = [await self._page(path, labels, "")]
@@ -123,9 +129,27 @@ class KubeApi:
 
         return await self._call("list", kind, "", pages)
 
-    async def _page(self, path: str, labels: str, after: str) -> Page:
+    async def find_metadata(self, kind: str, labels: str, version: str = "") -> list[Manifest]:
+        """Like ``find``, of each object its metadata alone: the contents of Secrets stay where they are."""
+        path = self._path(kind, version)
+
+        async def pages() -> list[Manifest]:
+            found = [await self._page(path, labels, "", METADATA_ONLY)]
+            while found[-1].metadata.next:
+                found.append(await self._page(path, labels, found[-1].metadata.next, METADATA_ONLY))
+            return ObjectCache().read((kind, labels), found, owners=False)
+
+        return await self._call("list", kind, "", pages)
+
+    def _path(self, kind: str, version: str = "") -> str:
+        known, plural = KINDS[kind]
+        version = version or known
+        return f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/{self.namespace}/{plural}"
+
+    async def _page(self, path: str, labels: str, after: str, accept: str = "application/json") -> Page:
         asked = {"labelSelector": labels, "limit": str(CHUNK), "continue": after}
-        answer = await self.raw.get(path, params={name: value for name, value in asked.items() if value})
+        given = {name: value for name, value in asked.items() if value}
+        answer = await self.raw.get(path, params=given, headers={"accept": accept})
         answer.raise_for_status()
         return read_page(answer.content)
 
@@ -141,6 +165,30 @@ class KubeApi:
             )
 
         return dict(await self._call("patch", kind, name, send))
+
+    async def patch(self, kind: str, name: str, change: Manifest) -> bool:
+        """Merge ``change`` into an object; None removes a key. False if the object is absent."""
+        return await self._patch(kind, name, change, "application/merge-patch+json", {})
+
+    async def set_condition(self, name: str, condition: Manifest) -> bool:
+        """Set one condition of a Deployment, whose own controller keeps those of others. False if it is absent."""
+        status = {"conditions": [condition]}
+        body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "status": status}
+        return await self._patch("deployments/status", name, body, "application/apply-patch+yaml", REPORTED)
+
+    async def _patch(self, kind: str, name: str, body: Manifest, form: str, query: Mapping[str, str]) -> bool:
+        sub = KINDS[kind][1].partition("/")[2]
+        path = f"{self._path(kind).removesuffix(f'/{sub}')}/{name}" + (f"/{sub}" if sub else "")
+
+        async def send() -> None:
+            headers = {"content-type": form}
+            answer = await self.raw.patch(path, content=json.dumps(body), params=dict(query), headers=headers)
+            answer.raise_for_status()
+
+        with contextlib.suppress(_Absent):
+            await self._call("patch", kind, name, send)
+            return True
+        return False
 
     async def create(self, manifest: Manifest) -> bool:
         """False if it exists."""
@@ -195,9 +243,10 @@ class KubeApi:
 
         return await self._call("get", "version", "", read)
 
-    async def may(self, verb: str, kind: str) -> bool:
-        """Whether the credentials allow it, by the cluster's own judgement."""
-        version, plural = KINDS.get(kind, ("v1", kind))  # a subresource is asked for by its path
+    async def may(self, verb: str, kind: str, account: str = "") -> bool:
+        """Whether a ServiceAccount of the namespace may do it, by the cluster's own judgement; without one, whether
+        these credentials may."""
+        version, plural = KINDS[kind]
         group = version.rpartition("/")[0]
         plural, _, sub = plural.partition("/")
         attributes = {
@@ -207,19 +256,21 @@ class KubeApi:
             "resource": plural,
             "subresource": sub,
         }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "metadata": {},
-            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
-        }
+        review = "SubjectAccessReview" if account else "SelfSubjectAccessReview"
+        spec: Manifest = {"resourceAttributes": {name: value for name, value in attributes.items() if value}}
+        if account:
+            accounts = "system:serviceaccounts"
+            spec["user"] = f"system:serviceaccount:{self.namespace}:{account}"
+            spec["groups"] = [accounts, f"{accounts}:{self.namespace}", "system:authenticated"]
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": review, "metadata": {}, "spec": spec}
 
         async def ask() -> bool:
-            answer = await self.raw.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
+            answer = await self.raw.post(f"/apis/authorization.k8s.io/v1/{review.lower()}s", json=body)
             answer.raise_for_status()
-            return bool(answer.json()["status"]["allowed"])
+            status = answer.json()["status"]
+            return bool(status["allowed"]) and not status.get("denied")
 
-        return await self._call("create", "selfsubjectaccessreviews", "", ask)
+        return await self._call("create", f"{review.lower()}s", "", ask)
 
     async def close(self) -> None:
         await self.client.close()

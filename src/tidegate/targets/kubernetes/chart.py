@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,16 @@ import msgspec
 import yaml
 
 from tidegate import __version__
-from tidegate.targets.kubernetes.control_plane import TARGETS_FILE, ControlPlane, control_plane
+from tidegate.targets.kubernetes.control_plane import (
+    TARGETS_FILE,
+    WORKER_ACCOUNT,
+    ControlPlane,
+    control_plane,
+    rules,
+)
 from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.rights import OPTIONAL_RIGHTS
 
 CHART = Path("helm/tidegate")
 OF_THE_CHART = ("image", "namespace", "kubeconfig", "context")
@@ -73,10 +81,25 @@ VALUES = {
         "beforehand. Those of the option environment_secret are also given to workers, whose models may read them.",
         {"type": "string"},
     ),
+    "cpuLimit": Value("", "Processors that a controller may use at most; empty: as many as are idle.", _QUANTITY),
+    "ephemeralStorage": Value(
+        "",
+        "What a controller may write on its node, requested and limited; empty: the cluster's default.",
+        _QUANTITY,
+    ),
+    "priorityClass": Value(
+        "", "Of the controllers' pods; that of workers and gateways is an option.", {"type": "string"}
+    ),
+    "labels": Value({}, "Further labels of the controllers' pods; those of others are an option.", _TEXTS),
     "nodeSelector": Value({}, "Of the controllers' pods; those of workers are options.", _TEXTS),
     "tolerations": Value([], "Of the controllers' pods.", {"type": "array", "items": {"type": "object"}}),
     "serviceAccountAnnotations": Value(
         {}, "Such as eks.amazonaws.com/role-arn, for controllers that reach S3 by it.", _TEXTS
+    ),
+    "workerServiceAccountAnnotations": Value(
+        {},
+        "The same for workers and jobs, whose model data then needs no keys in environment_secret.",
+        _TEXTS,
     ),
 }
 
@@ -126,10 +149,22 @@ def about_file() -> str:
 HELPERS = """\
 {{- define "tidegate.targets" -}}
 {{- $mine := dict "image" .Values.image "namespace" .Release.Namespace -}}
+{{- $mine = merge $mine (dict "service_account" (.Values.options.service_account | default "WORKER_ACCOUNT")) -}}
 {{- $mine = merge $mine (.Values.options | default dict) -}}
 {{- toYaml (merge (dict "default" "kubernetes" "kubernetes" $mine) (.Values.targets | default dict)) -}}
 {{- end -}}
-"""
+""".replace("WORKER_ACCOUNT", WORKER_ACCOUNT)
+
+
+def _rules(rights: Mapping[str, Mapping[str, str]]) -> str:
+    """As a part: each verb with its reason."""
+    lines = []
+    for rule, reasons in zip(rules(rights), rights.values(), strict=True):
+        for key in ("apiGroups", "resources"):
+            lines += [f"- {key}:" if key == "apiGroups" else f"  {key}:", f"  - {rule[key][0]}"]
+        lines += ["  verbs:", *(f"  - {verb}  # {reason}" for verb, reason in reasons.items())]
+    return "".join(f"@{line}\n" for line in lines)
+
 
 # Parts of the template that depend on values. In the manifests a part is a key, or an item of a list, with its name;
 # @ stands for the indentation of that line.
@@ -138,6 +173,34 @@ PARTS = {
 {{- with .Values.serviceAccountAnnotations }}
 @annotations:
 @  {{- toYaml . | nindent @+2 }}
+{{- end }}
+""",
+    "WORKER_ACCOUNT": """\
+{{- with .Values.workerServiceAccountAnnotations }}
+@annotations:
+@  {{- toYaml . | nindent @+2 }}
+{{- end }}
+""",
+    "RIGHTS": "".join(
+        f"{{{{- if .Values.options.{option} }}}}\n{_rules(rights)}{{{{- end }}}}\n"
+        for option, rights in OPTIONAL_RIGHTS.items()
+    ),
+    "LABELS": """\
+{{- with .Values.labels }}
+@  {{- toYaml . | nindent @ }}
+{{- end }}
+""",
+    "LIMITS": """\
+{{- with .Values.cpuLimit }}
+@cpu: {{ . | quote }}
+{{- end }}
+{{- with .Values.ephemeralStorage }}
+@ephemeral-storage: {{ . | quote }}
+{{- end }}
+""",
+    "REQUESTS": """\
+{{- with .Values.ephemeralStorage }}
+@ephemeral-storage: {{ . | quote }}
 {{- end }}
 """,
     "TARGETS": f"""\
@@ -149,6 +212,9 @@ PARTS = {
 @  tidegate.io/targets: {{ include "tidegate.targets" . | sha256sum }}
 """,
     "POD": """\
+{{- with .Values.priorityClass }}
+@priorityClassName: {{ . | quote }}
+{{- end }}
 {{- with .Values.options.image_pull_secrets }}
 @imagePullSecrets:
 {{- range . }}
@@ -222,20 +288,28 @@ def chart_manifests() -> list[Manifest]:
     """With placeholders, which ``fill`` replaces in their text."""
     values = [f"{{{{ .Values.{name} }}}}" for name in ("image", "secret", "cpu", "memory")]
     image, secret, cpu, memory = values
-    given = ControlPlane(image, secret, "{{ .Release.Namespace }}", _COUNT, cpu, memory)
-    found = {manifest["kind"]: manifest for manifest in control_plane(given)}
+    installation = '{{ .Values.options.installation | default "tidegate" }}'
+    budget = '{{ if .Capabilities.APIVersions.Has "policy/v1" }}policy/v1{{ else }}policy/v1beta1{{ end }}'
+    given = ControlPlane(image, secret, "{{ .Release.Namespace }}", _COUNT, cpu, memory, installation, budget)
+    manifests = control_plane(given)
+    found = {manifest["kind"]: manifest for manifest in manifests[:-1]}
     found["ServiceAccount"]["metadata"]["PART_SERVICE_ACCOUNT"] = None
+    manifests[-1]["metadata"]["PART_WORKER_ACCOUNT"] = None
+    found["Role"]["rules"].append("PART_RIGHTS")
     found["ConfigMap"]["data"] = {"PART_TARGETS": None}
     template = found["Deployment"]["spec"]["template"]
     template["metadata"]["PART_DIGEST"] = None
+    template["metadata"]["labels"] = {**template["metadata"]["labels"], "PART_LABELS": None}
     pod: dict[str, Any] = template["spec"]
     pod["PART_POD"] = None
     container = pod["containers"][0]
     container["PART_CONTAINER"] = None
+    container["resources"]["requests"]["PART_REQUESTS"] = None
+    container["resources"]["limits"]["PART_LIMITS"] = None
     container["env"].append("PART_ENVIRONMENT")
     container["volumeMounts"].append("PART_MOUNTS")
     pod["volumes"].append("PART_VOLUMES")
-    return list(found.values())
+    return manifests
 
 
 def fill(text: str) -> str:

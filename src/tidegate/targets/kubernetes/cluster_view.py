@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import TidegateError
@@ -11,10 +11,12 @@ from tidegate.domain.fleet import FleetId
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.names import GATEWAY, WORKER, Manifest, fleet_labels, fleet_of, selector
 from tidegate.targets.kubernetes.options import KubernetesOptions
-from tidegate.targets.kubernetes.pods import ProblemHistory, WorkerPod, problems, worker_pod
+from tidegate.targets.kubernetes.pods import ProblemHistory, WorkerPod, describe_stuck, problems, worker_pod
 
 log = logging.getLogger(__name__)
 
+CUT_OFF = 20.0
+"""Seconds after which a controller that does not see the cluster offers its lease."""
 STALE = 10.0
 """Seconds after which what was seen last is no longer what is."""
 
@@ -26,6 +28,8 @@ class FleetView:
     deployment: Manifest | None
     pods: Mapping[str, tuple[WorkerPod, Manifest]]
     failure: str | None = None
+    problem: str | None = None
+    """What keeps pods from starting or ending now."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,28 @@ class ClusterView:
     _history: dict[FleetId, ProblemHistory] = field(default_factory=dict)
     _pods: dict[str, tuple[WorkerPod, Manifest]] = field(default_factory=dict)
     """As read the last time."""
+    _leaving: dict[str, float] = field(default_factory=dict)
+    """Pod -> since when it is leaving."""
     _seen_at: float | None = None
-    _trouble: str = ""
+    _began: float | None = None
+    """When it was first asked whether the cluster is seen."""
+    trouble: str = ""
+    """Why the cluster could not be seen the last time."""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def current(self) -> bool:
         """Whether the cluster was seen lately."""
         return self._seen_at is not None and asyncio.get_running_loop().time() - self._seen_at < STALE
+
+    def cut_off(self) -> str | None:
+        """Why the cluster has not been seen for so long that another controller should try, if it was not."""
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
+        last = self._began if self._seen_at is None else self._seen_at
+        if now - last < CUT_OFF:
+            return None
+        return f"the API server has not answered this controller for {now - last:.0f} s ({self.trouble})"
 
     async def refresh(self) -> bool:
         """List everything once. False if it could not be seen; then the last view is kept."""
@@ -72,13 +90,13 @@ class ClusterView:
                     self.api.find("Pod", selector(installation, GATEWAY)),
                 )
             except TidegateError as error:
-                if self._trouble != str(error):
+                if self.trouble != str(error):
                     log.warning("the cluster cannot be seen; what runs there goes on: %s", error)
-                self._trouble = str(error)
+                self.trouble = str(error)
                 return False
-            if self._trouble:
+            if self.trouble:
                 log.info("the cluster is seen again")
-            self._trouble = ""
+            self.trouble = ""
             now = asyncio.get_running_loop().time()
             self._seen_at = now
             self._take(deployments, pods, now)
@@ -110,7 +128,7 @@ class ClusterView:
         fleet = fleet_of(deployment)
         if fleet is not None:
             old = self.fleets.get(fleet)
-            self.fleets[fleet] = FleetView(deployment, old.pods if old else {}, old.failure if old else None)
+            self.fleets[fleet] = replace(old, deployment=deployment) if old else FleetView(deployment, {})
 
     def _take(self, deployments: list[Manifest], pods: list[Manifest], now: float) -> None:
         grouped: defaultdict[FleetId, dict[str, tuple[WorkerPod, Manifest]]] = defaultdict(dict)
@@ -124,9 +142,14 @@ class ClusterView:
         for fleet in known.keys() | grouped.keys():
             deployment, mine = known.get(fleet), grouped.get(fleet, {})
             found = problems((pod for pod, _ in mine.values()), deployment or {}, self.options)
-            history = self._history.get(fleet, ProblemHistory()).after(found, now)
+            staying = [pod for pod, _ in mine.values() if not pod.leaving]
+            cured = bool(staying) and not found and all(pod.ready for pod in staying)
+            history = self._history.get(fleet, ProblemHistory()).after(found, now, cured)
             self._history[fleet] = history
-            fresh[fleet] = FleetView(deployment, mine, history.failure(found, now))
+            words = [*(one.words for one in found), *self._describe_stuck(mine, now)]
+            fresh[fleet] = FleetView(deployment, mine, history.failure(found, now), "; ".join(words) or None)
+        for name in self._leaving.keys() - {name for name, (pod, _) in self._pods.items() if pod.leaving}:
+            del self._leaving[name]
         news = {
             fleet.endpoint
             for fleet in fresh.keys() | self.fleets.keys()
@@ -138,13 +161,20 @@ class ClusterView:
         for endpoint in news:
             self.changed(endpoint)
 
+    def _describe_stuck(self, pods: Mapping[str, tuple[WorkerPod, Manifest]], now: float) -> Iterator[str]:
+        for name, (pod, _) in sorted(pods.items()):
+            if pod.leaving and not pod.ended:
+                words = describe_stuck(pod, self._leaving.setdefault(name, now), now)
+                if words is not None:
+                    yield words
+
 
 def _essence(view: FleetView | None) -> object:
     """What decisions depend on."""
     if view is None:
         return None
     replicas = view.deployment["spec"].get("replicas") if view.deployment else None
-    return replicas, view.failure, frozenset(pod for pod, _ in view.pods.values())
+    return replicas, view.failure, view.problem, frozenset(pod for pod, _ in view.pods.values())
 
 
 def gateway_pod(pod: Manifest) -> GatewayPod:

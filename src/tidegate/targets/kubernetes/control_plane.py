@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.targets.kubernetes.api import KINDS
-from tidegate.targets.kubernetes.names import CONTROLLER, Manifest, common_labels
+from tidegate.targets.kubernetes.names import CONTROLLER, LEADER, WORKER, Manifest, common_labels
 from tidegate.targets.kubernetes.rights import RIGHTS
 from tidegate.targets.kubernetes.start_data import FOLDER
 
 API = 8471
 NAME = "tidegate-controller"
+WORKER_ACCOUNT = "tidegate-worker"
 TARGETS_FOLDER, TARGETS_FILE = "/etc/tidegate/targets", "targets.yaml"
 
 
@@ -28,6 +29,8 @@ class ControlPlane:
     controllers: Any = 2
     cpu: str = "250m"
     memory: str = "1Gi"
+    installation: str = "tidegate"
+    budget_version: str = "policy/v1"
 
 
 def control_plane(given: ControlPlane) -> list[Manifest]:
@@ -37,9 +40,11 @@ def control_plane(given: ControlPlane) -> list[Manifest]:
         _object("rbac.authorization.k8s.io/v1", "Role", {"rules": rules()}),
         role_binding(given),
         _object("v1", "ConfigMap", {"data": {TARGETS_FILE: targets_file(given)}}),
-        _object("v1", "Service", {"spec": _service()}),
+        _object("v1", "Service", {"spec": _service(given)}),
         _object("networking.k8s.io/v1", "NetworkPolicy", {"spec": _network_policy()}),
+        _object(given.budget_version, "PodDisruptionBudget", {"spec": _disruption_budget()}),
         _object("apps/v1", "Deployment", {"spec": _deployment(given)}),
+        _worker_account(),
     ]
 
 
@@ -48,11 +53,23 @@ def _object(version: str, kind: str, more: Mapping[str, Any]) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": NAME, "labels": labels}, **more}
 
 
-def rules() -> list[Manifest]:
+def _worker_account() -> Manifest:
+    """Of workers and of jobs' pods: it has no rights in the cluster, and no token of it is mounted. Annotations can
+    give it an identity of the cloud, such as to read model data."""
+    labels = common_labels("tidegate", WORKER)
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": WORKER_ACCOUNT, "labels": labels},
+        "automountServiceAccountToken": False,
+    }
+
+
+def rules(rights: Mapping[str, Mapping[str, str]] = RIGHTS) -> list[Manifest]:
     """One rule for each kind, so that each verb can have its reason beside it."""
     found = []
-    for kind, verbs in RIGHTS.items():
-        version, plural = KINDS.get(kind, ("v1", kind))
+    for kind, verbs in rights.items():
+        version, plural = KINDS[kind]
         group = version.rpartition("/")[0]
         found.append({"apiGroups": [group], "resources": [plural], "verbs": list(verbs)})
     return found
@@ -66,13 +83,19 @@ def role_binding(given: ControlPlane) -> Manifest:
 
 def targets_file(given: ControlPlane) -> str:
     """``namespace`` is that of the controller's own pod."""
-    return f"default: kubernetes\nkubernetes:\n  image: {given.image}\n  namespace: {given.namespace}\n"
+    account = f"  service_account: {WORKER_ACCOUNT}\n"
+    return f"default: kubernetes\nkubernetes:\n  image: {given.image}\n  namespace: {given.namespace}\n{account}"
 
 
-def _service() -> Manifest:
-    """For the API and for Prometheus (/metrics). Only the controller that leads is ready."""
+def _service(given: ControlPlane) -> Manifest:
+    """For the API and for Prometheus (/metrics). The controller that leads labels its own pod, and no other."""
     ports = [{"name": "http", "port": 80, "targetPort": API, "protocol": "TCP"}]
-    return {"selector": common_labels("tidegate", CONTROLLER), "ports": ports}
+    return {"selector": {**common_labels("tidegate", CONTROLLER), LEADER: given.installation}, "ports": ports}
+
+
+def _disruption_budget() -> Manifest:
+    labels = common_labels("tidegate", CONTROLLER)
+    return {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
 
 
 def _network_policy() -> Manifest:
@@ -82,13 +105,12 @@ def _network_policy() -> Manifest:
 
 
 def _deployment(given: ControlPlane) -> Manifest:
-    """A controller that does not lead is never ready, so an update may not wait for it: all are replaced at once, and
-    predictions, which pass no controller, go on."""
+    """Replaced one at a time: one that stands by is ready, too, and one that cannot start takes no other's place."""
     labels = common_labels("tidegate", CONTROLLER)
     return {
         "replicas": given.controllers,
         "selector": {"matchLabels": labels},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "100%"}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {"metadata": {"labels": labels}, "spec": _pod(given, labels)},
     }
 
@@ -139,7 +161,7 @@ def _container(given: ControlPlane) -> Manifest:
             {"name": "TIDEGATE_TARGETS", "value": f"{TARGETS_FOLDER}/{TARGETS_FILE}"},
         ],
         "ports": [{"name": "http", "containerPort": API, "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": API}, "periodSeconds": 2, "timeoutSeconds": 5},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": API}, "periodSeconds": 2, "timeoutSeconds": 5},
         "resources": {"requests": {"cpu": given.cpu, "memory": given.memory}, "limits": {"memory": given.memory}},
         "securityContext": {
             "allowPrivilegeEscalation": False,

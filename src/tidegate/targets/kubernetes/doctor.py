@@ -1,17 +1,20 @@
 """Checks whether a cluster can be used: credentials, version, rights, quotas."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import Invalid, StartupError, TidegateError
+from tidegate.domain.errors import Invalid, StartupError, TargetRefused, TidegateError
 from tidegate.ports.target import Finding, Level, Options
 from tidegate.targets.kubernetes.api import KubeApi, connect
+from tidegate.targets.kubernetes.api_errors import MissingRight
 from tidegate.targets.kubernetes.api_versions import choose
+from tidegate.targets.kubernetes.control_plane import NAME as ACCOUNT
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
 from tidegate.targets.kubernetes.render import render_kubernetes
-from tidegate.targets.kubernetes.rights import RIGHTS
+from tidegate.targets.kubernetes.rights import needed_rights
 
 OLDEST = (1, 20)
 MAINTAINED = (1, 25)
@@ -32,7 +35,7 @@ async def check(
     findings = [await checked("cluster", lambda: check_version(api))]
     if findings[0].level is not Level.UNKNOWN:
         findings.append(await checked("API versions", lambda: check_groups(api, options)))
-        findings.append(await checked("permissions", lambda: check_rights(api)))
+        findings.append(await checked("permissions", lambda: check_rights(api, options)))
         findings.append(await checked("quotas", lambda: check_quotas(api)))
     if desired is not None:
         findings.append(check_deployment(given, desired))
@@ -72,14 +75,30 @@ async def check_groups(api: KubeApi, options: KubernetesOptions) -> Finding:
     return Finding("API versions", Level.OK, f"{versions.disruption_budget}, {versions.autoscaler}")
 
 
-async def check_rights(api: KubeApi) -> Finding:
-    asked = [(verb, kind) for kind, verbs in RIGHTS.items() for verb in verbs]
-    answers = await asyncio.gather(*(api.may(verb, kind) for verb, kind in asked))
-    missing = [f"{verb} {kind}" for (verb, kind), may in zip(asked, answers, strict=True) if not may]
+async def check_rights(api: KubeApi, options: KubernetesOptions) -> Finding:
+    """Those of the controller's ServiceAccount where there is one: whoever runs this may have others. Where a
+    kubeconfig is given, the controller uses the same credentials."""
+    needed = needed_rights(options)
+    account = "" if options.kubeconfig else await _find_account(api)
+    try:
+        answers = await asyncio.gather(*(api.may(verb, kind, account) for verb, kind in needed))
+    except MissingRight as error:
+        remedy = "run it as somebody who may create subjectaccessreviews, such as an administrator of the cluster"
+        return Finding("permissions", Level.UNKNOWN, f"those of ServiceAccount {account}: {error}", remedy)
+    whose = f"ServiceAccount {account}: " if account else ""
+    missing = [f"{verb} {kind}" for (verb, kind), may in zip(needed, answers, strict=True) if not may]
     if missing:
         remedy = f"add them to the Role of the controller in namespace {api.namespace} (deploy/helm/tidegate)"
-        return Finding("permissions", Level.ERROR, f"missing: {', '.join(missing)}", remedy)
-    return Finding("permissions", Level.OK, f"all {len(asked)} that are needed")
+        return Finding("permissions", Level.ERROR, f"{whose}missing: {', '.join(missing)}", remedy)
+    return Finding("permissions", Level.OK, f"{whose}all {len(needed)} that are needed")
+
+
+async def _find_account(api: KubeApi) -> str:
+    """The controller's ServiceAccount; empty where there is none, or it may not be looked for: then the credentials
+    are taken for the controller's own."""
+    with contextlib.suppress(TargetRefused):
+        return ACCOUNT if await api.get("ServiceAccount", ACCOUNT) is not None else ""
+    return ""
 
 
 async def check_quotas(api: KubeApi) -> Finding:

@@ -1,6 +1,7 @@
 """What every gateway is to have of an endpoint. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
@@ -37,15 +38,27 @@ def fleet_plan(spec: FleetSpec, addresses: Mapping[str, str]) -> FleetPlan:
     return FleetPlan(spec.id, variant.effective_routing, dict(addresses), limits, variant.admission)
 
 
+def kept_plan(fleet: FleetId, before: FleetPlan | None, addresses: Mapping[str, str]) -> FleetPlan:
+    """Of a fleet whose specification is lost: as an earlier controller set it, with the servers that there are now.
+    It gets requests until its specification is restored."""
+    if before is None:
+        return FleetPlan(fleet, RoutingStrategy.RANDOM, dict(addresses))
+    limit = max(before.limits.values(), default=None)
+    limits = {name: before.limits.get(name, limit) for name in addresses} if limit is not None else {}
+    return replace(before, servers=dict(addresses), limits=limits)
+
+
 def endpoint_plan(
     controller: int,
     table: RouteTable,
     specs: Mapping[FleetId, FleetSpec],
     addresses: Mapping[FleetId, Mapping[str, str]],
+    kept: Iterable[FleetPlan] = (),
 ) -> EndpointPlan:
-    """``specs``: of the fleets that are not being deleted, or that the table still names."""
-    plans = tuple(fleet_plan(specs[fleet], addresses.get(fleet, {})) for fleet in sorted(specs))
-    return EndpointPlan(controller, table, plans)
+    """``specs``: of the fleets that are not being deleted, or that the table still names; ``kept``: of those whose
+    specification is lost."""
+    plans = [*(fleet_plan(specs[fleet], addresses.get(fleet, {})) for fleet in specs), *kept]
+    return EndpointPlan(controller, table, tuple(sorted(plans, key=lambda one: one.fleet)))
 
 
 def named_fleets(table: RouteTable) -> set[FleetId]:

@@ -114,6 +114,13 @@ def deployment(
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec}
 
 
+def owner_reference(deployment: Manifest) -> Manifest:
+    """For what serves a fleet's Deployment and goes with it, whoever deletes it. Secrets do not: pods that are ending
+    may need theirs."""
+    about = deployment["metadata"]
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": about["name"], "uid": about["uid"]}
+
+
 def scale_manifest(fleet: FleetId, pods: int, proven: bool) -> Manifest:
     """What ``SCALER`` sets of a serverless fleet's Deployment: nothing else of it is changed."""
     annotations = {REPLICAS: str(pods), PROVEN: "true" if proven else "false"}

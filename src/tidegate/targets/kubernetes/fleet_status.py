@@ -22,6 +22,7 @@ def plain_status(
         starting=len(present) - leaving - ready,
         draining=leaving,
         failure=None if going else view.failure,
+        problem=view.problem,
         was_ready=was_ready,
         mirror=None if going else mirror,
     )

@@ -53,12 +53,30 @@ def changed_fields(asked: Sequence[Asked], found: Manifest) -> tuple[str, ...]:
     return differences[0] if differences and all(differences) else ()
 
 
+IDENTITY = frozenset(
+    {
+        *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_REGION"),
+        *("AWS_DEFAULT_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
+        *("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST"),
+    }
+)
+"""Variables that clouds add to pods whose ServiceAccount has an identity there."""
+
+
+def _value(container: Mapping[str, Any], name: str) -> Any:
+    """A field as it is, but for variables of a cloud's identity, which say nothing about the program."""
+    found = container.get(name)
+    if name != "env" or not isinstance(found, list):
+        return found
+    return [one for one in found if one.get("name") not in IDENTITY]
+
+
 def _differences(asked: Asked, found: Manifest) -> tuple[str, ...]:
     there = {one.get("name"): one for one in found.get("containers") or ()}
     different = []
     for container, fields in asked["containers"].items():
         other: Mapping[str, Any] = there.get(container) or {}
-        different += [f"{container}.{name}" for name, value in fields.items() if other.get(name) != value]
+        different += [f"{container}.{name}" for name, value in fields.items() if _value(other, name) != value]
     volumes = {one.get("name"): one for one in found.get("volumes") or ()}
     for volume, secret in asked["secrets"].items():
         other = (volumes.get(volume) or {}).get("secret") or {}

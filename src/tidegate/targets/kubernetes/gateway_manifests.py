@@ -1,11 +1,14 @@
 """The gateways: a Deployment of pods with a HAProxy and its agent, and what they need. Pure."""
 
 import base64
+from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
 from tidegate.auth.keys import prediction_keys
+from tidegate.domain.errors import TargetRefused
 from tidegate.ports.gateway_agent import AgentSettings
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
@@ -15,6 +18,7 @@ from tidegate.targets.kubernetes.names import (
     DIGEST,
     GATEWAY,
     PREDICTIONS,
+    PREFIX,
     Manifest,
     common_labels,
 )
@@ -31,6 +35,8 @@ from tidegate.targets.kubernetes.pod_template import (
 from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FILE
 
 GATEWAY_FOLDER, GATEWAY_FILE = "/etc/tidegate/gateway", "agent.json"
+ADDRESS = f"{PREFIX}/service-address"
+TOKEN_DIGEST = f"{PREFIX}/token"
 TOKEN_FOLDER, TOKEN_FILE = "/etc/tidegate/token", "token"
 
 
@@ -43,9 +49,10 @@ def token_name(options: KubernetesOptions) -> str:
 
 
 def gateway_manifests(
-    settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str
+    settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str, token: str = ""
 ) -> list[Manifest]:
-    """In the order in which they are applied; without the Secret of the token, which is made once."""
+    """In the order in which they are applied; without the Secret of the token, which is made once. Another token
+    makes other gateways, one at a time, so that each of them gets it."""
     config = agent_config(settings, options, namespace)
     found = [access_keys(settings, options)] if settings.access_keys else []
     found += network_policies(options) if options.network_policies else []
@@ -54,7 +61,7 @@ def gateway_manifests(
             config,
             service(options),
             disruption_budget(options, versions),
-            deployment(settings, options, config),
+            deployment(settings, options, config, token),
         ]
     return found
 
@@ -81,6 +88,17 @@ def token_secret(options: KubernetesOptions, token: str) -> Manifest:
         "type": "Opaque",
         "data": {TOKEN_FILE: encoded},
     }
+
+
+def read_token(secret: Manifest) -> str:
+    """Raises TargetRefused."""
+    try:
+        token = base64.b64decode(secret["data"][TOKEN_FILE]).decode().strip()
+    except (KeyError, ValueError, TypeError):
+        token = ""
+    if not token:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} has no token: delete it, and it is made anew")
+    return token
 
 
 def agent_config(settings: Settings, options: KubernetesOptions, namespace: str) -> Manifest:
@@ -136,6 +154,32 @@ def service(options: KubernetesOptions) -> Manifest:
     }
 
 
+def address_of(service: Manifest) -> dict[str, Any]:
+    """What of a Service clients may know: the cluster chose it when the Service was made."""
+    spec = service["spec"]
+    found = {"clusterIP": spec.get("clusterIP"), "nodePort": (spec.get("ports") or [{}])[0].get("nodePort")}
+    return {name: value for name, value in found.items() if value}
+
+
+def noted_address(deployment: Manifest) -> dict[str, Any]:
+    """The Service's address as an earlier controller noted it beside the gateways; empty if it did not."""
+    text = (deployment["metadata"].get("annotations") or {}).get(ADDRESS, "{}")
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def with_address(service: Manifest, address: Mapping[str, Any]) -> Manifest:
+    """A Service without ports on the nodes gets none."""
+    spec = dict(service["spec"])
+    if address.get("clusterIP"):
+        spec["clusterIP"] = address["clusterIP"]
+    if address.get("nodePort") and spec["type"] != "ClusterIP":
+        spec["ports"] = [{**spec["ports"][0], "nodePort": address["nodePort"]}]
+    return {**service, "spec": spec}
+
+
 def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Manifest:
     return {
         "apiVersion": versions.disruption_budget,
@@ -148,10 +192,12 @@ def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Mani
     }
 
 
-def deployment(settings: Settings, options: KubernetesOptions, config: Manifest) -> Manifest:
-    """Another configuration makes other pods, one at a time."""
+def deployment(settings: Settings, options: KubernetesOptions, config: Manifest, token: str) -> Manifest:
+    """Another configuration or token makes other pods, one at a time."""
     labels = common_labels(options.installation, GATEWAY)
-    digest = sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]
+    annotations = {DIGEST: sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]}
+    if token:
+        annotations[TOKEN_DIGEST] = sha256(token.encode()).hexdigest()[:16]
     spec = pod_defaults(options, labels)
     spec |= {
         "enableServiceLinks": True,  # the gateway learns the address of its own Service, which clients may use
@@ -175,7 +221,10 @@ def deployment(settings: Settings, options: KubernetesOptions, config: Manifest)
             "selector": {"matchLabels": labels},
             "revisionHistoryLimit": 1,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels, "annotations": {DIGEST: digest}}, "spec": spec},
+            "template": {
+                "metadata": {"labels": {**options.labels, **labels}, "annotations": annotations},
+                "spec": spec,
+            },
         },
     }
 

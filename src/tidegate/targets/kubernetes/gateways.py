@@ -99,6 +99,18 @@ class Gateways:
         if self._first_ready is None and any(pod.ready and not pod.leaving for pod in there.values()):
             self._first_ready = asyncio.get_running_loop().time()
 
+    def trouble(self) -> str | None:
+        """Which gateways that take traffic cannot be reached, and why."""
+        found = [one.trouble for one in self.serving() if one.trouble]
+        return "; ".join(dict.fromkeys(found)) or None
+
+    def use_token(self, token: str) -> None:
+        """Use another token from now on, and the former ones where a gateway does not have it yet."""
+        for gateway in self.known.values():
+            client = gateway.client
+            former = (client.token, *client.former) if client.token != token else client.former
+            client.token, client.former = token, former
+
     def serving(self) -> list[Gateway]:
         return [gateway for gateway in self.known.values() if gateway.counts]
 

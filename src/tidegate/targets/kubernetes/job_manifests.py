@@ -103,7 +103,7 @@ def job_manifest(
         "parallelism": job.instances,
         "backoffLimit": RETRIES,
         "template": {
-            "metadata": {"labels": about["labels"]},
+            "metadata": {"labels": {**options.labels, **about["labels"]}},
             "spec": _pod(fleet, secret, settings, options, jobs),
         },
     }
@@ -129,6 +129,8 @@ def _pod(
     }
     if not options.spot:
         spec["affinity"] = avoid_spot()
+    if options.service_account:
+        spec["serviceAccountName"] = options.service_account
     if resources.node_selector:
         spec["nodeSelector"] = dict(resources.node_selector)
     if tolerations := [*accelerator_tolerations(resources), *map(toleration, resources.tolerations)]:

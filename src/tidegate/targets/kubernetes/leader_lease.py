@@ -1,9 +1,10 @@
-"""A Lease object that shows which controller leads, for ``kubectl get lease`` and tools that watch it.
+"""A Lease object that shows which controller leads, for ``kubectl get lease`` and tools that watch it, and the label
+of its pod by which the controllers' Service selects it.
 
-It decides nothing: the lease in the database does, whose fence each transaction compares. The object follows it: only
-the controller that leads writes it, and ``leaseTransitions`` is the fence, so that a former leader which has not
-noticed yet does not write over its successor. Clocks of two machines need not agree: whether a holder still renews is
-judged by changes that are seen here.
+The object decides nothing: the lease in the database does, whose fence each transaction compares. The object follows
+it: only the controller that leads writes it, and ``leaseTransitions`` is the fence, so that a former leader which has
+not noticed yet does not write over its successor. Clocks of two machines need not agree: whether a holder still
+renews is judged by changes that are seen here.
 """
 
 import logging
@@ -14,7 +15,16 @@ from typing import Any
 
 from tidegate.domain.errors import TidegateError
 from tidegate.targets.kubernetes.api import KubeApi
-from tidegate.targets.kubernetes.names import CONTROLLER, Manifest, common_labels, is_ours
+from tidegate.targets.kubernetes.names import (
+    COMPONENT,
+    CONTROLLER,
+    LEADER,
+    MANAGED_BY,
+    MANAGER,
+    Manifest,
+    common_labels,
+    is_ours,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +62,7 @@ class LeaderLease:
             now = self.now()
             self._acquired = self._acquired or now
             await self.api.apply(self._manifest(self.holder, now))
+            await self._label_pods()
             self._note("")
         except TidegateError as error:
             self._note(str(error))
@@ -64,8 +75,20 @@ class LeaderLease:
             live = await self.api.get("Lease", self.name)
             if live is not None and _spec(live).get("holderIdentity") == self.holder and self._is_mine(live):
                 await self.api.apply(self._manifest("", self.now()))
+                await self.api.patch("Pod", self.holder, _labelled(None))
         except TidegateError as error:
             self._note(str(error))
+
+    async def _label_pods(self) -> None:
+        """Let the Service select this controller's pod alone. A controller outside the cluster has none."""
+        marked = ",".join(
+            (f"{MANAGED_BY}={MANAGER}", f"{COMPONENT}={CONTROLLER}", f"{LEADER}={self.installation}")
+        )
+        names = {pod["metadata"]["name"] for pod in await self.api.find_metadata("Pod", marked)}
+        for other in sorted(names - {self.holder}):
+            await self.api.patch("Pod", other, _labelled(None))
+        if self.holder not in names:
+            await self.api.patch("Pod", self.holder, _labelled(self.installation))
 
     def _refusal(self, live: Manifest | None, clock: float) -> str:
         """Why the object is left alone; empty if it is not."""
@@ -102,6 +125,10 @@ class LeaderLease:
         if trouble and trouble != self._trouble:
             log.warning("who leads is not shown in the cluster: %s", trouble)
         self._trouble = trouble
+
+
+def _labelled(value: str | None) -> Manifest:
+    return {"metadata": {"labels": {LEADER: value}}}
 
 
 def _spec(lease: Manifest) -> dict[str, Any]:

@@ -47,6 +47,10 @@ class ModelStore:
         variant = replace(fleet.variant, model=replace(model, containers=tuple(placed)))
         return replace(fleet, variant=variant)
 
+    def is_placed(self, fleet: FleetSpec) -> bool:
+        """Whether no data of it are to be uploaded."""
+        return not any(map(self._is_local, fleet.variant.model.containers))
+
     def _is_local(self, container: ContainerDefinition) -> bool:
         url = container.data_url or ""
         return bool(self.options.model_store) and url.startswith("file:") and not is_on_volume(url, self.options)

@@ -19,6 +19,8 @@ SCALER = "tidegate-scaler"
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
 JOB = f"{PREFIX}/job"
+LEADER = f"{PREFIX}/leader"
+"""Label of the pod of the controller that leads, by which its Service selects it; its value is the installation."""
 QUEUED = f"{PREFIX}/queued"
 """Label of the pods of asynchronous fleets, which take requests without signatures."""
 FLEETS = f"{PREFIX}/fleets"
@@ -31,6 +33,8 @@ PREDICTIONS, STATISTICS, AGENT, COPIES = 8080, 8081, 8082, 8083
 """Ports of a worker (and of a gateway, for predictions), of a worker's statistics, of a gateway's agent, and of a
 gateway for copies of requests."""
 
+SHARE = f"{PREFIX}/traffic-share"
+"""Annotation of a Deployment: the share of its version's traffic that is in force, for people."""
 REPLICAS = f"{PREFIX}/replicas"
 """Annotation of a Deployment: the number that tidegate set. Old versions of Kubernetes do not record who scaled."""
 PROVEN = f"{PREFIX}/proven"

@@ -77,7 +77,10 @@ class OnDemandFleets:
         whole = proven and self.gateways.have(spec.id) and self.running(spec.id) >= bounds.least
         ready = spec.count if whole else 0
         told = bounds if scaled_by_others(view.deployment) is None else None
-        return FleetStatus(spec.id, spec.count, ready, spec.count - ready, failure=view.failure, serverless=told)
+        missing = spec.count - ready
+        return FleetStatus(
+            *(spec.id, spec.count, ready, missing), failure=view.failure, serverless=told, problem=view.problem
+        )
 
     def note_wanted(self, fleet: FleetId) -> None:
         """It is not to go, whatever was asked before."""

@@ -36,6 +36,10 @@ class Resources:
     cpu: str = "500m"
     memory: str = "1Gi"
     """Also its limit. A measured memory of the variant takes precedence."""
+    cpu_limit: str = ""
+    """Empty: none, so that idle processors can be used."""
+    ephemeral_storage: str = ""
+    """Request and limit of what it writes on its node, unpacked model data included. Empty: the cluster's default."""
     gpus: int = 0
     neurons: int = 0
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +111,13 @@ class KubernetesOptions:
     volumes: tuple[Volume, ...] = ()
     model_store: str = ""
     """``s3://BUCKET/PREFIX`` for model data of the controller's machine. Empty: such data are refused."""
+    service_account: str = ""
+    """ServiceAccount of the workers and of jobs' pods, whose annotations give them a cloud's rights to model data.
+    They get no token for the cluster itself. Empty: the namespace's default one."""
+    priority_class: str = ""
+    """Of workers and gateways. Empty: the cluster's default."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Further labels of pods of workers, jobs and gateways, such as those by which costs are divided."""
     environment_secret: str = ""
     """Secret whose entries become environment variables of the workers, such as AWS credentials for S3."""
     spot: bool = False
@@ -131,6 +142,10 @@ class KubernetesOptions:
         return self.instance_types.get(instance_type) or self.instance_types.get("default") or Resources()
 
 
+RESERVED = ("app.kubernetes.io/managed-by", "app.kubernetes.io/component")
+"""Labels by which tidegate knows what is its own."""
+
+
 def read_options(given: Mapping[str, object]) -> KubernetesOptions:
     """Raises StartupError for an unknown or wrong option."""
     unknown = sorted(given.keys() - KubernetesOptions.__dataclass_fields__.keys())
@@ -149,6 +164,8 @@ def read_options(given: Mapping[str, object]) -> KubernetesOptions:
                 f"kubernetes: autoscaling of {endpoint} needs 1 <= least <= most, not {scaling.least} and "
                 f"{scaling.most}; with no pods at all only a serverless variant answers"
             )
+    if reserved := [name for name in options.labels if name in RESERVED or name.startswith("tidegate.io/")]:
+        raise StartupError(f"kubernetes: label {reserved[0]} is tidegate's own: choose another name in labels")
     if options.model_store and not options.model_store.startswith("s3://"):
         raise StartupError(f"kubernetes: model_store {options.model_store!r} is not s3://BUCKET/PREFIX")
     return options

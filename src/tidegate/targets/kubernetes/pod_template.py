@@ -1,6 +1,7 @@
 """The pod of a worker, and parts that all our pods share. Pure."""
 
 import math
+from collections.abc import Mapping
 
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.settings import Settings
@@ -15,7 +16,14 @@ from tidegate.targets.kubernetes.names import (
     fleet_name,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions, Resources, Toleration
-from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, SHARE_FOLDER, START_FILE, START_FOLDER
+from tidegate.targets.kubernetes.start_data import (
+    FOLDER,
+    KEYS_FOLDER,
+    SHARE_FOLDER,
+    START_FILE,
+    START_FOLDER,
+    START_VOLUME,
+)
 
 PRE_STOP = 5
 """Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
@@ -47,7 +55,7 @@ def worker_template(
         "affinity": {} if options.spot else avoid_spot(),
         "containers": [worker_container(fleet, settings, options, resources)],
         "volumes": [
-            {"name": "start", "secret": {"secretName": secret}},
+            {"name": START_VOLUME, "secret": {"secretName": secret}},
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *([keys_volume(options)] if settings.access_keys else []),
@@ -55,6 +63,8 @@ def worker_template(
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
+    if options.service_account:
+        spec["serviceAccountName"] = options.service_account
     if resources.node_selector:
         spec["nodeSelector"] = dict(resources.node_selector)
     if tolerations := [*accelerator_tolerations(resources), *map(toleration, resources.tolerations)]:
@@ -64,7 +74,13 @@ def worker_template(
     annotations = {DIGEST: digest, CONFIG: fleet.config_name}
     if fleet.variant.asynchronous is not None:
         labels = {**labels, QUEUED: "true"}
-    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+    return {"metadata": {"labels": {**options.labels, **labels}, "annotations": annotations}, "spec": spec}
+
+
+def takes_queue(deployment: Manifest) -> bool:
+    """Whether it is of an asynchronous fleet."""
+    labels: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    return labels.get(QUEUED) == "true"
 
 
 def keys_volume(options: KubernetesOptions) -> Manifest:
@@ -108,6 +124,8 @@ def pod_defaults(options: KubernetesOptions, labels: dict[str, str]) -> Manifest
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
     }
+    if options.priority_class:
+        spec["priorityClassName"] = options.priority_class
     if options.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
     return spec
@@ -177,7 +195,7 @@ def worker_container(
 
 def worker_mounts(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> list[Manifest]:
     return [
-        {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
+        {"name": START_VOLUME, "mountPath": START_FOLDER, "readOnly": True},
         {"name": "work", "mountPath": FOLDER},
         {"name": "tmp", "mountPath": "/tmp"},
         *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
@@ -193,9 +211,11 @@ def worker_resources(measured: int | None, resources: Resources) -> Manifest:
     accelerators = {
         name: str(count) for field, name in ACCELERATORS.items() if (count := getattr(resources, field))
     }
+    storage = {"ephemeral-storage": resources.ephemeral_storage} if resources.ephemeral_storage else {}
+    processor = {"cpu": resources.cpu_limit} if resources.cpu_limit else {}
     return {
-        "requests": {"cpu": resources.cpu, "memory": memory, **accelerators},
-        "limits": {"memory": memory, **accelerators},
+        "requests": {"cpu": resources.cpu, "memory": memory, **storage, **accelerators},
+        "limits": {**processor, "memory": memory, **storage, **accelerators},
     }
 
 

@@ -1,9 +1,10 @@
 """What a pod of a fleet can do, and why fleets fail to start. Pure."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
@@ -20,6 +21,21 @@ HOPELESS = frozenset(
 )
 CRASHES = 3
 """Restarts of a container that never became ready, after which its fleet has failed."""
+UNBOUNDED = math.inf
+FORGOTTEN_AFTER = 15.0
+"""Seconds that a problem is away after which one of its kind is a new one."""
+LATE = 10.0
+"""Seconds past its time after which a pod that is still ending is reported."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What keeps replicas from starting. ``kind`` stays the same while ``words`` change, such as between two tries of
+    a pull. ``patience``: seconds for which it may still pass by itself."""
+
+    kind: Literal["schedule", "pull", "start", "create"]
+    words: str
+    patience: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,59 +47,59 @@ class WorkerPod:
     ready: bool
     leaving: bool
     ended: bool
-    problem: str | None = None
-    """What keeps it from starting."""
-    patience: float = 0.0
-    """Seconds for which the problem may still pass by itself."""
+    problem: Problem | None = None
+    node: str = ""
+    grace: float = 0.0
+    """Seconds that it has to end, once it is leaving."""
 
 
 def worker_pod(pod: Manifest, options: KubernetesOptions) -> WorkerPod:
     about, status = pod["metadata"], pod.get("status") or {}
     conditions = {one.get("type"): one for one in status.get("conditions") or ()}
-    problem, patience = _problem(status, conditions, options)
     return WorkerPod(
         name=about["name"],
         address=status.get("podIP") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
         leaving="deletionTimestamp" in about,
         ended=status.get("phase") in ("Succeeded", "Failed"),
-        problem=problem,
-        patience=patience,
+        problem=_problem(status, conditions, options),
+        node=(pod.get("spec") or {}).get("nodeName") or "",
+        grace=float(about.get("deletionGracePeriodSeconds") or 0),
     )
 
 
 def _problem(
     status: Mapping[str, Any], conditions: Mapping[Any, Mapping[str, Any]], options: KubernetesOptions
-) -> tuple[str | None, float]:
+) -> Problem | None:
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
-        return f"no node for it: {scheduled.get('message', 'Unschedulable')}", options.scheduling_patience
+        words = f"no node for it: {scheduled.get('message', 'Unschedulable')}"
+        return Problem("schedule", words, options.scheduling_patience)
     for container in status.get("containerStatuses") or ():
         found = _container_problem(container, options)
         if found is not None:
             return found
     if status.get("phase") == "Failed":
-        return f"it failed: {status.get('message') or status.get('reason') or 'no reason given'}", 0.0
-    return None, 0.0
+        return Problem("start", f"it failed: {status.get('message') or status.get('reason') or 'no reason given'}")
+    return None
 
 
-def _container_problem(container: Mapping[str, Any], options: KubernetesOptions) -> tuple[str, float] | None:
+def _container_problem(container: Mapping[str, Any], options: KubernetesOptions) -> Problem | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message") or ""
     if reason in PULLS:
-        return f"image {container.get('image')} cannot be pulled ({reason}): {message}".rstrip(
-            ": "
-        ), options.pull_patience
+        words = f"image {container.get('image')} cannot be pulled ({reason}): {message}".rstrip(": ")
+        return Problem("pull", words, options.pull_patience)
     if reason in HOPELESS:
-        return f"{reason}: {message}".rstrip(": "), 0.0
+        return Problem("start", f"{reason}: {message}".rstrip(": "))
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended or not ended.get("exitCode") or container.get("ready"):
         return None
     words, permanent = _report(ended)
     if permanent or int(container.get("restartCount") or 0) >= CRASHES:
-        return words, 0.0
-    return None
+        return Problem("start", words)
+    return Problem("start", f"{words}; it is started again", UNBOUNDED)
 
 
 def _report(ended: Mapping[str, Any]) -> tuple[str, bool]:
@@ -99,32 +115,49 @@ def _report(ended: Mapping[str, Any]) -> tuple[str, bool]:
         return f"its container ended with exit code {code}: {last}".rstrip(": "), False
 
 
-def problems(
-    pods: Iterable[WorkerPod], deployment: Manifest, options: KubernetesOptions
-) -> list[tuple[str, float]]:
-    """What keeps a fleet's replicas from starting, and for how many seconds that may still pass by itself."""
+def problems(pods: Iterable[WorkerPod], deployment: Manifest, options: KubernetesOptions) -> list[Problem]:
+    """What keeps a fleet's replicas from starting."""
     found = [
-        (f"replica {pod.name}: {pod.problem}", pod.patience)
+        replace(pod.problem, words=f"replica {pod.name}: {pod.problem.words}")
         for pod in sorted(pods, key=lambda one: one.name)
         if pod.problem and not pod.leaving
     ]
     for condition in (deployment.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             words = condition.get("message") or condition.get("reason") or "no reason given"
-            found.append((f"pods cannot be created: {words}", options.scheduling_patience))
+            found.append(Problem("create", f"pods cannot be created: {words}", options.scheduling_patience))
     return found
+
+
+def describe_stuck(pod: WorkerPod, since: float, now: float) -> str | None:
+    """Why a pod that has been leaving ``since`` is still there, once its time is up. Its node ends it, so the node is
+    the usual reason. Which pods are stuck is judged by this machine's clock."""
+    if now - since < pod.grace + LATE:
+        return None
+    where = f" on node {pod.node}, which may be down: kubectl describe node {pod.node}" if pod.node else ""
+    return f"replica {pod.name} has not ended within {pod.grace:.0f} s{where}"
 
 
 @dataclass(frozen=True)
 class ProblemHistory:
-    """Since when each problem of a fleet has been seen, by the clock of this machine: that of the API server may
-    differ."""
+    """Since when each kind of problem of a fleet has been observed, and since when it is away again, by the clock of
+    this machine: that of the API server may differ. A problem that is away for a moment, or in other words, or of
+    another pod, goes on."""
 
-    since: Mapping[str, float] = field(default_factory=dict)
+    spans: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
 
-    def after(self, found: Iterable[tuple[str, float]], now: float) -> "ProblemHistory":
-        return ProblemHistory({what: self.since.get(what, now) for what, _ in found})
+    def after(self, found: Iterable[Problem], now: float, cured: bool = False) -> "ProblemHistory":
+        """``cured``: all replicas are well."""
+        if cured:
+            return ProblemHistory()
+        kinds = {one.kind for one in found}
+        spans: dict[str, tuple[float, float | None]] = {}
+        for kind, (first, away) in self.spans.items():
+            away = None if kind in kinds else now if away is None else away
+            if away is None or now - away < FORGOTTEN_AFTER:
+                spans[kind] = first, away
+        return ProblemHistory({**dict.fromkeys(kinds, (now, None)), **spans})
 
-    def failure(self, found: Iterable[tuple[str, float]], now: float) -> str | None:
+    def failure(self, found: Iterable[Problem], now: float) -> str | None:
         """The first problem that did not pass in time."""
-        return next((what for what, patience in found if now - self.since.get(what, now) >= patience), None)
+        return next((one.words for one in found if now - self.spans[one.kind][0] >= one.patience), None)

@@ -3,9 +3,10 @@
 import socket
 from dataclasses import replace
 
+from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.domain.evidence import OF_TRAFFIC
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
-from tidegate.ports.target import Provider
+from tidegate.ports.target import Options, Provider
 from tidegate.settings import Settings
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
@@ -15,6 +16,7 @@ from tidegate.targets.collection.worker_http import WorkerConnections
 from tidegate.targets.containers import file_roots
 from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
+from tidegate.targets.kubernetes.cluster_reports import ClusterReports
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.leader_lease import LeaderLease
@@ -36,6 +38,21 @@ def provide_kubernetes(context: TargetContext) -> Provider:
     return join(context, options, connect(options))
 
 
+async def reaches_kubernetes(given: Options) -> bool:
+    """Whether the API server answers here."""
+    try:
+        api = connect(read_options(given))
+    except StartupError:
+        return False
+    try:
+        await api.version()
+    except TidegateError:
+        return False
+    finally:
+        await api.close()
+    return True
+
+
 def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Provider:
     settings = context.settings
     view = ClusterView(api, options, context.changed)
@@ -43,7 +60,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         *(api, view, settings, context.images, options, capabilities(settings, options), context.changed)
     )
     lease = LeaderLease(api, options.installation, context.fence, socket.gethostname())
-    lifecycle = KubernetesLifecycle(target, lease)
+    lifecycle = KubernetesLifecycle(target, lease, ClusterReports(api))
     target.gateways = Gateways(
         controller=context.fence,
         token=lambda: lifecycle.token,
@@ -72,6 +89,8 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         runners=transforms,
         runs_transforms=options.jobs is not None,
         recommenders=RefusedRecommendations(target.name),
+        cut_off=view.cut_off,
+        trouble=lifecycle.trouble,
     )
 
 

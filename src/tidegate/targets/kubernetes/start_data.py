@@ -26,6 +26,7 @@ from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
 START_FOLDER, START_FILE, FLEET_FILE, ASKED_FILE = "/etc/tidegate/start", "start.json", "fleet.json", "asked.json"
+START_VOLUME = "start"
 KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
 SHARE_FOLDER, SHARE_FILE = "/etc/tidegate/shadow", "share"
 """How much of a fleet's requests is copied to a shadow."""
@@ -65,6 +66,40 @@ def read_asked(secret: Manifest) -> list[Asked]:
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
     return asked
+
+
+def started_by(deployment: Manifest) -> str:
+    """Name of the Secret with the start file of a Deployment's pods; empty if it mounts none."""
+    volumes = deployment["spec"]["template"]["spec"].get("volumes") or ()
+    names = [(one.get("secret") or {}).get("secretName") for one in volumes if one.get("name") == START_VOLUME]
+    return str(names[0] or "") if names else ""
+
+
+def with_started_data(fleet: FleetSpec, secret: Manifest) -> FleetSpec:
+    """The fleet with the model data of the start file in ``secret``: those on the controller's machine may have
+    changed since. Raises TargetRefused."""
+    try:
+        start = msgspec.json.decode(base64.b64decode(secret["data"][START_FILE]), type=_Started)
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
+    model = fleet.variant.model
+    if len(start.containers) != len(model.containers):
+        raise TargetRefused(f"Secret {secret['metadata']['name']} is of another model")
+    found = tuple(
+        replace(container, data_url=started.data_url)
+        for container, started in zip(model.containers, start.containers, strict=True)
+    )
+    return replace(fleet, variant=replace(fleet.variant, model=replace(model, containers=found)))
+
+
+class _StartedContainer(msgspec.Struct):
+    data_url: str | None = None
+
+
+class _Started(msgspec.Struct):
+    """Of a start file, the part that also those of other versions of tidegate have."""
+
+    containers: list[_StartedContainer]
 
 
 def digest(start: bytes) -> str:

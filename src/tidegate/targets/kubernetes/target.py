@@ -1,5 +1,6 @@
 """Fleets and traffic of the Kubernetes target."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from tidegate.domain.errors import TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.gateway_agent import EndpointPlan
+from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
 from tidegate.ports.router import Passed, TcpAddress
 from tidegate.ports.target import Look
 from tidegate.serving.contract.images import ImageTable
@@ -17,9 +18,16 @@ from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
+from tidegate.targets.kubernetes.cluster_reports import FleetReport, report_of
 from tidegate.targets.kubernetes.cluster_view import ClusterView
-from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
-from tidegate.targets.kubernetes.fleet_manifests import first_size, fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, kept_plan, named_fleets, servers
+from tidegate.targets.kubernetes.fleet_manifests import (
+    first_size,
+    fleet_manifests,
+    fleet_secret_name,
+    owner_reference,
+)
+from tidegate.targets.kubernetes.fleet_objects import FleetObjects
 from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
 from tidegate.targets.kubernetes.foreign_changes import asked_of, scaled_by_others
 from tidegate.targets.kubernetes.foreign_pods import ForeignPods
@@ -30,15 +38,22 @@ from tidegate.targets.kubernetes.names import (
     STATISTICS,
     Manifest,
     fence_of,
-    fleet_labels,
     fleet_name,
     is_ours,
 )
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.pod_template import takes_queue
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.route_objects import RouteObjects
-from tidegate.targets.kubernetes.start_data import check_supported, read_asked, read_fleet, start_data
+from tidegate.targets.kubernetes.start_data import (
+    check_supported,
+    read_asked,
+    read_fleet,
+    start_data,
+    started_by,
+    with_started_data,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +85,18 @@ class KubernetesTarget:
     """Fleets that are being deleted."""
     _had: dict[FleetId, frozenset[str]] = field(default_factory=dict)
     """Replicas that gateways got, also from an earlier controller."""
+    _adopted: dict[FleetId, FleetPlan] = field(default_factory=dict)
+    """As gateways got them from an earlier controller."""
+    _in_force: dict[str, RouteTable] = field(default_factory=dict)
+    """Endpoint -> the table that was last observed in force."""
+    objects: FleetObjects = field(init=False)
     _foreign: ForeignPods = field(default_factory=ForeignPods)
     _ready_before: set[FleetId] = field(default_factory=set)
     _passed: dict[FleetId, Passed] = field(default_factory=dict)
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.objects = FleetObjects(self.api, self.view, self.options, self.is_kept, self.changed)
 
     # --- what rollouts ask for ---
 
@@ -91,12 +114,30 @@ class KubernetesTarget:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)
+        if routes is not None:
+            self._in_force[endpoint] = routes
+        trouble = self.trouble()
         if not self.view.current:
-            return Look(None, routes)
+            return Look(None, routes, trouble)
         mine = [fleet for fleet in self.view.fleets if fleet.endpoint == endpoint]
-        if any(self.spec(fleet) is None for fleet in mine if not self._is_going(fleet)):
-            return Look(None, routes)  # of an earlier controller, and not read yet
-        return Look({fleet: self._status(fleet) for fleet in mine}, routes)
+        known = self.specs.keys() | self.objects.missing.keys()
+        if any(fleet not in known for fleet in mine if not self._is_going(fleet)):
+            return Look(None, routes, trouble)  # of an earlier controller, and not read yet
+        return Look({fleet: self._status(fleet) for fleet in mine}, routes, trouble)
+
+    def report(self, fleet: FleetId) -> FleetReport:
+        """For kubectl's users."""
+        return report_of(self._status(fleet), self._in_force.get(fleet.endpoint))
+
+    def has_no_gateway(self) -> bool:
+        """Whether there ought to be gateways and none is left that stays."""
+        return (
+            self.routes is None and self.view.current and all(one.leaving for one in self.view.gateways.values())
+        )
+
+    def trouble(self) -> str | None:
+        """Why the cluster or a gateway cannot be observed or controlled now."""
+        return (None if self.view.current else self.view.trouble) or self.gateways.trouble()
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         """All objects are applied again each time, so that one that failed half-way is completed."""
@@ -117,22 +158,38 @@ class KubernetesTarget:
                 raise ForeignChange(words)
         if live is None and self._pods(fleet.id):
             raise Transient(f"fleet {fleet.id} is still going away")
-        fleet = await self.model_store.place(fleet, await self._find_spec(fleet.id, live))
+        self.objects.requested.add(fleet.id)
+        try:
+            await self._apply(fleet, fence, live)
+        finally:
+            self.objects.requested.discard(fleet.id)
+
+    async def _apply(self, fleet: FleetSpec, fence: int, live: Manifest | None) -> None:
+        """``live``: its Deployment."""
+        before = await self._find_spec(fleet, live)
+        # Metrics and routes need the specification alone: they wait for nothing that follows.
+        self.specs.setdefault(fleet.id, fleet)
+        fleet = await self.model_store.place(fleet, before)
         data = start_data(fleet, self.settings, self.images, self.options)
-        versions, before = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
-        if live is not None and not before:  # of an earlier version, which did not note what it asked for
-            before = (asked_of(live["spec"]["template"]["spec"]),)
-        for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, before):
+        versions, asked = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
+        if live is not None and not asked:  # of an earlier version, which did not note what it asked for
+            asked = (asked_of(live["spec"]["template"]["spec"]),)
+        owner: Manifest | None = None
+        for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, asked):
             if manifest["metadata"]["name"] == fleet_secret_name(fleet.id):
                 self._foreign.note(fleet.id, read_asked(manifest))
+            if owner is not None:
+                manifest["metadata"]["ownerReferences"] = [owner]
             applied = await self.api.apply(manifest)
             if manifest["kind"] == "Deployment":
+                owner = owner_reference(applied)
                 if live is None and fleet.id.endpoint in self.options.autoscaling:
                     applied = await self.api.apply(first_size(fleet), manager=SCALER)
                 self.view.note(applied)
         self._leaving.discard(fleet.id)
         self.on_demand.note_wanted(fleet.id)
         self.specs[fleet.id] = fleet
+        self.objects.note_missing(fleet.id, ())
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
@@ -168,11 +225,9 @@ class KubernetesTarget:
             await self.api.delete("Deployment", name)
         await self.api.delete("PodDisruptionBudget", name, versions.disruption_budget)
         await self.api.delete("Service", name)
-        labels = ",".join(
-            f"{key}={value}" for key, value in fleet_labels(self.options.installation, fleet).items()
-        )
-        for secret in await self.api.find("Secret", labels):
-            await self.api.delete("Secret", secret["metadata"]["name"])
+        # Pods that are ending may need their Secrets: a turn removes those once the pods are gone.
+        if not self._pods(fleet):
+            await self.objects.remove_secrets(fleet)
         scaled = self.options.autoscaling.get(fleet.endpoint)
         if scaled is not None:
             kind = "ScaledObject" if scaled.kind == "keda" else "HorizontalPodAutoscaler"
@@ -222,7 +277,12 @@ class KubernetesTarget:
     def _is_queued(self, endpoint: str) -> bool:
         """Whether the endpoint is asynchronous: then its requests come from the queue, and no gateway matters."""
         mine = (spec for fleet, spec in self.specs.items() if fleet.endpoint == endpoint)
-        return endpoint in self.queue.applied or any(spec.variant.asynchronous is not None for spec in mine)
+        if endpoint in self.queue.applied or any(spec.variant.asynchronous is not None for spec in mine):
+            return True
+        lost = (self.view.fleets.get(one) for one in self.objects.missing if one.endpoint == endpoint)
+        return any(
+            view is not None and view.deployment is not None and takes_queue(view.deployment) for view in lost
+        )
 
     def plan(self, endpoint: str) -> EndpointPlan:
         """Fleets that are leaving stay as long as the table names them."""
@@ -233,10 +293,12 @@ class KubernetesTarget:
             for fleet, spec in self.specs.items()
             if fleet.endpoint == endpoint and (fleet in named or self._stays(fleet))
         }
-        addresses = {fleet: self._servers(fleet) for fleet in specs}
+        lost = [one for one in self.objects.missing if one.endpoint == endpoint and one not in self.specs]
+        addresses = {fleet: self._servers(fleet) for fleet in (*specs, *lost)}
         for fleet, found in addresses.items():
             self._had[fleet] = frozenset(found)
-        return endpoint_plan(self.gateways.controller, table, specs, addresses)
+        kept = [kept_plan(fleet, self._adopted.get(fleet), addresses[fleet]) for fleet in lost]
+        return endpoint_plan(self.gateways.controller, table, specs, addresses, kept)
 
     def _stays(self, fleet: FleetId) -> bool:
         return fleet in self.view.fleets and fleet not in self._leaving
@@ -244,6 +306,7 @@ class KubernetesTarget:
     def adopt(self, plan: EndpointPlan) -> None:
         for one in plan.fleets:
             self._had[one.fleet] = self._had.get(one.fleet, frozenset()) | one.servers.keys()
+            self._adopted[one.fleet] = one
 
     def endpoints(self) -> set[str]:
         return {fleet.endpoint for fleet in self.view.fleets}
@@ -262,21 +325,30 @@ class KubernetesTarget:
             try:
                 spec = await self._read_spec(fleet, view.deployment)
             except TidegateError as error:
-                log.warning("fleet %s cannot be read yet: %s", fleet, error)
+                # The engine requests it again, with what the endpoint's record says of it.
+                self.objects.note_missing(fleet, [str(error)])
             else:
                 self.specs[fleet] = spec
+                self.objects.note_missing(fleet, ())
                 self.changed(fleet.endpoint)
 
-    async def _find_spec(self, fleet: FleetId, live: Manifest | None) -> FleetSpec | None:
-        """As it was asked for before, if it was."""
-        known = self.specs.get(fleet)
-        return await self._read_spec(fleet, live) if known is None and live is not None else known
+    async def _find_spec(self, fleet: FleetSpec, live: Manifest | None) -> FleetSpec | None:
+        """As it was requested before, if it was. If its Secret is gone: as requested now, with the data that its pods
+        were started with. Raises Transient."""
+        known = self.specs.get(fleet.id)
+        if live is None or (known is not None and self.model_store.is_placed(known)):
+            return known
+        with contextlib.suppress(TargetRefused):
+            return await self._read_spec(fleet.id, live)
+        with contextlib.suppress(TargetRefused):
+            if (secret := await self.api.get("Secret", started_by(live))) is not None:
+                return with_started_data(fleet, secret)
+        return None
 
     async def _read_spec(self, fleet: FleetId, deployment: Manifest) -> FleetSpec:
-        about = deployment["metadata"]
         secret = await self.api.get("Secret", fleet_secret_name(fleet))
         if secret is None:
-            raise TargetRefused(f"Secret {fleet_secret_name(fleet)} of Deployment {about['name']} is not there")
+            raise TargetRefused(f"Secret {fleet_secret_name(fleet)}")
         self._foreign.note(fleet, read_asked(secret))
         return read_fleet(secret, deployment)
 
@@ -289,6 +361,9 @@ class KubernetesTarget:
     def _is_going(self, fleet: FleetId) -> bool:
         view = self.view.fleets.get(fleet)
         return view is None or view.deployment is None or "deletionTimestamp" in view.deployment["metadata"]
+
+    def is_kept(self, fleet: FleetId) -> bool:
+        return fleet in self.specs and not self._is_going(fleet)
 
     def running(self, fleet: FleetId) -> set[str]:
         """Replicas that take requests: the cluster calls them ready, and every gateway has them."""
@@ -314,6 +389,7 @@ class KubernetesTarget:
         return self._loaded(seen)
 
     def _loaded(self, seen: FleetStatus) -> FleetStatus:
+        seen = replace(seen, missing=self.objects.missing.get(seen.id, ()))
         return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))
 
     def refresh(self, look: Observation) -> Observation:
@@ -363,11 +439,17 @@ class KubernetesTarget:
         await self.gateways.sync()
         await self.on_demand.turn()
         await self.queue.sync([endpoint for endpoint in self.endpoints() if self._is_queued(endpoint)])
-        for fleet in self.specs.keys() - self.view.fleets.keys():
+        for fleet in self.specs.keys() - self.view.fleets.keys() - self.objects.requested:
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 self.specs.pop(fleet)
+                if fleet in self._leaving:
+                    with contextlib.suppress(TidegateError):  # a later check finds what is left
+                        await self.objects.remove_secrets(fleet)
                 self._had.pop(fleet, None)
+                self._adopted.pop(fleet, None)
                 self._leaving.discard(fleet)
                 self._ready_before.discard(fleet)
+        self.objects.keep(self.view.fleets)
+        self._in_force = {name: table for name, table in self._in_force.items() if name in self.endpoints()}
         alive = {name for view in self.view.fleets.values() for name in view.pods}
         self._foreign.keep(self.specs, alive)

@@ -33,7 +33,7 @@ from tidegate.targets.kubernetes.names import (
     transform_name,
 )
 from tidegate.targets.kubernetes.options import JobOptions, KubernetesOptions
-from tidegate.targets.kubernetes.pods import ProblemHistory, problems, worker_pod
+from tidegate.targets.kubernetes.pods import Problem, ProblemHistory, problems, worker_pod
 from tidegate.transform.shards import outcome, progress
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class KubernetesTransforms:
         troubles = problems(pods, {}, self.options)
         if not pods and _is_running(live):  # such as for a quota: only events say so
             words = f"the cluster makes no pods for it: kubectl describe job {transform_name(job)} says why"
-            troubles = [(words, self.options.scheduling_patience)]
+            troubles = [Problem("create", words, self.options.scheduling_patience)]
         history = self._history[job] = self._history.get(job, ProblemHistory()).after(troubles, now)
         ready = sum(pod.ready and not pod.leaving for pod in pods)
         present = sum(not pod.ended for pod in pods)

@@ -48,6 +48,10 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
     """What a gateway's controller makes of an HTTPRoute that was written."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, plural) that the credentials lack."""
+    lacking: set[tuple[str, str]] = field(default_factory=set)
+    """The same of the ServiceAccount that a SubjectAccessReview asks for."""
+    reviewed: list[tuple[str, str, str]] = field(default_factory=list)
+    """User, group and resource of each review."""
     logs: dict[str, str] = field(default_factory=dict)
     _addresses: Iterator[int] = field(default_factory=lambda: iter(range(2, 1_000_000)))
 
@@ -76,22 +80,32 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
             return httpx2.Response(200, json={"groups": versions}, request=request)
         if path == "/version":
             return httpx2.Response(200, json={"gitVersion": "v1.20.2"}, request=request)
-        if path.endswith("selfsubjectaccessreviews"):
-            asked = json.loads(request.content)["spec"]["resourceAttributes"]
-            allowed = (asked["verb"], asked["resource"]) not in self.forbidden
+        if path.endswith("subjectaccessreviews"):
+            if ("create", path.rpartition("/")[2]) in self.forbidden:
+                message = 'subjectaccessreviews is forbidden: User "ann" cannot create resource'
+                return self._refuse(request, 403, "Forbidden", message)
+            review = json.loads(request.content)["spec"]
+            asked = review["resourceAttributes"]
+            resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+            lacking = self.lacking if "user" in review else self.forbidden
+            allowed = (asked["verb"], resource) not in lacking
+            self.reviewed.append((review.get("user", ""), asked.get("group", ""), resource))
             return httpx2.Response(201, json={"status": {"allowed": allowed}}, request=request)
         found = PATH.fullmatch(path)
         if found is None:
             return self._refuse(request, 404, "NotFound", "no such path")
         plural, name = found["plural"], found["name"] or ""
         verb = {"GET": "get" if name else "list", "PATCH": "patch", "POST": "create", "DELETE": "delete"}[method]
-        if (verb, plural) in self.forbidden:
-            message = f'{plural} is forbidden: User "system:serviceaccount:ml:tidegate" cannot {verb} {plural}'
+        resource = f"{plural}/{found['sub']}" if found["sub"] else plural
+        if (verb, resource) in self.forbidden:
+            message = f'{resource} is forbidden: User "system:serviceaccount:ml:tidegate" cannot {verb} {plural}'
             return self._refuse(request, 403, "Forbidden", message)
         if found["sub"] == "log":
             return httpx2.Response(200, text=self.logs.get(name, ""), request=request)
         if method == "GET":
             return self._get(request, plural, name)
+        if found["sub"] == "status" or "merge-patch" in request.headers.get("content-type", ""):
+            return self._patch(request, plural, name)
         if method == "DELETE":
             return self._delete(request, plural, name)
         return self._write(request, method, plural, name)
@@ -110,6 +124,21 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         ]
         body = {"kind": "List", "metadata": {"resourceVersion": str(self.version)}, "items": items}
         return httpx2.Response(200, json=body, request=request)
+
+    def _patch(self, request: httpx2.Request, plural: str, name: str) -> httpx2.Response:
+        """A merge, or conditions of a Deployment's status."""
+        found = self.objects.get((plural, name))
+        if found is None:
+            return self._refuse(request, 404, "NotFound", f'{plural} "{name}" not found')
+        given: Object = json.loads(request.content)
+        status = given.pop("status", None)
+        if status is not None:
+            kinds = {one["type"] for one in status["conditions"]}
+            known = found.setdefault("status", {}).get("conditions", [])
+            found["status"]["conditions"] = [*(c for c in known if c["type"] not in kinds), *status["conditions"]]
+        else:
+            _merge(found, given)
+        return httpx2.Response(200, json=found, request=request)
 
     def _write(self, request: httpx2.Request, method: str, plural: str, name: str) -> httpx2.Response:
         given: Object = json.loads(request.content)
@@ -211,7 +240,9 @@ def make_ready(pod: Object) -> None:
 
 def _merge(old: Object, given: Object) -> Object:
     for key, value in given.items():
-        if isinstance(value, dict) and isinstance(old.get(key), dict):
+        if value is None:
+            old.pop(key, None)
+        elif isinstance(value, dict) and isinstance(old.get(key), dict):
             _merge(old[key], value)
         else:
             old[key] = value

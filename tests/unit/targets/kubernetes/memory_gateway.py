@@ -32,10 +32,17 @@ class MemoryAgent:
     closed: bool = False
     refuses: str = ""
     """An endpoint whose plans it cannot have."""
+    known: str = ""
+    """The token that it was started with; empty: it takes any."""
+    token: str = ""
+    """What the controller's client has."""
+    former: tuple[str, ...] = ()
 
     def _answer(self) -> AgentState:
         if self.away:
             raise Transient("gateway does not answer")
+        if self.known and self.known not in (self.token, *self.former):
+            raise Transient("the token is not that of this gateway")
         digests = {endpoint: plan.digest for endpoint, plan in self.plans.items()}
         return AgentState(self.boot, self.synced, self.controller, digests)
 

@@ -1,6 +1,7 @@
 """The real target over an API server and gateways in memory, on virtual time."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,16 @@ class Cluster:
         self.target.gateways.connect = self._connect
 
     def _connect(self, pod: GatewayPod, token: str) -> AgentClient:
-        return cast(AgentClient, self.agents.setdefault(pod.name, MemoryAgent()))
+        agent = self.agents.setdefault(pod.name, MemoryAgent())
+        agent.token, agent.former = token, ()
+        return cast(AgentClient, agent)
+
+    def start_gateways(self) -> None:
+        """Those that have just been made read their token as a pod does when it starts."""
+        secret = self.server.objects["secrets", "tidegate-gateway-token"]
+        for pod in self.server.pods("gateway"):
+            agent = self.agents.setdefault(pod["metadata"]["name"], MemoryAgent())
+            agent.known = agent.known or base64.b64decode(secret["data"]["token"]).decode()
 
     @property
     def target(self) -> KubernetesTarget:

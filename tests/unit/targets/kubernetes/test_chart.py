@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 from tidegate.settings import Settings
+from tidegate.targets.kubernetes.api import KINDS as API_KINDS
 from tidegate.targets.kubernetes.chart import CHART, OF_THE_CHART, PARTS, VALUES
 from tidegate.targets.kubernetes.control_plane import TARGETS_FILE
 from tidegate.targets.kubernetes.control_plane_files import PLAIN
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
+from tidegate.targets.kubernetes.rights import needed_rights
 from tidegate.targets.options import read_targets
 from tidegate.targets.registry import KINDS
 
@@ -26,6 +28,9 @@ needs_helm = pytest.mark.skipif(not HELM.exists(), reason="Helm is not installed
 
 OPTIONS = """
 installation: blue
+service_account: models
+priority_class: serving
+labels: {team: risk}
 run_as: 1000650000
 image_pull_policy: Always
 image_pull_secrets: [registry]
@@ -48,6 +53,8 @@ instance_types:
   ml.g5.xlarge:
     cpu: "3"
     memory: 14Gi
+    cpu_limit: "4"
+    ephemeral_storage: 20Gi
     gpus: 1
     node_selector: {pool: gpu}
     tolerations: [{key: gpu, operator: Equal, value: "yes", effect: NoSchedule}]
@@ -60,6 +67,11 @@ controllerSecret: login
 cpu: 1
 targets: {local: {}}
 environment: {TIDEGATE_FIDELITY: aws, TIDEGATE_MAX_BODY: "6291456"}
+cpuLimit: 2
+ephemeralStorage: 1Gi
+priorityClass: platform
+labels: {team: risk}
+workerServiceAccountAnnotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::123456789012:role/data"}
 nodeSelector: {pool: control}
 tolerations: [{key: control, operator: Exists}]
 serviceAccountAnnotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::123456789012:role/models"}
@@ -99,7 +111,7 @@ def whole_values() -> dict[str, Any]:
 def test_every_part_is_in_the_template_once() -> None:
     template = (DEPLOY / CHART / "templates" / "tidegate.yaml").read_text()
     assert "PART_" not in template and "@" not in template
-    assert len(PARTS) == 8
+    assert len(PARTS) == 13
     for part in PARTS.values():
         lines = [re.sub(r" *\|? *nindent.*", "", line.replace("@", "")).strip() for line in part.splitlines()]
         assert all(line in template for line in lines), lines
@@ -160,6 +172,11 @@ def test_controllers_get_what_they_need_of_the_values(tmp_path: Path, version: s
     assert container["imagePullPolicy"] == "Always" and pod["imagePullSecrets"] == [{"name": "registry"}]
     assert container["envFrom"] == [{"secretRef": {"name": "s3"}}, {"secretRef": {"name": "login"}}]
     assert pod["nodeSelector"] == {"pool": "control"}
+    assert pod["priorityClassName"] == "platform"
+    assert container["resources"]["limits"] == {"memory": "1Gi", "cpu": "2", "ephemeral-storage": "1Gi"}
+    assert container["resources"]["requests"]["ephemeral-storage"] == "1Gi"
+    assert deployment["template"]["metadata"]["labels"]["team"] == "risk"
+    assert "team" not in deployment["selector"]["matchLabels"]
     assert pod["tolerations"] == [{"key": "control", "operator": "Exists"}]
     mounted = {one["name"]: (one["mountPath"], one.get("readOnly")) for one in container["volumeMounts"]}
     assert mounted["data"] == ("/data", True) and mounted["out"] == ("/srv/o ut", True)
@@ -170,6 +187,61 @@ def test_controllers_get_what_they_need_of_the_values(tmp_path: Path, version: s
     settings = Settings.from_environment(variables)
     assert [str(root) for root in settings.file_roots] == ["/data", "/srv/o ut"]
     assert (settings.fidelity, settings.max_body, settings.standby) == ("aws", 6291456, True)
+
+
+@needs_helm
+def test_controllers_are_replaced_one_at_a_time_and_reached_by_the_label_of_the_leader(tmp_path: Path) -> None:
+    found = render(tmp_path, whole_values())
+    deployment = of_kind(found, "Deployment")["spec"]
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert deployment["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    selector = of_kind(found, "Service")["spec"]["selector"]
+    assert selector["tidegate.io/leader"] == "blue"  # as the option installation says
+    assert "tidegate.io/leader" not in deployment["template"]["metadata"]["labels"]
+    budget = of_kind(found, "PodDisruptionBudget")
+    assert (budget["apiVersion"], budget["spec"]["maxUnavailable"]) == ("policy/v1", 1)
+    assert (
+        budget["spec"]["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+    )
+
+
+@needs_helm
+def test_workers_have_an_account_of_their_own_with_the_annotations_that_are_given(tmp_path: Path) -> None:
+    def account(values: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        found = render(tmp_path, values)
+        accounts = {one["metadata"]["name"]: one for one in found if one["kind"] == "ServiceAccount"}
+        options = yaml.safe_load(of_kind(found, "ConfigMap")["data"][TARGETS_FILE])["kubernetes"]
+        return accounts["tidegate-worker"], options["service_account"]
+
+    found, used = account({})
+    assert used == "tidegate-worker" and "annotations" not in found["metadata"]
+    assert found["automountServiceAccountToken"] is False
+    found, used = account(whole_values())
+    assert found["metadata"]["annotations"] == whole_values()["workerServiceAccountAnnotations"]
+    assert used == "models"
+
+
+@needs_helm
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ({}, set()),
+        (
+            {"autoscaling": {"fraud": {"kind": "hpa", "least": 1, "most": 3}}},
+            {"horizontalpodautoscalers", "scaledobjects"},
+        ),
+        ({"http_route": {"gateway": "public"}}, {"httproutes"}),
+    ],
+)
+def test_rights_that_options_need_are_in_the_role(
+    tmp_path: Path, options: dict[str, Any], kinds: set[str]
+) -> None:
+    rules = of_kind(render(tmp_path, {"options": options}), "Role")["rules"]
+    optional = {"horizontalpodautoscalers", "scaledobjects", "httproutes"}
+    assert {rule["resources"][0] for rule in rules} & optional == kinds
+    given = read_options({"image": "i", **options})
+    granted = {(verb, rule["resources"][0]) for rule in rules for verb in rule["verbs"]}
+    assert {(verb, API_KINDS[kind][1]) for verb, kind in needed_rights(given)} <= granted
 
 
 @needs_helm

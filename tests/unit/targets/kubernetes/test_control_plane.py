@@ -69,6 +69,7 @@ def test_rights_are_those_that_the_target_uses() -> None:
     async def scenario() -> list[str]:
         cluster = Cluster(options=OPTIONS.__class__(image="i", allow_unsigned=True))
         await cluster.deploy(fleet_spec())
+        await cluster.target.observe("fraud")
         for chore in cluster.lifecycle.chores:
             await chore.work()
         await cluster.provider.logs.tail("fraud", 10)
@@ -83,8 +84,8 @@ def test_rights_are_those_that_the_target_uses() -> None:
     used: set[tuple[str, str]] = set()
     for line in run(scenario()):
         method, path = line.split(" ")
-        if found := re.fullmatch(r".*/namespaces/[^/]+/([a-z]+)(/[^/]+)?(/log)?", path):
-            kind = "pods/log" if found[3] else plurals[found[1]]
+        if found := re.fullmatch(r".*/namespaces/[^/]+/([a-z]+)(/[^/]+)?(/log|/status)?", path):
+            kind = plurals[found[1] + (found[3] or "")]
             verb = {"GET": "get" if found[2] else "list", "PATCH": "patch", "POST": "create", "DELETE": "delete"}
             used.add((kind, verb[method]))
     allowed = {(kind, verb) for kind, verbs in RIGHTS.items() for verb in verbs}

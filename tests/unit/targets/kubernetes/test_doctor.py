@@ -1,10 +1,11 @@
 """What doctor finds in a cluster, and what render prints."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.targets.kubernetes.memory_api_server import Fault, MemoryApiServer
+from tests.unit.targets.kubernetes.memory_api_server import GROUPS, Fault, MemoryApiServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
@@ -13,7 +14,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.target import Finding, Level
 from tidegate.targets.kubernetes.api import connect
 from tidegate.targets.kubernetes.doctor import check, check_kubernetes
-from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
+from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute, KubernetesOptions, read_options
 from tidegate.targets.kubernetes.render import render_kubernetes
 from tidegate.testing.samples import canary, percent
 
@@ -48,6 +49,52 @@ def test_missing_rights_are_named() -> None:
     assert found.level is Level.ERROR
     assert found.message == "missing: patch Deployment, list Secret"
     assert "Role of the controller in namespace ml" in found.remedy
+
+
+def of_the_account(server: MemoryApiServer) -> Finding:
+    server.objects["serviceaccounts", "tidegate-controller"] = {"metadata": {"name": "tidegate-controller"}}
+    return findings(server)["permissions"]
+
+
+def test_rights_are_those_of_the_controllers_account_not_of_whoever_asks() -> None:
+    """Here somebody asks who may do everything."""
+    server = MemoryApiServer(lacking={("patch", "deployments"), ("patch", "deployments/status")})
+    found = of_the_account(server)
+    assert found.level is Level.ERROR
+    assert (
+        "ServiceAccount tidegate-controller: missing: patch Deployment, patch deployments/status" in found.message
+    )
+    assert {user for user, _, _ in server.reviewed} == {"system:serviceaccount:ml:tidegate-controller"}
+    # A subresource is in the group of its resource.
+    assert ("system:serviceaccount:ml:tidegate-controller", "apps", "deployments/status") in server.reviewed
+    server = MemoryApiServer(forbidden={("delete", "secrets")})
+    assert of_the_account(server).level is Level.OK
+
+
+def test_rights_of_the_account_are_unknown_to_whoever_may_not_ask() -> None:
+    server = MemoryApiServer(forbidden={("create", "subjectaccessreviews")})
+    found = of_the_account(server)
+    assert found.level is Level.UNKNOWN and "subjectaccessreviews" in found.message + found.remedy
+
+
+def test_rights_that_options_need_are_checked() -> None:
+    def missing(options: KubernetesOptions) -> str:
+        plurals = ("horizontalpodautoscalers", "scaledobjects", "httproutes")
+        server = MemoryApiServer(
+            forbidden={
+                (verb, plural) for plural in plurals for verb in ("get", "list", "create", "patch", "delete")
+            },
+            groups=(*GROUPS, "gateway.networking.k8s.io/v1", "keda.sh/v1alpha1"),
+        )
+        found = run(check(memory_api(server), options, GIVEN, None))
+        return next(one.message for one in found if one.what == "permissions")
+
+    assert "missing" not in missing(OPTIONS)
+    assert "patch HorizontalPodAutoscaler" in missing(
+        replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 2)})
+    )
+    assert "patch ScaledObject" in missing(replace(OPTIONS, autoscaling={"fraud": Autoscaling("keda", 1, 2)}))
+    assert "patch HTTPRoute" in missing(replace(OPTIONS, http_route=HttpRoute("public")))
 
 
 def test_quota_that_is_used_up_is_named() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.targets.kubernetes.memory_api_server import Fault, MemoryApiServer
 from tests.unit.targets.kubernetes.target_harness import Cluster, memory_api, run
+from tidegate.targets.kubernetes.cluster_view import CUT_OFF
 from tidegate.targets.kubernetes.leader_lease import DURATION, LeaderLease
 
 NAME = "tidegate-controller"
@@ -158,3 +159,93 @@ def test_end_of_a_controller_does_not_wait_for_a_cluster_that_is_away() -> None:
         return asyncio.get_running_loop().time() - began
 
     assert run(scenario()) <= 2.5
+
+
+LABELS = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "controller"}
+
+
+def led_pods(leaders: Leaders) -> list[str]:
+    """The pods that the controllers' Service selects."""
+    return sorted(
+        pod["metadata"]["name"]
+        for pod in leaders.server.pods("controller")
+        if pod["metadata"]["labels"].get("tidegate.io/leader") == "tidegate"
+    )
+
+
+def with_pods(*names: str) -> Leaders:
+    leaders = Leaders()
+    for name in names:
+        leaders.server.objects["pods", name] = {"metadata": {"name": name, "labels": dict(LABELS)}}
+    return leaders
+
+
+def test_service_selects_the_pod_of_the_leader_alone() -> None:
+    async def scenario() -> None:
+        leaders = with_pods("pod-a", "pod-b")
+        first, second = leaders.lead(7, "pod-a"), leaders.lead(8, "pod-b")
+        await renew(first)
+        assert led_pods(leaders) == ["pod-a"]
+        # The first one's container was started again: its pod has the label still, and stands by.
+        await renew(second)
+        assert led_pods(leaders) == ["pod-b"]
+        await renew(first)  # it has not noticed yet
+        assert led_pods(leaders) == ["pod-b"]
+        before = len(leaders.server.requests)
+        await renew(second)
+        assert not [one for one in leaders.server.requests[before:] if one.startswith("PATCH") and "/pods/" in one]
+        await second.release()
+        assert led_pods(leaders) == []
+
+    run(scenario())
+
+
+def test_leader_of_another_installation_keeps_its_label() -> None:
+    async def scenario() -> None:
+        leaders = with_pods("pod-a", "other")
+        leaders.server.objects["pods", "other"]["metadata"]["labels"]["tidegate.io/leader"] = "blue"
+        await renew(leaders.lead(7, "pod-a"))
+        assert led_pods(leaders) == ["pod-a"]
+        assert leaders.server.objects["pods", "other"]["metadata"]["labels"]["tidegate.io/leader"] == "blue"
+
+    run(scenario())
+
+
+def test_controller_outside_the_cluster_has_no_pod_to_label() -> None:
+    async def scenario() -> None:
+        leaders = with_pods("pod-a")
+        await renew(leaders.lead(7, "a machine"))
+        assert leaders.shown["holderIdentity"] == "a machine" and led_pods(leaders) == []
+
+    run(scenario())
+
+
+def test_controller_that_does_not_see_the_cluster_is_cut_off_after_a_while() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.begin()
+        assert cluster.provider.cut_off() is None
+        cluster.server.away = True
+        began = asyncio.get_running_loop().time()
+        while cluster.provider.cut_off() is None:
+            await cluster.turn()
+            await asyncio.sleep(1)
+        assert CUT_OFF <= asyncio.get_running_loop().time() - began < CUT_OFF + 20
+        assert "cannot be reached" in str(cluster.provider.cut_off())
+        cluster.server.away = False
+        await cluster.turn()
+        assert cluster.provider.cut_off() is None
+
+    run(scenario())
+
+
+def test_controller_that_never_saw_the_cluster_is_cut_off_as_well() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        cluster.server.away = True
+        assert cluster.provider.cut_off() is None
+        await cluster.turn()
+        await asyncio.sleep(CUT_OFF)
+        assert cluster.provider.cut_off() is not None
+
+    run(scenario())

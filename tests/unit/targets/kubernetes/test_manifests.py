@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tidegate.domain.errors import TargetRefused
+from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.traffic import build_route_table
 from tidegate.serving.contract.images import ImageTable
@@ -30,6 +30,7 @@ from tidegate.targets.kubernetes.options import (
     Resources,
     Toleration,
     Volume,
+    read_options,
 )
 from tidegate.targets.kubernetes.start_data import FLEET_FILE, START_FILE, start_data
 
@@ -277,3 +278,42 @@ def test_keys_are_mounted_so_that_a_worker_takes_them() -> None:
     mode = next(one["secret"]["defaultMode"] for one in pod["volumes"] if one["name"] == "keys")
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
     assert is_private(mode | 0o440, 0, pod["securityContext"]["runAsUser"])
+
+
+CHOSEN = replace(
+    OPTIONS,
+    service_account="models",
+    priority_class="serving",
+    labels={"team": "risk"},
+    instance_types={"default": Resources(cpu="1", memory="2Gi", cpu_limit="2", ephemeral_storage="20Gi")},
+)
+
+
+def test_account_priority_labels_and_limits_reach_the_pods() -> None:
+    fleet = fleet_spec()
+    start = start_data(fleet, SETTINGS, ImageTable(), CHOSEN)
+    found = fleet_manifests(fleet, 1, start, SETTINGS, CHOSEN, ApiVersions())
+    worker = next(one for one in found if one["kind"] == "Deployment")["spec"]
+    gateway = next(
+        one for one in gateway_manifests(SETTINGS, CHOSEN, ApiVersions(), "ml") if one["kind"] == "Deployment"
+    )["spec"]
+    for spec in (worker, gateway):
+        assert spec["template"]["spec"]["priorityClassName"] == "serving"
+        assert spec["template"]["metadata"]["labels"]["team"] == "risk"
+        assert "team" not in spec["selector"]["matchLabels"]
+    made = worker["template"]["spec"]
+    assert made["serviceAccountName"] == "models" and made["automountServiceAccountToken"] is False
+    assert "serviceAccountName" not in gateway["template"]["spec"], "gateways read no model data"
+    assert made["containers"][0]["resources"] == {
+        "requests": {"cpu": "1", "memory": "2Gi", "ephemeral-storage": "20Gi"},
+        "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "20Gi"},
+    }
+    for version in ("1.25", "1.37"):
+        for manifest in found:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("name", ["app.kubernetes.io/component", "tidegate.io/endpoint"])
+def test_labels_of_tidegate_cannot_be_overridden(name: str) -> None:
+    with pytest.raises(StartupError, match=f"label {name} is tidegate's own"):
+        read_options({"image": "i", "labels": {name: "x"}})

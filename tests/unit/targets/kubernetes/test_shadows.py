@@ -49,6 +49,9 @@ def test_share_changes_without_another_pod_and_is_told() -> None:
         assert {pod["metadata"]["name"] for pod in cluster.server.pods("worker")} == pods
         assert all(len(agent.servers(shadow().id)) == 1 for agent in cluster.agents.values())
         await cluster.target.delete_fleet(shadow().id, 3)
+        await cluster.turn()
+        cluster.server.remove_leaving()
+        await cluster.turn()
         assert ("secrets", f"{fleet_name(shadow().id)}-fleet") not in cluster.server.objects
 
     run(scenario())

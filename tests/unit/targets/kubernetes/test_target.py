@@ -328,6 +328,114 @@ def test_problem_that_passes_does_not_count() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("first", "following"),
+    [
+        ((waiting("ErrImagePull"), "True", ""), (waiting("ImagePullBackOff"), "True", "")),
+        ((None, "False", "0/3 nodes are available"), (None, "False", "0/2 nodes are available: 2 are tainted")),
+    ],
+)
+def test_patience_counts_from_the_first_failure_whatever_its_words_and_its_pod(
+    first: tuple[Object | None, str, str], following: tuple[Object | None, str, str]
+) -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        cluster.server.start = lambda pod: failing(pod, *first)
+        await cluster.turn()
+        await cluster.target.ensure_fleet(fleet_spec(), 1)
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and status.failure is None
+        assert status.problem is not None and "replica tg-fraud" in status.problem  # at once
+        patience = OPTIONS.pull_patience if first[0] else OPTIONS.scheduling_patience
+        turns = 6
+        for number in range(turns):
+            if number == 2:  # another pod takes the place of each, and says nothing at first
+                for pod in cluster.server.pods("worker"):
+                    del cluster.server.objects["pods", pod["metadata"]["name"]]
+                cluster.server.start = lambda pod: failing(pod)
+                cluster.server.settle()
+            else:
+                for pod in cluster.server.pods("worker"):
+                    failing(pod, *(following, first)[number % 2])
+            await cluster.turn()
+            status = await cluster.status(fleet_spec().id)
+            assert status is not None and status.failure is None
+            await asyncio.sleep(patience / turns)
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and status.failure is not None
+
+    run(scenario())
+
+
+def test_problem_of_a_fleet_that_was_well_since_is_a_new_one() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        cluster.server.start = lambda pod: failing(pod, waiting("ErrImagePull"))
+        await cluster.turn()
+        await cluster.target.ensure_fleet(fleet_spec(), 1)
+        await cluster.turn()
+        await asyncio.sleep(OPTIONS.pull_patience - 1)
+        for pod in cluster.server.pods("worker"):
+            make_ready(pod)
+            pod["status"]["containerStatuses"] = []
+        await cluster.turn()
+        for pod in cluster.server.pods("worker"):
+            failing(pod, waiting("ErrImagePull"))
+        await cluster.turn()
+        await asyncio.sleep(2)
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and status.failure is None
+
+    run(scenario())
+
+
+def test_quota_counts_from_the_first_failure_whatever_the_api_server_says() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        deployment = cluster.server.objects["deployments", fleet_name(fleet_spec().id)]
+        for used in range(4):
+            message = f"exceeded quota: compute, used: {used}"
+            condition = {"type": "ReplicaFailure", "status": "True", "message": message}
+            deployment["status"] = {"conditions": [condition]}
+            await cluster.turn()
+            status = await cluster.status(fleet_spec().id)
+            assert status is not None and message in str(status.problem)
+            await asyncio.sleep(OPTIONS.scheduling_patience / 4)
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and status.failure is not None and "used: 3" in status.failure
+
+    run(scenario())
+
+
+def test_pod_that_does_not_end_is_named_with_its_node() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        await cluster.target.set_traffic(RouteTable("fraud", 2))
+        await cluster.target.delete_fleet(fleet_spec().id, 2)
+        first, second = cluster.server.pods("worker")
+        for pod in (first, second):
+            pod["spec"]["nodeName"] = "node-2"
+            pod["metadata"]["deletionGracePeriodSeconds"] = 30
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and status.problem is None
+        del cluster.server.objects["pods", second["metadata"]["name"]]
+        await asyncio.sleep(41)
+        await cluster.turn()
+        status = await cluster.status(fleet_spec().id)
+        assert status is not None and (status.desired, status.ready, status.draining) == (0, 0, 1)
+        assert status.problem is not None and status.failure is None
+        assert first["metadata"]["name"] in status.problem and "node-2" in status.problem
+
+    run(scenario())
+
+
 def test_quota_is_reported_after_patience() -> None:
     async def scenario() -> None:
         cluster = Cluster()
@@ -393,6 +501,23 @@ def test_pods_that_run_something_else_get_no_requests(caplog: pytest.LogCaptureF
         status = await cluster.status(fleet_spec().id)
         assert status is not None and status.ready == 1
         assert f"pod {name} runs something else than tidegate asked for (worker.image)" in caplog.text
+
+    run(scenario())
+
+
+def test_pods_with_an_identity_of_a_cloud_run_what_was_asked_for() -> None:
+    """EKS and Azure add variables to pods whose ServiceAccount has one."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec(count=2))
+        identity, other = cluster.server.pods("worker")
+        added = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/models", "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}
+        identity["spec"]["containers"][0]["env"] += [{"name": name, "value": v} for name, v in added.items()]
+        other["spec"]["containers"][0]["env"] += [{"name": "LD_PRELOAD", "value": "/tmp/evil.so"}]
+        await cluster.turn(2)
+        for agent in cluster.agents.values():
+            assert agent.servers(fleet_spec().id) == {identity["metadata"]["name"]}
 
     run(scenario())
 
