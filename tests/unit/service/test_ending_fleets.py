@@ -15,6 +15,7 @@ from tidegate.rollout.commands import VariantChange
 from tidegate.service import endpoints, history, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.rollouts import UndoRequest
 from tidegate.testing.memory_store import MemoryTx
 
 LATEST = LATER + timedelta(hours=1)
@@ -54,7 +55,7 @@ def test_same_version_again_changes_nothing(tx: MemoryTx) -> None:
 def test_undo_goes_back(tx: MemoryTx) -> None:
     know(tx, 1, "d1")
     kept = {"d1": True}
-    rollouts.undo(tx, "fraud", None, "bob", override=False, kept=kept, rollout_id="u", can=CAN, now=LATER)
+    rollouts.undo(tx, "fraud", UndoRequest(), "bob", kept=kept, rollout_id="u", can=CAN, now=LATER)
     body = endpoint(tx)
     assert body.rollout is not None and body.rollout.new.config_name == "fraud-1"
 
