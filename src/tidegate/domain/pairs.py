@@ -34,3 +34,14 @@ class Pair:
     """The outputs of the stages were asked for."""
     features: tuple[FeatureRow, ...] = ()
     """Of each stage but the last one; empty where they are not known."""
+    rows: tuple["PairedRow", ...] = ()
+    """The numbers of both answers, where they have more than one: those of the first row, of some between, and of the
+    last one."""
+
+    @property
+    def paired_rows(self) -> tuple["PairedRow", ...]:
+        return self.rows or (((0, self.old, self.new),),)
+
+
+PairedRow = tuple[tuple[int, float | None, float | None], ...]
+"""The numbers of one row: output (its place in the row, from 0), old and new value."""

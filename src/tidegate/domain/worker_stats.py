@@ -105,10 +105,16 @@ PairRow = TypedDict(
         "key": int,
         "slices": list[tuple[str, str]],
         "stages": list[StageRow],
+        "rows": NotRequired[list[list[tuple[int, float | None, float | None]]]],
     },
 )
 """A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
-failed. ``traced``: the outputs of the stages were asked for. ``key``: equal for equal requests."""
+failed. ``traced``: the outputs of the stages were asked for. ``key``: equal for equal requests. ``rows``: of answers
+with more than one number, the numbers that are compared, row by row, each as output, old and new value."""
+MOST_ROWS = 8
+"""Rows of a request that are compared: the first, the last, and some between."""
+MOST_OUTPUTS = 8
+"""Numbers of a row that are compared: the first, and others in turn from request to request."""
 MOST_PAIRS = 40
 """Pairs of one second."""
 

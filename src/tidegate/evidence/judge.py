@@ -24,6 +24,7 @@ from tidegate.evidence.comparisons import NOTHING, make_tests, test_key
 from tidegate.evidence.pair_judge import (
     PairState,
     begin_pairs,
+    describe_complete,
     describe_pairs,
     enter_stage,
     fold_pairs,
@@ -166,7 +167,7 @@ def judge(state: EvidenceState) -> Verdict:
     if failed:
         return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
     if not needed or Finding.NO_DATA in found:
-        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(needed, state.config.minimum), results)
+        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(needed, state.config), results)
     return Verdict(Finding.PASS, state.stage, "no difference above its tolerance", results)
 
 
@@ -237,14 +238,18 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
     return f"{result.comparison} of variant {result.variant}: {what}"
 
 
-def _describe_lack(results: Iterable[ComparisonResult], minimum: int) -> str:
-    lacking = [_describe_one_lack(one) for one in results if one.finding is Finding.NO_DATA]
-    needs = f"{minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+def _describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig) -> str:
+    lacking = [_describe_one_lack(one, config) for one in results if one.finding is Finding.NO_DATA]
+    needs = f"{config.minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
     return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
 
 
-def _describe_one_lack(one: ComparisonResult) -> str:
+def _describe_one_lack(one: ComparisonResult, config: EvidenceConfig) -> str:
     what = f"{one.comparison} of variant {one.variant}:"
+    if one.never:
+        return f"{what} {one.never}"
+    if one.complete:
+        return f"{what} {describe_complete(one, config)}"
     if one.comparison in OF_PAIRS:
         offered, lost = one.lost
         return (

@@ -20,12 +20,18 @@ from tidegate.evidence.means import HitTest, SumTest, add_sums
 from tidegate.evidence.pairs import (
     DISTANCE,
     FAILED_OF,
+    LAST_ROW,
+    NUMBERLESS,
     PAIRS,
+    PER_REPEAT,
+    REPEATED,
     SLICE,
     UP,
     estimate,
     make_pair_tests,
+    make_part_tests,
     make_slice_tests,
+    split_part,
     split_test,
     sums_of,
 )
@@ -35,6 +41,10 @@ MOST_LOST = 0.1
 """Part of the pairs that may be unusable in a stage that passes: those could be the ones that differ."""
 FIRST_COLUMNS = 0.9
 """Part of the stake that the columns of the first block with any share. The rest is for those that come later."""
+OF_PARTS = 0.2
+"""Part of the stake that tests of further outputs and of the last row have."""
+NUMBERLESS_FROM, NUMBERLESS_SHARE = 50, 0.9
+"""Pairs, and the part of them whose old answer has no number, from which on none is to be expected."""
 MOST_NAMED = 4
 """Further columns or slices that a reason names."""
 
@@ -54,26 +64,32 @@ class PairState:
     sometimes: frozenset[str] = frozenset()
     """Columns that some requests do not have."""
     batches: int = 0
-    """Blocks in which columns were first seen."""
+    """Blocks in which columns, or parts of answers, were first seen."""
+    units: dict[str, float] = field(default_factory=dict)
+    """By part: what one unit of amounts is now."""
+    stage_repeated: int = 0
+    numberless: Sums = NO_SUMS
 
 
 def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
     if comparison is Comparison.FEATURES:
         return PairState(comparison, variant, {}, {})
-    tests = make_pair_tests(config.paired)
-    whole = 0.5 if config.slices else 1.0
+    tests = make_pair_tests(config.paired.limits(amounts=False))
+    whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
     return PairState(comparison, variant, tests, dict.fromkeys(tests, whole / len(tests)))
 
 
 def enter_stage(state: PairState) -> PairState:
     tests = {name: one.enter_stage() for name, one in state.tests.items()}
-    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS)
+    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS, stage_repeated=0)
 
 
 def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:
     """The state after one more block."""
     prefix = pair_key(state.variant, state.comparison, "")
     sums = {key.removeprefix(prefix): _usable(one) for key, one in block.sums.items() if key.startswith(prefix)}
+    units = {key.removeprefix(prefix): size for key, size in block.units.items() if key.startswith(prefix)}
+    state = replace(state, units=state.units | units)
     if not sums:
         return state
     state = _meet(state, sums, config)
@@ -92,6 +108,8 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         totals=totals,
         stage_counted=state.stage_counted + counted,
         stage_offered=add_sums(state.stage_offered, offered),
+        stage_repeated=state.stage_repeated + sums.get(REPEATED, NO_SUMS)[0],
+        numberless=add_sums(state.numberless, sums.get(NUMBERLESS, NO_SUMS)),
     )
     return replace(after, most=max(state.most, _log_evidence(after)))
 
@@ -105,15 +123,54 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
     """Begin with columns and slices as they come."""
     if state.comparison is Comparison.FEATURES:
         return _meet_columns(state, sums, config)
+    state = _meet_parts(_measure_amounts(state, config), sums, config)
+    limits = config.paired.limits("" in state.units)
     tests, weights = dict(state.tests), dict(state.weights)
     known = sum(1 for test in tests if test.startswith(SLICE) and split_test(test)[1] == UP)
     for name in (name.removeprefix(FAILED_OF) for name in sums):
         if name.startswith(SLICE) and name + UP not in tests:
             known += 1
-            made = make_slice_tests(name, config.paired)
+            made = make_slice_tests(name, limits)
             tests |= made
-            weights |= dict.fromkeys(made, 0.5 / (known * (known + 1)) / len(made))
+            weights |= dict.fromkeys(made, (1 - OF_PARTS) * 0.5 / (known * (known + 1)) / len(made))
     return replace(state, tests=tests, weights=weights)
+
+
+def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
+    """Take the tolerances of amounts for tests that have counted nothing, once it is known that predictions are
+    amounts: before there is a unit no difference is measured."""
+    if "" not in state.units:
+        return state
+    limits = config.paired.limits(amounts=True)
+    made = make_pair_tests(limits)
+    for name in state.tests:
+        if name.startswith(SLICE) and name.endswith(UP):
+            made |= make_slice_tests(name.removesuffix(UP), limits)
+    idle = {name for name in state.tests if not state.totals.get(name, NO_SUMS)[0]}
+    return replace(
+        state, tests={name: made.get(name, one) if name in idle else one for name, one in state.tests.items()}
+    )
+
+
+def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """Parts that the same block is the first to have share a stake evenly: which ones those are follows from the form
+    of the answers, and not from what is in them."""
+    parts = dict.fromkeys(part for part in (split_part(name)[0] for name in sums) if part)
+    fresh = [part for part in parts if f"{part} {DISTANCE}" not in state.tests]
+    if not fresh:
+        return state
+    number = state.batches
+    stake = OF_PARTS * ((1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS)
+    tests = dict(state.tests)
+    for part in fresh:
+        tests |= make_part_tests(part, config.paired.limits(_unit_of(state, part) is not None))
+    weights = {name: stake / (len(tests) - len(state.tests)) for name in tests if name not in state.tests}
+    return replace(state, tests=tests, weights=state.weights | weights, batches=number + 1)
+
+
+def _unit_of(state: PairState, part: str) -> float | None:
+    """What a unit of this part is; None: log-odds."""
+    return state.units.get("" if part == LAST_ROW else part)
 
 
 def _meet_columns(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
@@ -166,7 +223,7 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
         finding = Finding.FAIL
     else:
         enough = state.stage_counted >= config.minimum and offered - usable <= MOST_LOST * offered
-        finding = Finding.PASS if enough else Finding.NO_DATA
+        finding = Finding.PASS if enough or _agrees(state, config) else Finding.NO_DATA
     alone = {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
     ranked = sorted(alone, key=lambda test: -alone[test])
     also = tuple(test for test in ranked[1:] if alone[test] >= limit) if finding is Finding.FAIL else ()
@@ -181,6 +238,42 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
         pairs=state.totals.get(test, NO_SUMS),
         also=also,
         lost=(offered, offered - usable),
+        unit=_unit_of(state, split_part(test)[0]),
+        repeated=state.stage_repeated,
+        complete=is_complete(state, config),
+        never=_find_hindrance(state),
+    )
+
+
+def is_complete(state: PairState, config: EvidenceConfig) -> bool:
+    """Whether nearly all that was asked in this stage had been compared before: the few requests that there are were
+    all compared, and no more are to be expected."""
+    enough = state.stage_repeated >= config.minimum
+    return enough and state.stage_repeated >= PER_REPEAT * state.stage_offered[0] and not _find_hindrance(state)
+
+
+def _agrees(state: PairState, config: EvidenceConfig) -> bool:
+    """Whether the comparison of all that is asked is complete, and no test lies above its tolerance. There are no
+    further requests that could differ, so no more of them are needed."""
+    if not is_complete(state, config) or not state.totals.get(DISTANCE, NO_SUMS)[0]:
+        return False
+    found = {test: sums for test, sums in state.totals.items() if sums[0]}
+    lost = state.numberless[0] - found.get(DISTANCE, NO_SUMS)[0]
+    amounts = {test: _unit_of(state, split_part(test)[0]) is not None for test in found}
+    above = (
+        test for test, sums in found.items() if estimate(test, sums) > _tolerance(test, config, amounts[test])
+    )
+    return lost <= MOST_LOST * state.numberless[0] and not any(above)
+
+
+def _find_hindrance(state: PairState) -> str:
+    """Why no pair is to be expected that can be compared."""
+    count, without, _ = state.numberless
+    if count < NUMBERLESS_FROM or without < NUMBERLESS_SHARE * count:
+        return ""
+    return (
+        f"the old version's answers have no number in {without:g} of {count} copied requests, so predictions can never"
+        " be compared: take paired out of compare, and compare text if the model writes"
     )
 
 
@@ -190,19 +283,33 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
         what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
         what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
     else:
-        value, tolerance = estimate(result.test, result.pairs), _tolerance(result.test, config)
-        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
+        value = estimate(result.test, result.pairs)
+        tolerance = _tolerance(result.test, config, result.unit is not None)
+        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g}"
+        what += f"; {describe_unit(result.unit)})" if result.unit is not None else ")"
     if result.also:
         more = len(result.also) - MOST_NAMED
         what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
     return what
 
 
-def _tolerance(test: str, config: EvidenceConfig) -> float:
+def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
+    """Why a stage does not pass in which all that is asked was compared."""
+    found = describe_pairs(result, config) if result.pairs[0] else "none of them can be used"
+    return f"all the requests that come were compared, and no others come; {found}"
+
+
+def describe_unit(size: float) -> str:
+    """What a difference of 1 is, in the prediction's own unit."""
+    return f"one unit is {size:.3g} of the prediction"
+
+
+def _tolerance(test: str, config: EvidenceConfig, amounts: bool) -> float:
+    limits = config.paired.limits(amounts)
     if test.startswith(SLICE):
-        return config.paired.slice
+        return limits.slice
     if test.startswith(FAILED_OF):
-        return config.paired.failed
-    name = split_test(test)[0].replace(" ", "_")
-    found: float = getattr(config.paired, name)
+        return limits.failed
+    name = split_part(test)[1].replace(" ", "_")
+    found: float = getattr(limits, name)
     return found

@@ -120,7 +120,8 @@ def _find_cause(
     if replayed is Ruling.ROLL_BACK:
         return Cause.EVIDENCE, f"labelled rows say nothing: {replay_rule.explain(seen)}"
     if ruling is Ruling.ROLL_BACK:
-        return Cause.EVIDENCE, f"no evidence at the deadline: {evidence_rule.explain(rollout, seen)}"
+        when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
+        return Cause.EVIDENCE, f"no evidence {when}: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
 

@@ -1,7 +1,8 @@
 """What a verdict on the evidence means for a stage: the rule for evidence, and for its absence. Pure.
 
 Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
-does what the settings say. The unit tests have the whole truth table."""
+does what the settings say. Where a comparison can never be judged, as its data cannot be compared at all, nothing
+is waited for. The unit tests have the whole truth table."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -68,7 +69,7 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
     if rollout.plan.stages[rollout.stage].share >= WHOLE and finding is not Finding.FAIL:
         return Ruling.ADVANCE
     until = deadline(rollout)
-    overdue = until is not None and until <= now
+    overdue = is_hopeless(rollout, seen) or (until is not None and until <= now)
     return rule(config, finding, promoted=rollout.skips_bake, overdue=overdue, action=action_on(config, verdict))
 
 
@@ -84,6 +85,12 @@ def has_failed(rollout: Rollout, seen: Observation) -> bool:
     """Whether a difference above its tolerance was found, in a rollout that it decides."""
     verdict = verdict_on_stage(rollout, seen)
     return rollout.plan.evidence is not None and verdict is not None and verdict.finding is Finding.FAIL
+
+
+def is_hopeless(rollout: Rollout, seen: Observation) -> bool:
+    """Whether no evidence can come, however long the stage waits."""
+    verdict = verdict_on_stage(rollout, seen)
+    return verdict is not None and verdict.never
 
 
 def deadline(rollout: Rollout) -> datetime | None:
