@@ -1,5 +1,5 @@
-"""Versions of a model: what prepares its rows, and the trees. Honest retrains, twelve planted faults, and five more that
-befall models with dense labels."""
+"""Versions of a model: what prepares its rows, and the trees. Honest retrains, twelve planted faults, and six more
+that befall models with dense labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -90,6 +90,11 @@ class ModelVersion:
         if self.trees is None:
             return np.full(len(features), self.constant)
         return self.answered(np.asarray(self.trees.inplace_predict(features, validate_features=False), np.float64))
+
+    def answer(self, world: World, x: Floats) -> Floats:
+        """What raw rows are answered."""
+        scores = self.predict(self.features(world, x))
+        return scores if self.fallback is None else np.where(np.isnan(x).any(axis=1), self.fallback, scores)
 
 
 @dataclass

@@ -37,7 +37,8 @@ def found_after(config: EvidenceConfig, draw: random.Random, difference: float, 
 
 def _pair(draw: random.Random, difference: float, paired: bool) -> Pair:
     logit = draw.gauss(-2, 1.5)
-    other = logit + draw.gauss(difference, USUAL_SPREAD * PAIRED.paired.limits(amounts=False).distance) if paired else logit
+    spread = USUAL_SPREAD * PAIRED.paired.limits(amounts=False).distance
+    other = logit + draw.gauss(difference, spread) if paired else logit
     old, new = (1 / (1 + math.exp(-one)) for one in (logit, other))
     if paired:
         return Pair(old, new)

@@ -132,7 +132,8 @@ def join(
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
     the lease on the store."""
-    clock, ids, metrics, comparisons = SystemClock(), RandomIds(), SqlMetrics(store.database), Comparisons(store)
+    clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
+    comparisons = Comparisons(store, lambda rollout: beside.replays.results(rollout))
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(

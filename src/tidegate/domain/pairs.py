@@ -34,6 +34,8 @@ class Pair:
     """The outputs of the stages were asked for."""
     features: tuple[FeatureRow, ...] = ()
     """Of each stage but the last one; empty where they are not known."""
+    old_failed: bool = False
+    """The old version's model failed the request."""
     rows: tuple["PairedRow", ...] = ()
     """The numbers of both answers, where they have more than one: those of the first row, of some between, and of the
     last one."""

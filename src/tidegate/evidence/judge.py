@@ -240,7 +240,9 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
 
 def _describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig) -> str:
     lacking = [_describe_one_lack(one, config) for one in results if one.finding is Finding.NO_DATA]
-    needs = f"{config.minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+    needs = (
+        f"{config.minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+    )
     return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
 
 

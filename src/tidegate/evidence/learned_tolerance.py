@@ -13,6 +13,7 @@ from tidegate.evidence.pairs import (
     MOVED,
     ORDER,
     SLICE,
+    SPREAD,
     TOP_BIAS,
     TOP_LEFT,
     UP,
@@ -68,14 +69,16 @@ def measure_pairs(pairs: Sequence[Pair], slices: tuple[str, ...] = ()) -> dict[s
 def _statistics(totals: Mapping[str, Sums]) -> dict[str, float]:
     found = {name: estimate(name, totals[name]) for name in (DISTANCE, MOVED, ORDER) if name in totals}
     if BIAS in totals:
-        found["bias"] = abs(estimate(BIAS + UP, totals[BIAS]))
+        found["bias"] = max(abs(estimate(name + UP, totals[name])) for name in (BIAS, SPREAD) if name in totals)
     if TOP_LEFT in totals:
         found["top"] = estimate(TOP_LEFT, totals[TOP_LEFT])
         found["top_bias"] = abs(estimate(TOP_BIAS + UP, totals[TOP_BIAS]))
     for name, sums in totals.items():
         part, statistic = split_part(name)
         if part and sums[0] >= LEAST_SLICE:
-            value = abs(estimate(name + UP, sums)) if statistic == BIAS else estimate(name, sums)
+            signed = statistic in (BIAS, SPREAD)
+            value = abs(estimate(name + UP, sums)) if signed else estimate(name, sums)
+            statistic = BIAS if signed else statistic
             found[statistic] = max(found.get(statistic, 0.0), value)
     of_slices = [
         abs(estimate(name + UP, sums))

@@ -26,6 +26,7 @@ from tidegate.evidence.pairs import (
     PER_REPEAT,
     REPEATED,
     SLICE,
+    SPREAD,
     UP,
     estimate,
     make_pair_tests,
@@ -137,19 +138,20 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
 
 
 def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
-    """Take the tolerances of amounts for tests that have counted nothing, once it is known that predictions are
-    amounts: before there is a unit no difference is measured."""
+    """Take the tests of amounts in place of those that have counted nothing, once it is known that predictions are
+    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched."""
     if "" not in state.units:
         return state
     limits = config.paired.limits(amounts=True)
-    made = make_pair_tests(limits)
-    for name in state.tests:
-        if name.startswith(SLICE) and name.endswith(UP):
-            made |= make_slice_tests(name.removesuffix(UP), limits)
     idle = {name for name in state.tests if not state.totals.get(name, NO_SUMS)[0]}
-    return replace(
-        state, tests={name: made.get(name, one) if name in idle else one for name, one in state.tests.items()}
-    )
+    tests, weights = dict(state.tests), dict(state.weights)
+    for name in idle:
+        if name.startswith(SLICE) and name.endswith(UP):
+            tests |= make_slice_tests(name.removesuffix(UP), limits)
+    whole = make_pair_tests(limits, amounts=True)
+    fresh = {name: one for name, one in whole.items() if name in idle or name not in tests}
+    stake = sum(weights.get(name, 0.0) for name in fresh)
+    return replace(state, tests=tests | fresh, weights=weights | dict.fromkeys(fresh, stake / max(1, len(fresh))))
 
 
 def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
@@ -163,7 +165,8 @@ def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig)
     stake = OF_PARTS * ((1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS)
     tests = dict(state.tests)
     for part in fresh:
-        tests |= make_part_tests(part, config.paired.limits(_unit_of(state, part) is not None))
+        amounts = _unit_of(state, part) is not None
+        tests |= make_part_tests(part, config.paired.limits(amounts), amounts)
     weights = {name: stake / (len(tests) - len(state.tests)) for name in tests if name not in state.tests}
     return replace(state, tests=tests, weights=state.weights | weights, batches=number + 1)
 
@@ -272,8 +275,8 @@ def _find_hindrance(state: PairState) -> str:
     if count < NUMBERLESS_FROM or without < NUMBERLESS_SHARE * count:
         return ""
     return (
-        f"the old version's answers have no number in {without:g} of {count} copied requests, so predictions can never"
-        " be compared: take paired out of compare, and compare text if the model writes"
+        f"the old version's answers have no number in {without:g} of {count} copied requests, so predictions can"
+        " never be compared: take paired out of compare, and compare text if the model writes"
     )
 
 
@@ -310,6 +313,6 @@ def _tolerance(test: str, config: EvidenceConfig, amounts: bool) -> float:
         return limits.slice
     if test.startswith(FAILED_OF):
         return limits.failed
-    name = split_part(test)[1].replace(" ", "_")
+    name = split_part(test)[1].replace(SPREAD, "bias").replace(" ", "_")
     found: float = getattr(limits, name)
     return found

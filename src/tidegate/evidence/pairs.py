@@ -2,14 +2,14 @@
 ``judge`` tests. No I/O.
 
 What the values are measured by (the unit, and where the highest 5 % begin) is learned from pairs before the block:
-what was chosen by the block itself would spoil the test. The first pairs are the exception. They wait until the unit is
-known, which follows from the old version's predictions of them alone, and are counted then: the test asks how far the
-new version's predictions lie from given ones, in a unit that follows from the given ones.
+what was chosen by the block itself would spoil the test. The first pairs are the exception. They wait until the unit
+is known, which follows from the old version's predictions of them alone, and are counted then: the test asks how far
+the new version's predictions lie from given ones, in a unit that follows from the given ones.
 
 Equal requests count once: those of a client that sends one request a thousand times are no thousand observations. A
 request is one observation, however many rows it has, since they may depend on one another: its value is the mean over
-its rows. Each further output of a row, and the last row, have tests of their own (parts), for a fault in one of several
-must not vanish in their mean."""
+its rows. Each further output of a row, and the last row, have tests of their own (parts), for a fault in one of
+several must not vanish in their mean."""
 
 import math
 from collections import deque
@@ -53,6 +53,9 @@ REPEATED = "repeated"
 """1 for each copy of a request that was compared before."""
 NUMBERLESS = "numberless"
 """1 for each pair whose old answer has no number at all, 0 for each other one."""
+SPREAD = "spread"
+"""How much farther from the middle of the old version's predictions the new one's lie, or nearer to it: trees that
+are missing shrink all predictions. Of amounts only."""
 OUTPUT, LAST_ROW = "output ", "last row"
 """Parts of an answer with tests of their own: further outputs, the second one is ``output 2``, and the last row."""
 MOST_PARTS = 32
@@ -79,6 +82,8 @@ class Scale:
     """Requests whose predictions were remembered."""
     due: int = FIRST
     """Number of them from which on it is learned from them again."""
+    middle: float | None = None
+    """The median of the old version's amounts, in units; None for scores."""
 
     def learn(self, numbers: Sequence[Numbers], fewest: int, scores: int) -> bool:
         """Whether the unit is learned anew from these requests, and those before them. What the first ones were is
@@ -92,6 +97,8 @@ class Scale:
         if unit is None or (self.unit is None and not unit.logit and self.seen < fewest):
             return False
         self.unit = unit
+        olds = sorted(old for old, _ in self.past)
+        self.middle = None if unit.logit else unit.place(olds[len(olds) // 2])
         self.due = min(math.ceil(LEARNED_AGAIN * self.seen), self.seen + REMEMBERED // 10)
         return True
 
@@ -109,8 +116,8 @@ class _Request:
 
 @dataclass
 class PairCounter:
-    """Counts the pairs of one variant, block by block. ``slices``: the columns that are looked at. ``known``: the unit
-    of the first output, where it is known beforehand."""
+    """Counts the pairs of one variant, block by block. ``slices``: the columns that are looked at. ``known``: the
+    unit of the first output, where it is known beforehand."""
 
     slices: tuple[str, ...] = ()
     known: Unit | None = None
@@ -236,13 +243,17 @@ class PairCounter:
             scale = self.scales.get(output)
             if scale is None or scale.unit is None:
                 continue
-            values = self._values(scale.unit, request) if output == 0 else _parts(output, scale.unit, numbers)
+            values = (
+                self._values(scale, scale.unit, request)
+                if output == 0
+                else _differences(name_part(output) + " ", _place(scale.unit, numbers), scale.middle)
+            )
             for name, value in values:
                 _add(self._found, name, value)
 
-    def _values(self, unit: Unit, request: _Request) -> Iterator[tuple[str, float]]:
-        placed = [(unit.place(old), unit.place(new)) for old, new in request.outputs[0]]
-        yield from _differences("", placed)
+    def _values(self, scale: Scale, unit: Unit, request: _Request) -> Iterator[tuple[str, float]]:
+        placed = _place(unit, request.outputs[0])
+        yield from _differences("", placed, scale.middle)
         if self.top is not None and (highest := [one for one in placed if one[0] >= self.top[0]]):
             yield TOP_LEFT, sum(after < self.top[1] for _, after in highest) / len(highest)
             yield TOP_BIAS, _mean_signed(highest)
@@ -252,11 +263,9 @@ class PairCounter:
             yield ORDER, _disorder(self._single, placed[0])
             self._single = None
         if request.last:
-            yield from _differences(
-                f"{LAST_ROW} ", [(unit.place(old), unit.place(new)) for old, new in request.last]
-            )
+            yield from _differences(f"{LAST_ROW} ", _place(unit, request.last), scale.middle)
         if request.first:
-            signed = _mean_signed([(unit.place(old), unit.place(new)) for old, new in request.first])
+            signed = _mean_signed(_place(unit, request.first))
             for name in request.slices:
                 yield name, signed
 
@@ -290,16 +299,20 @@ def _arrange(rows: Sequence[PairedRow], slices: list[str]) -> _Request:
     return _Request(outputs, firsts[-1] if len(rows) > 1 else [], firsts[0], slices)
 
 
-def _parts(output: int, unit: Unit, numbers: Numbers) -> Iterator[tuple[str, float]]:
-    return _differences(f"{name_part(output)} ", [(unit.place(old), unit.place(new)) for old, new in numbers])
+def _place(unit: Unit, numbers: Numbers) -> list[tuple[float, float]]:
+    return [(unit.place(old), unit.place(new)) for old, new in numbers]
 
 
-def _differences(before: str, placed: Sequence[tuple[float, float]]) -> Iterator[tuple[str, float]]:
+def _differences(
+    before: str, placed: Sequence[tuple[float, float]], middle: float | None
+) -> Iterator[tuple[str, float]]:
     """The means over the rows of a request, by the names of their sums."""
     apart = [abs(_apart(one)) for one in placed]
     yield before + DISTANCE, sum(apart) / len(apart) / CLIP
     yield before + MOVED, sum(one > 1 for one in apart) / len(apart)
     yield before + BIAS, _mean_signed(placed)
+    if middle is not None:
+        yield before + SPREAD, _mean_signed([(abs(old - middle), abs(new - middle)) for old, new in placed])
 
 
 def _apart(one: tuple[float, float]) -> float:
@@ -332,8 +345,9 @@ def _add(found: dict[str, Sums], name: str, value: float) -> None:
     found[name] = add_sums(found.get(name, NO_SUMS), (1, value, value * value))
 
 
-def make_pair_tests(tolerance: PairedLimits) -> dict[str, SumTest]:
+def make_pair_tests(tolerance: PairedLimits, amounts: bool = False) -> dict[str, SumTest]:
     """The tests of all pairs, by name."""
+    more = _both_sides(SPREAD, tolerance.bias) if amounts else {}
     bias, top_bias = _signed(tolerance.bias), _signed(tolerance.top_bias)
     return {
         FAILED: HitTest(tolerance.failed),
@@ -345,18 +359,24 @@ def make_pair_tests(tolerance: PairedLimits) -> dict[str, SumTest]:
         TOP_BIAS + UP: MeanTest(top_bias),
         TOP_BIAS + DOWN: MeanTest(top_bias),
         ORDER: MeanTest(tolerance.order),
+        **more,
     }
 
 
-def make_part_tests(part: str, tolerance: PairedLimits) -> dict[str, SumTest]:
+def make_part_tests(part: str, tolerance: PairedLimits, amounts: bool) -> dict[str, SumTest]:
     """The tests of a further output, or of the last row."""
-    limit = _signed(tolerance.bias)
+    more = _both_sides(f"{part} {SPREAD}", tolerance.bias) if amounts else {}
     return {
         f"{part} {DISTANCE}": MeanTest(tolerance.distance / CLIP),
         f"{part} {MOVED}": HitTest(tolerance.moved),
-        f"{part} {BIAS}{UP}": MeanTest(limit),
-        f"{part} {BIAS}{DOWN}": MeanTest(limit),
+        **_both_sides(f"{part} {BIAS}", tolerance.bias),
+        **more,
     }
+
+
+def _both_sides(name: str, tolerance: float) -> dict[str, SumTest]:
+    limit = _signed(tolerance)
+    return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit)}
 
 
 def make_slice_tests(name: str, tolerance: PairedLimits) -> dict[str, SumTest]:
@@ -390,7 +410,7 @@ def split_test(test: str) -> tuple[str, str]:
 def split_part(test: str) -> tuple[str, str]:
     """The part that a test looks at, empty for the whole, and its statistic."""
     name = split_test(test)[0]
-    for statistic in (DISTANCE, MOVED, BIAS):
+    for statistic in (DISTANCE, MOVED, BIAS, SPREAD):
         part = name.removesuffix(f" {statistic}")
         if part != name and (part == LAST_ROW or part.startswith(OUTPUT)):
             return part, statistic

@@ -32,7 +32,8 @@ def chance_to_find_in_pairs(
     variants: int = 1,
 ) -> float:
     """Probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean difference
-    of two predictions that are scores, in units; for FEATURES the part of the requests in which one column has another value."""
+    of two predictions that are scores, in units; for FEATURES the part of the requests in which one column has
+    another value."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
     count = sum(count_pairs(comparison, stage) for stage in paired)

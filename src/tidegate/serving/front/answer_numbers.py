@@ -1,7 +1,7 @@
 """The numbers of an answer, by row and by output: what two versions' answers to one request are compared by. Pure.
 
-How many rows and outputs there are follows from the form of the answer and, where that leaves it open (a plain list of
-numbers), from how many rows were asked for. Of large answers some are looked at, chosen by the key of the request
+How many rows and outputs there are follows from the form of the answer and, where that leaves it open (a plain list
+of numbers), from how many rows were asked for. Of large answers some are looked at, chosen by the key of the request
 and never by what they hold."""
 
 import json
@@ -21,8 +21,23 @@ RESULTS = ("predictions", "outputs", "output", "results", "result", "scores", "d
 """Members of an answer that hold it; numbers next to them describe the answer."""
 REQUESTED = ("instances", "inputs", "dataframe_records", "dataframe_split", "data", "rows")
 DESCRIBING = frozenset(
-    "id request_id version model_version timestamp created latency latency_ms elapsed elapsed_ms took took_ms seed"
-    " prediction_id trace_id".split()
+    [
+        "id",
+        "request_id",
+        "version",
+        "model_version",
+        "timestamp",
+        "created",
+        "latency",
+        "latency_ms",
+        "elapsed",
+        "elapsed_ms",
+        "took",
+        "took_ms",
+        "seed",
+        "prediction_id",
+        "trace_id",
+    ]
 )
 """Members of a row that say when, by what or how fast it was answered."""
 
@@ -46,8 +61,8 @@ class AnswerNumbers:
 def read_numbers(
     body: bytes, content_type: str, asked: Callable[[], int] = lambda: 0, key: int = 0
 ) -> AnswerNumbers:
-    """``asked``: gives how many rows the request has, 0: unknown. An answer that cannot be read, or has no numbers, has
-    no rows."""
+    """``asked``: gives how many rows the request has, 0: unknown. An answer that cannot be read, or has no numbers,
+    has no rows."""
     if len(body) > LARGEST:
         first = read_prediction(body[:LARGEST], True, content_type)
         return AnswerNumbers(0, []) if first is None else AnswerNumbers(1, [(0, 0, first)])
@@ -139,7 +154,7 @@ def _read_array(body: bytes) -> list[object]:
 
 def _rows_of_csv(text: str, asked: Callable[[], int]) -> list[Row]:
     lines = [line for line in text.splitlines() if line.strip()]
-    rows = [[value for field in line.split(",") if (value := _field(field)) is not _NO_NUMBER] for line in lines]
+    rows = [list(_fields(line)) for line in lines]
     if len(lines) == 1:
         return _divide(rows[0], asked)
     if rows and not rows[0]:  # a header
@@ -147,18 +162,18 @@ def _rows_of_csv(text: str, asked: Callable[[], int]) -> list[Row]:
     return rows
 
 
-_NO_NUMBER = object()
-
-
-def _field(text: str) -> object:
-    """A number, None for a missing one."""
-    text = text.strip().strip("[]").strip().strip('"')
-    if not text or text.lower() in ("null", "none"):
-        return None
-    try:
-        return _number(float(text))
-    except ValueError:
-        return _NO_NUMBER
+def _fields(line: str) -> Iterator[float | None]:
+    """The numbers of a line, None for missing ones; texts are none."""
+    for field in line.split(","):
+        text = field.strip().strip("[]").strip().strip('"')
+        if not text or text.lower() in ("null", "none"):
+            yield None
+            continue
+        try:
+            value = float(text)
+        except ValueError:
+            continue
+        yield _number(value)
 
 
 def _number(value: object) -> float | None:

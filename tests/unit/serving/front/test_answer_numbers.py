@@ -38,7 +38,7 @@ def table(body: bytes | object, form: str = JSON, asked: int = 0) -> Table:
         ({"predictions": [0.5], "took_ms": 12.5, "model": {"version": 3}}, 1, [[0.5]]),
         ([{"score": 0.5, "latency_ms": 3.1, "id": 7}], 1, [[0.5]]),
         ({"score": 0.5, "interval": [0.2, 0.8]}, 1, [[0.5, 0.2, 0.8]]),
-        ({"outputs": [{"name": "y", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]}]}, 0, [[1, 2], [3, 4]]),
+        ({"outputs": [{"name": "y", "shape": [2, 2], "data": [1, 2, 3, 4]}]}, 0, [[1, 2], [3, 4]]),
         (
             {"outputs": [{"shape": [2], "data": [1, 2]}, {"shape": [2, 1], "data": [[3], [4]]}]},
             0,

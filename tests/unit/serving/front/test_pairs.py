@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Unpack
 
 import msgspec
 import pytest
@@ -281,7 +280,7 @@ TWO_BY_TWO = Answer(b'{"predictions": [[1, 2], [3, 4]]}', "application/json")
     ],
 )  # fmt: skip
 async def test_all_rows_and_outputs_are_paired_and_what_the_new_version_lacks_is_missing(
-    numbers: tuple[int, Unpack[tuple[tuple[int, int, float | None], ...]]],
+    numbers: tuple[int, *tuple[tuple[int, int, float | None], ...]],
     old: float,
     new: float | None,
     rows: list[list[float | None]],
