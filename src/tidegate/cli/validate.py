@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.artifacts import prepare
+from tidegate.cli.evidence_notes import evidence_notes
 from tidegate.cli.output import AsJson, show
 from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.domain.desired import DesiredDeployment
@@ -30,11 +31,11 @@ def validate(
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=not no_data))
     if not no_data:
         loaded.refuse_placeholders()
-    document = _document(wish)
+    document = _document(wish) | ({"notes": notes} if (notes := list(evidence_notes(wish))) else {})
     variants = ", ".join(f"{one['name']} ({one['instances']} x {one['type']})" for one in document["variants"])
     alarms = f"{len(document['alarms'])} alarms" if document["alarms"] else "no alarms"
     said = f"endpoint {wish.endpoint}, version {wish.config.name}, {variants}, {alarms}"
-    show(document, as_json, f"{spec_file} is valid: {said}")
+    show(document, as_json, "\n".join([f"{spec_file} is valid: {said}", *(f"note: {one}" for one in notes)]))
 
 
 def _document(wish: DesiredDeployment) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
     tests, weights = dict(state.tests), dict(state.weights)
     for name in idle:
         if name.startswith(SLICE) and name.endswith(UP):
-            tests |= make_slice_tests(name.removesuffix(UP), limits)
+            made = make_slice_tests(name.removesuffix(UP), limits)
+            tests |= {one: test for one, test in made.items() if one in idle}
     whole = make_pair_tests(limits, amounts=True)
     fresh = {name: one for name, one in whole.items() if name in idle or name not in tests}
     stake = sum(weights.get(name, 0.0) for name in fresh)

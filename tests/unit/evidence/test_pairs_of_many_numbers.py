@@ -11,14 +11,16 @@ from tidegate.domain.evidence import (
     OF_AMOUNTS,
     Comparison,
     ComparisonResult,
+    EvidenceBlock,
     EvidenceConfig,
     Finding,
     PairedTolerance,
 )
 from tidegate.domain.pairs import Pair, PairedRow
 from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import recompute
+from tidegate.evidence.judge import begin, fold, recompute
 from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.evidence.pair_judge import PairState
 from tidegate.evidence.pairs import ALL_REPEATED, FEWEST, FIRST, PATIENCE, PairCounter
 from tidegate.evidence.units import Unit, error_unit
 
@@ -175,6 +177,32 @@ def test_amounts_have_tolerances_of_their_own_and_those_that_are_set_hold_for_bo
 
 def ask_again(requests: list[Pair], repeats: int) -> list[Pair]:
     return [*requests, *(requests[number % len(requests)] for number in range(repeats))]
+
+
+def test_predictions_that_shrink_are_found_by_their_spread() -> None:
+    """Some trees are missing: the mean is right, and each request is off by less than a unit."""
+    shrunken = result(watch(draw(1, 1, in_output(0, lambda one: 5 + (one - 5) * 0.75), count=3_000)))
+    assert shrunken.finding is Finding.FAIL
+    assert "spread down" in (shrunken.test, *shrunken.also)
+    assert "moved" not in (shrunken.test, *shrunken.also)
+
+
+def test_amounts_that_become_known_for_such_take_no_stake_from_tests_that_have_counted() -> None:
+    """Whoever bets on what has lost so far, and moves the rest of the stake to a new bet, makes it from nothing."""
+    state = begin(replace(CONFIG, slices=("c",)), ("main",))
+    failed = {"main/paired/failed": (400, 0.0, 0.0), "main/paired/failed slice c=1": (400, 0.0, 0.0)}
+    state = fold(state, EvidenceBlock(1, 1, 0, {}, failed))
+    (before,) = state.comparisons
+    known = EvidenceBlock(2, 1, 0, {}, {"main/paired/distance": (1, 0.1, 0.01)}, {"main/paired/": 2.0})
+    (after,) = fold(state, known).comparisons
+    assert isinstance(before, PairState) and isinstance(after, PairState)
+    assert {"spread up", "spread down"} <= after.tests.keys() - before.tests.keys()
+    for name in ("failed", "failed slice c=1"):
+        assert after.weights[name] == before.weights[name] and after.tests[name] == before.tests[name]
+    assert sum(after.weights.values()) == pytest.approx(sum(before.weights.values()))
+    assert {after.tests[name].tolerance for name in ("slice c=1 up", "slice c=1 down")} == {
+        (OF_AMOUNTS.slice + 3) / 6
+    }
 
 
 FEW = [Pair(10.0, 10.1, 1), Pair(14.0, 13.9, 2), Pair(18.0, 18.0, 3), Pair(11.0, 11.0, 4), Pair(30.0, 30.2, 5)]
