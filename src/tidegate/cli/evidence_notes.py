@@ -18,8 +18,8 @@ def evidence_notes(wish: DesiredDeployment) -> Iterator[str]:
     writing = [one.name for one in wish.models if _writes(one.containers[-1])]
     if writing:
         yield (
-            f"evidence.compare: paired compares predictions that are numbers, and {', '.join(writing)} writes text: the"
-            " rollout will end without evidence; compare text instead"
+            f"evidence.compare: paired compares predictions that are numbers, and {', '.join(writing)} writes text:"
+            " the rollout will end without evidence; compare text instead"
         )
     elif config.replay is None and config.paired == PairedTolerance():
         yield (

@@ -140,8 +140,7 @@ def join(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
     tracing = join_tracing(settings, folder, store, clock, stopping)
-    spans = None if tracing is None else tracing.spec
-    context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
+    context = replace(context, fence=fence, tracing=tracing and tracing.spec, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)

@@ -23,7 +23,10 @@ _USUAL, _SAME = PairedTolerance(), FeatureTolerance()
 Share = Annotated[str, about("A share of the requests.", "1%", pattern=_PERCENT)]
 Units = Annotated[
     float,
-    Meta(description="Log-odds, or half standard deviations.", extra_json_schema={"exclusiveMinimum": 0}),
+    Meta(
+        description="In units: log-odds of scores; of amounts what the model's error or spread makes one.",
+        extra_json_schema={"exclusiveMinimum": 0},
+    ),
 ]
 
 

@@ -184,10 +184,10 @@ PAIRED = "rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: 
     [
         (
             PAIRED + "}\n",
-            "if predictions are amounts (not scores from 0 to 1), paired by its default tolerances misses",
+            "if predictions are amounts (not scores from 0 to 1), paired by its default tolerances",
         ),
         (PAIRED + ", tolerance: {paired: {bias: 0.1}}}\n", ""),
-        (PAIRED + ", replay: {rows: rows.csv, label: rent}}\n", ""),
+        (PAIRED + ', replay: {rows: "file:///rows.csv", label: rent}}\n', ""),
         ("rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: [errors]}\n", ""),
     ],
 )
