@@ -181,7 +181,7 @@ def make_deliveries(count: int = 60_000, seed: int = 19) -> World:
     cost = 3 + 2.5 * distance**0.8 * (1 + 0.08 * role) + np.array([0, 2, 1, 3, 0.5, 1.5])[country]
     cost = (cost + 0.004 * raised + 0.6 * (client == 3)) * chance.lognormal(0, 0.08, count)
     world = _staff_world("deliveries", x, minutes, country, client, classes=False)
-    return replace(world, others=(cost,), failing=0.0, rows=4)
+    return replace(world, others=(cost,), failing=0.03, rows=4)
 
 
 def make_tickets(count: int = 60_000, seed: int = 23) -> World:

@@ -16,7 +16,6 @@ from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
 from tidegate.evidence.judge import recompute
-from tidegate.evidence.pair_judge import describe_unit
 from tidegate.evidence.pairs import format_estimate
 
 app = typer.Typer(
@@ -54,9 +53,6 @@ def show(name: Name, as_json: AsJson = False) -> None:
     print(f"{document['new_config']} compared with {document['old_config']}, stage {verdict['stage'] + 1}")
     print(f"verdict: {verdict['finding']}: {verdict['reason']}")
     console().print(_table(verdict["results"]))
-    for one in verdict["results"]:
-        if one.get("unit") is not None:
-            print(f"{one['comparison']} of variant {one['variant']}: {describe_unit(one['unit'])}")
     print(f"action {document['config']['action']}, {len(document['blocks'])} blocks of requests", end="")
     print(f", {document['late']} late reports" if document["late"] else "")
     if any(document["unusable"]):

@@ -237,6 +237,8 @@ class ComparisonResult:
     """Of paired predictions: copies in the present stage of requests that were compared before."""
     complete: bool = False
     """Of paired predictions: nearly all that is asked was compared before, so what was found is all there is."""
+    compared: int = 0
+    """Of paired predictions: different requests that were compared in the rollout."""
     never: str = ""
     """Why this comparison cannot be judged, however long it waits; empty: it can."""
 

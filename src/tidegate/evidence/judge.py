@@ -25,6 +25,8 @@ from tidegate.evidence.pair_judge import (
     PairState,
     begin_pairs,
     describe_complete,
+    describe_few,
+    describe_units,
     describe_pairs,
     enter_stage,
     fold_pairs,
@@ -165,10 +167,13 @@ def judge(state: EvidenceState) -> Verdict:
     found = {one.finding for one in needed}
     failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
     if failed:
-        return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
+        return Verdict(Finding.FAIL, state.stage, "; ".join(failed) + describe_units(results), results)
     if not needed or Finding.NO_DATA in found:
-        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(needed, state.config), results)
-    return Verdict(Finding.PASS, state.stage, "no difference above its tolerance", results)
+        lack = _describe_lack(needed, state.config) + describe_units(results)
+        return Verdict(Finding.NO_DATA, state.stage, lack, results)
+    few = [one for one in needed if one.complete]
+    reason = "no difference above its tolerance" + "".join(map(describe_few, few)) + describe_units(results)
+    return Verdict(Finding.PASS, state.stage, reason, results)
 
 
 def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:

@@ -4,6 +4,7 @@ The tests of a comparison share one e-process, their weighted mean. How much eac
 before it: columns weigh the same, slices less the later they come."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.evidence import (
@@ -245,6 +246,7 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> Compar
         unit=_unit_of(state, split_part(test)[0]),
         repeated=state.stage_repeated,
         complete=is_complete(state, config),
+        compared=state.totals.get(DISTANCE, NO_SUMS)[0],
         never=_find_hindrance(state),
     )
 
@@ -289,12 +291,16 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
     else:
         value = estimate(result.test, result.pairs)
         tolerance = _tolerance(result.test, config, result.unit is not None)
-        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g}"
-        what += f"; {describe_unit(result.unit)})" if result.unit is not None else ")"
+        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
     if result.also:
         more = len(result.also) - MOST_NAMED
         what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
     return what
+
+
+def describe_few(result: ComparisonResult) -> str:
+    """What a pass of a complete comparison rests on, as the end of a sentence."""
+    return f"; {result.comparison} rests on {result.compared} different requests, as no others come"
 
 
 def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
@@ -303,9 +309,16 @@ def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
     return f"all the requests that come were compared, and no others come; {found}"
 
 
-def describe_unit(size: float) -> str:
-    """What a difference of 1 is, in the prediction's own unit."""
-    return f"one unit is {size:.3g} of the prediction"
+def describe_units(results: Iterable[ComparisonResult]) -> str:
+    """What a difference of 1 is in the predictions' own unit, as the end of a sentence; empty where none is of
+    amounts. The unit is that of the output that the result's test looks at."""
+    found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
+    several = len({variant for variant, _, _ in found}) > 1
+    said = ""
+    for variant, part, size in found:
+        of = f" of {part}" if part and part != LAST_ROW else ""
+        said += f"; one unit is {size:.3g} of the prediction{of}" + (f" (variant {variant})" if several else "")
+    return said
 
 
 def _tolerance(test: str, config: EvidenceConfig, amounts: bool) -> float:

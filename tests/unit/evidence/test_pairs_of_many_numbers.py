@@ -155,7 +155,9 @@ def test_units_are_kept_with_the_block_and_named_in_the_reason() -> None:
     assert sizes[0].keys() == {"main/paired/", "main/paired/output 2"}
     assert 0.8 < sizes[-1]["main/paired/"] < 1.2 and 80 < sizes[-1]["main/paired/output 2"] < 120
     assert result(found).unit == pytest.approx(sizes[-1]["main/paired/output 2"], rel=0.3)
-    assert "one unit is " in found.verdict.reason and " of the prediction" in found.verdict.reason
+    assert f"; one unit is {result(found).unit:.3g} of the prediction of output 2" in found.verdict.reason
+    passed = watch(draw(1, 1, same))
+    assert passed.verdict.reason.endswith(f"; one unit is {result(passed).unit:.3g} of the prediction")
 
 
 def test_the_unit_of_the_models_own_error_is_used_at_once() -> None:
@@ -211,7 +213,9 @@ FEW = [Pair(10.0, 10.1, 1), Pair(14.0, 13.9, 2), Pair(18.0, 18.0, 3), Pair(11.0,
 @pytest.mark.parametrize("scores", [False, True])
 def test_of_few_requests_that_all_were_compared_the_comparison_is_complete(scores: bool) -> None:
     few = [replace(one, old=(one.old or 0) / 100, new=(one.new or 0) / 100) for one in FEW] if scores else FEW
-    found = result(watch(ask_again(few, 200)))
+    verdict = watch(ask_again(few, 200)).verdict
+    assert verdict.reason.endswith("; paired rests on 5 different requests, as no others come")
+    (found,) = verdict.results
     assert (found.finding, found.complete, found.repeated) == (Finding.PASS, True, 200)
     one_differs = [*few[:-1], replace(few[-1], new=(few[-1].new or 0) / 5)]
     found = result(watch(ask_again(one_differs, 200)))

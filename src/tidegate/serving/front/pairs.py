@@ -32,7 +32,7 @@ from tidegate.serving.front.first_row import read_first_row
 
 PER_SECOND = 20
 """Requests of each worker that are copied per second, about; at most twice as many."""
-REPEATS_PER_SECOND = 2
+REPEATS_PER_SECOND = 4
 """Requests of each worker that were copied before and are copied again per second: they say that little else is
 asked."""
 MOST_KEYS = 20_000
