@@ -94,7 +94,7 @@ def page(clients: Clients) -> PairPage:
     return PairPage(SPEC, Responses(SPEC), clients.work, clients.clock)
 
 
-NOTHING_SAID = {"prediction": None, "failed": False, "stages": [], "rows": 0, "numbers": []}
+NOTHING_SAID: dict[str, object] = {"prediction": None, "failed": False, "stages": [], "rows": 0, "numbers": []}
 
 
 def parts() -> AsyncIterator[bytes]:
