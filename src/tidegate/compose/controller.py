@@ -140,10 +140,10 @@ def join(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
     tracing = join_tracing(settings, folder, store, clock, stopping)
-    context = replace(context, fence=fence, tracing=tracing and tracing.spec, followed=lambda: scaling.followed())
+    spans = None if tracing is None else tracing.spec
+    context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
-    provider, collect = targets.all, targets.all.evidence.collect
-    jobs = join_jobs(store, clock, provider, news)
+    provider, collect, jobs = targets.all, targets.all.evidence.collect, join_jobs(store, clock, targets.all, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
     beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)

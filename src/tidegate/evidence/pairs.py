@@ -15,6 +15,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from tidegate.domain.evidence import NO_SUMS, PairedLimits, Sums
 from tidegate.domain.known_keys import KnownKeys
@@ -84,6 +85,8 @@ class Scale:
     """Number of them from which on it is learned from them again."""
     middle: float | None = None
     """The median of the old version's amounts, in units; None for scores."""
+    single: tuple[float, float] | None = None
+    """A request that waits for another one to be ordered with."""
 
     def learn(self, numbers: Sequence[Numbers], fewest: int, scores: int) -> bool:
         """Whether the unit is learned anew from these requests, and those before them. What the first ones were is
@@ -96,11 +99,18 @@ class Scale:
         unit = self.unit if self.known else learn_unit([old for old, _ in self.past])
         if unit is None or (self.unit is None and not unit.logit and self.seen < fewest):
             return False
-        self.unit = unit
+        if unit != self.unit:
+            self.unit, self.single = unit, None
         olds = sorted(old for old, _ in self.past)
         self.middle = None if unit.logit else unit.place(olds[len(olds) // 2])
         self.due = min(math.ceil(LEARNED_AGAIN * self.seen), self.seen + REMEMBERED // 10)
         return True
+
+    def order(self, before: str, one: tuple[float, float]) -> Iterator[tuple[str, float]]:
+        """Order every second request with the one before it. ``before``: how the name of its sums begins."""
+        other, self.single = self.single, one if self.single is None else None
+        if other is not None:
+            yield before + ORDER, _disorder(other, one)
 
 
 @dataclass
@@ -126,8 +136,6 @@ class PairCounter:
     scales: dict[int, Scale] = field(default_factory=dict)
     """By output."""
     _keys: KnownKeys = field(default_factory=KnownKeys)
-    _single: tuple[float, float] | None = None
-    """A pair that waits for another one to be ordered with."""
     _known: dict[str, None] = field(default_factory=dict)
     """Slices, in the order in which they came."""
     _found: dict[str, Sums] = field(default_factory=dict)
@@ -233,7 +241,7 @@ class PairCounter:
 
     def _learn_top(self, scale: Scale, other_unit: bool) -> None:
         if other_unit:
-            self._single, self.top = None, None
+            self.top = None
         if scale.unit is not None and len(scale.past) >= FEWEST_FOR_TOP:
             olds, news = [old for old, _ in scale.past], [new for _, new in scale.past]
             self.top = _quantile(olds, scale.unit), _quantile(news, scale.unit)
@@ -243,25 +251,22 @@ class PairCounter:
             scale = self.scales.get(output)
             if scale is None or scale.unit is None:
                 continue
-            values = (
-                self._values(scale, scale.unit, request)
-                if output == 0
-                else _differences(name_part(output) + " ", _place(scale.unit, numbers), scale.middle)
-            )
-            for name, value in values:
+            placed = _place(scale.unit, numbers)
+            before = f"{name_part(output)} " if output else ""
+            for name, value in chain(
+                _differences(before, placed, scale.middle),
+                scale.order(before, placed[0]),
+                () if output else self._values(scale, scale.unit, placed, request),
+            ):
                 _add(self._found, name, value)
 
-    def _values(self, scale: Scale, unit: Unit, request: _Request) -> Iterator[tuple[str, float]]:
-        placed = _place(unit, request.outputs[0])
-        yield from _differences("", placed, scale.middle)
+    def _values(
+        self, scale: Scale, unit: Unit, placed: Sequence[tuple[float, float]], request: _Request
+    ) -> Iterator[tuple[str, float]]:
+        """What of the first output alone is compared."""
         if self.top is not None and (highest := [one for one in placed if one[0] >= self.top[0]]):
             yield TOP_LEFT, sum(after < self.top[1] for _, after in highest) / len(highest)
             yield TOP_BIAS, _mean_signed(highest)
-        if self._single is None:
-            self._single = placed[0]
-        else:
-            yield ORDER, _disorder(self._single, placed[0])
-            self._single = None
         if request.last:
             yield from _differences(f"{LAST_ROW} ", _place(unit, request.last), scale.middle)
         if request.first:
@@ -370,6 +375,7 @@ def make_part_tests(part: str, tolerance: PairedLimits, amounts: bool) -> dict[s
         f"{part} {DISTANCE}": MeanTest(tolerance.distance / CLIP),
         f"{part} {MOVED}": HitTest(tolerance.moved),
         **_both_sides(f"{part} {BIAS}", tolerance.bias),
+        **({} if part == LAST_ROW else {f"{part} {ORDER}": MeanTest(tolerance.order)}),
         **more,
     }
 
@@ -410,7 +416,7 @@ def split_test(test: str) -> tuple[str, str]:
 def split_part(test: str) -> tuple[str, str]:
     """The part that a test looks at, empty for the whole, and its statistic."""
     name = split_test(test)[0]
-    for statistic in (DISTANCE, MOVED, BIAS, SPREAD):
+    for statistic in (DISTANCE, MOVED, BIAS, ORDER, SPREAD):
         part = name.removesuffix(f" {statistic}")
         if part != name and (part == LAST_ROW or part.startswith(OUTPUT)):
             return part, statistic

@@ -207,6 +207,16 @@ def test_amounts_that_become_known_for_such_take_no_stake_from_tests_that_have_c
     assert all(after.tests[name] == MeanTest(limit) for name in ("slice c=1 up", "slice c=1 down"))
 
 
+def test_a_class_with_a_constant_score_is_found_by_its_order() -> None:
+    """The scores of a class hardly vary, so a constant is near to each of them."""
+    chance, pairs = random.Random(5), list[Pair]()
+    for number in range(1_500):
+        first, second = (1 / (1 + math.exp(-chance.gauss(-2, 0.5))) for _ in range(2))
+        pairs.append(Pair(first, first, number + 1, rows=(((0, first, first), (1, second, 0.12)),)))
+    found = result(watch(pairs))
+    assert (found.finding, found.test) == (Finding.FAIL, "output 2 order")
+
+
 FEW = [Pair(10.0, 10.1, 1), Pair(14.0, 13.9, 2), Pair(18.0, 18.0, 3), Pair(11.0, 11.0, 4), Pair(30.0, 30.2, 5)]
 
 
