@@ -313,9 +313,7 @@ def _describe_one_lack(one: ComparisonResult, config: EvidenceConfig) -> str:
         return f"{what} {describe_complete(one, config)}"
     if one.comparison in OF_PAIRS:
         offered, lost = one.lost
-        return (
-            f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} cannot be used"
-        )
+        return f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} were lost"
     old, new = one.stage_requests
     if one.comparison is Comparison.TEXT:
         return (

@@ -6,10 +6,11 @@ what was chosen by the block itself would spoil the test. The first pairs are th
 is known, which follows from the old version's predictions of them alone, and are counted then: the test asks how far
 the new version's predictions lie from given ones, in a unit that follows from the given ones.
 
-Equal requests count once: those of a client that sends one request a thousand times are no thousand observations. A
-request is one observation, however many rows it has, since they may depend on one another: its value is the mean over
-its rows. Each further output of a row, and the last row, have tests of their own (parts), for a fault in one of
-several must not vanish in their mean."""
+Predictions of equal requests count once: those of a client that sends one request a thousand times are no thousand
+observations. Failures count whenever they come, for the same request may fail now and not the next time. A request
+is one observation, however many rows it has, since they may depend on one another: its value is the mean over its
+rows. Each further output of a row, and the last row, have tests of their own (parts), for a fault in one of several
+must not vanish in their mean."""
 
 import math
 from collections import deque
@@ -45,6 +46,8 @@ REMEMBERED = 4_000
 """Pairs from which the unit and the highest 5 % are learned."""
 LEARNED_AGAIN = 1.1
 """They are learned again when there are this many times the pairs of the last time, or a tenth of REMEMBERED more."""
+MOST_MISSING = 1_000
+"""Requests that are compared when they come again, as a version failed them or answered them without a number."""
 MOST_SLICES = 64
 """Values of all sliced columns that are compared, those that come first; more are not looked at."""
 PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
@@ -139,6 +142,8 @@ class PairCounter:
     scales: dict[int, Scale] = field(default_factory=dict)
     """By output."""
     _keys: KnownKeys = field(default_factory=KnownKeys)
+    _missing: dict[int, bool] = field(default_factory=dict)
+    """By key: requests whose predictions could not be compared so far, and whether the old version answered them."""
     _known: dict[str, None] = field(default_factory=dict)
     """Slices, in the order in which they came."""
     _found: dict[str, Sums] = field(default_factory=dict)
@@ -162,27 +167,38 @@ class PairCounter:
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count pairs of the open block."""
-        found = self._found
         for pair in pairs:
-            if not self._keys.add(pair.key):
-                self._repeated += 1
-                _add(found, REPEATED, 1.0)
-                continue
-            old, new = pair.old, pair.new
-            if not pair.old_failed:
-                _add(found, NUMBERLESS, float(_has_no_number(pair)))
             slices = self._slices(pair.slices)
-            _add(found, PAIRS, 0.0 if pair.lost else 1.0)
             for name, value in _outcomes(pair):
-                _add(found, name, value)
+                _add(self._found, name, value)
                 for each in slices:
-                    _add(found, f"{name} {each}", value)
-            if not (_is_usable(old) and _is_usable(new)):
+                    _add(self._found, f"{name} {each}", value)
+            if not self._is_to_compare(pair):
                 continue
             request = _arrange(pair.paired_rows, slices)
             self._open.append(request)
             if self.unit is not None:
                 self._measure(request)
+
+    def _is_to_compare(self, pair: Pair) -> bool:
+        """Count the request, and whether its predictions are compared: once, when both versions have answered it."""
+        found, key = self._found, pair.key
+        fresh = self._keys.add(key)
+        if fresh:
+            _add(found, PAIRS, 0.0 if pair.lost else 1.0)
+        else:
+            self._repeated += 1
+            _add(found, REPEATED, 1.0)
+            if key not in self._missing:
+                return False
+        answered = self._missing.pop(key, False)
+        if not (answered or pair.old_failed):
+            _add(found, NUMBERLESS, float(_has_no_number(pair)))
+        if _is_usable(pair.old) and _is_usable(pair.new):
+            return True
+        if key and len(self._missing) < MOST_MISSING:
+            self._missing[key] = answered or not pair.old_failed
+        return False
 
     def close(self) -> dict[str, Sums]:
         """The sums of the block, which ends. The next one is measured by what was learned from this one, too."""

@@ -18,7 +18,7 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.pairs import Pair, PairedRow
 from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import begin, fold, recompute
+from tidegate.evidence.judge import begin, fold, judge, recompute
 from tidegate.evidence.ledger import EvidenceLedger, Side
 from tidegate.evidence.means import MeanTest
 from tidegate.evidence.pair_judge import PairState
@@ -99,6 +99,37 @@ def test_a_fault_in_later_rows_or_one_output_is_found_by_default(fault: str) -> 
 @pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (8, 1), (1, 8), (4, 3)])
 def test_versions_that_differ_by_little_pass(rows: int, outputs: int) -> None:
     assert result(watch(draw(rows, outputs, same))).finding is not Finding.FAIL
+
+
+def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their_own() -> None:
+    """A third of the minimum is enough for a part, and what is not proved of one is not proved of the whole."""
+    config = replace(CONFIG, minimum=120)
+    several, one = draw(3, 2, same, count=500), draw(1, 2, same, count=500)
+    mixed = [*one[:20], *several[:30], *one[20:]]
+    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(mixed)], config, Unit(False, 1.0)))
+    measured = {one.test: one for one in found.measurements}
+    parts = {f"{part} {kind}" for part in ("output 2", "last row") for kind in ("distance", "moved", "bias up")}
+    assert parts <= measured.keys()
+    assert all(one.low <= one.estimate <= one.high for one in measured.values())
+    assert measured["last row distance"].count == 30 and measured["last row distance"].finding is Finding.NO_DATA
+    assert measured["distance"].finding is not Finding.NO_DATA and found.finding is Finding.UNDECIDED
+    longer = [*one[:20], *several[:40], *one[20:]]
+    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(longer)], config, Unit(False, 1.0)))
+    last = next(one for one in found.measurements if one.test == "last row distance")
+    assert last.count == 40 and last.finding is not Finding.NO_DATA
+
+
+def test_an_output_that_is_on_its_way_to_a_failure_holds_the_stage() -> None:
+    chance, pairs = random.Random(3), list[Pair]()
+    for number in range(150):
+        first, second = chance.gauss(-2, 1), chance.gauss(-2, 1)
+        old, before, after = (
+            1 / (1 + math.exp(-one)) for one in (first, second, second + chance.gauss(0.65, 0.6))
+        )
+        pairs.append(Pair(old, old, number + 1, rows=(((0, old, old), (1, before, after)),)))
+    verdict = watch(pairs).verdict
+    assert (verdict.finding, verdict.rising) == (Finding.UNDECIDED, True)
+    assert "output 2 bias up" in verdict.reason and verdict.reason.startswith("may be worse")
 
 
 def test_a_request_counts_once_however_many_rows_it_has() -> None:
@@ -232,6 +263,33 @@ def test_of_few_requests_that_all_were_compared_the_comparison_is_complete(score
     assert found.finding is not Finding.PASS and found.complete
     failed = [*few[:-1], replace(few[-1], new=None, failed=True)]
     assert result(watch(ask_again(failed, 200))).finding is not Finding.PASS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_few_requests_that_both_versions_fail_now_and_then_none_decides(seed: int) -> None:
+    """What went wrong once is no difference by itself: how often it does is counted whenever the request comes."""
+    blocks = watch(asked_with_errors(seed, 0.05, 0.05)).blocks.values()
+    state, findings = begin(CONFIG, ("main",)), set[Finding]()
+    for block in blocks:
+        state = fold(state, block)
+        findings.add(judge(state).finding)
+    assert Finding.PASS in findings and Finding.FAIL not in findings
+    assert result(watch(asked_with_errors(seed, 0.05, 0.4))).finding is Finding.FAIL
+
+
+def asked_with_errors(seed: int, old: float, new: float) -> list[Pair]:
+    chance, pairs = random.Random(seed), list[Pair]()
+    for pair in ask_again(FEW, 2_000):
+        failed = chance.random() < old, chance.random() < new
+        before, after = None if failed[0] else pair.old, None if failed[1] else pair.new
+        pairs.append(replace(pair, old=before, new=after, old_failed=failed[0], failed=failed[1]))
+    return pairs
+
+
+def test_an_old_version_that_fails_is_none_whose_answers_have_no_numbers() -> None:
+    """It may recover."""
+    pairs = [Pair(None, 3.0, number + 1, old_failed=True) for number in range(100)]
+    assert not watch(pairs).verdict.never
 
 
 def test_requests_that_are_few_but_not_all_are_no_pass() -> None:

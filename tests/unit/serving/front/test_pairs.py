@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -300,6 +301,41 @@ async def test_all_rows_and_outputs_are_paired_and_what_the_new_version_lacks_is
     assert (row["old"], row["new"]) == (old, new)
     assert [[value for _, _, value in one] for one in row["rows"]] == rows
     assert [[value for _, value, _ in one] for one in row["rows"]] == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "old", "new"),
+    [
+        (b'{"instances": [[1], [2], [3]]}', 3, None, 5.0),
+        (b'{"instances": [[1], [2]]}', 3, 1.0, None),
+        (b'{"instances": [[1], [2]]}', 1, 1.0, None),
+        (b'{"instances": [[1], [2], [3], [4], [5], [6], [7]]}', 5, None, 5.0),
+        (b'{"instances": [[1], [2], [3], [4], [5], [6], [7]]}', 1, 1.0, None),
+        (b'{"instances": [[1], [2]]}', 0, 1.0, None),
+    ],
+)
+async def test_of_other_numbers_of_rows_the_version_that_does_not_answer_the_request_has_no_prediction(
+    asked: bytes, rows: int, old: float | None, new: float | None
+) -> None:
+    """The old version answered two rows. Each version is treated alike, so answers cut short now and then are no
+    difference."""
+    numbers = [(row, 0, 5.0 + row) for row in range(rows)]
+    async with stand(lambda: said_numbers(rows, *numbers)) as found:
+        await found.offered(
+            outcome=Answer(b'{"predictions": [1, 2]}', "application/json"), asked=request(asked, JSON)
+        )
+    (row,) = found.rows
+    assert (row["old"], row["new"]) == (old, new)
+
+
+async def test_a_request_that_the_old_version_failed_is_one_that_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000.5)
+    async with stand(lambda: said(None, failed=True)) as found:
+        for _ in range(30):
+            await found.offered(outcome=ModelFailed(500, "no"))
+    assert len(found.rows) == 1 + REPEATS_PER_SECOND
 
 
 async def test_a_worker_of_an_earlier_version_gives_the_first_number() -> None:
