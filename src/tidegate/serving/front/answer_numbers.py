@@ -47,8 +47,8 @@ Row = list[float | None]
 
 @dataclass(frozen=True)
 class AnswerNumbers:
-    """``rows``: of how many rows the answer is. ``numbers``: those that are looked at, each as row, output and
-    value."""
+    """``rows``: of how many rows the answer is; 0 with a number: unknown, as it is too large. ``numbers``:
+    those that are looked at, each as row, output and value."""
 
     rows: int
     numbers: list[tuple[int, int, float | None]]
@@ -65,7 +65,7 @@ def read_numbers(
     has no rows."""
     if len(body) > LARGEST:
         first = read_prediction(body[:LARGEST], True, content_type)
-        return AnswerNumbers(0, []) if first is None else AnswerNumbers(1, [(0, 0, first)])
+        return AnswerNumbers(0, [] if first is None else [(0, 0, first)])
     try:
         table = _read_table(body, content_type.partition(";")[0].strip().lower(), asked)
     except (ValueError, RecursionError, ModelFailed):

@@ -261,7 +261,7 @@ def _count_asked(request: Request) -> int:
 def match_numbers(old: AnswerNumbers, new: CopyAnswer) -> list[list[tuple[int, float | None, float | None]]]:
     """The old version's numbers row by row, each with the new version's: None if it has none there. With another
     number of rows it has none for any, as no row says which one it answers. A worker of an earlier version gives the
-    first number only."""
+    first number only, as does a large answer."""
     if new.rows == 0 and new.prediction is not None and old.numbers:
         return [[(0, old.first, new.prediction)]]
     values = {(row, output): value for row, output, value in new.numbers} if new.rows == old.rows else {}

@@ -345,6 +345,14 @@ async def test_a_worker_of_an_earlier_version_gives_the_first_number() -> None:
     assert (row["old"], row["new"], row["rows"]) == (1.0, 7.5, [[(0, 1.0, 7.5)]])
 
 
+async def test_an_answer_that_is_a_little_too_large_is_compared_by_its_first_number() -> None:
+    """Else equal versions would differ whose answers are now a little smaller, now a little larger than the bound."""
+    async with stand(lambda: said_numbers(0, (0, 0, 5.0))) as found:
+        await found.offered(outcome=TWO_BY_TWO, asked=TWO_ROWS)
+    (row,) = found.rows
+    assert (row["old"], row["new"], row["rows"]) == (1.0, 5.0, [[(0, 1.0, 5.0)]])
+
+
 async def test_a_repeated_request_does_not_take_the_place_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends one request all the time leaves room for those of others; few of its copies go on."""
     monkeypatch.setattr("tidegate.serving.front.pairs.MOST_COPIES", 1000)
