@@ -79,7 +79,7 @@ class FailingRollouts:
         self.versions, self.rollouts, self.share = versions, rollouts, share
         self.random = np.random.default_rng(seed)
         self.errors = RateTests(rollouts, CONFIG.errors)
-        self.failing = NetTests(rollouts, CONFIG.paired.failed)
+        self.failing = NetTests(rollouts, CONFIG.paired.limits(amounts=False).failed)
         length = LENGTHS.get(versions.kind)
         self.outages = (
             [Outages(rollouts, versions.rate, length, self.random) for _ in range(2 if length is not None else 0)]
@@ -119,7 +119,7 @@ class FailingRollouts:
 
     def _look(self, second: int) -> None:
         limits = {one: -math.log(rate) for one, rate in false_alarm_rates(CONFIG, 1).items()}
-        part = 1 / len(make_pair_tests(CONFIG.paired))
+        part = 1 / len(make_pair_tests(CONFIG.paired.limits(amounts=False)))
         paired = np.log(part * np.exp(np.minimum(self.failing.log_evidence, 500)) + 1 - part)
         for place, (one, logs) in enumerate(
             ((Comparison.PAIRED, paired), (Comparison.ERRORS, self.errors.log_evidence))

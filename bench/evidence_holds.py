@@ -73,7 +73,7 @@ def run(given: tuple[Drawn, int]) -> Held:
         width = block_width(at)
         counts = _counts(drawn, width, at >= BEFORE, random_)
         sums = counters.count("main", _pairs(drawn, width, random_, chance)) if at >= BEFORE else {}
-        state = fold(state, EvidenceBlock(at, width, 0, counts, sums))
+        state = fold(state, EvidenceBlock(at, width, 0, counts, sums, counters.take_units("main")))
         at += width
         late = at >= BEFORE + BAKE
         if not late and at % 30:

@@ -13,19 +13,31 @@ from statistics import median
 
 from bench import tables
 from bench.planted.held_out import HELD_OUT
-from bench.planted.runs import Case, CaseRuns, run_case
-from bench.planted.versions import FAULTS, HONEST
-from bench.planted.worlds import make_worlds
+from bench.planted.runs import LAST_OUTPUT, Case, CaseRuns, run_case
+from bench.planted.versions import DENSE, FAULTS, HONEST
+from bench.planted.worlds import WORLDS, make_worlds
 
 HARM = ("defaults", "replay")
 """Kinds that look for harm: paired predictions by the default tolerances, and labels."""
-UNIONS = (HARM, ("features", *HARM), ("features", "predictions", *HARM))
+UNIONS = (HARM, ("error", "replay"), ("features", *HARM), ("features", "predictions", *HARM))
+KINDS = (("features",), ("defaults",), ("error",), ("predictions",), ("replay",), *UNIONS)
+COLUMNS = (
+    "features", "predictions", "predictions, unit of the error", "predictions, learned tolerances", "replay",
+    "predictions or replay", "with the unit of the error", "features too", "learned tolerances too",
+)  # fmt: skip
+"""What each of KINDS is called."""
 
 
 def cases(runs: int, worlds: Sequence[str], names: Iterable[str]) -> list[Case]:
-    """Of each world; honest versions have three times as many runs, since few may fail."""
+    """Of each world; honest versions have three times as many runs, since few may fail. A model with several outputs
+    has each fault once more, in the last one only."""
     names = tuple(names)
-    return [Case(world, name, 3 * runs if name in HONEST else runs) for world in worlds for name in names]
+    several = {world.name for world in make_worlds() if world.others and world.name in worlds}
+    return [
+        Case(world, name, 3 * runs if name in HONEST else runs)
+        for world in worlds
+        for name in (*names, *(LAST_OUTPUT + one for one in names if world in several and one not in HONEST))
+    ]
 
 
 def run_all(given: Sequence[Case], processes: int = 2) -> list[CaseRuns]:
@@ -52,13 +64,13 @@ def row(found: CaseRuns) -> list[object]:
     cells: list[object] = [found.case.world, found.case.name]
     cells.append(f"{worse}, mean {harm.mean:.0%}, slice {harm.slice:.0%}")
     cells.append(f"{found.harmful}/{len(found.runs)}")
-    for kind in ("features", "defaults", "predictions"):
+    for kind in ("features", "defaults", "error", "predictions"):
         cells.append(_requests([one.requests[kind] for one in found.runs]))
     cells.append(
         f"{sum(bool(one.replay) for one in found.runs) / len(found.runs):.0%}{_needed(found.replay_labels)}"
     )
     cells.append(_needed(found.late_labels).strip(" ()") or "-")
-    return [*cells, *(f"{found.share(kinds):.0%}" for kinds in UNIONS[:2])]
+    return [*cells, *(f"{found.share(kinds):.0%}" for kinds in (UNIONS[0], UNIONS[2]))]
 
 
 def _requests(found: Sequence[int | None]) -> str:
@@ -90,9 +102,9 @@ def summary(found: Iterable[CaseRuns]) -> list[list[object]]:
     rows: list[list[object]] = []
     for group, runs in groups.items():
         shares: list[object] = []
-        for kinds in (("features",), ("defaults",), ("predictions",), ("replay",), *UNIONS):
+        for kinds in KINDS:
             caught = sum(case.runs[number].fails(kinds) for case, number in runs)
-            shares.append(f"{caught / max(1, len(runs)):.1%}")
+            shares.append(tables.share(caught, len(runs)))
         rows.append([group, len(runs), *shares])
     return rows
 
@@ -102,25 +114,25 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, default=40, help="runs of each fault; of honest versions three times as many"
     )
-    parser.add_argument("--worlds", default="fraud,attrition,salary")
+    parser.add_argument("--worlds", default=",".join(WORLDS))
     parser.add_argument("--held-out", action="store_true", help="the faults that nothing was chosen by")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="these versions alone, by name, with commas between")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
     began, worlds = time.perf_counter(), given.worlds.split(",")
-    assert set(worlds) <= {world.name for world in make_worlds()}
-    names = HELD_OUT if given.held_out else (*HONEST, *FAULTS)
-    found = run_all(cases(given.runs, worlds, given.only.split(",") if given.only else names))
+    assert set(worlds) <= set(WORLDS)
+    names = HELD_OUT if given.held_out else (*HONEST, *FAULTS, *DENSE)
+    found = run_all(cases(given.runs, worlds, given.only.split(",") if given.only else names), given.processes)
     print(f"{time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f}")
     header = ["world", "version", "change, median", "harmful runs", "features: found (requests)"]
-    header += ["predictions", "predictions, learned tolerances", "replay: found (labels)", "late labels needed"]
+    header += [*COLUMNS[1:4], "replay: found (labels)", "late labels needed"]
     header += ["predictions or replay", "features too"]
     name, command = ("planted-held-out", "planted --held-out") if given.held_out else ("planted", "planted")
     title = "Eleven more planted faults" if given.held_out else "Planted silent regressions and honest retrains"
     tables.show(name, title, header, [row(one) for one in found], keep=given.keep, command=command)
-    header = ["versions", "runs", "features", "predictions", "predictions, learned tolerances", "replay"]
-    header += ["predictions or replay", "features too", "learned tolerances too"]
-    title = "Runs turned back by each kind of evidence"
+    header = ["versions", "runs", *COLUMNS]
+    title = "Runs rolled back by each kind of evidence, with 95 % intervals (Wilson)"
     tables.show(f"{name}-sum", title, header, summary(found), keep=given.keep, command=command)
 
 

@@ -1,6 +1,6 @@
 """Many runs of one case: a new version of each run, on other requests and other labelled rows."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,16 +13,18 @@ from bench.planted.trials import (
     REPLAYED,
     SECONDS,
     Harm,
+    TwoVersions,
     measure_harm,
     pairs_of,
     replay,
     watch,
 )
-from bench.planted.versions import FAULTS, HONEST, ModelVersion, Trainer
+from bench.planted.versions import DENSE, FAULTS, HONEST, ModelVersion, Plant, Trainer
 from bench.planted.worlds import Floats, World, make_worlds
 from tidegate.domain.evidence import Comparison, PairedTolerance
 from tidegate.evidence.label_quality import LabelComparison, TimedLabel, compare_amounts, compare_classes
 from tidegate.evidence.learned_tolerance import learn_tolerance
+from tidegate.evidence.units import Unit, error_unit
 
 OLD, POOL, LEARNED = 1, 8, 6
 """Seed of the old version; versions of a case that are trained; honest ones that tolerances are learned from."""
@@ -43,8 +45,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """``requests``: after how many a kind failed: features, predictions by the default tolerances (``defaults``), and
-    by learned ones (``predictions``). ``tests``: which tests of the defaults did. ``replay``: why that failed."""
+    """``requests``: after how many a kind failed: features, predictions by the default tolerances (``defaults``), the
+    same in the unit of the model's own error (``error``), and by learned tolerances (``predictions``). ``tests``:
+    which tests of the defaults did. ``replay``: why that failed."""
 
     harm: Harm
     requests: dict[str, int | None]
@@ -82,57 +85,84 @@ class CaseRuns:
 
 @dataclass(frozen=True)
 class Stage:
-    """A world with its old version, what that answers to every row, and the tolerances learned from honest
-    versions."""
+    """A world with its old version, what that answers to every row, the tolerances learned from honest versions, and
+    the unit of the old version's error where a replay would know it."""
 
     world: World
-    trainer: Trainer
-    old: ModelVersion
-    scores: Floats
+    trainers: tuple[Trainer, ...]
+    """By output."""
+    old: tuple[ModelVersion, ...]
+    scores: tuple[Floats, ...]
     learned: PairedTolerance
+    unit: Unit | None
+
+    def make(self, name: str, seed: int) -> tuple[ModelVersion, ...]:
+        """A version with this fault, in all outputs or in the last one only."""
+        one = name.startswith(LAST_OUTPUT)
+        plant = PLANTS[name.removeprefix(LAST_OUTPUT)]
+        last = len(self.trainers) - 1
+        return tuple(
+            plant(trainer, seed) if at == last or not one else trainer.honest(seed)
+            for at, trainer in enumerate(self.trainers)
+        )
+
+
+PLANTS: Mapping[str, Plant] = {**HONEST, **FAULTS, **DENSE, **HELD_OUT}
+LAST_OUTPUT = "last output: "
 
 
 @cache
 def set_stage(name: str) -> Stage:
     """Once for each process."""
     world = next(one for one in make_worlds() if one.name == name)
-    trainer = Trainer(world)
-    old = trainer.honest(OLD)
+    trainers = tuple(Trainer(one) for one in world.outputs)
+    old = tuple(trainer.honest(OLD) for trainer in trainers)
     chance = np.random.default_rng(1)
     kinds = list(HONEST.values())
     honest = []
     for number in range(LEARNED):
-        new = kinds[number % len(kinds)](trainer, 100 + number)
-        rows = chance.choice(np.arange(world.trained, world.replayed), LEARNED_ROWS, replace=False)
-        honest.append(pairs_of(world, (old, new), rows))
-    scores = old.predict(old.features(world, world.x))
-    return Stage(world, trainer, old, scores, learn_tolerance(honest, ("group",)))
+        new = tuple(kinds[number % len(kinds)](trainer, 100 + number) for trainer in trainers)
+        rows = chance.choice(np.arange(world.trained, world.replayed), LEARNED_ROWS * world.rows, replace=False)
+        honest.append(pairs_of(TwoVersions(world, old, new), rows, chance))
+    scores = tuple(one.answer(world, world.x) for one in old)
+    known = np.arange(world.trained, world.replayed)
+    error = float(np.abs(scores[0] - world.y)[known].mean())
+    unit = None if world.classes else error_unit(error)
+    return Stage(world, trainers, old, scores, learn_tolerance(honest, ("group",)), unit)
 
 
 def run_case(case: Case) -> CaseRuns:
     stage = set_stage(case.world)
     world = stage.world
-    plant = {**HONEST, **FAULTS, **HELD_OUT}[case.name]
     runs, replayed, late = list[Run](), list[int | None](), list[int | None]()
     for number in range(case.runs):
         chance = np.random.default_rng([number, len(case.name)])
-        new = plant(stage.trainer, 2 + number % POOL)
-        scores = new.predict(new.features(world, world.x))
+        versions = TwoVersions(world, stage.old, stage.make(case.name, 2 + number % POOL))
+        all_scores = [one.answer(world, world.x) for one in versions.new]
+        scores = all_scores[0]
         known = _choose(chance, world.trained, world.replayed, REPLAYED)
-        live = _choose(chance, world.replayed, len(world.y), PER_SECOND * SECONDS)
-        pairs = pairs_of(world, (stage.old, new), live)
+        live = _choose(chance, world.replayed, len(world.y), PER_SECOND * SECONDS * world.rows)
+        pairs = pairs_of(versions, live, chance)
         watched = {
             "features": watch(pairs, Comparison.FEATURES, stage.learned),
             "defaults": watch(pairs, Comparison.PAIRED, PairedTolerance()),
+            "error": watch(pairs, Comparison.PAIRED, PairedTolerance(), stage.unit),
             "predictions": watch(pairs, Comparison.PAIRED, stage.learned),
         }
         requests = {kind: count for kind, (count, _) in watched.items()}
-        harm = measure_harm(world, stage.scores, scores, np.arange(world.trained, len(world.y)))
-        runs.append(Run(harm, requests, watched["defaults"][1], replay(world, stage.scores, scores, known)))
+        harm = max(_measure_harms(stage, all_scores), key=lambda one: (one.is_harm, one.error, one.auc, one.slice))
+        runs.append(Run(harm, requests, watched["defaults"][1], replay(world, stage.scores[0], scores, known)))
         if number < LOOKED and case.name not in HONEST:
             replayed.append(_replay_labels(stage, scores, known) if runs[-1].replay else None)
             late.append(_late_labels(stage, scores, chance))
     return CaseRuns(case, world.classes, tuple(runs), tuple(replayed), tuple(late))
+
+
+def _measure_harms(stage: Stage, scores: Sequence[Floats]) -> list[Harm]:
+    """By output."""
+    rows = np.arange(stage.world.trained, len(stage.world.y))
+    each = zip(stage.world.outputs, stage.scores, scores, strict=True)
+    return [measure_harm(world, old, new, rows) for world, old, new in each]
 
 
 def _choose(chance: np.random.Generator, first: int, end: int, count: int) -> NDArray[np.int64]:
@@ -147,7 +177,7 @@ def _replay_labels(stage: Stage, scores: Floats, known: NDArray[np.int64]) -> in
     wanted = FEWEST_LABELS
     while wanted < counted[-1]:
         rows = known[: int(np.searchsorted(counted, wanted)) + 1]
-        if replay(world, stage.scores, scores, rows):
+        if replay(world, stage.scores[0], scores, rows):
             return wanted
         wanted *= 2
     return int(counted[-1])
@@ -162,7 +192,7 @@ def _late_labels(stage: Stage, scores: Floats, chance: np.random.Generator) -> i
         TimedLabel(
             bool(place % 2),
             str(row),
-            float((scores if place % 2 else stage.scores)[row]),
+            float((scores if place % 2 else stage.scores[0])[row]),
             float(world.y[row]),
         )
         for place, row in enumerate(rows)

@@ -1,7 +1,7 @@
 """Shows a new version beside the old one to each kind of evidence, by the functions that the platform uses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from tidegate.evidence.features import FeatureCounter
 from tidegate.evidence.judge import begin, fold, judge
 from tidegate.evidence.pair_judge import pair_key
 from tidegate.evidence.pairs import PairCounter
+from tidegate.evidence.units import Unit
 from tidegate.examples.measures import auc
 
 PER_SECOND, SECONDS = 10, 120
@@ -73,38 +74,69 @@ def _calibration_error(scores: Floats, y: Floats) -> float:
     return float(np.abs(np.bincount(bins, scores - y, 10)).sum() / len(y))
 
 
-def pairs_of(world: World, versions: tuple[ModelVersion, ModelVersion], rows: NDArray[np.int64]) -> list[Pair]:
-    """Both versions on copies of the same requests."""
-    x, group = world.x[rows], world.group[rows]
-    columns = [one.features(world, x) for one in versions]
-    scores = [one.predict(found).tolist() for one, found in zip(versions, columns, strict=True)]
-    names = [one.preparation.names(world) for one in versions]
-    features = [tuple(map(tuple, found.astype(float).tolist())) for found in columns]
-    return [
-        Pair(
-            *(scores[0][place], scores[1][place]),
-            key=place + 1,
-            slices=(("group", str(group[place])),),
-            features=(FeatureRow("prepare", names[0], features[0][place], names[1], features[1][place]),),
+@dataclass(frozen=True)
+class TwoVersions:
+    """An old and a new version, with the models of each output."""
+
+    world: World
+    old: tuple[ModelVersion, ...]
+    new: tuple[ModelVersion, ...]
+
+    def answer(self, rows: NDArray[np.int64]) -> list[tuple[Floats, Floats]]:
+        """What both answer to these rows, by output."""
+        x, outputs = self.world.x[rows], self.world.outputs
+        models = zip(outputs, self.old, self.new, strict=True)
+        return [(old.answer(world, x), new.answer(world, x)) for world, old, new in models]
+
+
+def pairs_of(versions: TwoVersions, rows: NDArray[np.int64], chance: np.random.Generator) -> list[Pair]:
+    """Both versions on copies of the same requests, of as many rows as the world says."""
+    world = versions.world
+    numbers = [(old.tolist(), new.tolist()) for old, new in versions.answer(rows)]
+    firsts, group = range(0, len(rows), world.rows), world.group[rows]
+    first = rows[:: world.rows]
+    models = versions.old[0], versions.new[0]
+    columns = [one.features(world, world.x[first]).astype(float).tolist() for one in models]
+    names = [one.preparation.names(world) for one in models]
+    made = []
+    for place, at in enumerate(firsts):
+        row = FeatureRow("prepare", names[0], tuple(columns[0][place]), names[1], tuple(columns[1][place]))
+        answered = tuple(
+            tuple((output, old[one], new[one]) for output, (old, new) in enumerate(numbers))
+            for one in range(at, min(at + world.rows, len(rows)))
         )
-        for place in range(len(x))
-    ]
+        pair = Pair(*answered[0][0][1:], place + 1, (("group", str(group[at])),), features=(row,), rows=answered)
+        made.append(_disturb(pair, world, chance.random(4).tolist()))
+    return made
+
+
+def _disturb(pair: Pair, world: World, drawn: list[float]) -> Pair:
+    """Either version fails some requests, and answers some with NaN, each on its own."""
+    if max(drawn[0] < world.failing, drawn[1] < world.failing):
+        failed = drawn[0] < world.failing, drawn[1] < world.failing
+        old, new = (None if one else value for one, value in zip(failed, (pair.old, pair.new), strict=True))
+        return replace(pair, old=old, new=new, rows=(), old_failed=failed[0], failed=failed[1])
+    old = None if drawn[2] < world.unusable else pair.old
+    new = None if drawn[3] < world.unusable else pair.new
+    return pair if old is not None and new is not None else replace(pair, old=old, new=new, rows=())
 
 
 def watch(
-    pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolerance
+    pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolerance, unit: Unit | None = None
 ) -> tuple[int | None, Sequence[str]]:
     """After how many requests this kind fails, with the stake that it has beside the other (None: it does not), and
-    by which tests."""
+    by which tests. ``unit``: that of predictions, where it is known beforehand."""
     both = (Comparison.PAIRED, Comparison.FEATURES)
     config = EvidenceConfig(both, paired=tolerance, slices=("group",), false_rollback_rate=FALSE_ROLLBACKS / 2)
     state = begin(config, (VARIANT,))
     counter: PairCounter | FeatureCounter
-    counter = PairCounter(("group",)) if comparison is Comparison.PAIRED else FeatureCounter(config.features)
+    counter = PairCounter(("group",), unit) if comparison is Comparison.PAIRED else FeatureCounter(config.features)
     for at, first in enumerate(range(0, len(pairs), PER_SECOND)):
         sums = counter.count(pairs[first : first + PER_SECOND])
         keyed = {pair_key(VARIANT, comparison, name): one for name, one in sums.items()}
-        state = fold(state, EvidenceBlock(at, 1, 0, {}, keyed))
+        units = counter.take_units() if isinstance(counter, PairCounter) else {}
+        sizes = {pair_key(VARIANT, comparison, part): size for part, size in units.items()}
+        state = fold(state, EvidenceBlock(at, 1, 0, {}, keyed, sizes))
         for one in judge(state).results:
             if one.finding is Finding.FAIL:
                 return min(len(pairs), first + PER_SECOND), (one.test, *one.also)

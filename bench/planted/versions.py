@@ -1,4 +1,5 @@
-"""Versions of a model: what prepares its rows, and the trees. Honest retrains, and twelve planted faults."""
+"""Versions of a model: what prepares its rows, and the trees. Honest retrains, twelve planted faults, and six more
+that befall models with dense labels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,10 @@ OLD_SCALER = 1.3
 """By which the spread was another one when the old scaler was fitted."""
 HOURS_OFF = 8
 DAYS_OLD = 60
+EARLIER = 0.85
+"""What an amount was a year ago, in parts of what it is."""
+LEFT_OUT = 1
+"""The category that a training may lack."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class ModelVersion:
     """What is answered without trees."""
     answered: Callable[[Floats], Floats] = lambda scores: scores
     """Changes what is answered to several requests."""
+    fallback: float | None = None
+    """What rows with a missing value are answered."""
 
     def features(self, world: World, x: Floats) -> NDArray[np.float32]:
         return self.preparation.apply(world, x)
@@ -83,6 +90,11 @@ class ModelVersion:
         if self.trees is None:
             return np.full(len(features), self.constant)
         return self.answered(np.asarray(self.trees.inplace_predict(features, validate_features=False), np.float64))
+
+    def answer(self, world: World, x: Floats) -> Floats:
+        """What raw rows are answered."""
+        scores = self.predict(self.features(world, x))
+        return scores if self.fallback is None else np.where(np.isnan(x).any(axis=1), self.fallback, scores)
 
 
 @dataclass
@@ -106,6 +118,17 @@ class Trainer:
         y = self.world.y[rows]
         labels = 1 - y if self.world.classes else 2 * y.mean() - y
         return self._train(("flipped", seed), rows, rows, labels, seed, False)
+
+    def of_last_year(self, seed: int) -> ModelVersion:
+        """The amounts of a year ago; of classes, the answers to the rows before."""
+        rows = self.rows()
+        labels = np.roll(self.world.y[rows], 1) if self.world.classes else EARLIER * self.world.y[rows]
+        return self._train(("last year", seed), rows, rows, labels, seed, False)
+
+    def without_one_category(self, seed: int) -> ModelVersion:
+        rows = self.rows()
+        rows = rows[self.world.x[rows, self.world.at(self.world.category)] != LEFT_OUT]
+        return self._train(("one left out", seed), rows, rows, self.world.y[rows], seed, False)
 
     def of_client(self, seed: int) -> ModelVersion:
         """The trees of one client, behind what prepares rows for all."""
@@ -186,6 +209,32 @@ def _constant(trainer: Trainer, seed: int) -> ModelVersion:
     return replace(trainer.honest(seed), trees=None, constant=mean)
 
 
+def _fall_back(trainer: Trainer, seed: int) -> ModelVersion:
+    mean = float(trainer.world.y[: trainer.world.trained].mean())
+    return replace(trainer.honest(seed), fallback=mean)
+
+
+def _eighth(trainer: Trainer, seed: int) -> ModelVersion:
+    version = trainer.honest(seed)
+    assert version.trees is not None
+    return replace(version, trees=version.trees[: TREES // 8])
+
+
+def _take_wrong_column(world: World, x: Floats) -> Floats:
+    """What grows old arrives in place of the hour, and another column in place of what grows old."""
+    stale = world.at(world.stale)
+    x[:, world.at(world.hour)] = x[:, stale] % 24
+    x[:, stale] = x[:, world.at(world.swapped[0])]
+    return x
+
+
+def _mix_up_money(world: World, x: Floats) -> Floats:
+    """Each row has the money of the row before it."""
+    money = world.at(world.money)
+    x[:, money] = np.roll(x[:, money], 1)
+    return x
+
+
 FAULTS: Mapping[str, Plant] = {
     "columns swapped": _prepared(swap=True),
     "cents for dollars": _prepared(money_factor=100.0),
@@ -204,4 +253,12 @@ HONEST: Mapping[str, Plant] = {
     "honest: new seed": lambda trainer, seed: trainer.honest(seed),
     "honest: one more month": lambda trainer, seed: trainer.honest(seed, more=True),
     "honest: one feature more": lambda trainer, seed: trainer.honest(seed, extra=True),
+}
+DENSE: Mapping[str, Plant] = {
+    "an eighth of the trees": _eighth,
+    "last year's target": lambda trainer, seed: trainer.of_last_year(seed),
+    "one category left out": lambda trainer, seed: trainer.without_one_category(seed),
+    "fallback for rows with missing values": _fall_back,
+    "wrong columns": _prepared(before=_take_wrong_column),
+    "money of the row before": _prepared(before=_mix_up_money),
 }

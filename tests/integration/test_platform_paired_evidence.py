@@ -166,3 +166,24 @@ def test_a_constant_score_is_found_by_its_pairs(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("fail: paired of variant AllTraffic: ")
+
+
+def test_an_endpoint_that_is_asked_three_things_only_is_judged_by_these(
+    platform: Platform, scene: Scene, old: Version, tmp_path: Path
+) -> None:
+    """A version that answers them much alike finishes; the comparison does not wait for requests that never come."""
+    deploy(platform, old.spec("few", compare=["paired"], minimum=20))
+    scene.settled("few")
+    new = Version(tmp_path, 5)
+    few = REQUESTS[:3]
+    path = "/endpoints/few/invocations"
+    with LoadGenerator(platform.url, path, few, CSV, RATE, connections=4):
+        deploy(platform, new.spec("few", compare=["paired"], minimum=20))
+        ended = scene.settled("few", 200)
+    assert "FailureReason" not in ended
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
+        found = server.evidence("few")
+    assert found["new_config"] == ended["EndpointConfigName"]
+    (result,) = found["verdict"]["results"]
+    assert result["pairs"][0] <= len(few)
+    assert sum(block["sums"].get("AllTraffic/paired/repeated", [0])[0] for block in found["blocks"].values()) > 40

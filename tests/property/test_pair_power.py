@@ -37,7 +37,8 @@ def found_after(config: EvidenceConfig, draw: random.Random, difference: float, 
 
 def _pair(draw: random.Random, difference: float, paired: bool) -> Pair:
     logit = draw.gauss(-2, 1.5)
-    other = logit + draw.gauss(difference, USUAL_SPREAD * PAIRED.paired.distance) if paired else logit
+    spread = USUAL_SPREAD * PAIRED.paired.limits(amounts=False).distance
+    other = logit + draw.gauss(difference, spread) if paired else logit
     old, new = (1 / (1 + math.exp(-one)) for one in (logit, other))
     if paired:
         return Pair(old, new)
@@ -69,5 +70,5 @@ def test_copies_find_what_traffic_cannot_find_yet() -> None:
     smallest = {one: smallest_difference(one, config, [COPIES], 0.01, 0.95) for one in Comparison}
     assert all(smallest[one] is None for one in OF_TRAFFIC)
     bias, rows = smallest[Comparison.PAIRED], smallest[Comparison.FEATURES]
-    assert bias is not None and config.paired.bias < bias < 1.0
+    assert bias is not None and config.paired.limits(amounts=False).bias < bias < 1.0
     assert rows is not None and config.features.rows < rows < 0.2

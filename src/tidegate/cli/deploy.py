@@ -1,5 +1,6 @@
 """``deploy`` and ``delete``."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient, ServerError
+from tidegate.cli.evidence_notes import evidence_notes
 from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
@@ -46,6 +48,8 @@ def deploy(
     with client() as server:
         data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
+        for note in evidence_notes(wish):
+            print(f"note: {note}", file=sys.stderr)
         after = _journal_position(server, wish.endpoint) if wait else 0
         with ProgressBar(f"deploying {wish.endpoint}", quiet=as_json):
             done = server.deploy(data, user_name(), override=override, supersede=supersede)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from tidegate.cli.artifacts import prepare
+from tidegate.cli.evidence_notes import evidence_notes
 from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.domain.desired import DesiredDeployment
@@ -44,11 +45,11 @@ def validate(
         problems = [str(one) for one in _find_flaws(loaded, wish, None if no_data else spec_file.parent)]
     if problems:
         _refuse(problems, as_json)
-    document = _document(wish)
+    document = _document(wish) | ({"notes": notes} if (notes := list(evidence_notes(wish))) else {})
     variants = ", ".join(f"{one['name']} ({one['instances']} x {one['type']})" for one in document["variants"])
     alarms = f"{len(document['alarms'])} alarms" if document["alarms"] else "no alarms"
     said = f"endpoint {wish.endpoint}, version {wish.config.name}, {variants}, {alarms}"
-    show(document, as_json, f"{spec_file} is valid: {said}")
+    show(document, as_json, "\n".join([f"{spec_file} is valid: {said}", *(f"note: {one}" for one in notes)]))
 
 
 def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None) -> Iterator[Invalid]:

@@ -139,7 +139,8 @@ def join(
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
     the lease on the store."""
-    clock, ids, metrics, comparisons = SystemClock(), RandomIds(), SqlMetrics(store.database), Comparisons(store)
+    clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
+    comparisons = Comparisons(store, lambda rollout: beside.replays.results(rollout))
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
@@ -149,8 +150,7 @@ def join(
     spans = None if tracing is None else tracing.spec
     context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
-    provider, collect = targets.all, targets.all.evidence.collect
-    jobs = join_jobs(store, clock, provider, news)
+    provider, collect, jobs = targets.all, targets.all.evidence.collect, join_jobs(store, clock, targets.all, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
     beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)

@@ -1,6 +1,6 @@
 """Evidence about a new version in comparison with the old one: what is compared, what is found, what is kept."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from tidegate.domain.finding import Finding
@@ -69,28 +69,57 @@ class RisingAction(StrEnum):
 
 
 @dataclass(frozen=True)
-class PairedTolerance:
-    """What two predictions of the same requests may differ by. The unit is 1 in log-odds if scores are from 0 to 1,
-    else half a standard deviation of the old version's; differences of a request count as 3 units at most. Shares and
-    the order are fractions."""
+class PairedLimits:
+    """What two predictions of the same requests may differ by. The unit is 1 in log-odds if predictions are scores
+    from 0 to 1; that of amounts follows from the old version (``evidence.units``). Differences of a request count as
+    3 units at most. Shares and the order are fractions."""
 
-    distance: float = 0.6
+    distance: float
     """Mean absolute difference, in units."""
-    bias: float = 0.4
+    bias: float
     """Mean difference, upwards or downwards, in units."""
-    moved: float = 0.15
+    moved: float
     """Part of the requests whose predictions differ by more than one unit."""
-    top: float = 0.4
+    top: float
     """Part of the old version's highest 5 % that are not among the new version's."""
-    top_bias: float = 0.5
+    top_bias: float
     """Mean difference among the old version's highest 5 %, in units."""
-    order: float = 0.4
+    order: float
     """Part of the pairs of requests that the versions put in the opposite order."""
-    slice: float = 1.2
+    slice: float
     """Mean difference in any slice, in units."""
-    failed: float = 0.01
+    failed: float
     """Part of the requests that only the new version may fail, beyond those that only the old one fails; the same of
     answers without a finite number."""
+
+
+OF_SCORES = PairedLimits(
+    distance=0.6, bias=0.4, moved=0.15, top=0.4, top_bias=0.5, order=0.4, slice=1.2, failed=0.01
+)  # fmt: skip
+"""Defaults for scores from 0 to 1: honest trainings of a model with rare positives differ much, in any direction."""
+OF_AMOUNTS = PairedLimits(
+    distance=0.5, bias=0.15, moved=0.07, top=0.4, top_bias=0.8, order=0.3, slice=0.4, failed=0.01
+)  # fmt: skip
+"""Defaults for all other predictions: honest trainings of a model of amounts differ from request to request, and
+hardly on the average of all or of a slice."""
+
+
+@dataclass(frozen=True)
+class PairedTolerance:
+    """The limits that somebody set. None: the default for the kind of prediction."""
+
+    distance: float | None = None
+    bias: float | None = None
+    moved: float | None = None
+    top: float | None = None
+    top_bias: float | None = None
+    order: float | None = None
+    slice: float | None = None
+    failed: float | None = None
+
+    def limits(self, amounts: bool) -> PairedLimits:
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(OF_AMOUNTS if amounts else OF_SCORES, **given)
 
 
 @dataclass(frozen=True)
@@ -187,6 +216,9 @@ class EvidenceBlock:
     counts: dict[str, Counts]
     sums: dict[str, Sums] = field(default_factory=dict)
     """Of comparisons of pairs."""
+    units: dict[str, float] = field(default_factory=dict)
+    """Of comparisons of pairs, from this block on, where it was another one before: what one unit of an output is in
+    the prediction's own unit. Scores from 0 to 1 are measured in log-odds and have none."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +265,16 @@ class ComparisonResult:
     """Of the tests that have data; where they are very many, of those with most evidence."""
     rising: bool = False
     """Much of the evidence for a failure is there, or the estimate of a test lies above its tolerance."""
+    unit: float | None = None
+    """Of paired predictions that are amounts: what one unit of ``test`` is in the prediction's own unit."""
+    repeated: int = 0
+    """Of paired predictions: copies in the present stage of requests that were compared before."""
+    complete: bool = False
+    """Of paired predictions: nearly all that is asked was compared before, so what was found is all there is."""
+    compared: int = 0
+    """Of paired predictions: different requests that were compared in the rollout."""
+    never: str = ""
+    """Why this comparison cannot be judged, however long it waits; empty: it can."""
 
 
 @dataclass(frozen=True)
@@ -246,10 +288,15 @@ class Verdict:
     results: tuple[ComparisonResult, ...] = ()
     rising: bool = False
 
+    @property
+    def never(self) -> bool:
+        """Whether a comparison cannot be judged, however long the stage waits."""
+        return self.finding is Finding.NO_DATA and any(one.never for one in self.results)
+
 
 RULES = 2
 """Version of the rules by which a verdict follows from blocks. By those of version 1 a pass was the absence of a
-failure, and only what the new version failed was counted of pairs."""
+failure; of pairs only what the new version failed was counted, and only the first number of an answer compared."""
 
 
 @dataclass(frozen=True)

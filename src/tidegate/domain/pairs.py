@@ -38,3 +38,14 @@ class Pair:
     """The old version's model failed the request."""
     lost: bool = False
     """The new version was asked, and nothing is known of what it did."""
+    rows: tuple["PairedRow", ...] = ()
+    """The numbers of both answers, where they have more than one: those of the first row, of some between, and of the
+    last one."""
+
+    @property
+    def paired_rows(self) -> tuple["PairedRow", ...]:
+        return self.rows or (((0, self.old, self.new),),)
+
+
+PairedRow = tuple[tuple[int, float | None, float | None], ...]
+"""The numbers of one row: output (its place in the row, from 0), old and new value."""

@@ -107,11 +107,17 @@ PairRow = TypedDict(
         "stages": list[StageRow],
         "old_failed": NotRequired[bool],
         "lost": NotRequired[bool],
+        "rows": NotRequired[list[list[tuple[int, float | None, float | None]]]],
     },
 )
 """A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
 failed; ``old_failed``: this version's did. ``lost``: the copy was not answered. ``traced``: the outputs of the stages
-were asked for. ``key``: equal for equal requests."""
+were asked for. ``key``: equal for equal requests. ``rows``: of answers with more than one number, the numbers that
+are compared, row by row, each as output, old and new value."""
+MOST_ROWS = 8
+"""Rows of a request that are compared: the first, the last, and some between."""
+MOST_OUTPUTS = 8
+"""Numbers of a row that are compared: the first, and others in turn from request to request."""
 MOST_PAIRS = 40
 """Pairs of one second."""
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from statistics import median, pstdev
 
 from tidegate.domain.evidence import NO_SUMS, FeatureTolerance, Sums
+from tidegate.domain.known_keys import KnownKeys
 from tidegate.domain.pairs import FeatureRow, Pair, Value
-from tidegate.evidence.known_keys import KnownKeys
 from tidegate.evidence.means import add_sums
 from tidegate.evidence.units import PART
 

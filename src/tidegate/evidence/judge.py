@@ -36,7 +36,10 @@ from tidegate.evidence.measures import (
 from tidegate.evidence.pair_judge import (
     PairState,
     begin_pairs,
+    describe_complete,
+    describe_few,
     describe_pairs,
+    describe_units,
     enter_stage,
     fold_pairs,
     pair_result,
@@ -181,14 +184,18 @@ def judge(state: EvidenceState) -> Verdict:
     rising = any(one.rising for one in needed)
     failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
     if failed:
-        return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
+        return Verdict(Finding.FAIL, state.stage, "; ".join(failed) + describe_units(results), results)
     if not needed or Finding.NO_DATA in found:
-        lack = _describe_lack(needed, state.config.minimum)
+        lack = _describe_lack(needed, state.config) + describe_units(results)
         return Verdict(Finding.NO_DATA, state.stage, lack, results, rising)
+    few = [one for one in needed if one.complete]
+    basis = "".join(map(describe_few, few)) + describe_units(results)
     if Finding.UNDECIDED in found:
-        return Verdict(Finding.UNDECIDED, state.stage, _describe_open(needed, rising), results, rising)
-    proved = f"not worse: the {LEVEL:.0%} bound of each difference is within its tolerance"
-    return Verdict(Finding.PASS, state.stage, proved, results)
+        return Verdict(Finding.UNDECIDED, state.stage, _describe_open(needed, rising) + basis, results, rising)
+    proved = f"the {LEVEL:.0%} bound of each difference is within its tolerance"
+    if few:
+        proved = f"each difference, and its {LEVEL:.0%} bound where more requests come, is within its tolerance"
+    return Verdict(Finding.PASS, state.stage, f"not worse: {proved}{basis}", results)
 
 
 def _describe_open(results: Sequence[ComparisonResult], rising: bool) -> str:
@@ -290,19 +297,23 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
     return f"{result.comparison} of variant {result.variant}: {what}"
 
 
-def _describe_lack(results: Iterable[ComparisonResult], minimum: int) -> str:
-    lacking = [_describe_one_lack(one) for one in results if one.finding is Finding.NO_DATA]
-    needs = f"{minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+def _describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig) -> str:
+    lacking = [_describe_one_lack(one, config) for one in results if one.finding is Finding.NO_DATA]
+    needs = (
+        f"{config.minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+    )
     return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
 
 
-def _describe_one_lack(one: ComparisonResult) -> str:
+def _describe_one_lack(one: ComparisonResult, config: EvidenceConfig) -> str:
     what = f"{one.comparison} of variant {one.variant}:"
+    if one.never:
+        return f"{what} {one.never}"
+    if one.complete:
+        return f"{what} {describe_complete(one, config)}"
     if one.comparison in OF_PAIRS:
         offered, lost = one.lost
-        return (
-            f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} cannot be used"
-        )
+        return f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} were lost"
     old, new = one.stage_requests
     if one.comparison is Comparison.TEXT:
         return (

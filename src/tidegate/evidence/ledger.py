@@ -16,6 +16,7 @@ from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, fi
 from tidegate.evidence.judge import EvidenceState, begin, fold, judge, tested
 from tidegate.evidence.pair_counters import MOST_VALUES, PairCounters
 from tidegate.evidence.texts import count_texts
+from tidegate.evidence.units import Unit
 
 NOTHING = SideCounts()
 MOST_PENDING = 600
@@ -56,6 +57,8 @@ class EvidenceLedger:
     late: int = 0
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
+    """By variant: the unit of predictions, where it is known beforehand."""
     widest_report: int = 1
     """Seconds of the longest span that a report is on; no block is shorter."""
     _state: EvidenceState = field(init=False)
@@ -158,7 +161,9 @@ class EvidenceLedger:
             self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
         for variant, pairs in self._pairs.pop(second, {}).items():
             self._open.paired[variant] = None
-            counters = self._pair_counters.setdefault(variant, PairCounters.begin(self.config))
+            counters = self._pair_counters.setdefault(
+                variant, PairCounters.begin(self.config, self.units.get(variant))
+            )
             self._values_left -= counters.add(pairs, self._values_left)
 
         self._count_texts(self._open, self._texts.pop(second, ()))
@@ -199,12 +204,14 @@ class EvidenceLedger:
             self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual(old))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
         sums: dict[str, Sums] = {}
+        units: dict[str, float] = {}
         for variant in block.paired:
             sums |= self._pair_counters[variant].close(variant)
+            units |= self._pair_counters[variant].take_units(variant)
         if counts or sums:
             # Whoever takes over counts what follows: a block that was cut short must not claim it.
             width = block.width if until is None else min(block.width, until - block.at)
-            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums))
+            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

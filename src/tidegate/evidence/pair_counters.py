@@ -8,6 +8,7 @@ from tidegate.domain.pairs import Pair
 from tidegate.evidence.features import MOST_COLUMNS, FeatureCounter
 from tidegate.evidence.pair_judge import pair_key
 from tidegate.evidence.pairs import PairCounter
+from tidegate.evidence.units import Unit
 
 MOST_VALUES = 20_000
 """Values of columns that are compared at once (some tens of milliseconds)."""
@@ -19,10 +20,12 @@ class PairCounters:
     features: FeatureCounter | None
 
     @classmethod
-    def begin(cls, config: EvidenceConfig) -> "PairCounters":
+    def begin(cls, config: EvidenceConfig, known: Unit | None = None) -> "PairCounters":
+        """``known``: the unit of predictions, where it is known beforehand."""
         paired, features = Comparison.PAIRED in config.compare, Comparison.FEATURES in config.compare
         return cls(
-            PairCounter(config.slices) if paired else None, FeatureCounter(config.features) if features else None
+            PairCounter(config.slices, known) if paired else None,
+            FeatureCounter(config.features) if features else None,
         )
 
     def add(self, pairs: Sequence[Pair], most: int = MOST_VALUES) -> int:
@@ -42,6 +45,11 @@ class PairCounters:
             sums = self.features.close()
             found |= {pair_key(variant, Comparison.FEATURES, name): one for name, one in sums.items()}
         return found
+
+    def take_units(self, variant: str) -> dict[str, float]:
+        """What one unit of predictions is, by its key in the block that has been closed last."""
+        units = {} if self.predictions is None else self.predictions.take_units()
+        return {pair_key(variant, Comparison.PAIRED, part): size for part, size in units.items()}
 
     def count(self, variant: str, pairs: Sequence[Pair]) -> dict[str, Sums]:
         """The sums of a block that has these pairs."""

@@ -18,6 +18,10 @@ REACH = 3.0
 distribution nothing is."""
 
 
+OF_ERROR = 1.5
+"""Mean absolute errors that a unit is."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """How predictions are measured. ``logit``: they are scores from 0 to 1."""
@@ -30,6 +34,22 @@ class Unit:
             return min(max(value / self.size, -_MOST), _MOST)
         score = min(max(value, _LEAST_SCORE), 1 - _LEAST_SCORE)
         return math.log(score / (1 - score))
+
+
+NARROW = 0.1
+"""Part of the size of predictions that is the unit of a few that are all equal."""
+
+
+def narrow_unit(old: Sequence[float]) -> Unit:
+    """The unit of a few predictions of amounts that are all equal: they say nothing of how far they spread."""
+    size = NARROW * max(abs(value) for value in old)
+    return Unit(False, size if size > 0 else NARROW)
+
+
+def error_unit(error: float) -> Unit | None:
+    """The unit of amounts from the old version's mean absolute error on labelled rows."""
+    size = OF_ERROR * error
+    return Unit(False, size) if math.isfinite(size) and size > 0 else None
 
 
 def learn_unit(old: Sequence[float]) -> Unit | None:

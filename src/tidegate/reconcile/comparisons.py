@@ -6,7 +6,7 @@ rollback."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,9 +23,11 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetPeriod, FleetSecond, Sample
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.rollout import Phase
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.evidence.units import Unit, error_unit
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.bake_spans import BakeSpans
 from tidegate.service import evidence as records
@@ -65,6 +67,19 @@ class ComparedVersions:
 
 REPORTED = EvidenceConfig(compare=OF_TRAFFIC, action=EvidenceAction.REPORT)
 """What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
+
+
+def error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
+    """By variant: the unit of paired predictions from the old version's mean absolute error in a replay, where its
+    labels are amounts."""
+    errors = {
+        variant: one.old
+        for variant, result in found.items()
+        for one in result.statistics
+        if (one.name, one.slice) == ("error", "") and one.old is not None
+    }
+    units = {variant: error_unit(error) for variant, error in errors.items()}
+    return {variant: unit for variant, unit in units.items() if unit is not None}
 
 
 def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
@@ -113,6 +128,8 @@ class _Tracked:
 @dataclass
 class Comparisons:
     store: Store
+    replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
+    """By rollout: what its replay found, by variant; None: it has none that has ended."""
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
     _broken: set[str] = field(default_factory=set)
@@ -178,6 +195,7 @@ class Comparisons:
                 tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
                 self._tracked[rollout] = tracked
             tracked.versions = one
+            tracked.ledger.units = error_units(self.replayed(rollout) or {})
             since = second if one.since is None else int(one.since.timestamp()) + 1
             tracked.ledger.enter(one.stage, since)
             if one.baking and one.since is not None:

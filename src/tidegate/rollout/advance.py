@@ -136,7 +136,8 @@ def _find_cause(
         return Cause.EVIDENCE, f"labelled rows say nothing: {replay_rule.explain(seen)}"
     if ruling is Ruling.ROLL_BACK:
         lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
-        return Cause.EVIDENCE, f"{lacking} at the deadline: {evidence_rule.explain(rollout, seen)}"
+        when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
+        return Cause.EVIDENCE, f"{lacking} {when}: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
 

@@ -2,7 +2,8 @@
 
 Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
 does what the settings say. So does a difference that is rising, unless the settings let it pass. What is undecided
-without that lets the stage end. The unit tests have the whole truth table."""
+without that lets the stage end. Where a comparison can never be judged, as its data cannot be compared at all,
+nothing is waited for. The unit tests have the whole truth table."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,7 +74,7 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
     if rollout.plan.stages[rollout.stage].share >= WHOLE and finding is not Finding.FAIL:
         return Ruling.ADVANCE
     until = deadline(rollout)
-    overdue = until is not None and until <= now
+    overdue = is_hopeless(rollout, seen) or (until is not None and until <= now)
     return rule(
         config,
         finding,
@@ -102,6 +103,12 @@ def is_rising(rollout: Rollout, seen: Observation) -> bool:
     """Whether there is enough data, and a difference may be above its tolerance."""
     verdict = verdict_on_stage(rollout, seen)
     return verdict is not None and verdict.rising and verdict.finding is Finding.UNDECIDED
+
+
+def is_hopeless(rollout: Rollout, seen: Observation) -> bool:
+    """Whether no evidence can come, however long the stage waits."""
+    verdict = verdict_on_stage(rollout, seen)
+    return verdict is not None and verdict.never
 
 
 def deadline(rollout: Rollout) -> datetime | None:

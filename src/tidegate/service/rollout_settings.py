@@ -72,7 +72,8 @@ def _on_features(config: EvidenceConfig) -> str:
 def _tolerance(given: float | PairedTolerance | FeatureTolerance | TextTolerance) -> str:
     if isinstance(given, float):
         return f"{given:.6g}"
-    return "(" + ", ".join(f"{name} {value:.6g}" for name, value in asdict(given).items()) + ")"
+    values = ((name, "as usual" if value is None else f"{value:.6g}") for name, value in asdict(given).items())
+    return "(" + ", ".join(f"{name} {text}" for name, text in values) + ")"
 
 
 def same_alarm(old: Alarm, new: Alarm) -> bool:

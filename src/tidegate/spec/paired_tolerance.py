@@ -23,7 +23,10 @@ _USUAL, _SAME = PairedTolerance(), FeatureTolerance()
 Share = Annotated[str, about("A share of the requests.", "1%", pattern=_PERCENT)]
 Units = Annotated[
     float,
-    Meta(description="Log-odds, or half standard deviations.", extra_json_schema={"exclusiveMinimum": 0}),
+    Meta(
+        description="In units: log-odds of scores; of amounts what the model's error or spread makes one.",
+        extra_json_schema={"exclusiveMinimum": 0},
+    ),
 ]
 
 
@@ -111,13 +114,13 @@ def parse_slices(given: list[str | int] | None, paired: bool, path: KeyPath) -> 
 
 def render_paired(given: PairedTolerance) -> dict[str, Any]:
     """Plain data without defaults."""
-    usual = render_whole(_USUAL)
-    return {name: text for name, text in render_whole(given).items() if text != usual[name]}
+    found = {name: value for name, value in asdict(given).items() if value is not None}
+    return {name: percent_text(value) if name in _SHARES else value for name, value in found.items()}
 
 
 def render_whole(given: PairedTolerance) -> dict[str, Any]:
-    """Plain data, defaults included."""
-    return {name: percent_text(value) if name in _SHARES else value for name, value in asdict(given).items()}
+    """Plain data, with the defaults of scores for what is not given."""
+    return render_paired(PairedTolerance(**asdict(given.limits(amounts=False))))
 
 
 def render_features(given: FeatureTolerance) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def pairs_without_numbers(folder: Path) -> str:
     pairs = [Pair(0.5, None if place % 2 else float("nan")) for place in range(300)]
     sums = PairCounters.begin(config).count("AllTraffic", pairs)
     verdict = recompute(config, ["AllTraffic"], [EvidenceBlock(0, 1, 0, {}, sums)], 0)
-    return f"{verdict.finding}, {verdict.results[0].lost[1]} lost"
+    unusable = next(one for one in verdict.results[0].measurements if one.test == "unusable")
+    return f"{verdict.finding}, {unusable.estimate * unusable.count:g} unusable"
 
 
 def no_requests(folder: Path) -> str:
@@ -180,7 +181,7 @@ CASES: list[tuple[str, Callable[[Path], str], str]] = [
     ("an empty window of drift", drift(count=0), "unknown: no captured row in this window"),
     ("an empty window of evidence", no_requests, "no_data"),
     ("outputs that are no numbers", no_number, "[None, None, None, None, None]"),
-    ("outputs that are no numbers, of pairs", pairs_without_numbers, "no_data, 300 lost"),
+    ("outputs that are no numbers, of pairs", pairs_without_numbers, "no_data, 300 unusable"),
     (
         "a capture folder that is full",
         capture(2_000, "file:///nowhere/at/all"),

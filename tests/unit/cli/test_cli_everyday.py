@@ -176,6 +176,34 @@ def test_validate_needs_no_server(tmp_path: Path) -> None:
     assert f"{path} is valid: endpoint fraud, version {told['config']}" in words("validate", path)
 
 
+PAIRED = "rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: [errors, paired]"
+
+
+@pytest.mark.parametrize(
+    ("more", "noted"),
+    [
+        (
+            PAIRED + "}\n",
+            "if predictions are amounts (not scores from 0 to 1), paired by its default tolerances",
+        ),
+        (PAIRED + ", tolerance: {paired: {bias: 0.1}}}\n", ""),
+        (PAIRED + ', replay: {rows: "file:///rows.csv", label: rent}}\n', ""),
+        ("rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: [errors]}\n", ""),
+    ],
+)
+def test_validate_notes_what_a_comparison_of_amounts_would_miss(tmp_path: Path, more: str, noted: str) -> None:
+    path = write(tmp_path, MINIMAL + more)
+    assert "note: evidence" in words("validate", path) if noted else "note:" not in words("validate", path)
+    assert noted in " ".join(json.loads(words("validate", path, "--json")).get("notes", []))
+
+
+def test_validate_notes_that_a_model_that_writes_has_no_numbers_to_compare(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    text = MINIMAL.replace("model.ubj", "model.gguf") + PAIRED + "}\n"
+    (note,) = json.loads(words("validate", write(tmp_path, text), "--json", "--no-data"))["notes"]
+    assert "writes text" in note and note.endswith("compare text instead")
+
+
 def test_validate_names_the_line_of_a_mistake_and_missing_data(tmp_path: Path) -> None:
     assert ":3: rollout.strategy: unknown strategy" in refusal(
         "validate", write(tmp_path, MINIMAL + "rollout: {strategy: cannary}\n")

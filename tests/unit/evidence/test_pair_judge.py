@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding
+from tidegate.domain.evidence import NO_SUMS, Comparison, EvidenceBlock, EvidenceConfig, Finding
 from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.judge import begin, fold, judge, recompute
 from tidegate.evidence.ledger import EvidenceLedger, Side
-from tidegate.evidence.pairs import FEWEST, MOST_SLICES
+from tidegate.evidence.pairs import MOST_SLICES, OF_SCORES
 
 CONFIG = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED, Comparison.FEATURES))
 NAMES = ("0", "1")
@@ -182,6 +182,9 @@ def test_sums_that_make_no_sense_are_no_evidence() -> None:
 
 
 def test_a_seconds_pairs_wait_for_their_block() -> None:
-    """The first pairs are learned from, and count as nothing."""
-    found = ledger(lambda one, _: one, seconds=FEWEST // 10)
+    """The first pairs wait until the unit is known, and count then."""
+    found = ledger(lambda one, _: one, seconds=OF_SCORES // 10 - 1)
     assert not any("distance" in key for block in found.blocks.values() for key in block.sums)
+    more = ledger(lambda one, _: one, seconds=OF_SCORES // 10 + 1)
+    counted = [block.sums.get("main/paired/distance", NO_SUMS)[0] for block in more.blocks.values()]
+    assert counted[-2:] == [OF_SCORES, 10]

@@ -15,9 +15,11 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
 from tidegate.domain.observation import Capabilities, Evidence
 from tidegate.domain.pairs import Pair
+from tidegate.domain.replay import ReplayResult, ReplayStatistic
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.evidence.judge import recompute
 from tidegate.evidence.ledger import EvidenceLedger
+from tidegate.evidence.units import Unit
 from tidegate.ports.store import Tx
 from tidegate.reconcile.comparisons import (
     LOAD_PATIENCE,
@@ -113,6 +115,41 @@ async def test_requests_are_compared_and_the_verdict_changes_with_them() -> None
     assert today.is_found(Finding.UNDECIDED)
     await today.pass_by(30, failed=3)
     assert today.is_found(Finding.FAIL)
+
+
+def replayed(name: str, slice: str, error: float | None) -> dict[str, ReplayResult]:
+    statistic = ReplayStatistic(name, slice, error, 3.0, None, None, 0.05, Finding.PASS)
+    return {"main": ReplayResult(Finding.PASS, "", statistics=(statistic,))}
+
+
+@pytest.mark.parametrize(
+    ("found", "units"),
+    [
+        (replayed("error", "", 2.0), {"main": Unit(False, 3.0)}),
+        (replayed("error", "IN", 2.0), {}),
+        (replayed("error", "", None), {}),
+        (replayed("error", "", 0.0), {}),
+        (replayed("auc", "", 0.8), {}),
+        (None, {}),
+    ],
+)
+async def test_the_unit_of_amounts_is_the_old_versions_error_on_replayed_rows(
+    found: dict[str, ReplayResult] | None, units: dict[str, Unit]
+) -> None:
+    today = await day(versions=replace(VERSIONS, config=EvidenceConfig(compare=(Comparison.PAIRED,))))
+    today.comparisons.replayed = {"r1": found}.get
+    await today.pass_by(3)
+    assert today.comparisons._tracked["r1"].ledger.units == units
+    today.second += 1
+    other = str(FleetId("fraud", 2, "main"))
+    report = replace(one(today.second - 1, 1, 90, 0), pairs=((other, Pair(10.0, 16.0)),))
+    covered = {"fraud": Coverage(START - 100, today.second)}
+    await today.comparisons.turn(
+        [today.versions], CollectionRound([report], covered), datetime.fromtimestamp(today.second, UTC)
+    )
+    await today.pass_by(3)
+    blocks = today.comparisons._tracked["r1"].ledger.blocks.values()
+    assert [size for block in blocks for size in block.units.values()] == [unit.size for unit in units.values()]
 
 
 async def test_what_is_not_known_to_be_counted_completely_is_no_evidence() -> None:

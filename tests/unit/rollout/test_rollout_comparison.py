@@ -12,6 +12,7 @@ from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import (
     OF_TRAFFIC,
     Comparison,
+    ComparisonResult,
     EvidenceAction,
     EvidenceConfig,
     Finding,
@@ -110,6 +111,28 @@ def test_without_evidence_the_stage_holds_says_so_and_goes_back_at_the_deadline(
     assert rollout.reason.startswith("Deployment rolled back: no evidence at the deadline: ")
     assert turned is not None
     assert turned.rejected == (), "nothing is known against the version"
+
+
+@pytest.mark.parametrize(
+    ("on_no_data", "phase", "stage"),
+    [
+        (NoDataAction.ROLLBACK, Phase.ROLLING_BACK, 0),
+        (NoDataAction.GATE, Phase.BAKING, 0),
+        (NoDataAction.ADVANCE, Phase.BAKING, 0),
+    ],
+)
+def test_what_can_never_be_judged_is_not_waited_for(on_no_data: NoDataAction, phase: Phase, stage: int) -> None:
+    """At once, as at the deadline; the bake itself is not cut short, and nothing is held against the version."""
+    endpoint, began = baking(replace(CONFIG, on_no_data=on_no_data))
+    lacking = ComparisonResult(Comparison.PAIRED, "main", Finding.NO_DATA, 0.0, "", never="no numbers")
+    verdict = Verdict(Finding.NO_DATA, 0, "answers have no number", (lacking,))
+    now = began + SECOND
+    done = step(endpoint, look(endpoint, Evidence(now, began, now, verdict)), now)
+    rollout = rollout_of(done.endpoint)
+    assert (rollout.phase, rollout.stage) == (phase, stage)
+    if phase is Phase.ROLLING_BACK:
+        assert rollout.reason == "Deployment rolled back: no evidence can come: answers have no number."
+        assert done.endpoint is not None and done.endpoint.rejected == ()
 
 
 def test_a_round_that_fails_does_not_stop_the_deadline() -> None:

@@ -94,6 +94,8 @@ def _not_asked(comparison: Comparison, terms: KindTerms) -> EvidenceKind:
         blind, proposal = "the target does not count what it needs", COMPARE
     elif comparison is Comparison.FEATURES and not terms.pipeline:
         blind, proposal = "the model has no stages whose outputs could be compared", "compare: [paired]"
+    elif comparison is Comparison.PAIRED:
+        proposal += ", and replay or learned tolerances where predictions are amounts"
     elif comparison is Comparison.TEXT:
         blind = "the spec does not ask for it, and only models that write texts have it"
     return EvidenceKind(str(comparison), "", False, blind=blind, proposal=proposal)

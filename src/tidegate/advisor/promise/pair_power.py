@@ -10,7 +10,7 @@ from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.evidence import features, means, pairs
 from tidegate.evidence.judge import false_alarm_rates
-from tidegate.evidence.pair_judge import FIRST_COLUMNS
+from tidegate.evidence.pair_judge import FIRST_COLUMNS, OF_PARTS
 
 PAIRS_PER_SECOND = 20.0
 """Requests that are copied in a second, with one worker of the old version."""
@@ -32,13 +32,14 @@ def chance_to_find_in_pairs(
     variants: int = 1,
 ) -> float:
     """Probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean difference
-    of two predictions, in units; for FEATURES the part of the requests in which one column has another value."""
+    of two predictions that are scores, in units; for FEATURES the part of the requests in which one column has
+    another value."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
     count = sum(count_pairs(comparison, stage) for stage in paired)
-    count -= pairs.FEWEST if comparison is Comparison.PAIRED else features.LEARNED_FROM
+    count -= 0 if comparison is Comparison.PAIRED else features.LEARNED_FROM
     looks = sum(count_blocks(stage.seconds) for stage in paired)
-    if count <= 0:
+    if count < (pairs.OF_SCORES if comparison is Comparison.PAIRED else 1):
         return 0.0
     parts, growths = zip(*_bets(comparison, config, difference), strict=True)
     return mixture_chance(level, parts, [Growth(count * one.mean, count * one.variance) for one in growths], looks)
@@ -61,11 +62,11 @@ def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> 
             growth = Growth(difference * hit + (1 - difference) * miss, variance)
             yield FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
         return
-    whole = 0.5 if config.slices else 1.0
-    width = 2 * pairs.CLIP
-    mean, limit = (difference + pairs.CLIP) / width, (config.paired.bias + pairs.CLIP) / width
-    variance = (USUAL_SPREAD * config.paired.distance / width) ** 2
+    whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
+    width, limits = 2 * pairs.CLIP, config.paired.limits(amounts=False)
+    mean, limit = (difference + pairs.CLIP) / width, (limits.bias + pairs.CLIP) / width
+    variance = (USUAL_SPREAD * limits.distance / width) ** 2
     for bet, penalty in zip(means.BETS, means.PENALTIES, strict=True):
         gain = bet * (mean - limit) / mean - penalty * variance / mean**2
-        part = whole / len(pairs.make_pair_tests(config.paired)) / len(means.BETS)
+        part = whole / len(pairs.make_pair_tests(limits)) / len(means.BETS)
         yield part, Growth(gain, variance * (bet / mean) ** 2)

@@ -226,7 +226,7 @@ def describe_assumptions(
         if one not in known:
             yield f"{one} is left out: no requests are drawn for it, and it neither holds nor rolls back"
     if Comparison.PAIRED in config.compare:
-        usual = 0.8 * config.paired.distance
+        usual = 0.8 * config.paired.limits(amounts=True).distance
         yield f"paired: predictions of good versions are taken to differ by {usual:.2g} units on average"
         if config.slices:
             yield f"paired: no values of {', '.join(config.slices)} are drawn, so slices are left out"

@@ -58,7 +58,7 @@ class PairSampler:
     @cached_property
     def _apart(self) -> tuple[float, float]:
         """How honest predictions of a request go together: correlation, and deviation of the rest."""
-        spread = USUAL_SPREAD * self.config.paired.distance * UNIT
+        spread = USUAL_SPREAD * self.config.paired.limits(amounts=True).distance * UNIT
         together = max(0.0, 1 - spread * spread / 2)
         return together, math.sqrt(1 - together * together)
 

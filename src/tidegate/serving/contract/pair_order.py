@@ -1,6 +1,6 @@
 """What the platform asks of a fleet whose answers are compared with another version's on the same requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate.domain import worker_stats
 
@@ -33,8 +33,11 @@ class StageFirstRow:
 @dataclass(frozen=True)
 class CopyAnswer:
     """What a worker says of a copy, as JSON. ``failed``: the model failed; ``prediction`` None: its answer has no
-    finite number."""
+    finite number. ``rows``: of how many rows its answer is, and ``numbers`` some of them, each as row, output and
+    value; a worker of an earlier version gives neither."""
 
     prediction: float | None
     failed: bool
     stages: list[StageFirstRow]
+    rows: int = 0
+    numbers: list[tuple[int, int, float | None]] = field(default_factory=list)

@@ -19,9 +19,9 @@ from tidegate.serving.contract.invocation import (
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
-from tidegate.serving.front.compared_counts import read_prediction
+from tidegate.serving.front.answer_numbers import AnswerNumbers
 from tidegate.serving.front.connection import Connection, Request
-from tidegate.serving.front.pairs import first_rows
+from tidegate.serving.front.pairs import first_rows, read_answer
 from tidegate.serving.front.responses import Responses
 
 MOST_COPIES = 8
@@ -134,19 +134,20 @@ class PairPage:
                 return
             del self._calls[connection]
             close = not request.keep_alive
-            connection.reply(self._responses.plain(200, _describe(outcome, seen), close), close)
+            connection.reply(self._responses.plain(200, _describe(request, outcome, seen), close), close)
 
         return finish
 
 
-def _describe(outcome: Outcome, seen: list[StageOutput]) -> bytes:
+def _describe(request: Request, outcome: Outcome, seen: list[StageOutput]) -> bytes:
     """What the model said. What cannot be read is missing, and no failure: nobody but the sender waits for it, and an
     error that left here would leave it without an answer."""
     try:
-        prediction = None
+        found = AnswerNumbers(0, [])
         if isinstance(outcome, Answer):
-            prediction = read_prediction(outcome.body, False, outcome.content_type)
-        return msgspec.json.encode(CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen)))
+            found = read_answer(request, outcome)
+        failed = isinstance(outcome, ModelFailed)
+        return msgspec.json.encode(CopyAnswer(found.first, failed, first_rows(seen), found.rows, found.numbers))
     except Exception as error:
         print(f"tidegate pairs: an answer could not be read: {type(error).__name__}: {error}", flush=True)
         return msgspec.json.encode(CopyAnswer(None, isinstance(outcome, ModelFailed), []))

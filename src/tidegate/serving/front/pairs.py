@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.capture.slice_values import name_slice_value
+from tidegate.domain.known_keys import KnownKeys
 from tidegate.domain.worker_stats import PairRow, StageRow
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
@@ -23,12 +24,17 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, Mode
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
-from tidegate.serving.front.compared_counts import read_prediction
+from tidegate.serving.front.answer_numbers import AnswerNumbers, count_rows, read_numbers
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.first_row import read_first_row
 
 PER_SECOND = 20
 """Requests of each worker that are copied per second, about; at most twice as many."""
+REPEATS_PER_SECOND = 4
+"""Requests of each worker that were copied before and are copied again per second: they say that little else is
+asked."""
+MOST_KEYS = 20_000
+"""Requests of which a worker remembers that they were copied."""
 TRACED_PER_SECOND = 4
 MOST_COPIES = 8
 """Most copies in flight; a request beyond them is not sampled."""
@@ -39,13 +45,19 @@ SPARE = 5.0
 BUSY = frozenset({429, 503})
 """Status of a worker or proxy that has no room for a copy. That says nothing of the request: the copy is not lost."""
 GOOD = 200
+_ASKED = (
+    b"content-type",
+    b"accept",
+    b"x-amzn-sagemaker-target-model",
+    b"x-amzn-sagemaker-target-container-hostname",
+)
 _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
 
 
 @dataclass
 class Pace:
     """Which requests are copied: evenly over each second, by the rate of the one before, and not many more than the
-    other version has room for."""
+    other version has room for. A request that was copied before does not take the place of another one."""
 
     answered: int = 0
     turned_away: int = 0
@@ -55,13 +67,18 @@ class Pace:
     _stride: int = 1
     _seen: int = 0
     _taken: int = 0
+    _repeats: int = 0
 
-    def take(self, second: int) -> bool:
+    def take(self, second: int, repeated: bool = False) -> bool:
         if second != self._second:
             more = max(1, self.answered) if self.turned_away else self._per_second * 3 // 2 + 1
             self._per_second = min(PER_SECOND, more)
             self._stride = max(1, self._seen // self._per_second)
             self._second, self._seen, self._taken, self.answered, self.turned_away = second, 0, 0, 0, 0
+            self._repeats = 0
+        if repeated:
+            self._repeats += 1
+            return self._repeats <= REPEATS_PER_SECOND
         self._seen += 1
         if self._seen % self._stride or self._taken >= 2 * self._per_second:
             return False
@@ -91,6 +108,7 @@ class PairSender:
         self._version: tuple[int, int] | None = None
         self._copies: set[asyncio.Task[None]] = set()
         self._second = self._traced = 0
+        self._known = KnownKeys(MOST_KEYS)
         self.pace = Pace()
 
     @property
@@ -107,8 +125,10 @@ class PairSender:
             found = os.stat(self._file)
             version = (found.st_mtime_ns, found.st_ino)
             if version != self._version:
-                self._order = msgspec.json.decode(self._file.read_bytes(), type=PairOrder | None)
-                self._version = version
+                order = msgspec.json.decode(self._file.read_bytes(), type=PairOrder | None)
+                if order != self._order:
+                    self._known = KnownKeys(MOST_KEYS)
+                self._order, self._version = order, version
         except (OSError, msgspec.DecodeError):
             self._order = self._version = None
 
@@ -117,18 +137,23 @@ class PairSender:
         copied as any other: else only what the other version fails would be known."""
         order = self._order
         second = int(time.time())
-        if order is None or not isinstance(outcome, Answer | ModelFailed) or not self.pace.take(second):
+        if order is None or not isinstance(outcome, Answer | ModelFailed):
+            return
+        answer = outcome if isinstance(outcome, Answer) else None
+        if max(len(request.body), 0 if answer is None else len(answer.body)) > LARGEST_REQUEST:
+            return
+        key = request_key(request)
+        if not self.pace.take(second, key in self._known):
             return
         if second != self._second:
             self._second, self._traced = second, 0
-        answer = outcome if isinstance(outcome, Answer) else None
-        largest = max(len(request.body), 0 if answer is None else len(answer.body))
-        if self.in_flight >= MOST_COPIES or largest > LARGEST_REQUEST:
+        if self.in_flight >= MOST_COPIES:
             return
+        self._known.add(key)
         free = self._traced < TRACED_PER_SECOND and not self._in_hand()
         traced = order.features and answer is not None and free
         self._traced += traced
-        task = asyncio.create_task(self._copy(order, request, answer, traced))
+        task = asyncio.create_task(self._copy(order, request, answer, key, traced))
         self._copies.add(task)
         task.add_done_callback(self._finish)
 
@@ -142,27 +167,37 @@ class PairSender:
         if not task.cancelled() and (error := task.exception()) is not None:
             print(f"tidegate pairs: a copy was lost: {type(error).__name__}: {error}", flush=True)
 
-    async def _copy(self, order: PairOrder, request: Request, answer: Answer | None, traced: bool) -> None:
+    async def _copy(
+        self, order: PairOrder, request: Request, answer: Answer | None, key: int, traced: bool
+    ) -> None:
         """``answer``: None if this version's model failed."""
         mine = await self._trace(request) if traced else []
         found = await self._ask(order, request, traced)
         if isinstance(found, int):
             self.pace.turned_away += 1
+            self._known.forget(key)
             return
         self.pace.answered += 1
         said = CopyAnswer(None, False, []) if found is None else found
+        numbers = AnswerNumbers(0, []) if answer is None else read_answer(request, answer)
+        rows = match_numbers(numbers, said)
+        old, new = choose_predictions(rows)
+        if not rows or lacks_rows(numbers.rows, said.rows, lambda: _count_asked(request)):
+            old, new = None, said.prediction
         row: PairRow = {
             "with": order.fleet,
-            "old": None if answer is None else read_prediction(answer.body, False, answer.content_type),
-            "new": said.prediction,
+            "old": old,
+            "new": new,
             "failed": said.failed,
             "traced": traced,
-            "key": int.from_bytes(hashlib.blake2b(request.body, digest_size=6).digest()) or 1,
+            "key": key,
             "slices": _slices(request, order.slices),
             "stages": _matched(mine, said.stages),
             "old_failed": answer is None,
             "lost": found is None,
         }
+        if len(numbers.numbers) > 1:
+            row["rows"] = rows
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)
 
@@ -204,6 +239,59 @@ class PairSender:
             call.abandon()
             return []
         return first_rows(seen)
+
+
+def request_key(request: Request) -> int:
+    """Equal for equal requests: what is asked, of which model, in which form."""
+    made = hashlib.blake2b(request.body, digest_size=6)
+    for name in _ASKED:
+        made.update(b"\0" + request.fields.get(name, b""))
+    return int.from_bytes(made.digest()) or 1
+
+
+def read_answer(request: Request, answer: Answer) -> AnswerNumbers:
+    """The numbers of an answer that are compared. Both versions' workers choose the same ones."""
+    return read_numbers(answer.body, answer.content_type, lambda: _count_asked(request), request_key(request))
+
+
+def _count_asked(request: Request) -> int:
+    return count_rows(request.body, request.fields.get(b"content-type", b"").decode("latin-1"))
+
+
+def match_numbers(old: AnswerNumbers, new: CopyAnswer) -> list[list[tuple[int, float | None, float | None]]]:
+    """The old version's numbers row by row, each with the new version's: None if it has none there. With another
+    number of rows it has none for any, as no row says which one it answers. A worker of an earlier version gives the
+    first number only, as does a large answer."""
+    if new.rows == 0 and new.prediction is not None and old.numbers:
+        return [[(0, old.first, new.prediction)]]
+    values = {(row, output): value for row, output, value in new.numbers} if new.rows == old.rows else {}
+    found: dict[int, list[tuple[int, float | None, float | None]]] = {}
+    for row, output, value in old.numbers:
+        found.setdefault(row, []).append((output, value, values.get((row, output))))
+    return list(found.values())
+
+
+def lacks_rows(old: int, new: int, asked: Callable[[], int]) -> bool:
+    """Whether the old version's answer is the one that cannot be used, where the versions answered these numbers of
+    rows: the new one's alone is that of the request (whose first row may be a header), or it is the larger one and
+    the request does not decide. Either version is treated alike: an answer cut short at random is no difference."""
+    if not 0 < old != new > 0:
+        return False
+    fitting = [count for count in (asked(), asked() - 1) if count > 0]
+    return old < new if (old in fitting) == (new in fitting) else new in fitting
+
+
+def choose_predictions(
+    rows: list[list[tuple[int, float | None, float | None]]],
+) -> tuple[float | None, float | None]:
+    """The old and the new prediction: the first that both versions have. A version that lacks a number where the
+    other one has it has none: its answer cannot be used."""
+    numbers = [(old, new) for row in rows for _, old, new in row]
+    old_lacks = any(old is None and new is not None for old, new in numbers)
+    new_lacks = any(new is None and old is not None for old, new in numbers)
+    old = next((one for one, _ in numbers if one is not None), None)
+    new = next((one for _, one in numbers if one is not None), None)
+    return None if old_lacks else old, None if new_lacks else new
 
 
 def first_rows(seen: list[StageOutput]) -> list[StageFirstRow]:

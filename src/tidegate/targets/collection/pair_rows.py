@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.pairs import FeatureRow, Pair
-from tidegate.domain.worker_stats import MOST_PAIRS
+from tidegate.domain.worker_stats import MOST_OUTPUTS, MOST_PAIRS, MOST_ROWS
 from tidegate.monitoring.finite import LARGEST
 from tidegate.targets.collection.sampled_rows import convert_row, read_rows
 
@@ -14,6 +14,7 @@ LONGEST = 256
 MOST_SLICES = 8
 MOST_STAGES = 15
 MOST_COLUMNS = 256
+_PLACES = 2**31
 Value = float | str | None
 
 
@@ -36,6 +37,7 @@ class _Row(msgspec.Struct):
     stages: list[_Stage]
     old_failed: bool = False
     lost: bool = False
+    rows: list[list[tuple[int, float | None, float | None]]] = []
 
 
 def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
@@ -62,6 +64,10 @@ def _read(given: Any) -> tuple[str, Pair] | None:
         features=features,
         old_failed=row.old_failed,
         lost=row.lost,
+        rows=tuple(
+            tuple((abs(output) % _PLACES, _number(old), _number(new)) for output, old, new in each[:MOST_OUTPUTS])
+            for each in row.rows[:MOST_ROWS]
+        ),
     )
     return row.fleet, pair
 

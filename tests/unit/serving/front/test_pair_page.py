@@ -94,6 +94,9 @@ def page(clients: Clients) -> PairPage:
     return PairPage(SPEC, Responses(SPEC), clients.work, clients.clock)
 
 
+NOTHING_SAID: dict[str, object] = {"prediction": None, "failed": False, "stages": [], "rows": 0, "numbers": []}
+
+
 def parts() -> AsyncIterator[bytes]:
     async def made() -> AsyncIterator[bytes]:
         yield b"0.5"
@@ -116,13 +119,16 @@ async def test_what_the_model_says_is_the_answer(
 ) -> None:
     told = ask(page, Engine(outcome))
     assert told.status == 200
-    assert told.document == {"prediction": prediction, "failed": failed, "stages": []}
+    numbers = [[0, 0, prediction]] if isinstance(outcome, Answer) else []
+    assert told.document == {
+        "prediction": prediction, "failed": failed, "stages": [], "rows": len(numbers), "numbers": numbers
+    }  # fmt: skip
 
 
 async def test_a_stream_is_closed_and_has_no_prediction(page: PairPage) -> None:
     stream = parts()
     told = ask(page, Engine(Stream("text/csv", stream)))
-    assert told.document == {"prediction": None, "failed": False, "stages": []}
+    assert told.document == NOTHING_SAID
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     with pytest.raises(StopAsyncIteration):
@@ -175,9 +181,9 @@ async def test_an_answer_that_cannot_be_read_is_missing_and_no_failure(
     def broken(*_: object) -> None:
         raise RuntimeError("a reader with a mistake")
 
-    monkeypatch.setattr("tidegate.serving.front.pair_page.read_prediction", broken)
+    monkeypatch.setattr("tidegate.serving.front.pair_page.read_answer", broken)
     told = ask(page, Engine(Answer(b"1", "text/csv")))
-    assert told.document == {"prediction": None, "failed": False, "stages": []}
+    assert told.document == NOTHING_SAID
 
 
 async def test_copies_are_turned_away_while_a_client_waits(page: PairPage, clients: Clients) -> None:

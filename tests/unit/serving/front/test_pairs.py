@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,14 @@ from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, Stage
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.pairs import MOST_COPIES, PER_SECOND, Pace, PairSender
+from tidegate.serving.front.pairs import (
+    MOST_COPIES,
+    PER_SECOND,
+    REPEATS_PER_SECOND,
+    Pace,
+    PairSender,
+    request_key,
+)
 
 CSV = (b"content-type", b"text/csv")
 JSON = (b"content-type", b"application/json")
@@ -33,6 +41,12 @@ def http(status: int, document: object) -> bytes:
 
 def said(prediction: float | None, failed: bool = False, stages: object = ()) -> bytes:
     return http(200, {"prediction": prediction, "failed": failed, "stages": list(stages)})  # type: ignore[call-overload]
+
+
+def said_numbers(rows: int, *numbers: tuple[int, int, float | None]) -> bytes:
+    first = numbers[0][2] if numbers else None
+    document = {"prediction": first, "failed": False, "stages": [], "rows": rows, "numbers": list(numbers)}
+    return http(200, document)
 
 
 def request(body: bytes = b"1,2", *headers: tuple[bytes, bytes]) -> Request:
@@ -257,3 +271,121 @@ async def test_a_worker_without_room_is_asked_less() -> None:
         await found.offered(count=4)
         assert found.sender.pace.turned_away == 4
     assert found.rows == []
+
+
+TWO_ROWS = request(b'{"instances": [[1], [2]]}', JSON)
+TWO_BY_TWO = Answer(b'{"predictions": [[1, 2], [3, 4]]}', "application/json")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "old", "new", "rows"),
+    [
+        ((2, (0, 0, 5.0), (0, 1, 6.0), (1, 0, 7.0), (1, 1, 8.0)), 1.0, 5.0, [[5.0, 6.0], [7.0, 8.0]]),
+        ((2, (0, 0, 5.0), (0, 1, 6.0), (1, 0, 7.0), (1, 1, None)), 1.0, None, [[5.0, 6.0], [7.0, None]]),
+        ((2, (0, 0, 5.0), (1, 0, 7.0)), 1.0, None, [[5.0, None], [7.0, None]]),
+        ((1, (0, 0, 5.0), (0, 1, 6.0)), 1.0, None, [[None, None], [None, None]]),
+        ((2, (0, 0, 5.0), (0, 1, 6.0), (0, 2, 6.5), (1, 0, 7.0), (1, 1, 8.0)), 1.0, 5.0, [[5.0, 6.0], [7.0, 8.0]]),
+        ((0,), 1.0, None, [[None, None], [None, None]]),
+    ],
+)  # fmt: skip
+async def test_all_rows_and_outputs_are_paired_and_what_the_new_version_lacks_is_missing(
+    numbers: tuple[int, *tuple[tuple[int, int, float | None], ...]],
+    old: float,
+    new: float | None,
+    rows: list[list[float | None]],
+) -> None:
+    count, *given = numbers
+    async with stand(lambda: said_numbers(count, *given)) as found:
+        await found.offered(outcome=TWO_BY_TWO, asked=TWO_ROWS)
+    (row,) = found.rows
+    assert (row["old"], row["new"]) == (old, new)
+    assert [[value for _, _, value in one] for one in row["rows"]] == rows
+    assert [[value for _, value, _ in one] for one in row["rows"]] == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "old", "new"),
+    [
+        (b'{"instances": [[1], [2], [3]]}', 3, None, 5.0),
+        (b'{"instances": [[1], [2]]}', 3, 1.0, None),
+        (b'{"instances": [[1], [2]]}', 1, 1.0, None),
+        (b'{"instances": [[1], [2], [3], [4], [5], [6], [7]]}', 5, None, 5.0),
+        (b'{"instances": [[1], [2], [3], [4], [5], [6], [7]]}', 1, 1.0, None),
+        (b'{"instances": [[1], [2]]}', 0, 1.0, None),
+    ],
+)
+async def test_of_other_numbers_of_rows_the_version_that_does_not_answer_the_request_has_no_prediction(
+    asked: bytes, rows: int, old: float | None, new: float | None
+) -> None:
+    """The old version answered two rows. Each version is treated alike, so answers cut short now and then are no
+    difference."""
+    numbers = [(row, 0, 5.0 + row) for row in range(rows)]
+    async with stand(lambda: said_numbers(rows, *numbers)) as found:
+        await found.offered(
+            outcome=Answer(b'{"predictions": [1, 2]}', "application/json"), asked=request(asked, JSON)
+        )
+    (row,) = found.rows
+    assert (row["old"], row["new"]) == (old, new)
+
+
+async def test_a_request_that_the_old_version_failed_is_one_that_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000.5)
+    async with stand(lambda: said(None, failed=True)) as found:
+        for _ in range(30):
+            await found.offered(outcome=ModelFailed(500, "no"))
+    assert len(found.rows) == 1 + REPEATS_PER_SECOND
+
+
+async def test_a_worker_of_an_earlier_version_gives_the_first_number() -> None:
+    async with stand(lambda: said(7.5)) as found:
+        await found.offered(outcome=TWO_BY_TWO, asked=TWO_ROWS)
+    (row,) = found.rows
+    assert (row["old"], row["new"], row["rows"]) == (1.0, 7.5, [[(0, 1.0, 7.5)]])
+
+
+async def test_an_answer_that_is_a_little_too_large_is_compared_by_its_first_number() -> None:
+    """Else equal versions would differ whose answers are now a little smaller, now a little larger than the bound."""
+    async with stand(lambda: said_numbers(0, (0, 0, 5.0))) as found:
+        await found.offered(outcome=TWO_BY_TWO, asked=TWO_ROWS)
+    (row,) = found.rows
+    assert (row["old"], row["new"], row["rows"]) == (1.0, 5.0, [[(0, 1.0, 5.0)]])
+
+
+async def test_a_repeated_request_does_not_take_the_place_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends one request all the time leaves room for those of others; few of its copies go on."""
+    monkeypatch.setattr("tidegate.serving.front.pairs.MOST_COPIES", 1000)
+    monkeypatch.setattr("tidegate.serving.front.pairs.time.time", lambda: 1_000.0)
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(asked=request(b"9,9"))
+        for number in range(500):
+            found.sender.offer(request(b"9,9"), GOOD)
+            if number % 50 == 0:
+                found.sender.offer(request(b"%d,1" % number), GOOD)
+        await found.offered(0)
+    assert len({row["key"] for row in found.rows}) == 11
+    assert len(found.rows) == 11 + REPEATS_PER_SECOND
+
+
+async def test_a_request_that_found_no_room_is_copied_when_it_comes_again() -> None:
+    status = [429, 200]
+    async with stand(lambda: http(status.pop(0), {"prediction": 0.5, "failed": False, "stages": []})) as found:
+        await found.offered(asked=request(b"1,2"))
+        assert request_key(request(b"1,2")) not in found.sender._known
+        await found.offered(asked=request(b"1,2"))
+    assert len(found.rows) == 1
+
+
+def test_a_key_says_what_is_asked_of_which_model_and_in_which_form() -> None:
+    keys = {
+        request_key(request(b"1,2", *headers))
+        for headers in (
+            (CSV,),
+            (JSON,),
+            (CSV, (b"x-amzn-sagemaker-target-model", b"b")),
+            (CSV, (b"accept", JSON[1])),
+        )
+    }
+    assert len(keys) == 4
+    assert request_key(request(b"1,2", CSV, (b"x-request-id", b"7"))) in keys

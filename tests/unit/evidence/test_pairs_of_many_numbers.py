@@ -1,0 +1,313 @@
+"""Pairs of answers with several rows and outputs, units of amounts, few requests, and answers without numbers."""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tidegate.domain.evidence import (
+    OF_AMOUNTS,
+    Comparison,
+    ComparisonResult,
+    EvidenceBlock,
+    EvidenceConfig,
+    Finding,
+    PairedTolerance,
+)
+from tidegate.domain.pairs import Pair, PairedRow
+from tidegate.evidence.comparisons import SideCounts
+from tidegate.evidence.judge import begin, fold, judge, recompute
+from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.evidence.means import MeanTest
+from tidegate.evidence.pair_judge import PairState
+from tidegate.evidence.pairs import ALL_REPEATED, CLIP, FEWEST, FIRST, PATIENCE, PairCounter
+from tidegate.evidence.units import Unit, error_unit
+
+CONFIG = EvidenceConfig(compare=(Comparison.PAIRED,))
+PER_SECOND = 10
+
+Numbers = list[list[float]]
+Change = Callable[[Numbers, random.Random], Numbers]
+
+
+def watch(pairs: list[Pair], config: EvidenceConfig = CONFIG, unit: Unit | None = None) -> EvidenceLedger:
+    found = EvidenceLedger(config, ("main",), 0, units={} if unit is None else {"main": unit})
+    for second in range(math.ceil(len(pairs) / PER_SECOND)):
+        found.add(second, Side.OLD, "main", SideCounts(requests=1))
+        found.add_pairs(second, "main", pairs[second * PER_SECOND : (second + 1) * PER_SECOND])
+        found.advance(second + 1)
+    assert recompute(config, ("main",), found.blocks.values(), 0) == found.verdict
+    return found
+
+
+def result(found: EvidenceLedger) -> ComparisonResult:
+    (one,) = found.verdict.results
+    return one
+
+
+def draw(rows: int, outputs: int, change: Change, count: int = 1_500, noise: float = 0.05) -> list[Pair]:
+    """Amounts of outputs with different scales; honest versions differ by a little of each."""
+    chance, pairs = random.Random(7), list[Pair]()
+    for number in range(count):
+        old = [[(100.0**output) * chance.gauss(5, 2) for output in range(outputs)] for _ in range(rows)]
+        near = [[one + chance.gauss(0, noise * 2 * 100.0**at) for at, one in enumerate(row)] for row in old]
+        new = change(near, chance)
+        made = tuple(
+            tuple((at, before, after) for at, (before, after) in enumerate(zip(a, b, strict=True)))
+            for a, b in zip(old, new, strict=True)
+        )
+        pairs.append(Pair(old[0][0], new[0][0], number + 1, rows=made))
+    return pairs
+
+
+def in_row(place: int, change: Callable[[float], float]) -> Change:
+    return lambda rows, _: [[change(one) for one in row] if at == place else row for at, row in enumerate(rows)]
+
+
+def in_output(place: int, change: Callable[[float], float]) -> Change:
+    return lambda rows, _: [[change(one) if at == place else one for at, one in enumerate(row)] for row in rows]
+
+
+def same(rows: Numbers, _: random.Random) -> Numbers:
+    return rows
+
+
+def shuffle_later(rows: Numbers, chance: random.Random) -> Numbers:
+    return [rows[0], *chance.sample(rows[1:], len(rows) - 1)]
+
+
+FAULTS: dict[str, tuple[int, int, Change, str]] = {
+    "the second output is too large": (1, 2, in_output(1, lambda one: one * 1.4), "output 2"),
+    "the last of eight outputs is constant": (1, 8, in_output(7, lambda one: 0.0), "output 8"),
+    "the second output of several rows": (4, 2, in_output(1, lambda one: one * 1.4), "output 2"),
+    "the last row is padding": (8, 1, in_row(7, lambda _: 0.0), "last row"),
+    "every row but the first": (3, 1, lambda rows, _: [rows[0], *([9.0] for _ in rows[1:])], ""),
+    "rows in another order": (5, 1, shuffle_later, ""),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_later_rows_or_one_output_is_found_by_default(fault: str) -> None:
+    rows, outputs, change, part = FAULTS[fault]
+    found = result(watch(draw(rows, outputs, change)))
+    assert found.finding is Finding.FAIL
+    assert found.test.startswith(part)
+
+
+@pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (8, 1), (1, 8), (4, 3)])
+def test_versions_that_differ_by_little_pass(rows: int, outputs: int) -> None:
+    assert result(watch(draw(rows, outputs, same))).finding is not Finding.FAIL
+
+
+def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their_own() -> None:
+    """A third of the minimum is enough for a part, and what is not proved of one is not proved of the whole."""
+    config = replace(CONFIG, minimum=120)
+    several, one = draw(3, 2, same, count=500), draw(1, 2, same, count=500)
+    mixed = [*one[:20], *several[:30], *one[20:]]
+    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(mixed)], config, Unit(False, 1.0)))
+    measured = {one.test: one for one in found.measurements}
+    parts = {f"{part} {kind}" for part in ("output 2", "last row") for kind in ("distance", "moved", "bias up")}
+    assert parts <= measured.keys()
+    assert all(one.low <= one.estimate <= one.high for one in measured.values())
+    assert measured["last row distance"].count == 30 and measured["last row distance"].finding is Finding.NO_DATA
+    assert measured["distance"].finding is not Finding.NO_DATA and found.finding is Finding.UNDECIDED
+    longer = [*one[:20], *several[:40], *one[20:]]
+    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(longer)], config, Unit(False, 1.0)))
+    last = next(one for one in found.measurements if one.test == "last row distance")
+    assert last.count == 40 and last.finding is not Finding.NO_DATA
+
+
+def test_an_output_that_is_on_its_way_to_a_failure_holds_the_stage() -> None:
+    chance, pairs = random.Random(3), list[Pair]()
+    for number in range(150):
+        first, second = chance.gauss(-2, 1), chance.gauss(-2, 1)
+        old, before, after = (
+            1 / (1 + math.exp(-one)) for one in (first, second, second + chance.gauss(0.65, 0.6))
+        )
+        pairs.append(Pair(old, old, number + 1, rows=(((0, old, old), (1, before, after)),)))
+    verdict = watch(pairs).verdict
+    assert (verdict.finding, verdict.rising) == (Finding.UNDECIDED, True)
+    assert "output 2 bias up" in verdict.reason and verdict.reason.startswith("may be worse")
+
+
+def test_a_request_counts_once_however_many_rows_it_has() -> None:
+    """A client with one bad request of eight rows is one observation."""
+    counter = PairCounter(known=Unit(False, 1.0))
+    row: PairedRow = ((0, 1.0, 3.0),)
+    sums = counter.count([Pair(1.0, 3.0, 1, rows=(row,) * 8), Pair(1.0, 1.0, 2, rows=(((0, 1.0, 1.0),),) * 8)])
+    assert sums["distance"] == pytest.approx((2, 2 / 3, 4 / 9))
+    assert sums["moved"][:2] == (2, 1.0)
+
+
+def test_numbers_that_both_versions_lack_leave_the_others_to_compare() -> None:
+    counter = PairCounter(known=Unit(False, 1.0))
+    rows: tuple[PairedRow, ...] = (((0, None, None), (1, 2.0, 2.5)), ((0, 1.0, 2.0), (1, math.nan, math.nan)))
+    sums = counter.count([Pair(1.0, 2.0, 1, rows=rows)])
+    assert sums["distance"][:2] == pytest.approx((1, 1 / 3)) and sums["pairs"] == (1, 1.0, 1.0)
+
+
+def test_the_first_pairs_wait_for_the_unit_and_count_once_it_is_known() -> None:
+    pairs = draw(1, 1, same, count=FIRST + 20)
+    counter = PairCounter()
+    assert "distance" not in counter.count(pairs[: FIRST - 10])
+    assert counter.count(pairs[FIRST - 10 : FIRST + 10])["distance"][0] == FIRST + 10
+    assert counter.count(pairs[FIRST + 10 :])["distance"][0] == 10
+
+
+def test_where_there_is_little_traffic_fewer_pairs_do() -> None:
+    pairs, counter = draw(1, 1, same, count=FEWEST), PairCounter()
+    for number in range(PATIENCE):
+        counter.count(pairs[number : number + 1])
+    assert counter.unit is None
+    counter.count(pairs[PATIENCE:])
+    assert counter.unit is not None
+
+
+def test_the_unit_of_the_first_pairs_is_within_a_tenth_of_the_final_one() -> None:
+    """Of amounts that are not even normal, in nineteen of twenty tries."""
+    off = 0
+    for seed in range(60):
+        chance, counter = random.Random(seed), PairCounter()
+        pairs = [Pair(one := chance.lognormvariate(3, 0.5), one, key + 1) for key in range(FIRST)]
+        counter.count(pairs)
+        assert counter.unit is not None
+        off += abs(counter.unit.size / FINAL - 1) > 0.13
+    assert off <= 3
+
+
+FINAL = 6.0
+"""The unit of very many such predictions."""
+
+
+def test_units_are_kept_with_the_block_and_named_in_the_reason() -> None:
+    found = watch(draw(1, 2, in_output(1, lambda one: one * 1.4)))
+    sizes = [block.units for block in found.blocks.values() if block.units]
+    assert sizes[0].keys() == {"main/paired/", "main/paired/output 2"}
+    assert 0.8 < sizes[-1]["main/paired/"] < 1.2 and 80 < sizes[-1]["main/paired/output 2"] < 120
+    assert result(found).unit == pytest.approx(sizes[-1]["main/paired/output 2"], rel=0.3)
+    assert f"; one unit is {result(found).unit:.3g} of the prediction of output 2" in found.verdict.reason
+    passed = watch(draw(1, 1, same))
+    assert passed.verdict.reason.endswith(f"; one unit is {result(passed).unit:.3g} of the prediction")
+
+
+def test_the_unit_of_the_models_own_error_is_used_at_once() -> None:
+    unit = error_unit(2.0)
+    assert unit == Unit(False, 3.0)
+    found = watch(draw(1, 1, same, count=100), unit=unit)
+    assert result(found).unit == 3.0 and result(found).stage_requests[0] == 100
+    assert [error_unit(one) for one in (0.0, -1.0, math.inf, math.nan)] == [None] * 4
+
+
+def test_amounts_have_tolerances_of_their_own_and_those_that_are_set_hold_for_both() -> None:
+    """A shift of a quarter of a unit is far more than honest trainings of amounts differ by on average."""
+    shifted = draw(1, 1, in_output(0, lambda one: one + 0.3), count=3_000)
+    assert result(watch(shifted)).finding is Finding.FAIL
+    wide = replace(CONFIG, paired=PairedTolerance(bias=0.5, distance=0.6))
+    assert result(watch(shifted, wide)).finding is not Finding.FAIL
+    assert wide.paired.limits(amounts=True).moved == OF_AMOUNTS.moved
+
+
+def ask_again(requests: list[Pair], repeats: int) -> list[Pair]:
+    return [*requests, *(requests[number % len(requests)] for number in range(repeats))]
+
+
+def test_predictions_that_shrink_are_found_by_their_spread() -> None:
+    """Some trees are missing: the mean is right, and each request is off by less than a unit."""
+    shrunken = result(watch(draw(1, 1, in_output(0, lambda one: 5 + (one - 5) * 0.75), count=3_000)))
+    assert shrunken.finding is Finding.FAIL
+    assert "spread down" in (shrunken.test, *shrunken.also)
+    assert "moved" not in (shrunken.test, *shrunken.also)
+
+
+def test_amounts_that_become_known_for_such_take_no_stake_from_tests_that_have_counted() -> None:
+    """Whoever bets on what has lost so far, and moves the rest of the stake to a new bet, makes it from nothing."""
+    state = begin(replace(CONFIG, slices=("c",)), ("main",))
+    failed = {f"main/paired/{name}": (400, 200.0, 100.0) for name in ("failing", "failing slice c=1")}
+    state = fold(state, EvidenceBlock(1, 1, 0, {}, failed))
+    (before,) = state.comparisons
+    known = EvidenceBlock(2, 1, 0, {}, {"main/paired/distance": (1, 0.1, 0.01)}, {"main/paired/": 2.0})
+    (after,) = fold(state, known).comparisons
+    assert isinstance(before, PairState) and isinstance(after, PairState)
+    assert {"spread up", "spread down"} <= after.tests.keys() - before.tests.keys()
+    for name in ("failing", "failing slice c=1"):
+        assert after.weights[name] == before.weights[name] and after.tests[name] == before.tests[name]
+    assert sum(after.weights.values()) == pytest.approx(sum(before.weights.values()))
+    limit = (OF_AMOUNTS.slice + CLIP) / (2 * CLIP)
+    assert all(after.tests[name] == MeanTest(limit) for name in ("slice c=1 up", "slice c=1 down"))
+
+
+def test_a_class_with_a_constant_score_is_found_by_its_order() -> None:
+    """The scores of a class hardly vary, so a constant is near to each of them."""
+    chance, pairs = random.Random(5), list[Pair]()
+    for number in range(1_500):
+        first, second = (1 / (1 + math.exp(-chance.gauss(-2, 0.5))) for _ in range(2))
+        pairs.append(Pair(first, first, number + 1, rows=(((0, first, first), (1, second, 0.12)),)))
+    found = result(watch(pairs))
+    assert (found.finding, found.test) == (Finding.FAIL, "output 2 order")
+
+
+FEW = [Pair(10.0, 10.1, 1), Pair(14.0, 13.9, 2), Pair(18.0, 18.0, 3), Pair(11.0, 11.0, 4), Pair(30.0, 30.2, 5)]
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_of_few_requests_that_all_were_compared_the_comparison_is_complete(scores: bool) -> None:
+    few = [replace(one, old=(one.old or 0) / 100, new=(one.new or 0) / 100) for one in FEW] if scores else FEW
+    verdict = watch(ask_again(few, 200)).verdict
+    assert "; paired rests on 5 different requests, as no others come" in verdict.reason
+    (found,) = verdict.results
+    assert (found.finding, found.complete, found.repeated) == (Finding.PASS, True, 200)
+    one_differs = [*few[:-1], replace(few[-1], new=(few[-1].new or 0) / 5)]
+    found = result(watch(ask_again(one_differs, 200)))
+    assert found.finding is not Finding.PASS and found.complete
+    failed = [*few[:-1], replace(few[-1], new=None, failed=True)]
+    assert result(watch(ask_again(failed, 200))).finding is not Finding.PASS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_few_requests_that_both_versions_fail_now_and_then_none_decides(seed: int) -> None:
+    """What went wrong once is no difference by itself: how often it does is counted whenever the request comes."""
+    blocks = watch(asked_with_errors(seed, 0.05, 0.05)).blocks.values()
+    state, findings = begin(CONFIG, ("main",)), set[Finding]()
+    for block in blocks:
+        state = fold(state, block)
+        findings.add(judge(state).finding)
+    assert Finding.PASS in findings and Finding.FAIL not in findings
+    assert result(watch(asked_with_errors(seed, 0.05, 0.4))).finding is Finding.FAIL
+
+
+def asked_with_errors(seed: int, old: float, new: float) -> list[Pair]:
+    chance, pairs = random.Random(seed), list[Pair]()
+    for pair in ask_again(FEW, 2_000):
+        failed = chance.random() < old, chance.random() < new
+        before, after = None if failed[0] else pair.old, None if failed[1] else pair.new
+        pairs.append(replace(pair, old=before, new=after, old_failed=failed[0], failed=failed[1]))
+    return pairs
+
+
+def test_an_old_version_that_fails_is_none_whose_answers_have_no_numbers() -> None:
+    """It may recover."""
+    pairs = [Pair(None, 3.0, number + 1, old_failed=True) for number in range(100)]
+    assert not watch(pairs).verdict.never
+
+
+def test_requests_that_are_few_but_not_all_are_no_pass() -> None:
+    """While others come it is not known what they do."""
+    more = [Pair(10.0 + number % 7, 10.0 + number % 7, number + 1) for number in range(60)]
+    found = result(watch(ask_again(more[:30], 150) + ask_again(more[30:], 0)))
+    assert found.finding is Finding.NO_DATA and not found.complete
+    assert result(watch(ask_again(FEW, ALL_REPEATED + 20))).finding is Finding.NO_DATA
+
+
+def test_a_single_request_with_one_prediction_is_compared() -> None:
+    assert result(watch(ask_again([Pair(500.0, 502.0, 1)], 200))).finding is Finding.PASS
+    assert result(watch(ask_again([Pair(500.0, 700.0, 1)], 200))).finding is not Finding.PASS
+
+
+def test_answers_without_numbers_are_reported_at_once() -> None:
+    found = watch([Pair(None, None, number + 1) for number in range(60)])
+    assert found.verdict.finding is Finding.NO_DATA and found.verdict.never
+    assert "no number in 60 of 60 copied requests" in found.verdict.reason
+    some = watch([Pair(None if number % 5 else 3.0, 3.0, number + 1) for number in range(60)])
+    assert not some.verdict.never
