@@ -246,7 +246,7 @@ def kill(shared: Run, kind: str) -> bool:
         return True
     if kind == "backend":
         return cut(shared.database)
-    module = "tidegate.compose.dispatcher_main" if kind == "dispatcher" else "tidegate.serving"
+    module = "tidegate.features.asynchronous.dispatcher_main" if kind == "dispatcher" else "tidegate.serving"
     pids = [process.pid for process in shared.platform.processes() if module in _cmdline(process)]
     if not pids:
         return False

@@ -35,7 +35,7 @@ CONCURRENT = 64
 PATIENCE = 600.0
 PARTS = {
     "controller": "tidegate.cli.controller",
-    "dispatcher": "tidegate.compose.dispatcher_main",
+    "dispatcher": "tidegate.features.asynchronous.dispatcher_main",
     "instance": "tidegate.serving",
     "proxy": "haproxy",
 }

@@ -20,16 +20,16 @@ import numpy as np
 
 from bench.batch import PARQUET, ROWS, prepared, write_parquet
 from bench.tables import show
-from tidegate.batch import table_io
-from tidegate.batch.inputs import TABLE_AIM
-from tidegate.batch.line_ranges import cut_ranges
+from tidegate.features.batch.runner import table_io
+from tidegate.features.batch.runner.inputs import TABLE_AIM
+from tidegate.features.batch.runner.line_ranges import cut_ranges
+from tidegate.features.batch.runner.pacing import BUILT_IN_BATCH, MEGABYTES
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
 from tidegate.serving.formats import arrow_io
 from tidegate.serving.runtimes import load
 from tidegate.serving.scoring.file_ranges import FIRST, THREADS, FilePart, Records, read
 from tidegate.storage.files import tag_of
-from tidegate.transform.pacing import BUILT_IN_BATCH, MEGABYTES
 
 LIMIT = MEGABYTES * 2**20
 Stages = dict[str, Callable[[], Any]]

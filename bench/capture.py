@@ -23,7 +23,7 @@ import httpx
 
 from bench import tables
 from bench.shadow import cpu
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import cast
 
 from bench import tables
-from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.list_query import ListQuery
 from tidegate.console.live_stream import changed_parts, write_event
@@ -26,6 +25,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.domain.observation import FleetStatus, Observation
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.dependencies import Gateway
 from tidegate.host.clock import RandomIds
 from tidegate.monitoring import sketch

@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 
 from bench import tables
 from bench.drift_data import PayrollYear, Rows, census, stackoverflow
-from tidegate.advisor.drift.baseline import RowsBaseline, view_rows
-from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.phases import Phase, phases_of
-from tidegate.advisor.drift.profile import Row, TableProfile
-from tidegate.advisor.drift.slices import SlicedTable
 from tidegate.domain.drift import DAY, DriftSchedule
-from tidegate.examples.payroll import BRAZIL_JOINS
+from tidegate.features.drift.baseline import RowsBaseline, view_rows
+from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.features.drift.phases import Phase, phases_of
+from tidegate.features.drift.slices import SlicedTable
+from tidegate.features.examples.payroll import BRAZIL_JOINS
+from tidegate.rows.profile import Row, TableProfile
 
 UTC_ZONE = ZoneInfo("UTC")
 START = datetime(2026, 4, 8, 14, tzinfo=UTC)
@@ -165,7 +165,7 @@ def delay(shift: float, hit: Callable[[random.Random], bool], seed: int) -> floa
 
 
 def show_seasons(keep: bool, load: str) -> None:
-    """Days of a year of synthetic payroll (``tidegate/examples/payroll.py``) against the year before."""
+    """Days of a year of synthetic payroll (``features/examples/payroll.py``) against the year before."""
     before, after = PayrollYear(1, 2025), PayrollYear(2, 2026)
     whole = baseline_of(before.between(0, 365, 60_000))
     made: list[list[object]] = []

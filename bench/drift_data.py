@@ -10,9 +10,9 @@ from typing import Any
 import numpy
 import pandas
 
-from tidegate.advisor.drift.profile import Row
-from tidegate.advisor.drift.rows import parse_value
-from tidegate.examples.payroll import FEATURES, generate
+from tidegate.features.examples.payroll import FEATURES, generate
+from tidegate.rows.captured_rows import parse_value
+from tidegate.rows.profile import Row
 
 Rows = list[tuple[float | None, Row]]
 """Epoch seconds and values."""

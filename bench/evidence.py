@@ -24,9 +24,9 @@ from bench.evidence_labels import show_labels
 from bench.evidence_late import show_late
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
 from tidegate.domain.evidence import Comparison, EvidenceConfig
-from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS
-from tidegate.evidence.judge import false_alarm_rates
-from tidegate.evidence.pace import LATENCY_SLACK, SKETCH_ERROR
+from tidegate.features.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS
+from tidegate.features.evidence.judge import false_alarm_rates
+from tidegate.features.evidence.pace import LATENCY_SLACK, SKETCH_ERROR
 
 Flags = NDArray[np.bool_]
 

@@ -1,4 +1,4 @@
-"""The tests of ``tidegate.evidence`` for many rollouts at a time, as arrays. A unit test compares them with those."""
+"""The tests of the feature evidence for many rollouts at a time, as arrays. A unit test compares them with those."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.evidence import means, rates, shares, stakes
+from tidegate.statistics import means, rates, shares, stakes
 
 Array = NDArray[np.float64]
 NEWTONS = 8

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from bench import tables
 from bench.evidence_arrays import Array, NetTests, RateTests
 from tidegate.domain.evidence import Comparison, EvidenceConfig
-from tidegate.evidence.block_widths import block_width
-from tidegate.evidence.judge import false_alarm_rates
-from tidegate.evidence.pairs import make_pair_tests
+from tidegate.features.evidence.block_widths import block_width
+from tidegate.features.evidence.judge import false_alarm_rates
+from tidegate.features.evidence.pairs import make_pair_tests
 
 Flags = NDArray[np.bool_]
 

@@ -4,9 +4,9 @@
 
 The first table is of errors alone, the comparison of equal versions that is closest to its tolerance, for thousands
 of stages at a time. With ``--whole`` each rollout has one stage with a tenth of the requests, a bake of ten minutes,
-and the default deadline of an hour. It is judged by ``tidegate.evidence.judge`` after each block; after the bake it
-is held while a difference is rising or data is missing. Errors, latencies, predictions and pairs are compared, with a
-slice of four values, one of them rare."""
+and the default deadline of an hour. It is judged by ``features.evidence.judge`` after each block; after the bake
+it is held while a difference is rising or data is missing. Errors, latencies, predictions and pairs are compared,
+with a slice of four values, one of them rare."""
 
 import argparse
 import os
@@ -24,11 +24,11 @@ from bench import tables
 from bench.evidence_failures import interval
 from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Finding
 from tidegate.domain.pairs import Pair
-from tidegate.evidence import measures
-from tidegate.evidence.block_widths import block_width
-from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS, UNUSABLE
-from tidegate.evidence.judge import begin, fold, judge
-from tidegate.evidence.pair_counters import PairCounters
+from tidegate.features.evidence import measures
+from tidegate.features.evidence.block_widths import block_width
+from tidegate.features.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS, UNUSABLE
+from tidegate.features.evidence.judge import begin, fold, judge
+from tidegate.features.evidence.pair_counters import PairCounters
 
 CONFIG = EvidenceConfig(
     compare=(Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.PAIRED),

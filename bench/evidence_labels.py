@@ -7,7 +7,7 @@ from random import Random
 from statistics import median
 
 from bench import tables
-from tidegate.evidence.label_quality import TimedLabel, compare_amounts
+from tidegate.statistics.label_quality import TimedLabel, compare_amounts
 
 RUNS, EQUAL_RUNS = 7, 100
 MOST = 10_000

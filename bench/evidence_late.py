@@ -7,10 +7,10 @@ import math
 
 from bench import tables
 from tidegate.domain.evidence import Comparison, EvidenceConfig, Finding
-from tidegate.evidence.block_widths import block_width
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.distribution import Distribution
-from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.block_widths import block_width
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.statistics.distribution import Distribution
 
 CONFIG = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS))
 OLD_RATE, NEW_RATE = 90, 10

@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
 from tidegate.domain.errors import TidegateError
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 

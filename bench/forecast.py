@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 
 from bench.tables import show
-from tidegate.advisor.load import shapes, trace
-from tidegate.scaling.forecast import current_level, seasonal_mean
+from tidegate.features.autoscaling.forecast import current_level, seasonal_mean
+from tidegate.load import shapes, trace
 
 try:
     import numpy

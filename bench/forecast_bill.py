@@ -2,9 +2,9 @@
 
     python -m bench.forecast_bill [--keep] [--days N]
 
-A trace is replayed second by second through the scaling machine (``tidegate.testing.scaling_sim``: alarms on metrics
-of minutes, cooldowns, instances that take minutes to start). What it ran is billed by the second. The forecast knows
-none of that: it has the rate of each hour and the rule of ``tidegate.advisor.cost.fleet``.
+A trace is replayed second by second through the scaling machine (``features.autoscaling.simulation``: alarms on
+metrics of minutes, cooldowns, instances that take minutes to start). What it ran is billed by the second. The
+forecast knows none of that: it has the rate of each hour and the rule of ``tidegate.features.cost.fleet``.
 
 The traces of the named shapes are not the shapes: between the hours the rate goes over in a line, every hour has
 waves and a level of its own that the forecast does not know, and requests come by chance. A bank's calls and the
@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench import tables
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.cost.fleet import ScalingBounds, fleet
-from tidegate.advisor.cost.hosted import ran
-from tidegate.advisor.cost.shapes import shape
-from tidegate.advisor.cost.traffic import Load, Traffic
-from tidegate.advisor.load.shapes import bank_calls, december
-from tidegate.advisor.load.trace import Trace
-from tidegate.advisor.prices import Catalogue
 from tidegate.domain.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
+from tidegate.features.autoscaling.simulation import InstanceModel, ScalingRun, ScalingSimulation
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.cost.fleet import ScalingBounds, fleet
+from tidegate.features.cost.hosted import ran
+from tidegate.features.cost.shapes import shape
+from tidegate.features.cost.traffic import Load, Traffic
+from tidegate.load.shapes import bank_calls, december
+from tidegate.load.trace import Trace
+from tidegate.prices import Catalogue
 from tidegate.testing.arrivals import draw_arrivals
-from tidegate.testing.scaling_sim import InstanceModel, ScalingRun, ScalingSimulation
 
 INSTANCE = "ml.c5.xlarge"
 YEAR, DAY = 2026, 86400

@@ -10,10 +10,10 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from tidegate.advisor.comparison.report import Answers, ComparisonTerms, VersionComparison, compare_versions
-from tidegate.advisor.comparison.tolerance_learning import measuring_terms
-from tidegate.advisor.comparison.tolerances import DEFAULTS
-from tidegate.examples.payroll import Payments, generate
+from tidegate.features.evidence.replay.report import Answers, ComparisonTerms, VersionComparison, compare_versions
+from tidegate.features.evidence.replay.tolerance_learning import measuring_terms
+from tidegate.features.evidence.replay.tolerances import DEFAULTS
+from tidegate.features.examples.payroll import Payments, generate
 
 TRAINED_UNTIL, MONTH, END = 270, 30, 366
 """Days of the year."""

@@ -15,7 +15,7 @@ from datetime import datetime
 import httpx
 
 from bench import tables
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, linear, train
 

@@ -21,7 +21,7 @@ from bench import rollbacks, tables, updates
 from tests.kubernetes import image
 from tests.kubernetes.cluster import harness
 from tests.kubernetes.on_cluster import GATEWAY, ROW, WORKER, OnCluster, on_cluster
-from tidegate.advisor.load import LoadGenerator, Report
+from tidegate.load import LoadGenerator, Report
 from tidegate.targets.kubernetes.names import PREDICTIONS
 from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import KINDS, Scene

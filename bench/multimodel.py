@@ -22,9 +22,9 @@ import psutil
 import uvloop
 
 from bench import clients, tables
-from tidegate.advisor.load.generator import format_request
-from tidegate.advisor.load.open_loop import LoadPlan, OpenLoop
-from tidegate.advisor.load.report import Report, merge
+from tidegate.load.generator import format_request
+from tidegate.load.open_loop import LoadPlan, OpenLoop
+from tidegate.load.report import Report, merge
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene
 

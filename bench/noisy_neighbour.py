@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import slowed, tables
-from tidegate.advisor.load import LoadGenerator, Report, Tally
-from tidegate.advisor.load.report import merge
+from tidegate.load import LoadGenerator, Report, Tally
+from tidegate.load.report import merge
 from tidegate.testing.platform import Platform
 
 CLIENTS, EACH, QUOTA, TIMES = 10, 15, 20, 100
@@ -101,7 +101,7 @@ def shout(platform: Platform, endpoint: str) -> "subprocess.Popen[bytes]":
     command = [
         sys.executable,
         "-m",
-        "tidegate.advisor.load",
+        "tidegate.load",
         url,
         *options,
         "--header",

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from bench import slowed, tables
-from tidegate.advisor.load import LoadGenerator, Tally
-from tidegate.advisor.load.report import merge
+from tidegate.load import LoadGenerator, Tally
+from tidegate.load.report import merge
 from tidegate.testing.platform import Platform
 
 SERVICE, INSTANCES = 0.020, 4

@@ -15,19 +15,19 @@ from pathlib import Path
 
 from bench import tables
 from bench.sides import BODY
-from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.recommend.configurations import (
+from tidegate.features.recommender.command import DEFAULT_BUDGET
+from tidegate.features.recommender.configurations import (
     CandidateConfiguration,
     LoadProbe,
     MeasuredConfiguration,
     Objective,
     candidates,
 )
-from tidegate.advisor.recommend.estimates import offers
-from tidegate.advisor.recommend.load_runs import Ground, cores
-from tidegate.advisor.recommend.search import Effort, SearchEffort, highest, search
-from tidegate.cli.local_recommender import SEARCH_SHARE
-from tidegate.cli.recommend import DEFAULT_BUDGET
+from tidegate.features.recommender.estimates import offers
+from tidegate.features.recommender.load_runs import Ground, cores
+from tidegate.features.recommender.local_recommender import SEARCH_SHARE
+from tidegate.features.recommender.search import Effort, SearchEffort, highest, search
+from tidegate.prices import Catalogue
 from tidegate.testing.scene import train
 
 OBJECTIVE = Objective(99, 0.05)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 from bench import tables
 from bench.identities import People, find_traces, wrap_in
-from tidegate.capture.records import CSV, JSON, Body
-from tidegate.capture.redaction import Redactor
 from tidegate.domain.capture import Redaction
+from tidegate.features.capture.records import CSV, JSON, Body
+from tidegate.features.capture.redaction import Redactor
 
 Row = list[object]
 

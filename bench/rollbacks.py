@@ -11,7 +11,7 @@ import time
 
 from bench import tables
 from bench.probe import Probe
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary, train
 

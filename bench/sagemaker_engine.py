@@ -26,7 +26,7 @@ from botocore.credentials import Credentials
 
 from bench import tables
 from bench.throttling_proxy import Weather, weather
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import KINDS, Scene, canary
 

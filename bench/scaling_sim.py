@@ -20,8 +20,8 @@ from tidegate.domain.scaling import (
     ScalingPolicy,
     TargetTracking,
 )
+from tidegate.features.autoscaling.simulation import START, InstanceModel, ScalingRun, ScalingSimulation
 from tidegate.testing.arrivals import draw_arrivals, ramp
-from tidegate.testing.scaling_sim import START, InstanceModel, ScalingRun, ScalingSimulation
 
 OBJECTIVE = 0.05
 START_UPS = (1.0, 2.0, 5.0, 30.0)

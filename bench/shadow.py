@@ -20,7 +20,7 @@ import psutil
 
 from bench import tables
 from bench.tables import BENCHMARKS
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 from bench import tables
-from tidegate.advisor.load import FailedRequest, LoadGenerator
+from tidegate.load import FailedRequest, LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 

@@ -6,8 +6,8 @@ python bench/simulate_linear.py [--crowd N]
 import argparse
 import time
 
-from tidegate.advisor.rehearsal.simulation import Timeline, simulate
 from tidegate.domain.rollout import Phase
+from tidegate.features.rehearse.rehearsal.simulation import Timeline, simulate
 from tidegate.testing.samples import linear, percent, version
 
 HOURS = 8

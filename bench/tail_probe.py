@@ -17,6 +17,9 @@ from typing import Any
 
 import msgspec
 
+from tidegate.features.multi_model.worker.cache import Cache
+from tidegate.features.multi_model.worker.loading import Loader
+from tidegate.features.multi_model.worker.metrics import Labels
 from tidegate.serving.__main__ import main
 from tidegate.serving.contract.invocation import Call, ModelEngine
 from tidegate.serving.front.connection import Connection, Request
@@ -24,9 +27,6 @@ from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import ResponseFormat
 from tidegate.serving.front.server import Server
-from tidegate.serving.multimodel.cache import Cache
-from tidegate.serving.multimodel.loading import Loader
-from tidegate.serving.multimodel.metrics import Labels
 from tidegate.serving.process.lifecycle import Worker
 
 KEPT = 200_000

@@ -116,7 +116,7 @@ async def main(ratio: str) -> None:
         )
         server = Server(spec, Path(name))
         if more:
-            traced: Any = importlib.import_module("tidegate.serving.front.traced_server")
+            traced: Any = importlib.import_module("tidegate.features.tracing.worker.traced_server")
             traced.MOST_A_SECOND = 10**9  # otherwise all requests would cost what a few do
             server = traced.make_server(spec, Path(name))
         print(await run(server, asyncio.get_running_loop()))

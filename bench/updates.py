@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from bench import tables
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import KINDS, Scene, train
 

@@ -21,8 +21,8 @@ from demo import server
 from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, Standing, canary, linear
 from demo.train import Trial, train
 from demo.view import View
-from tidegate.advisor.load import LoadGenerator, Report, Tally
 from tidegate.domain.errors import TidegateError
+from tidegate.load import LoadGenerator, Report, Tally
 
 RATE = 150.0
 """Requests per second, all through the demo."""

@@ -14,9 +14,9 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from tidegate.examples import payroll
-from tidegate.examples.measures import auc
-from tidegate.examples.payroll import FEATURES, MONTH_STARTS, Payments
+from tidegate.features.examples import payroll
+from tidegate.features.examples.measures import auc
+from tidegate.features.examples.payroll import FEATURES, MONTH_STARTS, Payments
 
 CACHE = Path(__file__).parent / ".cache"
 PARAMETERS = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.15, "nthread": 1, "tree_method": "hist"}

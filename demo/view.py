@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.cloud import Standing
-from tidegate.advisor.load import Report, Tally
-from tidegate.advisor.load.report import merge
+from tidegate.load import Report, Tally
+from tidegate.load.report import merge
 
 SPAN = 3
 """Whole seconds that rates and latencies are taken over."""

@@ -10,21 +10,18 @@ from functools import cached_property
 import httpx
 from starlette.types import ASGIApp
 
-from tidegate.advisor.planner import api as planner_api
 from tidegate.auth.keys import is_login_required
-from tidegate.auth.passwords import Cost
-from tidegate.compose.first_routes import first_routes
-from tidegate.compose.further_routes import further_routes
-from tidegate.console import compute_api
-from tidegate.console.live_runs.keeper import LiveRuns
-from tidegate.console.live_stream import open_streams
+from tidegate.console.late_routes import page_groups
+from tidegate.console.page_context import PageContext
+from tidegate.features.access.logins import Logins
+from tidegate.features.access.passwords import Cost
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway, Prediction
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.host.clock import RandomIds, SystemClock
+from tidegate.host.features import load_reference
 from tidegate.ports.logs import ReplicaLog
 from tidegate.service.audit_trail import Trail
-from tidegate.service.logins import Logins
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.store.access import SqlAccess
@@ -78,7 +75,8 @@ class GatewayHarness:
 
     @cached_property
     def app(self) -> ASGIApp:
-        return build_app(self.gateway, [*planner_api.routes(self.gateway), *compute_api.routes(self.gateway)])
+        computations = load_reference("tidegate.features.rehearse.compute_api:routes")
+        return build_app(self.gateway, computations(self.gateway))
 
     @cached_property
     def logins(self) -> Logins:
@@ -146,6 +144,6 @@ class GatewayHarness:
 
 
 def late_pages(gateway: Gateway) -> list[GuardedRoute]:
-    """All that the server imports late: pages, the planner, labels, users."""
-    streams = open_streams(gateway)
-    return [*first_routes(gateway, streams), *further_routes(gateway, {}, LiveRuns(gateway), streams)]
+    """All that the server imports late: the pages of the core and of the features."""
+    context = PageContext(gateway, {}, warm=False)
+    return [route for group in page_groups() for route in load_reference(group.make)(context)]

@@ -16,26 +16,27 @@ from uuid import UUID
 import httpx
 
 from tests.gateway_harness import GatewayHarness, late_pages
-from tidegate.advisor.drift.compare import DriftTerms, compare
-from tidegate.advisor.drift.profile import Row, TableProfile
-from tidegate.advisor.drift.shares import column_shares
-from tidegate.advisor.drift.slices import SlicedTable
-from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
-from tidegate.capture.paths import file_name, layout
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord
 from tidegate.domain.rollout import Phase
-from tidegate.evidence.comparisons import make_tests, test_key
-from tidegate.evidence.judge import recompute
+from tidegate.features.drift.compare import DriftTerms, compare
+from tidegate.features.drift.kinds import DRIFT, DRIFT_SCHEDULE
+from tidegate.features.drift.shares import column_shares
+from tidegate.features.drift.slices import SlicedTable
+from tidegate.features.evidence.comparisons import make_tests, test_key
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.service import keep_evidence
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.report import QualityQuestion
+from tidegate.features.labels.store import LabelStore
 from tidegate.gateway.app import build_app
 from tidegate.host.http_server import serve
 from tidegate.ports.store import Tx
-from tidegate.service.evidence import keep_evidence
-from tidegate.service.record_kinds import DRIFT, DRIFT_SCHEDULE, ENDPOINT
+from tidegate.rows.capture_paths import file_name, layout
+from tidegate.rows.label_lines import Label, Prediction
+from tidegate.rows.profile import Row, TableProfile
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
 
 NAME = "fraud"

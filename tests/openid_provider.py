@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import httpx
 from joserfc import jwk, jwt
 
-from tidegate.auth.openid import challenge
+from tidegate.features.access.openid import challenge
 
 ISSUER = "https://login.example"
 CLIENT, SECRET = "tidegate", "the-clients-secret"

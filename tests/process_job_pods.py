@@ -109,7 +109,7 @@ class ProcessJobPods:
     def _start(self, one: JobPod, name: str, container: str) -> subprocess.Popen[bytes]:
         program = {
             "worker": ("tidegate.serving.process.serve", str(one.folder / "start.json")),
-            "runner": ("tidegate.compose.transform_pod", str(one.folder / "runner.json")),
+            "runner": ("tidegate.features.batch.pod", str(one.folder / "runner.json")),
         }
         work = {"TIDEGATE_WORK": str(one.folder / container), "TIDEGATE_UNTIL": str(one.folder / "ended")}
         environment = {**os.environ, "TIDEGATE_REPLICA": name, **work}

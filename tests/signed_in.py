@@ -8,8 +8,8 @@ import httpx
 
 from tests.gateway_harness import CHEAP, GatewayHarness, late_pages
 from tidegate.domain.access import Caller, Means, Role
+from tidegate.features.access.service import UserBook
 from tidegate.gateway.app import build_app
-from tidegate.service.users import UserBook
 from tidegate.store.access import SqlAccess
 
 PASSWORD = "correct horse battery"

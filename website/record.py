@@ -15,7 +15,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 from demo import server
 from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, canary, linear
 from demo.train import train
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from website.build import ROOT
 
 PICTURE = ROOT / "docs" / "rollout.gif"

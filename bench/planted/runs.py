@@ -22,9 +22,9 @@ from bench.planted.trials import (
 from bench.planted.versions import DENSE, FAULTS, HONEST, ModelVersion, Plant, Trainer
 from bench.planted.worlds import Floats, World, make_worlds
 from tidegate.domain.evidence import Comparison, PairedTolerance
-from tidegate.evidence.label_quality import LabelComparison, TimedLabel, compare_amounts, compare_classes
-from tidegate.evidence.learned_tolerance import learn_tolerance
-from tidegate.evidence.units import Unit, error_unit
+from tidegate.features.evidence.learned_tolerance import learn_tolerance
+from tidegate.features.evidence.units import Unit, error_unit
+from tidegate.statistics.label_quality import LabelComparison, TimedLabel, compare_amounts, compare_classes
 
 OLD, POOL, LEARNED = 1, 8, 6
 """Seed of the old version; versions of a case that are trained; honest ones that tolerances are learned from."""

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from bench.planted.versions import ModelVersion
 from bench.planted.worlds import Floats, World
-from tidegate.advisor.comparison.replay_judge import judge_replay
-from tidegate.advisor.comparison.report import Answers
 from tidegate.domain.evidence import (
     Comparison,
     EvidenceBlock,
@@ -19,12 +17,14 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.domain.replay import ReplayConfig
-from tidegate.evidence.features import FeatureCounter
-from tidegate.evidence.judge import begin, fold, judge
-from tidegate.evidence.pair_judge import pair_key
-from tidegate.evidence.pairs import PairCounter
-from tidegate.evidence.units import Unit
-from tidegate.examples.measures import auc
+from tidegate.features.evidence.features import FeatureCounter
+from tidegate.features.evidence.judge import begin, fold, judge
+from tidegate.features.evidence.pair_judge import pair_key
+from tidegate.features.evidence.pairs import PairCounter
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.evidence.units import Unit
+from tidegate.features.examples.measures import auc
 
 PER_SECOND, SECONDS = 10, 120
 """Copied requests in the first stage of a rollout: its default length, at ten requests a second."""

@@ -1,4 +1,4 @@
-"""Six seeded tables with labels: payroll fraud (by ``tidegate.examples.payroll``), attrition, salaries, rents,
+"""Six seeded tables with labels: payroll fraud (by ``features.examples.payroll``), attrition, salaries, rents,
 deliveries (minutes and cost) and tickets (four classes).
 
 Entirely synthetic: they show what evidence finds, and say nothing of real payrolls or staff. Rows are in the order of
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.examples import payroll
+from tidegate.features.examples import payroll
 
 Floats = NDArray[np.float64]
 OFFSETS = (-6, 1, 5, -3, 2, 9, 0, -8)

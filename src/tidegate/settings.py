@@ -47,6 +47,10 @@ class Settings:
     upload_bytes: int = 2 * 1024**3
     """Bytes of model files that people have uploaded, all together. 0: uploads are refused."""
 
+    features: str = ""
+    """Features to switch off (``-drift,-lessons``), or those to keep with what they need (``evidence,access``). All
+    are on by default; commands read it, too."""
+
     standby: bool = False
     """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
     start."""
@@ -337,6 +341,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_UNDO_VERSIONS": ("undo_versions", _count),
     "TIDEGATE_UNDO_BYTES": ("undo_bytes", parse_bytes),
     "TIDEGATE_UPLOAD_BYTES": ("upload_bytes", parse_bytes),
+    "TIDEGATE_FEATURES": ("features", str),
     "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.checks import fits, watched
 from tests.browser.hostile_page import HOSTILE, other_site
-from tidegate.compose.user_book import with_users
 from tidegate.domain.access import Role
-from tidegate.service.users import UserBook
+from tidegate.features.access.service import UserBook
+from tidegate.features.access.user_book import with_users
 from tidegate.settings import Settings
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import train

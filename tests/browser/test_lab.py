@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.checks import fits, watched
-from tidegate.console.lab.progress import StepName
+from tidegate.features.lessons.lab.progress import StepName
 from tidegate.testing.platform import Platform
 
 pytestmark = pytest.mark.timeout(300)

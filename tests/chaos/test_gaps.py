@@ -22,7 +22,7 @@ import pytest
 from bench.soak_faults import FAKETIME, faked_clock
 from tests.integration.conftest import STAND_IN, images
 from tests.small_disk import small_disk
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 

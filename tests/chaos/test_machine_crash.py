@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 

@@ -11,7 +11,7 @@ import yaml
 
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import ENVIRONMENTS, RATE, HttpLoad
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 
 IMAGE = "test/stand-in"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.conformance.lab import BETTER, FAILING, GOOD, SLOW, UNSTARTABLE, Load, Traffic
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform
 
 RATE = 50.0

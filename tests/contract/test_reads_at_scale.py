@@ -14,11 +14,12 @@ from sqlalchemy import event
 
 from tests.served_wire import ACCOUNT, REGION, Served, serve
 from tidegate.domain.scaling import Dimension
+from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.autoscaling.scalable_records import record_name
 from tidegate.gateway import native
 from tidegate.ports.store import Kind, Tx
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, SCALABLE, USAGE
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, USAGE
 from tidegate.service.records import require
-from tidegate.service.scaling_records import record_name
 from tidegate.store import transaction
 
 FEW, MANY = 150, 450

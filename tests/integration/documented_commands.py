@@ -78,6 +78,8 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
+    "tidegate uninstall --target kubernetes": CLUSTER,
+    "tidegate uninstall --target kubernetes --targets targets.yaml": CLUSTER,
     "tidegate user add alice --role admin": ASKS,
     "tidegate user password alice": ASKS,
     "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",

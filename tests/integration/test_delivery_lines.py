@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.dispatcher.calls import IN_MEMORY, Body, ModelClient, ModelResponse
 from tidegate.domain.asynchronous import Item
+from tidegate.features.asynchronous.dispatcher.calls import IN_MEMORY, Body, ModelClient, ModelResponse
 from tidegate.queueing.transitions import AttemptFailed, FaultKind
 
 Result = ModelResponse | AttemptFailed

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
-from tidegate.dispatcher.objects import PART, Objects
 from tidegate.domain.errors import ArtifactError, Transient
+from tidegate.features.asynchronous.dispatcher.objects import PART, Objects
 from tidegate.storage.output_files import Output, OutputFiles
 
 __all__ = ["s3"]

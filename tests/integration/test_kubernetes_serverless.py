@@ -13,7 +13,7 @@ import pytest
 
 from tests.conformance.kubernetes_lab import IMAGE, PROGRAM, image_table
 from tests.process_cluster import ProcessCluster, why_not
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.names import ENDPOINT
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.process_cluster import ProcessCluster, why_not
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.names import VARIANT
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, all_at_once, train

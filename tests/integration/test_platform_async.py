@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.cli.client import ApiClient
-from tidegate.dispatcher.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
+from tidegate.features.asynchronous.dispatcher.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
@@ -241,7 +241,7 @@ def test_a_killed_dispatcher_is_replaced_and_loses_nothing(
 
 def dispatcher(platform: Platform) -> int:
     lines = {one.pid: one.info["cmdline"] or () for one in platform.processes()}
-    found = [pid for pid, line in lines.items() if "tidegate.compose.dispatcher_main" in line]
+    found = [pid for pid, line in lines.items() if "tidegate.features.asynchronous.dispatcher_main" in line]
     assert len(found) == 1
     return found[0]
 

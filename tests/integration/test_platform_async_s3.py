@@ -219,7 +219,7 @@ def grows_little(scene: Scene, s3: S3, platform: Platform, endpoint: str, key: s
 
 PARTS = {
     "controller": "tidegate.cli.controller",
-    "dispatcher": "tidegate.compose.dispatcher_main",
+    "dispatcher": "tidegate.features.asynchronous.dispatcher_main",
     "instance": "tidegate.serving",
     "proxy": "haproxy",
 }

@@ -16,7 +16,7 @@ import xgboost
 from botocore.exceptions import ClientError
 from sklearn.preprocessing import StandardScaler
 
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from tests.integration.documented_commands import environment
-from tidegate.advisor.prices import Catalogue
-from tidegate.examples.assist import is_right, text_of
-from tidegate.examples.catalogue import EXAMPLES, Example, find_example
-from tidegate.examples.contract import TEXT, SampleRequest
-from tidegate.examples.folder import CARD, make_example, read_requests, read_summary
-from tidegate.examples.handbook import NOTES
-from tidegate.examples.measures import auc, r_squared
-from tidegate.examples.recommendations import precision_at
+from tidegate.features.examples.assist import is_right, text_of
+from tidegate.features.examples.catalogue import EXAMPLES, Example, find_example
+from tidegate.features.examples.contract import TEXT, SampleRequest
+from tidegate.features.examples.folder import CARD, make_example, read_requests, read_summary
+from tidegate.features.examples.handbook import NOTES
+from tidegate.features.examples.measures import auc, r_squared
+from tidegate.features.examples.recommendations import precision_at
+from tidegate.prices import Catalogue
 from tidegate.testing.platform import Platform
 
 SCALE = 0.05

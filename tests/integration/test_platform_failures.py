@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary, linear, rolling
 

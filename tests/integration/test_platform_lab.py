@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 
 from tests.integration.documented_commands import environment
-from tidegate.console.lab.desk import LAB
-from tidegate.console.lab.progress import ENDPOINT, StepName
-from tidegate.console.lab.story import list_commands
-from tidegate.console.lab.training import EXAMPLE
+from tidegate.features.lessons.lab.desk import LAB
+from tidegate.features.lessons.lab.progress import ENDPOINT, StepName
+from tidegate.features.lessons.lab.story import list_commands
+from tidegate.features.lessons.lab.training import EXAMPLE
 from tidegate.testing.platform import Platform, wait_until
 
 API = "/tidegate/v1/lab"

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.compose.user_book import with_users
 from tidegate.domain.access import Role
+from tidegate.features.access.user_book import with_users
 from tidegate.settings import Settings
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene

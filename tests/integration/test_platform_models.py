@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import XGBOOST, Scene, canary, train
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 

@@ -102,7 +102,7 @@ def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform
     wait_until(lambda: len(of_job(platform, "job")) > 1, "the job's server has started", 120)
     assert describe(scene, "waits")["Status"] == "PENDING"
     platform.kill_controller()
-    (own,) = (each for each in of_job(platform, "job") if "tidegate.advisor.recommend" in _command(each))
+    (own,) = (each for each in of_job(platform, "job") if "tidegate.features.recommender" in _command(each))
     os.kill(own.pid, signal.SIGKILL)
     platform.start()
     found = ended(scene, "job")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import KINDS, Scene, all_at_once, canary, linear
 

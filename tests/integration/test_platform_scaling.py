@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 

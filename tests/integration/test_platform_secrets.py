@@ -29,10 +29,10 @@ KINDS = {
     "worker": "-m tidegate.serving ",
     "nursery": "-m tidegate.serving.process.fork_server",
     "program": "stand_in_model.py",
-    "dispatcher": "-m tidegate.compose.dispatcher_main",
-    "runner of a transform job": "-m tidegate.batch",
-    "simulation": "-m tidegate.console.compute_process",
-    "reader of models": "-m tidegate.serving.multimodel.artifact_builder",
+    "dispatcher": "-m tidegate.features.asynchronous.dispatcher_main",
+    "runner of a transform job": "-m tidegate.features.batch.runner",
+    "simulation": "-m tidegate.features.rehearse.compute_process",
+    "reader of models": "-m tidegate.features.multi_model.worker.artifact_builder",
 }
 """What is looked for in command lines to know that a kind of process was there."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 

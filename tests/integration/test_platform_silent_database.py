@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.tcp_relay import Relay, relayed
-from tidegate.compose.dispatcher_supervisor import find_running
+from tidegate.features.asynchronous.dispatcher_supervisor import find_running
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 

@@ -14,17 +14,17 @@ from typing import Any, cast
 
 import pytest
 
-from tidegate.dispatcher import short_requests
-from tidegate.dispatcher.calls import IN_MEMORY, ModelClient
-from tidegate.dispatcher.dispatch import Dispatcher
-from tidegate.dispatcher.notifications import Notifier
-from tidegate.dispatcher.objects import Objects
-from tidegate.dispatcher.outcomes import Begun, end_report
-from tidegate.dispatcher.processor import RequestProcessor
-from tidegate.dispatcher.short_requests import ShortRequest
-from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.domain.asynchronous import Item, ItemState, OutcomeKind
 from tidegate.domain.errors import TidegateError, Transient, Unavailable
+from tidegate.features.asynchronous.dispatcher import short_requests
+from tidegate.features.asynchronous.dispatcher.calls import IN_MEMORY, ModelClient
+from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
+from tidegate.features.asynchronous.dispatcher.notifications import Notifier
+from tidegate.features.asynchronous.dispatcher.objects import Objects
+from tidegate.features.asynchronous.dispatcher.outcomes import Begun, end_report
+from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
+from tidegate.features.asynchronous.dispatcher.short_requests import ShortRequest
+from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Tx
 from tidegate.storage.output_files import Output, OutputFiles

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.dispatcher.webhooks import SIGNATURE, Webhooks
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
+from tidegate.features.asynchronous.dispatcher.webhooks import SIGNATURE, Webhooks
 
 BODY, EVENT = b"{}", "an-event"
 

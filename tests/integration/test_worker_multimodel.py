@@ -117,7 +117,7 @@ REFUSED_NAMES = [
     ("linked/secret.ubj", "there is no such file"),
     ("c", "there is no such file"),
     ("absent.ubj", "Failed to download model data for TargetModel absent.ubj: there is no such file"),
-    ("x" * 1025, "more than 1024 characters"),
+    ("x" * 1025, "Member must have length less than or equal to 1024"),
 ]
 
 

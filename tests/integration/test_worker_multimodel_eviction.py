@@ -11,14 +11,14 @@ import pytest
 import xgboost
 
 from tidegate.domain.fleet import FleetId
+from tidegate.features.multi_model.worker import engine, version_watcher
+from tidegate.features.multi_model.worker.config import MultiModelConfig
+from tidegate.features.multi_model.worker.engine import MultiModelEngine
+from tidegate.features.multi_model.worker.model_canary import Rule
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Outcome
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.assembly import open_container
-from tidegate.serving.multimodel import engine, version_watcher
-from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.engine import MultiModelEngine
-from tidegate.serving.multimodel.model_canary import Rule
 
 COLUMNS = 6
 BAKE = 0.5

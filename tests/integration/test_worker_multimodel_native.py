@@ -12,12 +12,12 @@ import pytest
 
 from tests.worker_process import Response, RunningWorker, Workers, workers
 from tidegate.domain.fleet import FleetId
+from tidegate.features.multi_model.worker.config import MultiModelConfig
+from tidegate.features.multi_model.worker.engine import MultiModelEngine
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.assembly import open_container
-from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.engine import MultiModelEngine
 
 __all__ = ["workers"]
 

@@ -22,8 +22,8 @@ from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.on_cluster import GATEWAY, MODELS, ROW
 from tests.tcp_relay import relayed
-from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
+from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.control_plane import NAME, TARGETS_FILE, ControlPlane, control_plane
 from tidegate.targets.kubernetes.names import LEADER
 from tidegate.testing.platform import Platform, wait_until

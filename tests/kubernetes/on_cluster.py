@@ -14,7 +14,7 @@ import yaml
 from tests.conformance import kubernetes_lab
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
-from tidegate.advisor.load import LoadGenerator
+from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 

@@ -16,28 +16,38 @@ PLATFORM = {
     "testing/platform.py",
     "testing/scene.py",
     "testing/lambda_runtime.py",
-    "advisor/drift/__main__.py",
-    "advisor/recommend/load_runs.py",
-    "advisor/recommend/__main__.py",
+    *(f"features/compare/{name}.py" for name in ("inputs", "run")),
+    *(f"features/cost/{name}.py" for name in ("price_update", "spec_cost")),
+    *(f"features/recommender/{name}.py" for name in ("load_runs", "local_recommender", "sagemaker_recommender")),
+    "features/access/user_book.py",
+    "features/batch/pod.py",
+    "features/drift/baselines.py",
+    "features/labels/loop.py",
+    "features/planner/prompts.py",
+    "features/rehearse/baseline_options.py",
+    "features/tracing/start.py",
 }
+"""Modules that start processes, read clocks or draw chance, and belong to commands or to the start of a server."""
+IMPURE = {"host", "storage", "store", "targets", "serving", "proxy", "cli", "compose", "load"}
+"""Packages that may do so."""
+IMPURE_PARTS = {"worker", "runner", "dispatcher", "examples", "scoring"}
+"""Folders of features that may: their processes. Examples draw theirs from generators with a seed."""
 
 
 def named(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-IMPURE = {
-    *("batch", "dispatcher", "host", "storage", "store", "targets", "serving", "proxy", "cli", "compose"),
-    "examples",
-}
-"""Packages that may read clocks, draw chance and start processes; the load generator is another. Examples draw theirs
-from generators with a seed."""
-PURE = [
-    path
-    for path in FILES
-    if named(path).split("/")[0] not in IMPURE and not named(path).startswith("advisor/load/")
-    if named(path) not in PLATFORM
-]
+def is_pure(path: Path) -> bool:
+    """Of a feature, its commands and entry points may also read clocks."""
+    parts = named(path).split("/")
+    if parts[0] in IMPURE or named(path) in PLATFORM:
+        return False
+    command = path.stem == "__main__" or path.stem.endswith(("command", "_main", "_process"))
+    return not (parts[0] == "features" and (command or not IMPURE_PARTS.isdisjoint(parts)))
+
+
+PURE = [path for path in FILES if is_pure(path)]
 BANNED = re.compile(
     r"\b(time\.(time|sleep|monotonic|perf_counter)|datetime\.(now|utcnow|today)|random\.\w+|uuid4|os\.environ|os\.getenv)\b"
 )

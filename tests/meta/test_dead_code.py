@@ -1,10 +1,12 @@
 """Every function, class, method and property of the package is used by the package, a benchmark or the demo."""
 
+import re
 from pathlib import Path
 
 from vulture import Vulture
 
 from tidegate.cli.commands import TASKS
+from tidegate.host.features import features
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"function", "class", "method", "property", "import"}
@@ -41,10 +43,16 @@ FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_e
 """A protocol that nothing names, fakes and checks that are shipped for tests, and what property tests compare."""
 
 
+def named_by_features() -> set[str]:
+    """The attributes that the manifests of features refer to."""
+    manifests = [repr(one.feature) for one in features().installed.values()]
+    return {name for text in manifests for name in re.findall(r"'[\w.]*:(\w+)'", text)} | {"FEATURE"}
+
+
 def test_nothing_is_unused() -> None:
     found = Vulture()
     found.scavenge([str(ROOT / folder) for folder in ("src/tidegate", "bench", "demo")])
-    commands = {row.attribute for rows in TASKS.values() for row in rows}
+    commands = {row.reference.partition(":")[2] for rows in TASKS.values() for row in rows} | named_by_features()
     known = CALLED_BY_LIBRARIES | FOR_OTHERS | commands
     unused = [
         f"{Path(item.filename).relative_to(ROOT)}:{item.first_lineno}: {item.typ} {item.name}"

@@ -11,7 +11,9 @@ import pytest
 
 from tidegate import settings, spec
 from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
-from tidegate.spec import capture, scaling_structures, structures
+from tidegate.features.autoscaling import spec as scaling_structures
+from tidegate.features.capture import spec as capture
+from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]

@@ -121,7 +121,7 @@ def defined_below(package: str) -> frozenset[str]:
 def sections(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """Parts of a page, with the packages whose names they use: those of a heading such as ``rollout/``."""
     for part in re.split(r"^(?=#{2,3} )", text, flags=re.MULTILINE):
-        package = re.match(r"### `(\w+)/`", part)
+        package = re.match(r"### `([\w/]+)/`", part)
         yield (package.group(1), *COMMON) if package else ("",), part
 
 

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from hypothesis import strategies as st
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.traffic import WHOLE
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.step import step

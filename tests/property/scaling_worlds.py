@@ -25,7 +25,7 @@ from tidegate.domain.scaling import (
     TargetTracking,
     VariantLoad,
 )
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.simulation import START
 
 DAY = 86_400.0
 

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
+from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
 
 Taken = tuple[ConcurrencySlot, asyncio.Task[bool]]
 STEPS = st.lists(st.one_of(st.integers(0, 5), st.just("end"), st.just("cancel"), st.just("new")), max_size=60)

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.identities import People, find_traces, wrap_in
-from tidegate.capture.records import JSON, Body
-from tidegate.capture.redaction import Redactor
 from tidegate.domain.capture import Capture, Redaction
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.capture.recorder import Recorder
+from tidegate.features.capture.records import JSON, Body
+from tidegate.features.capture.redaction import Redactor
+from tidegate.features.capture.worker.recorder import Recorder
 from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 

@@ -9,10 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.comparison.labelled import compare_labelled, error_of_auc_change
-from tidegate.advisor.comparison.paired import choose_step, compare_pairs, rank_correlation, ranks, top_change
-from tidegate.advisor.comparison.report import Answers, ComparisonTerms, Verdict, compare_versions
-from tidegate.advisor.comparison.tolerances import DEFAULTS, Tolerance
+from tidegate.features.evidence.replay.labelled import compare_labelled, error_of_auc_change
+from tidegate.features.evidence.replay.paired import (
+    choose_step,
+    compare_pairs,
+    rank_correlation,
+    ranks,
+    top_change,
+)
+from tidegate.features.evidence.replay.report import Answers, ComparisonTerms, Verdict, compare_versions
+from tidegate.features.evidence.replay.tolerances import DEFAULTS, Tolerance
 
 SCORE = st.integers(0, 40).map(lambda number: number / 40)
 """Few values, so that many rows are equal."""

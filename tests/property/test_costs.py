@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.cost import breakeven, savings
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import ScalingBounds, fleet
-from tidegate.advisor.cost.hosted import BatchJob, Work, real_time
-from tidegate.advisor.cost.many_models import ModelPool
-from tidegate.advisor.cost.on_demand import OnDemandUsage, serverless
-from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, PricingOption
-from tidegate.advisor.cost.shapes import SHAPES
-from tidegate.advisor.cost.traffic import PeakDays, Shape, Traffic
-from tidegate.advisor.prices import Catalogue, Rate
+from tidegate.features.cost import breakeven, savings
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.cost.extras import Extras
+from tidegate.features.cost.fleet import ScalingBounds, fleet
+from tidegate.features.cost.hosted import BatchJob, Work, real_time
+from tidegate.features.cost.many_models import ModelPool
+from tidegate.features.cost.on_demand import OnDemandUsage, serverless
+from tidegate.features.cost.pricing_options import EXAMPLES, Figures, PricingOption
+from tidegate.features.cost.shapes import SHAPES
+from tidegate.features.cost.traffic import PeakDays, Shape, Traffic
+from tidegate.prices import Catalogue, Rate
 
 TARIFF = Tariff(Catalogue.load())
 shapes = st.sampled_from(list(SHAPES.values()))

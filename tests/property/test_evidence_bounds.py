@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.evidence import Counts
-from tidegate.evidence.rates import EFFECTS, RateTest, log_ratio, project
-from tidegate.evidence.rates import WEIGHTS as RATE_WEIGHTS
-from tidegate.evidence.shares import WEIGHTS as SHARE_WEIGHTS
-from tidegate.evidence.shares import ShareTest
-from tidegate.evidence.stakes import Stakes
+from tidegate.statistics.rates import EFFECTS, RateTest, log_ratio, project
+from tidegate.statistics.rates import WEIGHTS as RATE_WEIGHTS
+from tidegate.statistics.shares import WEIGHTS as SHARE_WEIGHTS
+from tidegate.statistics.shares import ShareTest
+from tidegate.statistics.stakes import Stakes
 
 SIZES = st.integers(1, 6)
 RATES = st.floats(0.001, 0.9)

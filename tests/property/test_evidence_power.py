@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from bench.evidence import Versions, delays
 from bench.evidence_arrays import ShareTests
-from tidegate.advisor.promise.evidence_power import (
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
+from tidegate.features.evidence.block_widths import block_width
+from tidegate.features.evidence.comparisons import make_tests
+from tidegate.features.evidence.pace import LATENCY_SLACK
+from tidegate.features.rehearse.promise.evidence_power import (
     PREDICTIONS_PER_SECOND,
     chance_to_find,
     smallest_difference,
 )
-from tidegate.advisor.promise.passage import ComparedStage, count_blocks
-from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
-from tidegate.evidence.block_widths import block_width
-from tidegate.evidence.comparisons import make_tests
-from tidegate.evidence.pace import LATENCY_SLACK
+from tidegate.features.rehearse.promise.passage import ComparedStage, count_blocks
 
 ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
 ROLLOUTS = 300

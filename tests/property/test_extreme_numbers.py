@@ -7,17 +7,17 @@ import sys
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidegate.advisor.comparison.replay_judge import judge_replay
-from tidegate.advisor.comparison.report import Answers
-from tidegate.advisor.monitor.regression import measure_regression
-from tidegate.advisor.quality.label_lines import read_number
-from tidegate.advisor.quality.measures import measure_numeric
 from tidegate.domain.evidence import FeatureTolerance
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig
-from tidegate.evidence.features import SAME, learn_map
-from tidegate.evidence.label_quality import TimedLabel, compare_amounts
-from tidegate.evidence.units import learn_unit
+from tidegate.features.evidence.features import SAME, learn_map
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.evidence.units import learn_unit
+from tidegate.features.monitor.regression import measure_regression
+from tidegate.rows.label_lines import read_number
+from tidegate.statistics.label_quality import TimedLabel, compare_amounts
+from tidegate.statistics.measures import measure_numeric
 
 MAX = sys.float_info.max
 any_number = st.floats(allow_nan=False, allow_infinity=False)

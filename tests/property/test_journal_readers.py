@@ -10,10 +10,10 @@ from tidegate.console import endpoint_parts, rollout_picture
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.rollout import DeploymentConfig, RolloutPlan, Version
 from tidegate.domain.traffic import WHOLE
+from tidegate.features.tracing import journal_spans
+from tidegate.features.tracing.rollout_traces import find_ended
 from tidegate.gateway.journal_view import read_events as read_page
 from tidegate.ports.store import JournalLine
-from tidegate.reconcile.rollout_traces import find_ended
-from tidegate.rollout import journal_spans
 from tidegate.service import alarms, endpoints, state_events
 from tidegate.store.journal import decode_events
 from tidegate.store.patches import apply_patch

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tidegate.advisor.comparison.replay_judge import judge_replay
-from tidegate.advisor.comparison.report import Answers
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult
-from tidegate.evidence.label_quality import (
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.report import Answers
+from tidegate.statistics.label_quality import (
     CALIBRATION_TOLERANCE,
     ERROR_TOLERANCE,
     FALSE_ALARMS,
@@ -22,7 +22,7 @@ from tidegate.evidence.label_quality import (
     compare_amounts,
     compare_classes,
 )
-from tidegate.evidence.losses import find_reach
+from tidegate.statistics.losses import find_reach
 
 Floats = NDArray[np.float64]
 COUNTRIES = ("DE", "US", "IN", "JP", "CH")

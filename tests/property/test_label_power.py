@@ -5,18 +5,18 @@ import random
 
 import pytest
 
-from tidegate.advisor.comparison.replay_judge import judge_replay
-from tidegate.advisor.comparison.report import Answers
-from tidegate.advisor.promise.label_power import (
+from tidegate.domain.evidence import EvidenceConfig
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.rehearse.promise.label_power import (
     chance_of_replay,
     promise_labels,
     smallest_late_loss,
     smallest_replayed_loss,
 )
-from tidegate.domain.evidence import EvidenceConfig
-from tidegate.domain.finding import Finding
-from tidegate.domain.replay import ReplayConfig
-from tidegate.evidence.label_quality import TimedLabel, compare_classes
+from tidegate.statistics.label_quality import TimedLabel, compare_classes
 
 WIDE = ReplayConfig("file:///x", "y", calibration=1, mean=1, slice=1)
 RATE = 0.005

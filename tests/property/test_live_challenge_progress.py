@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.console.live_challenges.progress import Facts, Progress, advance
-from tidegate.console.live_challenges.specs import NAMES, find_challenge
-from tidegate.console.live_challenges.view import Surroundings, describe
-from tidegate.domain.live_challenge import LiveChallenge, Verdict
+from tidegate.features.lessons.challenge_records import LiveChallenge, Verdict
+from tidegate.features.lessons.live_challenges.progress import Facts, Progress, advance
+from tidegate.features.lessons.live_challenges.specs import NAMES, find_challenge
+from tidegate.features.lessons.live_challenges.view import Surroundings, describe
 
 NOW = 1_800_000_000.0
 COUNTS = st.integers(0, 1_000)

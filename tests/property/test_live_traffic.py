@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.live_run import Phase, Traffic
+from tidegate.features.lessons.run_records import Phase, Traffic
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PHASES = st.lists(st.builds(Phase, st.floats(0.5, 900), st.floats(0, 200)), min_size=1, max_size=5).map(tuple)

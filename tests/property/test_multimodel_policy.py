@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.multimodel.eviction import HALF_LIFE, CacheRank, Ranking, RequestRate, capacity
+from tidegate.features.multi_model.worker.eviction import HALF_LIFE, CacheRank, Ranking, RequestRate, capacity
 
 NAMES = [f"m{number}" for number in range(12)]
 standings = st.builds(

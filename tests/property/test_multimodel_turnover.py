@@ -5,8 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.multimodel import model_canary
-from tidegate.serving.multimodel.model_canary import ModelCanary, Rule, State
+from tidegate.features.multi_model.worker import model_canary
+from tidegate.features.multi_model.worker.model_canary import ModelCanary, Rule, State
 
 rules = st.builds(
     Rule,

@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from tidegate.advisor.promise.evidence_power import chance_to_find, smallest_difference
-from tidegate.advisor.promise.pair_power import USUAL_SPREAD
-from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceBlock, EvidenceConfig, Finding, Sums
 from tidegate.domain.pairs import FeatureRow, Pair
-from tidegate.evidence import judge
-from tidegate.evidence.pair_counters import PairCounters
+from tidegate.features.evidence import judge
+from tidegate.features.evidence.pair_counters import PairCounters
+from tidegate.features.rehearse.promise.evidence_power import chance_to_find, smallest_difference
+from tidegate.features.rehearse.promise.pair_power import USUAL_SPREAD
+from tidegate.features.rehearse.promise.passage import ComparedStage
 
 PAIRED = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED))
 FEATURES = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.FEATURES))

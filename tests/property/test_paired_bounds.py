@@ -18,12 +18,12 @@ from tidegate.domain.evidence import (
     Verdict,
 )
 from tidegate.domain.pairs import FeatureRow, Pair, Value
-from tidegate.evidence import judge
-from tidegate.evidence.features import FeatureCounter
-from tidegate.evidence.learned_tolerance import learn_tolerance
-from tidegate.evidence.means import EFFECTS, HitTest, MeanTest
-from tidegate.evidence.pair_judge import pair_key
-from tidegate.evidence.pairs import PairCounter
+from tidegate.features.evidence import judge
+from tidegate.features.evidence.features import FeatureCounter
+from tidegate.features.evidence.learned_tolerance import learn_tolerance
+from tidegate.features.evidence.pair_judge import pair_key
+from tidegate.features.evidence.pairs import PairCounter
+from tidegate.statistics.means import EFFECTS, HitTest, MeanTest
 
 VARIANT = "main"
 

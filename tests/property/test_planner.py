@@ -11,18 +11,19 @@ from hypothesis import assume, example, find, given, settings
 from hypothesis import strategies as st
 
 from tidegate import spec
-from tidegate.advisor import planner
-from tidegate.advisor.cost.fleet import fleet
-from tidegate.advisor.planner import Answers, assumptions, calendar, flowchart, pricing
-from tidegate.advisor.planner.rows import NAMES
-from tidegate.advisor.planner.sizing import FleetSize
-from tidegate.advisor.planner.strategy import strategy
-from tidegate.advisor.planner.tables import table
-from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.rehearsal.simulation import simulate
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase, Version
-from tidegate.scaling.schedule import parse_peak
+from tidegate.features.cost.fleet import fleet
+from tidegate.features.planner import assumptions, calendar, flowchart, pricing
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.planning import Answers
+from tidegate.features.planner.rows import NAMES
+from tidegate.features.planner.sizing import FleetSize
+from tidegate.features.planner.strategy import strategy
+from tidegate.features.planner.tables import table
+from tidegate.features.rehearse.rehearsal.simulation import simulate
+from tidegate.prices import Catalogue
+from tidegate.schedules.schedule import parse_peak
 from tidegate.service.endpoints import build_version
 from tidegate.service.record_kinds import MODEL
 from tidegate.serving.contract.catalogue import RuntimeKind

@@ -9,14 +9,15 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from tests.property.test_planner import DRAWN, coherent, version
-from tidegate.advisor import planner
-from tidegate.advisor.planner import Plan, rules
-from tidegate.advisor.planner.candidates import FARGATE, chips, fargate_sizes
-from tidegate.advisor.planner.hardware import is_arm
-from tidegate.advisor.planner.sizing import FleetSize
-from tidegate.advisor.planner.tables import table
-from tidegate.advisor.prices import MAIN_REGIONS, Catalogue
 from tidegate.domain.errors import NotFound, TidegateError
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner import rules
+from tidegate.features.planner.candidates import FARGATE, chips, fargate_sizes
+from tidegate.features.planner.hardware import is_arm
+from tidegate.features.planner.planning import Plan
+from tidegate.features.planner.sizing import FleetSize
+from tidegate.features.planner.tables import table
+from tidegate.prices import MAIN_REGIONS, Catalogue
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 CATALOGUE = Catalogue.load()

@@ -7,12 +7,12 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Quantity, VersionFault
-from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.rehearsal.alarm_replay import ReplayedAlarm, latency_cuts
-from tidegate.advisor.rehearsal.sampling import NOTHING, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.features.rehearse.promise import HEALTHY, Baseline, LatencyDistribution, Quantity, VersionFault
+from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.features.rehearse.rehearsal.alarm_replay import ReplayedAlarm, latency_cuts
+from tidegate.features.rehearse.rehearsal.sampling import NOTHING, RequestSampler, make_kinds
 from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate
 from tidegate.testing.world import START
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.rollout import Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.testing.faults import UserCommand, When
 from tidegate.testing.invariants import Invariants

@@ -16,7 +16,8 @@ from tidegate.domain.asynchronous import (
     OutcomeKind,
 )
 from tidegate.domain.errors import Invalid
-from tidegate.queueing import destinations, scale_to_zero, transitions
+from tidegate.features.asynchronous import destinations, scale_to_zero
+from tidegate.queueing import transitions
 from tidegate.queueing.transitions import (
     AttemptFailed,
     AttemptSucceeded,
@@ -26,6 +27,7 @@ from tidegate.queueing.transitions import (
     RecordEnd,
     Requeue,
 )
+from tidegate.storage.addresses import check_address, check_output, check_sink
 
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.out", success=("file:///told",))
 FAULTS = st.sampled_from(list(FaultKind))
@@ -203,18 +205,18 @@ def test_no_extension_leads_out_of_the_output_path(extension: str, filename: str
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Invalid):
-        destinations.check_address(address, "output")
+        check_address(address, "output")
 
 
 @pytest.mark.parametrize("sink", ["", "arn:aws:sqs:us-east-1:1:q", "http://", "mailto:a@b", "file://host/x"])
 def test_what_can_be_told_nothing_is_refused(sink: str) -> None:
     with pytest.raises(Invalid):
-        destinations.check_sink(sink, "success")
+        check_sink(sink, "success")
 
 
 @pytest.mark.parametrize("address", ["s3://out/\u65e5\u672c", "s3://out/a\rx: y", "s3://out/a\n", "file:///a\x7f"])
 def test_an_address_that_no_header_can_carry_is_refused(address: str) -> None:
     """The answer to a request tells it in one."""
     with pytest.raises(Invalid, match="has a character"):
-        destinations.check_output(address, "output")
-    destinations.check_output("s3://out/\u00e9 t", "output")
+        check_output(address, "output")
+    check_output("s3://out/\u00e9 t", "output")

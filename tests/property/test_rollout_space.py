@@ -8,12 +8,12 @@ from itertools import product
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
 from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.testing.invariants import InvariantBroken, Invariants

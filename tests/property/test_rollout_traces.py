@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
 from tidegate.domain.observation import Event
+from tidegate.features.tracing.journal_spans import JournalSpan, make_spans
 from tidegate.ports.store import JournalLine
-from tidegate.rollout.journal_spans import JournalSpan, make_spans
 from tidegate.testing.world import World
 
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain.scaling import Dimension, ScalableTarget, ScalerState, ScheduledAction, SuspendedScaling
-from tidegate.scaling.scheduled_actions import TOLERANCE, apply_actions, last_time, next_time
+from tidegate.features.autoscaling.scheduled_actions import TOLERANCE, apply_actions, last_time, next_time
 
 MADE = datetime(2029, 3, 20, 5, 17, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -23,8 +23,8 @@ from tidegate.domain.scaling import (
     TargetTracking,
     VariantLoad,
 )
-from tidegate.scaling.decide import ScalingDecision, decide
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.decide import ScalingDecision, decide
+from tidegate.features.autoscaling.simulation import START
 
 
 def decided(

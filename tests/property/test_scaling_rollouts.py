@@ -20,10 +20,10 @@ from tidegate.domain.scaling import (
     ScalingObservation,
     VariantLoad,
 )
+from tidegate.features.autoscaling.decide import decide
+from tidegate.features.autoscaling.observation import read_counts, variant_fleets
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.scaling.decide import decide
-from tidegate.service.scaling_observation import read_counts, variant_fleets
 from tidegate.testing.faults import WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, percent, version

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.calendar_days import CalendarDays
-from tidegate.scaling.schedule import parse, parse_peak
+from tidegate.schedules.schedule import parse, parse_peak
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 

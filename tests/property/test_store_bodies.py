@@ -79,7 +79,7 @@ class Everything:
     wire: dict[str, object] = field(default_factory=dict)
 
 
-KINDS: tuple[Kind[Any], ...] = (*record_kinds.ALL, Kind("everything", Everything))
+KINDS: tuple[Kind[Any], ...] = (*record_kinds.all_kinds(), Kind("everything", Everything))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -4,9 +4,9 @@ import random
 
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding
 from tidegate.domain.text_answers import TextAnswer
-from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
-from tidegate.evidence.judge import begin, fold, judge
-from tidegate.evidence.texts import count_texts
+from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.features.evidence.judge import begin, fold, judge
+from tidegate.features.evidence.texts import count_texts
 
 RATE = 0.2
 ROLLOUTS = 40

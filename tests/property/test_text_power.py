@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from tidegate.advisor.promise.evidence_power import TEXTS_PER_SECOND, USUAL_REFUSALS, chance_to_find
-from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding
-from tidegate.evidence.judge import begin, fold, judge
+from tidegate.features.evidence.judge import begin, fold, judge
+from tidegate.features.rehearse.promise.evidence_power import TEXTS_PER_SECOND, USUAL_REFUSALS, chance_to_find
+from tidegate.features.rehearse.promise.passage import ComparedStage
 
 CONFIG = EvidenceConfig(compare=(Comparison.TEXT,))
 ROLLOUTS = 120

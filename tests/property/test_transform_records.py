@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.batch import line_ranges
-from tidegate.batch.line_ranges import cut_ranges, range_size
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType
+from tidegate.features.batch.runner import line_ranges
+from tidegate.features.batch.runner.line_ranges import cut_ranges, range_size
 from tidegate.storage.files import tag_of
 from tidegate.transform.splitting import (
     RECORD_IO_MAGIC,

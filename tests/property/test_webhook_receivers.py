@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.queueing.webhook_policy import public, refusal
+from tidegate.features.asynchronous.webhook_policy import public, refusal
 
 PRIVATE = [
     IPv4Network(text)

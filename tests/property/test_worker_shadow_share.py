@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain.traffic import WHOLE
-from tidegate.serving.front.shadow import EvenSampler
+from tidegate.serving.front.sampling import EvenSampler
 
 shares = st.integers(0, WHOLE)
 seeds = st.integers(0, 2**32 - 1)

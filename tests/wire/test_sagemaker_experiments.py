@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from tests.served_wire import ACCOUNT, REGION, START, Served
 from tests.wire.test_sagemaker_endpoints import alarm, refused
 from tidegate.domain.alarm import AlarmState
-from tidegate.reconcile.experiments import Experiments
+from tidegate.features.shadow.loop import Experiments
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:inference-experiment/test"
 ROLE = "arn:aws:iam::123456789012:role/r"

@@ -7,8 +7,8 @@ from tests.wire.test_sagemaker_endpoints import refused
 from tests.wire.test_sagemaker_model_quality import JOB as QUALITY_JOB
 from tests.wire.test_sagemaker_monitoring import HOURLY, IMAGE, Monitor, config, described, monitor
 from tests.wire.test_sagemaker_processing import CLARIFY
-from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import BiasSource, ExecutionOutcome, ExecutionStatus, FacetMetric
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
 
 __all__ = ["monitor"]
 INPUT = {

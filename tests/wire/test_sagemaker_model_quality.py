@@ -20,8 +20,8 @@ from tests.wire.test_sagemaker_monitoring import JOB as DATA_JOB
 from tests.wire.test_sagemaker_processing import JOB as BASELINE
 from tests.wire.test_sagemaker_processing import QUALITY, Jobs, jobs
 from tidegate.domain.errors import Transient
-from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelSource
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
 
 __all__ = ["jobs", "monitor"]
 PREFIX = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"

@@ -15,8 +15,8 @@ from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatu
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES
 from tidegate.domain.processing_job import BaselineOutcome, BaselineTask
 from tidegate.domain.targets import LOCAL, TargetTable
-from tidegate.reconcile.drift import CaptureAccess
-from tidegate.reconcile.monitoring import MonitoringSchedules
+from tidegate.features.drift.loop import CaptureAccess
+from tidegate.features.monitor.loop import MonitoringSchedules
 
 PREFIX = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 ROLE = "arn:aws:iam::123456789012:role/r"

@@ -10,11 +10,11 @@ from tests.served_wire import ACCOUNT, REGION, START, Served
 from tests.wire.test_sagemaker_endpoints import refused
 from tests.wire.test_sagemaker_monitoring import IMAGE, ROLE, Analyst
 from tidegate.domain.errors import Transient
-from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.processing_job import BaselineOutcome, Baselining, DatasetFormat, ProcessingJob, StorageAccess
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
+from tidegate.features.monitor.processing_loop import ProcessingJobs
+from tidegate.features.monitor.processing_service import MOST_UNENDED, create
 from tidegate.ports.store import Tx
-from tidegate.reconcile.processing import ProcessingJobs
-from tidegate.service.processing_jobs import MOST_UNENDED, create
 
 PREFIX = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:processing-job"
 PLACE = "/opt/ml/processing/input/baseline_dataset_input"
@@ -272,7 +272,7 @@ def test_a_job_is_not_lost_by_a_database_that_does_not_answer_for_a_moment(
 
     sagemaker.create_processing_job(**JOB)
     with monkeypatch.context() as broken:
-        broken.setattr("tidegate.service.processing_jobs.begin", refuse)
+        broken.setattr("tidegate.features.monitor.processing_service.begin", refuse)
         jobs.finish()
     assert described(sagemaker)["ProcessingJobStatus"] == "InProgress"
     jobs.finish()

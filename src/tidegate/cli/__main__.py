@@ -1,6 +1,6 @@
 """``python -m tidegate.cli``."""
 
-from tidegate.cli.app import main
+from tidegate.cli import main
 
 if __name__ == "__main__":
     main()

@@ -8,11 +8,11 @@ drawing module would be both of them with a switch in every function.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import import_module
 from pathlib import Path
 
 from tidegate.cli import chart_files
 from tidegate.domain.errors import Invalid
+from tidegate.host.late_import import load_module
 
 SUFFIXES = (".html", ".png")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
@@ -141,7 +141,7 @@ def _save_png(path: Path, title: str, panels: Sequence[ChartPanel]) -> None:
 
 def _import_figure() -> "type":
     try:
-        found: type = import_module("matplotlib.figure").Figure
+        found: type = load_module("matplotlib.figure").Figure
     except ImportError:
         raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]', or choose .html") from None
     return found

@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tidegate.cli.plot_shapes import COLOURS, BarPlot, CurvePlot, GroupPlot, IntervalPlot, Plot, RankPlot
 from tidegate.domain.errors import Invalid
+from tidegate.host.late_import import load_module
 
 WIDE, TALL = 9.0, 3.2
 """Inches of one plot."""
@@ -118,7 +118,7 @@ def _plain(text: str) -> str:
 
 def _import_figure() -> "type[Any]":
     try:
-        found: type[Any] = import_module("matplotlib.figure").Figure
+        found: type[Any] = load_module("matplotlib.figure").Figure
     except ImportError:
         raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]'") from None
     return found

@@ -60,7 +60,7 @@ def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None
         yield from _attempt(loaded.refuse_placeholders)
         if wish.target in (None, "local"):
             yield from _find_unknown_images(loaded)
-    for problem in _attempt(lambda: load("tidegate.advisor.rehearsal.spec_scenario", "make_plan")(wish)):
+    for problem in _attempt(lambda: load("tidegate.features.rehearse.rehearsal.spec_scenario", "make_plan")(wish)):
         yield Invalid(f"{loaded.source}:{loaded.line(('rollout',))}: rollout: {problem}")
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection
 
-from tidegate.advisor.quality import label_archive
-from tidegate.advisor.quality.api import label_folder
-from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, start_settings
 from tidegate.compose.leadership import leading
 from tidegate.domain.errors import Conflict, NotFound, StartupError
 from tidegate.domain.targets import LOCAL
+from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSupervisor, start_settings
+from tidegate.features.labels import label_archive
+from tidegate.features.labels.api import label_folder
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.artifacts import ArtifactArchive
 from tidegate.settings import Settings

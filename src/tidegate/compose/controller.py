@@ -20,26 +20,36 @@ import uvloop
 
 from tidegate.auth import keys
 from tidegate.compose.control_socket import listening
-from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
-from tidegate.compose.late import LateRoutes, go_on_with_live_runs
 from tidegate.compose.leadership import JOURNAL_EVERY, OFFER_EVERY, Lasting, LeaseOffers, leading, prune_records
-from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.standby import standing_by
 from tidegate.compose.target import Targets, control_socket, join_targets, reaches_targets, target_context
-from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
-from tidegate.domain.errors import TidegateError
+from tidegate.console.late_routes import LateRoutes, resume_pages
+from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.domain.observation import Observation
+from tidegate.features.access.login_start import join_logins, require_login
+from tidegate.features.asynchronous.dispatcher_supervisor import (
+    DispatcherSupervisor,
+    queue_database,
+    start_settings,
+)
+from tidegate.features.asynchronous.loop import Queues
+from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.autoscaling.loop import Scaling
+from tidegate.features.batch.service import PREFIX
+from tidegate.features.evidence.loop import Comparisons
+from tidegate.features.tracing.start import EVERY, Tracing, join_tracing, make_sender
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
+from tidegate.host.features import describe_switched_off, features
 from tidegate.host.log_files import cut
 from tidegate.host.log_repeats import limit_repeats
 from tidegate.host.state_folder import StateFolder
@@ -48,16 +58,12 @@ from tidegate.ports.target import Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
-from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
-from tidegate.reconcile.queues import Queues
-from tidegate.reconcile.scaling import Scaling
 from tidegate.service import alarms, prometheus
 from tidegate.service.audit_trail import Trail
-from tidegate.service.record_kinds import ENDPOINT, SCALABLE, TRANSFORM
-from tidegate.service.transforms import PREFIX
+from tidegate.service.record_kinds import ENDPOINT, TRANSFORM
 from tidegate.service.unreadable_records import UnreadableRecords
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
@@ -231,6 +237,8 @@ class Controller:
 
     async def _lead(self, store: SqlStore, lease: SqlLease) -> None:
         self.settings, self.signed = await require_login(self.settings, store)
+        if self.signed and not features().is_on("access"):
+            raise StartupError(f"a login is required, and {describe_switched_off('access')}: nobody could sign in")
         async with self._serving(store, lease):
             log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
             await self.stopping.wait()
@@ -285,7 +293,7 @@ class Controller:
             late = LateRoutes(gateway, plain_environment())
             async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
                 started = True
-                await go_on_with_live_runs(parts.store, late)
+                await resume_pages(parts.store, late)
                 yield
             await asyncio.gather(*loops)
         finally:

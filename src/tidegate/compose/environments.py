@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tidegate.auth.child_environment import AWS_SECRETS, remove_secrets
 from tidegate.host import aws_credentials
+from tidegate.settings import Settings
 
 
 def write_aws_keys(state: Path) -> None:
@@ -30,3 +31,21 @@ def plain_environment() -> dict[str, str]:
 
 def _aws_keys(state: Path) -> Path:
     return state / "aws-keys.json"
+
+
+def server_environment(settings: Settings) -> dict[str, str]:
+    """The server under test listens on loopback alone, and may do with the model what this one may."""
+    images = "" if settings.images is None else str(settings.images.expanduser().absolute())
+    return {
+        "TIDEGATE_HOST": "127.0.0.1",
+        "TIDEGATE_REGION": settings.region,
+        "TIDEGATE_ACCOUNT": settings.account,
+        "TIDEGATE_HAPROXY": settings.haproxy,
+        "TIDEGATE_S3_ENDPOINT": settings.s3_endpoint,
+        "TIDEGATE_IMAGES": images,
+        "TIDEGATE_TRUST": ",".join(sorted(settings.trust)),
+        "TIDEGATE_MEMORY_LIMIT": str(settings.memory_limit),
+        # It asks nobody who they are and nothing stands in front, whatever this server's own environment says.
+        **dict.fromkeys(("TIDEGATE_ACCESS_KEYS", "TIDEGATE_KEY_ROLES", "TIDEGATE_OIDC_ISSUER"), ""),
+        **dict.fromkeys(("TIDEGATE_PUBLIC_URL", "TIDEGATE_TRUSTED_PROXIES"), ""),
+    }

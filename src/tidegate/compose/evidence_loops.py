@@ -1,18 +1,17 @@
-"""The loops beside the comparison of versions: replays of labelled rows, late labels, drift, shadow tests."""
+"""The loop of replays of labelled rows, and the loops of features."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from tidegate.compose.label_loop import LABELS_EVERY, LabelLoop
-from tidegate.compose.replay_process import ReplayProcess
-from tidegate.compose.scheduled_work import TURN_EVERY, ScheduledWork, join_scheduled_work
+from tidegate.compose.background import BackgroundWork, Services, join_background
 from tidegate.domain.targets import TargetTable
+from tidegate.features.evidence.replay_loop import Replays
+from tidegate.features.evidence.replay_process import ReplayProcess
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import GuardedRollout
-from tidegate.reconcile.replays import Replays
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
 
@@ -25,22 +24,17 @@ class EvidenceLoops:
     """``guarded`` lists the rollouts under way."""
 
     replays: Replays
-    labels: LabelLoop
-    scheduled: ScheduledWork
+    background: BackgroundWork
     guarded: Callable[[], Iterable[GuardedRollout]]
 
     @property
     def loops(self) -> tuple[tuple[float, Callable[[], Awaitable[None]]], ...]:
         """Seconds between two turns, and what one does."""
-        return (
-            (REPLAYS_EVERY, self._look),
-            (LABELS_EVERY, self.labels.turn),
-            (TURN_EVERY, self.scheduled.turn),
-        )
+        return ((REPLAYS_EVERY, self._look), *self.background.turns)
 
     async def stop(self) -> None:
         await self.replays.stop()
-        await self.scheduled.stop()
+        await self.background.stop()
 
     async def _look(self) -> None:
         found = (one.versions for one in self.guarded())
@@ -64,6 +58,5 @@ def join_evidence(
         engine().kick(name)
 
     replays = Replays(store, clock, run, kick, artifacts, file_roots(settings))
-    labels = LabelLoop(settings, store, metrics, clock)
-    scheduled = join_scheduled_work(settings, store, metrics, clock, ids, kick, targets)
-    return EvidenceLoops(replays, labels, scheduled, lambda: engine().guarded())
+    background = join_background(Services(settings, store, metrics, clock, ids, targets, kick))
+    return EvidenceLoops(replays, background, lambda: engine().guarded())

@@ -7,15 +7,12 @@ import sys
 from collections.abc import Iterator
 
 from tidegate import settings
-from tidegate.advisor.planner import api as planner_api
-from tidegate.advisor.quality import api as labels_api
-from tidegate.console import captures_page, compute_api, cost_reader, live_challenge_pages
-from tidegate.console.lab import pages as lab_pages
 from tidegate.domain import errors
 from tidegate.domain.access import Access
-from tidegate.gateway import account, native, people
+from tidegate.gateway import native
 from tidegate.gateway.error_responses import MethodNotAllowed, status_of
 from tidegate.gateway.paths import NATIVE
+from tidegate.host.features import features
 from tidegate.service import prometheus
 from tidegate.settings import Settings
 
@@ -117,10 +114,11 @@ def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.Tidega
 
 
 def _operations() -> Iterator[tuple[str, ...]]:
-    handled = (native, cost_reader, planner_api, labels_api, people, account)
-    found = [(method, path, access) for module in handled for method, path, _, access in module.ROUTES]
-    found += [captures_page.SAMPLES, *compute_api.OPERATIONS]
-    found += [*live_challenge_pages.OPERATIONS, *lab_pages.OPERATIONS]
+    found = [(method, path, access) for method, path, _, access in native.ROUTES]
+    for one in features().installed.values():
+        found += [(route.method, route.path, route.access) for route in one.feature.routes]
+    for _, operations in features().hooks("native_operations"):
+        found += operations
     for method, path, access in found:
         yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
 

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.compose.environments import child_environment
-from tidegate.compose.recommendation_jobs import recommendation_file
 from tidegate.compose.transform_jobs import transform_file
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
+from tidegate.features.recommender.process import recommendation_file
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.target import Provider, Target
 from tidegate.proxy.haproxy import HAProxy

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.batch.job_file import JobFile
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.features.batch.loop import Transforms
+from tidegate.features.batch.runner.job_file import JobFile
+from tidegate.features.batch.service import PREFIX
+from tidegate.features.recommender import service as recommendations
+from tidegate.features.recommender.loop import Recommendations
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.ports.target import Provider
-from tidegate.reconcile.recommendations import Recommendations
-from tidegate.reconcile.transforms import Transforms
-from tidegate.service import recommendations
-from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable

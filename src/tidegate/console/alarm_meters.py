@@ -15,8 +15,8 @@ from tidegate.domain.evidence import (
     Finding,
     Measurement,
 )
-from tidegate.evidence.measures import measured_cells
-from tidegate.evidence.pairs import format_estimate
+from tidegate.features.evidence.measures import measured_cells
+from tidegate.features.evidence.pairs import format_estimate
 from tidegate.monitoring.datapoint import Datapoint
 from tidegate.monitoring.samples import parse_trimmed
 

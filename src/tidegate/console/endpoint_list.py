@@ -8,8 +8,6 @@ from typing import Any
 
 from tidegate.console import endpoint_rows
 from tidegate.console.activity import SPAN, SPANS, Activity, read_activity, read_rates, variants_of
-from tidegate.console.cost_reader import CostReader
-from tidegate.console.endpoint_cost import cost_cell, cost_view
 from tidegate.console.endpoint_records import EndpointRecords, RecordReader
 from tidegate.console.list_export import write_rows
 from tidegate.console.list_query import (
@@ -29,6 +27,8 @@ from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.usage import Usage
+from tidegate.features.cost.endpoint_cost import cost_cell, cost_view
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Unreadable
 from tidegate.service.views import endpoint_view, unreadable_view

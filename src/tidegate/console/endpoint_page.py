@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tidegate.console import alarm_meters, endpoint_parts, queue_rows, scaling_rows
+from tidegate.console import alarm_meters, endpoint_parts
 from tidegate.console.activity import Activity, read_activity
 from tidegate.console.live_stream import Snapshot
 from tidegate.console.rendering import TEMPLATES
@@ -17,16 +17,18 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceRecord
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.history import History
+from tidegate.features.asynchronous import queue_rows
+from tidegate.features.autoscaling import rows as scaling_rows
+from tidegate.features.autoscaling.scalable_records import ActivityRecord
+from tidegate.features.autoscaling.views import scaling_targets
+from tidegate.features.evidence.service import find_evidence
 from tidegate.gateway.dependencies import Gateway
 from tidegate.monitoring import alarm_data
 from tidegate.ports.store import JournalLine, Tx
 from tidegate.reconcile.alarm_reads import read_all
 from tidegate.rollout import history as histories
 from tidegate.service import activities, endpoints, history
-from tidegate.service.evidence import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.scaling_records import ActivityRecord
-from tidegate.service.scaling_views import scaling_targets
 from tidegate.service.views import alarms_of, endpoint_view
 from tidegate.serving.contract.catalogue import RuntimeKind
 

@@ -3,7 +3,6 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.list_export import write_csv
@@ -12,6 +11,7 @@ from tidegate.console.live_stream import LiveStreams
 from tidegate.console.operate_pages import LIVE, Handler, open_stream, render
 from tidegate.console.palette import read_entries
 from tidegate.domain.access import Access
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE

@@ -7,22 +7,24 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
-from tidegate.console import endpoint_page, job_rows, version_diff
-from tidegate.console.cost_reader import CostReader
-from tidegate.console.endpoint_cost import cost_view
+from tidegate.console import endpoint_page, version_diff
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
+from tidegate.features.batch import job_rows
+from tidegate.features.batch import service as transforms
+from tidegate.features.cost.endpoint_cost import cost_view
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Filter
-from tidegate.service import history, transforms
+from tidegate.service import history
 
 LIVE = f"{CONSOLE}/live"
 SHOWN_JOBS = 200

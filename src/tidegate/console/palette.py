@@ -11,10 +11,10 @@ from tidegate.console.identity import Reader
 from tidegate.console.rendering import ENDPOINT_PAGES, PAGES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, UnreadableRecord
+from tidegate.features.asynchronous.service import async_config
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE
 from tidegate.ports.store import Tx
-from tidegate.service.asynchronous import async_config
 from tidegate.service.record_kinds import ENDPOINT
 
 MOST = 12

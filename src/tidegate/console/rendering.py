@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
-from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.console import chapters
 from tidegate.console.chapters import OVERVIEW
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.money import format_dollars
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE
+from tidegate.host.features import features
+from tidegate.prices import Catalogue, price_folder
 
 PAGES = (
     (CONSOLE, "Endpoints"),
@@ -26,14 +27,18 @@ PAGES = (
     (OVERVIEW, "Learn"),
     (f"{CONSOLE}/planner", "Planner"),
 )
+
+
+def _pages_of_features() -> list[tuple[str, str]]:
+    """Those with a title in a manifest, in the order of the path through an update."""
+    found = [tab for one in features() for tab in one.feature.tabs]
+    return [(path, title) for _, path, title in sorted(found)]
+
+
 ENDPOINT_PAGES = (
     ("", "Rollout"),
     ("/history", "Versions"),
-    ("/evidence", "Evidence"),
-    ("/drift", "Drift"),
-    ("/labels", "Labels"),
-    ("/captures", "Captures"),
-    ("/shadow", "Shadow"),
+    *_pages_of_features(),
     ("/card", "Card"),
 )
 """Path after that of the endpoint, and title, of the pages that every endpoint has."""

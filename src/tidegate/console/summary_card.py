@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.prices import HOSTING, Catalogue
 from tidegate.console.figures import UNKNOWN, format_clock
 from tidegate.console.money import format_dollars
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType, TrafficRouting, Version
+from tidegate.features.cost.bill import Tariff
+from tidegate.prices import HOSTING, Catalogue
 
 MONTH_HOURS = 730
 STAND_IN = "ml.c5.large"

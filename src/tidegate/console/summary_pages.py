@@ -7,12 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.console import endpoint_page, summary_card, version_diff
-from tidegate.console.cost_reader import CostReader
-from tidegate.console.endpoint_cost import cost_view
 from tidegate.console.rendering import REGION, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.history import History
+from tidegate.features.cost.endpoint_cost import cost_view
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE

@@ -24,3 +24,15 @@ def resource_arn(service: str, region: str, account: str, resource: str) -> str:
 def iam_arn(region: str, account: str, resource: str) -> str:
     """IAM has no region, but a partition: that of ``region``."""
     return f"arn:{partition(region)}:iam::{account}:{resource}"
+
+
+def record_name(resource: str) -> str:
+    """Record name for the resource part of an ARN. Numbers are padded, so that versions sort numerically."""
+    group, slash, version = resource.partition("/")
+    return f"{group}/{int(version):09d}" if slash and version.isascii() and version.isdigit() else resource
+
+
+def resource_name(record: str) -> str:
+    """Resource part of an ARN for a record name."""
+    group, slash, version = record.partition("/")
+    return f"{group}/{int(version)}" if slash and version.isascii() and version.isdigit() else record

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tidegate.domain.model_quality import QualityTerms
 from tidegate.domain.processing_job import StorageAccess
+from tidegate.features.monitor.model_quality import QualityTerms
 
 ONCE = "NOW"
 """The schedule expression of a schedule that is executed once after each start."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tidegate.domain.model_quality import QualityTerms
+from tidegate.features.monitor.model_quality import QualityTerms
 
 
 class ProcessingStatus(StrEnum):

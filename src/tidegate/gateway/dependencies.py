@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from tidegate.auth import same_site
 from tidegate.domain.transform import TransformProgress
+from tidegate.features.access.logins import Logins
 from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.logs import ReplicaLog
 from tidegate.service.audit_trail import Trail
-from tidegate.service.logins import Logins
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from functools import partial
 
 from tidegate.domain.desired import DesiredDeployment
+from tidegate.features.autoscaling.spec_scaling import Arns
 from tidegate.service.deploy import DeployOptions, DeployResult
-from tidegate.service.spec_scaling import Arns
 from tidegate.wire.operation import WireContext
 
 

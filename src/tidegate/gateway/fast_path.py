@@ -21,10 +21,10 @@ from tidegate.auth import same_site as sites
 from tidegate.domain.access import ANYBODY, Access, Caller
 from tidegate.domain.asynchronous import MAX_INLINE_BYTES
 from tidegate.domain.errors import AuthError, TidegateError
+from tidegate.features.asynchronous.fast_path import PATH_END, AsyncFastPath
 from tidegate.gateway import callers, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
-from tidegate.wire.async_fast_path import PATH_END, AsyncFastPath
 from tidegate.wire.operation import WireResponse
 
 log = logging.getLogger(__name__)

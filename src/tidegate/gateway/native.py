@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
@@ -17,23 +16,13 @@ from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
+from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
-from tidegate.domain.targets import LOCAL
-from tidegate.gateway import (
-    audit_view,
-    captures,
-    drift,
-    evidence_timeline,
-    invocations,
-    log_view,
-    queue_view,
-    recommendations,
-    scaling,
-    spec_diff,
-    transforms,
-    uploads,
-    versions,
-)
+from tidegate.features.access import audit_native as audit_view
+from tidegate.features.autoscaling import service as scalables
+from tidegate.features.autoscaling.scalable_records import Scalable
+from tidegate.features.autoscaling.views import scaling_summary
+from tidegate.gateway import invocations, log_view, spec_diff, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import begin_deployment
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -48,16 +37,12 @@ from tidegate.gateway.request_parsing import (
     parse_purpose,
     parse_requester,
 )
-from tidegate.gateway.shadows import compare_shadows, describe_experiment
+from tidegate.host.features import LoadedFeature, describe_switched_off, features
 from tidegate.ports.store import Tx, Unreadable
-from tidegate.service import alarms, endpoints, rollouts, scalables
+from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions, deploy
-from tidegate.service.evidence import show_evidence
-from tidegate.service.experiments import find_of_endpoint
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.scaling_records import Scalable
-from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.targets import find_capabilities
 from tidegate.service.views import (
     EndpointDocument,
@@ -72,7 +57,6 @@ MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
 MAX_WAIT = 20
 MAX_ACTIVITY = 3_600
-MAX_COMPARISON = 14 * 86_400
 
 COMMANDS: dict[str, Callable[[Tx, str, str, datetime, rollouts.Purpose], None]] = {
     "pause": rollouts.pause,
@@ -166,28 +150,6 @@ async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(one) for one in fleets]})
 
 
-async def shadow(gateway: Gateway, request: Request) -> Response:
-    """Compare production and shadow variants over the last ``seconds``, an hour by default."""
-    seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
-    context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    endpoint, test = await context.store.read(
-        lambda tx: (endpoints.get_endpoint(tx, name).body, find_of_endpoint(tx, name))
-    )
-    found = await compare_shadows(context.metrics, endpoint, seconds, now)
-    kept = str(Path(gateway.settings.state, "shadow", name))
-    if endpoint.target != LOCAL:
-        kept = f"in the instances on target {endpoint.target}"
-    comparisons = [asdict(one) for one in found]
-    experiment = describe_experiment(test) if test is not None and not test.ended else None
-    return JSONResponse({"seconds": seconds, "kept": kept, "experiment": experiment, "comparisons": comparisons})
-
-
-async def evidence(gateway: Gateway, request: Request) -> Response:
-    """The comparison of the versions of the last rollout, with its inputs and the verdict that follows from them."""
-    name = parse_endpoint_name(request)
-    return JSONResponse(await gateway.context.store.read(lambda tx: show_evidence(tx, name)))
-
-
 async def models(gateway: Gateway, request: Request) -> Response:
     """Models that each replica of a multi-model endpoint has loaded, most used first."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
@@ -268,43 +230,51 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/live", read_last_seconds, Access.READ),
     ("GET", "/endpoints/{name}/logs", log_view.list_logs, Access.READ),
     ("GET", "/endpoints/{name}/logs/lines", log_view.search_lines, Access.READ),
-    ("GET", "/endpoints/{name}/shadow", shadow, Access.READ),
-    ("GET", "/endpoints/{name}/capture", captures.describe_captures, Access.READ),
-    ("GET", "/endpoints/{name}/evidence", evidence, Access.READ),
-    ("GET", "/endpoints/{name}/evidence/timeline", evidence_timeline.describe_timeline, Access.READ),
-    ("GET", "/endpoints/{name}/drift", drift.describe_drift, Access.READ),
-    ("PUT", "/endpoints/{name}/drift", drift.set_drift, Access.CHANGE),
-    ("DELETE", "/endpoints/{name}/drift", drift.remove_drift, Access.CHANGE),
     ("GET", "/endpoints/{name}/models", models, Access.READ),
-    ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling, Access.READ),
-    ("GET", "/endpoints/{name}/queue", queue_view.list_requests, Access.READ),
-    ("POST", "/endpoints/{name}/queue/empty", queue_view.empty_queue, Access.CHANGE),
-    ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request, Access.READ),
     ("GET", "/endpoints/{name}/history", versions.list_versions, Access.READ),
     ("POST", "/endpoints/{name}/rollout/undo", undo_rollout, Access.CHANGE),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout, Access.CHANGE),
-    ("GET", "/transforms", transforms.list_jobs, Access.READ),
-    ("POST", "/transforms", transforms.create, Access.CHANGE),
-    ("GET", "/transforms/{name}", transforms.describe, Access.READ),
-    ("POST", "/transforms/{name}/stop", transforms.stop, Access.CHANGE),
-    ("POST", "/transforms/{name}/resume", transforms.resume, Access.CHANGE),
-    ("GET", "/recommendations", recommendations.list_jobs, Access.READ),
-    ("POST", "/recommendations", recommendations.create, Access.CHANGE),
-    ("GET", "/recommendations/{name}", recommendations.describe, Access.READ),
-    ("POST", "/recommendations/{name}/stop", recommendations.stop, Access.CHANGE),
     ("GET", "/alarms", list_alarms, Access.READ),
     ("PUT", "/deploy", put_deploy, Access.CHANGE),
     ("POST", "/diff", spec_diff.compare, Access.READ),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
     ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
     ("GET", "/caller", audit_view.describe_caller, Access.READ),
-    ("GET", "/audit", audit_view.read_audit, Access.INSPECT),
     ("POST", "/down", down, Access.STOP),
 )
 
 
-def routes(gateway: Gateway, table: NativeRoutes = ROUTES) -> list[GuardedRoute]:
+def routes(gateway: Gateway) -> list[GuardedRoute]:
+    """The routes of the core and of the features. Those of a feature that is off refuse with the reason."""
+    found = make_routes(gateway, ROUTES)
+    for name, one in sorted(features().installed.items()):
+        for row in one.feature.routes:
+            handler = _load_late(one, row.handler) if features().is_on(name) else _refuse_switched_off(name)
+            found.append(_make_route(gateway, row.method, row.path, handler, row.access))
+    return found
+
+
+def make_routes(gateway: Gateway, table: NativeRoutes) -> list[GuardedRoute]:
     return [_make_route(gateway, *row) for row in table]
+
+
+def _load_late(feature: LoadedFeature, reference: Reference) -> Handler:
+    """A handler that is imported with its first request, in a thread."""
+    loaded: list[Handler] = []
+
+    async def handle(gateway: Gateway, request: Request) -> Response:
+        if not loaded:
+            loaded.append(await asyncio.to_thread(feature.load, reference))
+        return await loaded[0](gateway, request)
+
+    return handle
+
+
+def _refuse_switched_off(name: str) -> Handler:
+    async def handle(gateway: Gateway, request: Request) -> Response:
+        raise NotFound(describe_switched_off(name))
+
+    return handle
 
 
 def _make_route(gateway: Gateway, method: str, path: str, handler: Handler, access: Access) -> GuardedRoute:

@@ -6,11 +6,11 @@ variables."""
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tidegate.host.atomic_write import write_atomically
+from tidegate.host.late_import import load_module
 
 FILE_VARIABLE = "TIDEGATE_AWS_KEYS_FILE"
 """Variable with the path of the file. A server that got one itself, such as that of a recommendation job, passes it
@@ -27,10 +27,10 @@ def write(path: Path, given: Mapping[str, str]) -> None:
 
 def session(environ: Mapping[str, str]) -> Any:
     """Botocore session that uses the credentials. ``environ``: the process's environment."""
-    made: Any = import_module("botocore.session").get_session()
+    made: Any = load_module("botocore.session").get_session()
     given = _read(environ.get(FILE_VARIABLE, ""))
     if given:
-        credentials: Any = import_module("botocore.credentials")
+        credentials: Any = load_module("botocore.credentials")
         resolver = made.get_component("credential_provider")
         merged = {**environ, **given}
         resolver.insert_before("env", credentials.EnvProvider(environ=merged))

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -101,3 +103,15 @@ class StateFolder:
             (self.path / "tidegate.pid").write_text(f"{os.getpid()}\n")
         except OSError as error:
             raise StartupError(f"state folder {self.path} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def hold_lock(folder: Path) -> Iterator[bool]:
+    """Yields whether no other process runs this job; holds the lock meanwhile."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

@@ -21,13 +21,16 @@ from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observ
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 from tidegate.domain.worker_stats import MOST_FAILURES
+from tidegate.features.drift.service import forget_drift
+from tidegate.features.evidence.loop import compared_versions
+from tidegate.features.evidence.replay_service import forget_replay
+from tidegate.features.evidence.service import forget_evidence
 from tidegate.monitoring import reasons
 from tidegate.monitoring.guard_verdicts import GuardVerdict
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.alarm_loop import save_guard_states
-from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.refusals import Refusals
 from tidegate.reconcile.resting import Rest, RestingEndpoints
@@ -35,11 +38,8 @@ from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history, usage
-from tidegate.service.drift import forget_drift
-from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import read_if_readable
-from tidegate.service.replays import forget_replay
 
 log = logging.getLogger(__name__)
 

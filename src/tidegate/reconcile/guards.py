@@ -18,6 +18,7 @@ from tidegate.domain.evidence import Verdict
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
+from tidegate.features.evidence.loop import ComparedVersions
 from tidegate.monitoring.alarm_data import Data, needed, needed_since, rests_on_data_since
 from tidegate.monitoring.alarm_evaluation import windows
 from tidegate.monitoring.guard_verdicts import (
@@ -32,7 +33,6 @@ from tidegate.monitoring.guard_verdicts import (
 )
 from tidegate.ports.metrics import Metrics
 from tidegate.reconcile.alarm_reads import read_all
-from tidegate.reconcile.comparisons import ComparedVersions
 from tidegate.rollout.deadlines import SMALLEST_STEP
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
+from tidegate.features.evidence.loop import Comparisons
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Saved, Store
 from tidegate.reconcile.alarm_loop import evaluate_due, readable, save_guard_states
-from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.last_read import LastRead
 from tidegate.service import clients, fleet_totals, metric_samples

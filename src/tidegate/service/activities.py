@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.observation import Event
 from tidegate.domain.scaling import Activity, ScalableTarget
+from tidegate.features.autoscaling.kinds import ACTIVITY
+from tidegate.features.autoscaling.scalable_records import ActivityRecord
 from tidegate.ports.store import Filter, Tx
-from tidegate.service.record_kinds import ACTIVITY
-from tidegate.service.scaling_records import ActivityRecord
 
 KEPT = timedelta(weeks=6)
 

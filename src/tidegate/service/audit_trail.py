@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tidegate.auth.attempt_limits import Allowance, AttemptLimits
 from tidegate.domain import errors
 from tidegate.domain.access import Access, AuditEntry, Caller, Means, Outcome
 from tidegate.domain.errors import (
@@ -19,6 +18,7 @@ from tidegate.domain.errors import (
     TooManyAttempts,
     Unavailable,
 )
+from tidegate.host.attempt_limits import Allowance, AttemptLimits
 from tidegate.ports.access import Audit
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import Tags
 from tidegate.ports.store import Filter, RecordPage, Saved, Tx
-from tidegate.queueing import destinations
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, MODEL
 from tidegate.service.records import require, require_free
+from tidegate.storage.addresses import check_address, check_output, check_sink
 
 MAX_INSTANCES = 1000
 """Of one variant. Each instance is a process on this machine; a larger number is a mistake that would bring it
@@ -77,17 +77,17 @@ def _check_addresses(config: EndpointConfig) -> None:
     if config.asynchronous is not None:
         check_asynchronous(config.asynchronous)
     if config.capture is not None:
-        destinations.check_address(config.capture.destination, "the destination of data capture")
+        check_address(config.capture.destination, "the destination of data capture")
         check_capture(config.capture)
 
 
 def check_asynchronous(config: AsyncConfig) -> None:
     """Raises Invalid for an unsupported output address or notification target."""
-    destinations.check_output(config.output, "the output path")
+    check_output(config.output, "the output path")
     if config.failure is not None:
-        destinations.check_output(config.failure, "the failure path")
+        check_output(config.failure, "the failure path")
     for sink in (*config.success, *config.error):
-        destinations.check_sink(sink, "the notification")
+        check_sink(sink, "the notification")
 
 
 def _check_bounds(variant: str, bounds: Serverless) -> None:

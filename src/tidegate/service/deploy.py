@@ -12,14 +12,16 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.targets import LOCAL, TargetTable
+from tidegate.features.autoscaling import spec_scaling
+from tidegate.features.autoscaling.spec_scaling import Arns
+from tidegate.features.drift import service as drift
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
-from tidegate.service import alarms, configs, drift, endpoints, models, rollout_settings, spec_scaling
+from tidegate.service import alarms, configs, endpoints, models, rollout_settings
 from tidegate.service import tags as labels
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
-from tidegate.service.spec_scaling import Arns
 from tidegate.service.targets import choose_target
 
 T = TypeVar("T", Model, EndpointConfig)

@@ -10,13 +10,14 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import DeploymentConfig, Version
+from tidegate.features.autoscaling import service as scalables
+from tidegate.features.autoscaling.scalable_records import Scalable
+from tidegate.features.autoscaling.spec_scaling import FROM_ZERO
+from tidegate.features.drift.kinds import DRIFT_SCHEDULE
 from tidegate.ports.store import Filter, Tx
-from tidegate.service import scalables
 from tidegate.service import tags as labels
-from tidegate.service.record_kinds import ALARM, CONFIG, DRIFT_SCHEDULE, ENDPOINT
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import read_if_readable
-from tidegate.service.scaling_records import Scalable
-from tidegate.service.spec_scaling import FROM_ZERO
 
 
 @dataclass(frozen=True)

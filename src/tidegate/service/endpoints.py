@@ -15,13 +15,15 @@ from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
+from tidegate.features.autoscaling import service as scalables
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.service import history, packages, quotas, scalables, usage
+from tidegate.service import history, quotas, usage
 from tidegate.service import tags as labels
 from tidegate.service.alarms import read_rule_alarms
 from tidegate.service.configs import check_count, check_weights
+from tidegate.service.deployment_checks import check_containers
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require
 from tidegate.service.targets import check_supported
@@ -208,7 +210,7 @@ def _with_queue(version: Version, config: AsyncConfig) -> Version:
 
 def _variant_spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> VariantSpec:
     model = require(tx, MODEL, variant.model_name).body
-    packages.check_approved(tx, model.containers)
+    check_containers(tx, model.containers)
     spec = variant_spec(variant, model)
     return replace(
         spec,

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from tidegate.domain.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
 from tidegate.domain.worker_stats import COMPARED
+from tidegate.features.batch.service import PREFIX
 from tidegate.monitoring import sketch
-from tidegate.service.transforms import PREFIX
 
 COUNTS = "None"
 """The unit of SageMaker's counts is literally None."""

@@ -8,12 +8,12 @@ from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
+from tidegate.features.autoscaling import observation as scaling_observation
+from tidegate.features.tracing.span_metrics import SPAN_COUNTERS
 from tidegate.monitoring import finite
 from tidegate.ports.store import Unreadable
-from tidegate.service import scaling_observation
 from tidegate.service.fleet_totals import BOUNDS, FleetKey, Histogram, Totals
 from tidegate.service.mirror_totals import MIRROR_COUNTERS
-from tidegate.service.span_metrics import SPAN_COUNTERS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 EXACT = 2**53

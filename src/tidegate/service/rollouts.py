@@ -13,7 +13,8 @@ from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
 from tidegate.rollout import commands
 from tidegate.rollout import history as histories
-from tidegate.service import history, packages, quotas
+from tidegate.service import history, quotas
+from tidegate.service.deployment_checks import check_containers
 from tidegate.service.endpoints import check_serving_version, read_guards, require_settled, save
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
@@ -126,7 +127,7 @@ def undo(
     _check_kept(endpoint, entry, kept, can, asked.override)
     version = histories.restore(entry, endpoint.serving)
     for variant in version.variants:
-        packages.check_approved(tx, variant.model.containers)
+        check_containers(tx, variant.model.containers)
     if version.serverless and endpoint.serving is not None and not endpoint.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)

@@ -15,13 +15,13 @@ import msgspec
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import UnreadableRecord
-from tidegate.domain.package import Package
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.transform import TransformJob
+from tidegate.host.features import features
 from tidegate.ports.store import JournalLine, Kind, Tx
 from tidegate.rollout.status import status
 from tidegate.service import tags as labels
-from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
+from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, TRANSFORM
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def newest_line(tx: Tx) -> int:
 
 
 def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
-    shape = _SHAPES.get(line.kind)
+    shape = _find_shape(line.kind)
     if shape is None:
         return None
     earlier = tx.journal(kind=line.kind, name=line.name, after=line.seq, limit=1, newest_first=True)
@@ -134,21 +134,8 @@ def _endpoint(endpoint: Endpoint) -> Detail:
         "EndpointConfigName": version.config_name if version is not None else None,
         "EndpointStatus": status(endpoint)[0].name,  # IN_SERVICE, where Describe has InService
         "FailureReason": endpoint.failure_reason,
-        "CreationTime": _milliseconds(endpoint.created_at),
-        "LastModifiedTime": _milliseconds(endpoint.modified_at),
-    }
-
-
-def _package(package: Package) -> Detail:
-    return {
-        "ModelPackageName": package.group or package.name,
-        "ModelPackageGroupName": package.group,
-        "ModelPackageVersion": package.version,
-        "ModelPackageStatus": "Completed",
-        "ModelApprovalStatus": package.approval,
-        "ApprovalDescription": package.approval_note,
-        "CreationTime": _milliseconds(package.created_at),
-        "LastModifiedTime": _milliseconds(package.modified_at),
+        "CreationTime": to_milliseconds(endpoint.created_at),
+        "LastModifiedTime": to_milliseconds(endpoint.modified_at),
     }
 
 
@@ -158,19 +145,19 @@ def _transform(job: TransformJob) -> Detail:
         "TransformJobStatus": job.status.value,
         "FailureReason": job.reason or None,
         "ModelName": job.model.name,
-        "CreationTime": _milliseconds(job.created_at),
+        "CreationTime": to_milliseconds(job.created_at),
     }
 
 
 def _model(model: Model) -> Detail:
-    return {"ModelName": model.name, "CreationTime": _milliseconds(model.created_at)}
+    return {"ModelName": model.name, "CreationTime": to_milliseconds(model.created_at)}
 
 
 def _config(config: EndpointConfig) -> Detail:
-    return {"EndpointConfigName": config.name, "CreationTime": _milliseconds(config.created_at)}
+    return {"EndpointConfigName": config.name, "CreationTime": to_milliseconds(config.created_at)}
 
 
-def _milliseconds(instant: datetime) -> int:
+def to_milliseconds(instant: datetime) -> int:
     return int(instant.timestamp() * 1000)
 
 
@@ -179,14 +166,6 @@ _SHAPES = {
     for shape in (
         EventShape(
             ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint
-        ),
-        EventShape(
-            PACKAGE,
-            "Model Package",
-            "ModelPackage",
-            lambda p: f"model-package/{p.resource}",
-            lambda p: p.approval or "",
-            _package,
         ),
         EventShape(
             TRANSFORM,
@@ -207,3 +186,11 @@ _SHAPES = {
         ),
     )
 }
+
+
+def _find_shape(kind: str) -> EventShape | None:
+    """Features add the shapes of their records with the hook ``event_shapes``."""
+    if kind in _SHAPES:
+        return _SHAPES[kind]
+    shapes = (shape for _, found in features().hooks("event_shapes") for shape in found)
+    return next((shape for shape in shapes if shape.kind.name == kind), None)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidegate.ports.store import Filter, Kind, RecordPage, Store, Tx, Unreadable
-from tidegate.service.record_kinds import ALL
+from tidegate.service.record_kinds import all_kinds
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ PAGE = 100
 class UnreadableRecords:
     """Each version of a record is read once, by whoever asks for what was found."""
 
-    kinds: Sequence[Kind[Any]] = ALL
+    kinds: Sequence[Kind[Any]] = field(default_factory=all_kinds)
     _read: dict[str, dict[str, int]] = field(default_factory=dict)
     """Kind -> name -> the version that was read last."""
     _found: dict[tuple[str, str], Unreadable] = field(default_factory=dict)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
@@ -17,12 +16,15 @@ from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
-from tidegate.spec import async_section, serverless, serving_options, structures, value_types
+from tidegate.features.asynchronous import spec as async_section
+from tidegate.features.capture.spec import build_capture
+from tidegate.features.evidence.spec import EvidenceSpec, parse_evidence
+from tidegate.host.features import describe_switched_off, features
+from tidegate.host.late_import import load_module
+from tidegate.spec import serverless, serving_options, structures, value_types
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
-from tidegate.spec.capture import build_capture
 from tidegate.spec.check import convert_checked
-from tidegate.spec.evidence import EvidenceSpec, parse_evidence
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
@@ -42,6 +44,7 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
     """Parse plain data. Raises Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean
     'linear'?``"""
     spec = convert_checked(structures.SpecFile, data)
+    _refuse_switched_off(data)
     _name(spec.endpoint, ("endpoint",))
     bounds = serverless.bounds(spec)
     async_section.check(spec)
@@ -89,7 +92,7 @@ def _scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling |
     if spec.autoscaling is None:
         return None
     build: Callable[[structures.SpecFile, list[str]], DesiredScaling | None]
-    build = import_module("tidegate.spec.autoscaling").build_scaling
+    build = load_module("tidegate.features.autoscaling.spec_build").build_scaling
     return build(spec, variants)
 
 
@@ -97,8 +100,16 @@ def _drift(spec: structures.SpecFile, now: datetime) -> "DriftSchedule | None":
     """Imports what few specs need, too."""
     if spec.drift is None:
         return None
-    build: Callable[..., DriftSchedule] = import_module("tidegate.spec.build_drift").build_drift
+    build: Callable[..., DriftSchedule] = load_module("tidegate.features.drift.spec_build").build_drift
     return build(spec, spec.drift, now)
+
+
+def _refuse_switched_off(data: object) -> None:
+    """Raises SpecError for a section of a feature that is off."""
+    for name, one in features().installed.items():
+        for key in one.feature.sections:
+            if not features().is_on(name) and isinstance(data, dict) and data.get(key) is not None:
+                raise SpecError((key,), describe_switched_off(name))
 
 
 def parse_runnable(data: object, now: datetime) -> DesiredDeployment:

@@ -2,7 +2,6 @@
 differ in the keys that a person would have to change."""
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas
@@ -11,12 +10,14 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.spec import multi_model, serving_options, value_types
+from tidegate.features.autoscaling.spec_render import render_scaling
+from tidegate.features.capture.spec import render_capture
+from tidegate.features.evidence.spec import render_evidence
+from tidegate.features.multi_model import spec as multi_model
+from tidegate.host.late_import import load_module
+from tidegate.spec import serving_options, value_types
 from tidegate.spec.admission import default_burst
-from tidegate.spec.capture import render_capture
-from tidegate.spec.evidence import render_evidence
 from tidegate.spec.render_guards import render_alarms, render_rollout
-from tidegate.spec.render_scaling import render_scaling
 from tidegate.spec.unit_texts import bytes_text, duration_text, number, percent_text, rate_text
 
 Section = dict[str, Any]
@@ -58,7 +59,7 @@ def _observed(deployed: DesiredDeployment) -> Section:
     if capture is not None and capture.enabled:
         made["capture"] = render_capture(capture)
     if deployed.drift is not None:
-        made["drift"] = import_module("tidegate.spec.build_drift").render_drift(deployed.drift)
+        made["drift"] = load_module("tidegate.features.drift.spec_build").render_drift(deployed.drift)
     return made
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
-from tidegate.spec import multi_model, structures, value_types
+from tidegate.features.multi_model import spec as multi_model
+from tidegate.spec import structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from tidegate.features.autoscaling.spec import AutoscalingSpec
+from tidegate.features.capture.spec import CaptureSection
+from tidegate.features.drift.spec import DriftSection
+from tidegate.features.evidence.spec import EvidenceSpec
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
-from tidegate.spec.capture import CaptureSection
-from tidegate.spec.drift import DriftSection
-from tidegate.spec.evidence import EvidenceSpec
-from tidegate.spec.scaling_structures import AutoscalingSpec
 from tidegate.spec.value_types import (
     AUTO,
     METHODS,

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, tuple_, update
 
 from tidegate.domain.metric import MetricId, Sample
+from tidegate.host.late_import import load_module
 from tidegate.monitoring import finite
 from tidegate.store.tables import MINUTES, SECONDS, SERIES
 
@@ -103,7 +103,7 @@ def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping
     """Replace cells. Counts of a cell only grow, so a late, older value (from a transaction that was given up and is
     committed after all) has no effect."""
     # The engine has imported its own dialect; the other one takes long and is never used.
-    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
+    dialect = load_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     statement: Any = dialect.insert(table)
     values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
     statement = statement.on_conflict_do_update(

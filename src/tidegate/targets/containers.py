@@ -7,8 +7,9 @@ from tidegate.auth.keys import serves_its_user_alone
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused, Transient
 from tidegate.domain.fleet import VariantSpec
-from tidegate.domain.live_run import FOLDER as LIVE_RUNS
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
+from tidegate.features.multi_model.worker import memory
+from tidegate.features.multi_model.worker.config import read_config
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract import images, trust
@@ -16,10 +17,11 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import Serving
-from tidegate.serving.multimodel import memory
-from tidegate.serving.multimodel.config import read_config
 from tidegate.serving.runtimes import submitted_code
 from tidegate.settings import Settings
+
+LIVE_RUNS = "live-runs"
+"""Folder of the state folder with the model data of live lessons."""
 
 
 def image_table(settings: Settings) -> ImageTable:

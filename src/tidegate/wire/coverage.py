@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from tidegate.wire.dispatch import load_service
-from tidegate.wire.member_notes import NOTES, Treatment, find_treatment
+from tidegate.wire.member_notes import Treatment, all_notes, find_treatment
 from tidegate.wire.table import TABLE
 
 TITLES = {
@@ -126,7 +126,7 @@ def _render_member(node: MemberNode, wanted: Treatment) -> str:
 
 
 def main() -> None:
-    assert all(operation in TABLE[service] for service, operation in NOTES), "a note on what is not served"
+    assert all(operation in TABLE[service] for service, operation in all_notes()), "a note on what is not served"
     sys.stdout.write(render_page())
 
 

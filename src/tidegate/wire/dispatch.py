@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.domain.access import Access, Caller
-from tidegate.domain.errors import TidegateError, Unavailable
+from tidegate.domain.errors import Invalid, TidegateError, Unavailable
+from tidegate.host.features import describe_switched_off, features
 from tidegate.ports.store import Stale, Tx
 from tidegate.service.audit_trail import Doing, Told, Trail
 from tidegate.wire import (
@@ -35,7 +36,7 @@ from tidegate.wire.operation import (
     WireResponse,
 )
 from tidegate.wire.routing import RequestTarget, WireProtocol, guess_target, identify, inflate
-from tidegate.wire.table import TABLE
+from tidegate.wire.table import TABLE, find_switched_off
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ async def handle(request: WireRequest, ctx: WireContext, guard: Guard, request_i
         service, operation = _find_operation(target)
         params = parse(service, target, request, body)
         row = TABLE[target.service][target.operation]
+        _refuse_switched_off(target, params)
         async with guard.allowing(target, row.access, params):
             members = await _perform(call, row, params)
         shape = operation.output_shape
@@ -105,11 +107,21 @@ def load_service(name: str) -> schema.ServedService:
     return schema.load(name, tuple(TABLE[name]))
 
 
+def _refuse_switched_off(target: RequestTarget, params: Params) -> None:
+    """Raises Invalid for a member of a feature that is off."""
+    for name, one in features().installed.items():
+        for member in one.feature.members.get(f"{target.service}:{target.operation}", ()):
+            if params.get(member) and not features().is_on(name):
+                raise Invalid(f"{member}: {describe_switched_off(name)}")
+
+
 def _find_operation(target: RequestTarget) -> tuple[schema.ServedService, Any]:
     if target.service not in TABLE:
         raise UnknownOperation(f"the service '{validation.abbreviate(target.service)}' is not served")
     service = load_service(target.service)
     if target.operation not in TABLE[target.service]:
+        if (feature := find_switched_off(target.service, target.operation)) is not None:
+            raise UnknownOperation(f"{target.operation}: {describe_switched_off(feature)}")
         known = target.operation in service.all_operations
         what = validation.abbreviate(target.operation)
         raise UnknownOperation(

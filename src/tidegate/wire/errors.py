@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tidegate.domain import errors as ours
+from tidegate.domain.arns import resource_name
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.package import resource_name
 from tidegate.wire.validation import Violation, WrongType
 
 

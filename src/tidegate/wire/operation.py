@@ -15,12 +15,12 @@ from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
+from tidegate.features.tracing.acceptance_traces import AcceptanceTraces
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
-from tidegate.service.acceptance_traces import AcceptanceTraces
 
 Params = dict[str, Any]
 """Members by their names in the service's model; timestamps are timezone-aware, blobs are bytes."""

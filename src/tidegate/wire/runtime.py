@@ -3,8 +3,8 @@ only say why an endpoint is not served."""
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
+from tidegate.features.asynchronous.service import async_config
 from tidegate.rollout.status import status
-from tidegate.service.asynchronous import async_config
 from tidegate.service.endpoints import get_endpoint
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 

@@ -4,8 +4,10 @@ from tidegate.domain.access import Access
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
+from tidegate.features.asynchronous import operations as sagemaker_async
+from tidegate.features.capture import operations as sagemaker_capture
+from tidegate.features.capture import tags as capture_tags
 from tidegate.service import configs as use
-from tidegate.wire import capture_tags, sagemaker_async, sagemaker_capture
 from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless

@@ -7,8 +7,9 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
+from tidegate.features.asynchronous import operations as sagemaker_async
+from tidegate.features.capture import operations as sagemaker_capture
 from tidegate.rollout.status import Variants, VariantView, status, variant_views
-from tidegate.wire import sagemaker_async, sagemaker_capture
 from tidegate.wire.operation import OperationCall, Params
 from tidegate.wire.sagemaker_deployment import render_deployment
 from tidegate.wire.sagemaker_serverless import render_serverless

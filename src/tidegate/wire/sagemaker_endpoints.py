@@ -6,6 +6,7 @@ from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.features.capture import tags as capture_tags
 from tidegate.ports.store import Unreadable
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, status
@@ -13,7 +14,6 @@ from tidegate.service import endpoints as use
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
-from tidegate.wire import capture_tags
 from tidegate.wire.listing import Shown, find_by_status, list_by_status, parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment

@@ -5,12 +5,12 @@ from dataclasses import replace
 from tidegate.domain.access import Access
 from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
+from tidegate.host.features import describe_switched_off, features
 from tidegate.service import models as use
-from tidegate.service import packages
+from tidegate.service.deployment_checks import PACKAGES
 from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
 from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
-from tidegate.wire.sagemaker_packages import find_record_name
 from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
@@ -86,19 +86,10 @@ def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition
     for name in ("Image", "ModelDataUrl", "ModelDataSource"):
         if name in given:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
-    name = find_record_name(call, given["ModelPackageName"])
-    package = packages.require_deployable(call.tx, name)
-    chosen = given.get("InferenceSpecificationName")
-    containers: tuple[Params, ...] = package.containers
-    if chosen is not None:
-        if chosen not in package.specifications:
-            raise Invalid(f"model package {package.resource} has no InferenceSpecification '{chosen}'")
-        containers = package.specifications[chosen]
-    if not containers:
-        raise Invalid(
-            f"model package {package.resource} has no InferenceSpecification and therefore no containers: add one"
-            " with UpdateModelPackage"
-        )
+    find = next((found for _, found in features().hooks("package_containers")), None)
+    if find is None:
+        raise Invalid(f"ModelPackageName: {describe_switched_off(PACKAGES)}")
+    name, containers = find(call, given)
     own = {key: given[key] for key in _PACKAGED if key in given}
     found = []
     for each in containers:

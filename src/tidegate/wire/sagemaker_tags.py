@@ -6,46 +6,27 @@ import re
 from typing import Any
 
 from tidegate.domain.access import Access
+from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid
-from tidegate.domain.package import record_name
 from tidegate.domain.registry import Tags
+from tidegate.host.features import features
 from tidegate.ports.store import Kind
 from tidegate.service import tags as use
-from tidegate.service.record_kinds import (
-    CONFIG,
-    ENDPOINT,
-    EXPERIMENT,
-    MODEL,
-    MODEL_BIAS_JOB,
-    MODEL_QUALITY_JOB,
-    MONITORING_SCHEDULE,
-    PACKAGE,
-    PACKAGE_GROUP,
-    PROCESSING,
-    QUALITY_JOB,
-    RECOMMENDATION,
-    TRANSFORM,
-)
+from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, TRANSFORM
 from tidegate.service.records import require
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 PAGE_SIZE = 50
+PACKAGE = "model-package"
+"""The resource whose name in an ARN is not the name of its record."""
 
 _KINDS: dict[str, Kind[Any]] = {
     "model": MODEL,
     "endpoint-config": CONFIG,
     "endpoint": ENDPOINT,
     "transform-job": TRANSFORM,
-    "inference-recommendations-job": RECOMMENDATION,
-    "inference-experiment": EXPERIMENT,
-    "data-quality-job-definition": QUALITY_JOB,
-    "model-quality-job-definition": MODEL_QUALITY_JOB,
-    "model-bias-job-definition": MODEL_BIAS_JOB,
-    "processing-job": PROCESSING,
-    "monitoring-schedule": MONITORING_SCHEDULE,
-    "model-package-group": PACKAGE_GROUP,
-    "model-package": PACKAGE,
 }
+"""Of the core. Features add theirs with the hook ``taggable``."""
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
 
 
@@ -79,15 +60,23 @@ def parse_tags(params: Params) -> Tags:
     return tags
 
 
+def _taggable() -> dict[str, Kind[Any]]:
+    found = dict(_KINDS)
+    for _, kinds in features().hooks("taggable"):
+        found |= kinds
+    return found
+
+
 def _parse_resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     arn: str = params["ResourceArn"]
     match = _ARN.fullmatch(arn)
-    kind = _KINDS.get(match[3]) if match else None
+    kinds = _taggable()
+    kind = kinds.get(match[3]) if match else None
     if match is None or kind is None:
-        raise Invalid(f'"{arn}" is not the ARN of one of these: {", ".join(_KINDS)}')
+        raise Invalid(f'"{arn}" is not the ARN of one of these: {", ".join(kinds)}')
     if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
         raise Invalid(f'"{arn}" does not belong to this server, whose ARNs begin with {call.arn("...")}')
-    return kind, record_name(match[4]) if kind is PACKAGE else match[4]
+    return kind, record_name(match[4]) if match[3] == PACKAGE else match[4]
 
 
 def _decode_token(token: str | None) -> str | None:

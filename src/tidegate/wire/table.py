@@ -1,5 +1,6 @@
 """Every served operation: service -> operation name -> operation."""
 
+from tidegate.host.features import features
 from tidegate.wire import (
     cloudwatch_alarms,
     cloudwatch_data,
@@ -8,51 +9,51 @@ from tidegate.wire import (
     logs,
     logs_filtered,
     runtime,
-    runtime_async,
     sagemaker_configs,
     sagemaker_endpoints,
-    sagemaker_experiments,
     sagemaker_models,
-    sagemaker_monitoring,
-    sagemaker_monitoring_jobs,
-    sagemaker_packages,
-    sagemaker_processing,
-    sagemaker_recommendations,
     sagemaker_tags,
-    sagemaker_transforms,
-    scaling_actions,
-    scaling_policies,
-    scaling_targets,
     sts,
 )
 from tidegate.wire.operation import Operations
 
-TABLE: dict[str, Operations] = {
+CORE: dict[str, Operations] = {
     "sagemaker": {
         **sagemaker_models.OPERATIONS,
-        **sagemaker_packages.OPERATIONS,
         **sagemaker_configs.OPERATIONS,
         **sagemaker_endpoints.OPERATIONS,
         **sagemaker_tags.OPERATIONS,
-        **sagemaker_transforms.OPERATIONS,
-        **sagemaker_recommendations.OPERATIONS,
-        **sagemaker_experiments.OPERATIONS,
-        **sagemaker_monitoring_jobs.OPERATIONS,
-        **sagemaker_monitoring.OPERATIONS,
-        **sagemaker_processing.OPERATIONS,
     },
-    "sagemaker-runtime": {**runtime.OPERATIONS, **runtime_async.OPERATIONS},
+    "sagemaker-runtime": runtime.OPERATIONS,
     "cloudwatch": {
         **cloudwatch_alarms.OPERATIONS,
         **cloudwatch_metrics.OPERATIONS,
         **cloudwatch_data.OPERATIONS,
         **cloudwatch_tags.OPERATIONS,
     },
-    "application-autoscaling": {
-        **scaling_targets.OPERATIONS,
-        **scaling_policies.OPERATIONS,
-        **scaling_actions.OPERATIONS,
-    },
+    "application-autoscaling": {},
     "logs": {**logs.OPERATIONS, **logs_filtered.OPERATIONS},
     "sts": sts.OPERATIONS,
 }
+
+
+def build_table() -> dict[str, Operations]:
+    """The operations of the core, and those of the features that are on. Imports the code of all of them."""
+    found = {service: dict(operations) for service, operations in CORE.items()}
+    for one in features():
+        for service, references in one.feature.operations.items():
+            for reference in references:
+                found.setdefault(service, {}).update(one.load(reference))
+    return found
+
+
+TABLE = build_table()
+
+
+def find_switched_off(service: str, operation: str) -> str | None:
+    """The name of the feature that would serve an operation if it were on."""
+    for name, one in features().installed.items():
+        references = one.feature.operations.get(service, ()) if not features().is_on(name) else ()
+        if any(operation in one.load(reference) for reference in references):
+            return name
+    return None

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.unit.advisor.drift.drift_looks import END, WINDOW, Folder, analyse, baseline, line, usual
-from tidegate.advisor.comparison.labelled import compare_labelled
-from tidegate.advisor.comparison.replay_judge import UNSEEN, judge_replay
-from tidegate.advisor.comparison.report import Answers
-from tidegate.advisor.comparison.row_files import RowTerms, draw_captures, read_captures
-from tidegate.advisor.comparison.scores import read_scores
-from tidegate.advisor.drift.rows import Unusable
-from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.ledger import SKEW, LabelKind, Ledger
 from tidegate.domain.capture import Capture
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.pairs import Pair
 from tidegate.domain.replay import ReplayConfig
-from tidegate.evidence.judge import recompute
-from tidegate.evidence.pair_counters import PairCounters
-from tidegate.serving.capture.recorder import CAPTURED, DROPPED, Recorder
+from tidegate.features.capture.worker.recorder import CAPTURED, DROPPED, Recorder
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.pair_counters import PairCounters
+from tidegate.features.evidence.replay.labelled import compare_labelled
+from tidegate.features.evidence.replay.replay_judge import UNSEEN, judge_replay
+from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.labels.ledger import SKEW, LabelKind, Ledger
+from tidegate.rows.captured_rows import Unusable
+from tidegate.rows.label_lines import Label, Prediction
+from tidegate.rows.row_files import RowTerms, draw_captures, read_captures
+from tidegate.rows.scores import read_scores
 from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.auth import passwords, secret_tokens
-from tidegate.auth.attempt_limits import Allowance, AttemptLimits
-from tidegate.auth.passwords import Cost, hash_password, is_password
+from tidegate.auth import secret_tokens
 from tidegate.domain.errors import Invalid
+from tidegate.features.access import passwords
+from tidegate.features.access.passwords import Cost, hash_password, is_password
+from tidegate.host.attempt_limits import Allowance, AttemptLimits
 
 CHEAP = Cost(4, 1)
 SALT = bytes(range(16))

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from tidegate.batch.client import BatchClient, RecordFailed
-from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import DataProcessing, SplitType, TransformInput, TransformJob, TransformOutput
+from tidegate.features.batch.runner.client import BatchClient, RecordFailed
+from tidegate.features.batch.runner.worker_pool import WorkerPool
 from tidegate.http1.messages import HttpReply
 from tidegate.serving.scoring.file_ranges import FIRST
 from tidegate.transform.splitting import Batch

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.batch import table_records
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
-from tidegate.service.transforms import fleet, fleet_id
+from tidegate.features.batch.runner import table_records
+from tidegate.features.batch.service import fleet, fleet_id
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
@@ -32,7 +32,8 @@ def job(content_type: str, accept: str = "") -> TransformJob:
 
 def test_a_runner_of_files_imports_no_client_of_s3_and_no_library_of_arrays() -> None:
     """They were most of the time that its start takes."""
-    code = "import tidegate.batch.__main__, sys; print(*({'botocore', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    heavy = "{'botocore', 'numpy', 'pyarrow'}"
+    code = f"import tidegate.features.batch.runner.__main__, sys; print(*({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "\n"
 
@@ -40,7 +41,7 @@ def test_a_runner_of_files_imports_no_client_of_s3_and_no_library_of_arrays() ->
 def test_answers_that_are_tables_are_joined_without_pandas() -> None:
     code = """
 import io, sys
-from tidegate.batch import table_io
+from tidegate.features.batch.runner import table_io
 import pyarrow
 table = pyarrow.table({"prediction": pyarrow.Array.from_buffers(pyarrow.int8(), 2, [None, pyarrow.py_buffer(b"ab")])})
 answer, sink = table_io._to_parquet(table), io.BytesIO()

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.batch import object_runner, output_part
-from tidegate.batch.client import BatchAnswer, RecordFailed
-from tidegate.batch.inputs import JobInputs
-from tidegate.batch.job_storage import JobStorage
-from tidegate.batch.object_runner import AHEAD, ObjectRunner
-from tidegate.batch.output_part import Checkpoint, OutputPart
-from tidegate.batch.retry_wait import RetryWait
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import InputObject, SplitType, TransformInput, TransformJob, TransformOutput
+from tidegate.features.batch.runner import object_runner, output_part
+from tidegate.features.batch.runner.client import BatchAnswer, RecordFailed
+from tidegate.features.batch.runner.inputs import JobInputs
+from tidegate.features.batch.runner.job_storage import JobStorage
+from tidegate.features.batch.runner.object_runner import AHEAD, ObjectRunner
+from tidegate.features.batch.runner.output_part import Checkpoint, OutputPart
+from tidegate.features.batch.runner.pacing import RequestPlan
+from tidegate.features.batch.runner.retry_wait import RetryWait
 from tidegate.storage.files import ALONE, Claim
-from tidegate.transform.pacing import RequestPlan
 from tidegate.transform.splitting import Batch
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -15,12 +15,6 @@ import msgspec
 import pytest
 
 from tests.small_disk import small_disk
-from tidegate.batch import runner
-from tidegate.batch.client import BadRecord, BatchAnswer, RecordFailed
-from tidegate.batch.job_file import JobFile, TransformResult
-from tidegate.batch.job_storage import JobStorage
-from tidegate.batch.retry_wait import RetryWait
-from tidegate.batch.runner import JobRunner
 from tidegate.domain.errors import Transient
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import (
@@ -32,9 +26,15 @@ from tidegate.domain.transform import (
     TransformOutput,
     TransformProgress,
 )
+from tidegate.features.batch.incidents import PATIENCE
+from tidegate.features.batch.runner import run as runner
+from tidegate.features.batch.runner.client import BadRecord, BatchAnswer, RecordFailed
+from tidegate.features.batch.runner.job_file import JobFile, TransformResult
+from tidegate.features.batch.runner.job_storage import JobStorage
+from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.run import JobRunner
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.storage.files import ALONE, Claim
-from tidegate.transform.incidents import PATIENCE
 from tidegate.transform.splitting import Batch
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -209,7 +209,7 @@ def test_the_deadline_ends_a_job_that_makes_progress_too_slowly(scene: Scene) ->
 
 def test_tries_are_counted_by_incident(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty short outages within one object, each after some progress."""
-    monkeypatch.setattr("tidegate.batch.output_part.CHECKPOINT_INTERVAL", 0.0)
+    monkeypatch.setattr("tidegate.features.batch.runner.output_part.CHECKPOINT_INTERVAL", 0.0)
     write(scene, "a.csv", *rows(100))
     read, outages = scene.storage.read, [0]
 

@@ -11,11 +11,6 @@ from typing import Any, cast
 
 import pytest
 
-from tidegate.batch import shard_runner
-from tidegate.batch.client import BatchAnswer, RecordFailed
-from tidegate.batch.job_storage import JobStorage
-from tidegate.batch.shard_runner import MAX_LOSSES, ShardRunner
-from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.shards import LISTING, JobOver, LeasedShard, NothingFree, ShardProgress
@@ -27,6 +22,11 @@ from tidegate.domain.transform import (
     TransformJob,
     TransformOutput,
 )
+from tidegate.features.batch.runner import shard_runner
+from tidegate.features.batch.runner.client import BatchAnswer, RecordFailed
+from tidegate.features.batch.runner.job_storage import JobStorage
+from tidegate.features.batch.runner.shard_runner import MAX_LOSSES, ShardRunner
+from tidegate.features.batch.runner.worker_pool import WorkerPool
 from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.splitting import Batch
 

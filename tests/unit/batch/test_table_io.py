@@ -11,10 +11,10 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 
-from tidegate.batch import table_io
-from tidegate.batch.table_io import ParquetSource, slicer
-from tidegate.batch.table_records import assemble, frame
 from tidegate.domain.errors import ArtifactError
+from tidegate.features.batch.runner import table_io
+from tidegate.features.batch.runner.table_io import ParquetSource, slicer
+from tidegate.features.batch.runner.table_records import assemble, frame
 from tidegate.storage.files import tag_of
 from tidegate.transform.splitting import Batch, Oversized
 

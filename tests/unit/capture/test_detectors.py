@@ -5,10 +5,10 @@ import gzip
 
 import pytest
 
-from tidegate.capture.detectors import scrub
-from tidegate.capture.field_names import kind_of
-from tidegate.capture.ibans import find_ibans
 from tidegate.domain.capture import Detector
+from tidegate.features.capture.detectors import scrub
+from tidegate.features.capture.field_names import kind_of
+from tidegate.features.capture.ibans import find_ibans
 
 EVERY = frozenset(Detector)
 

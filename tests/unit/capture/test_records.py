@@ -6,8 +6,17 @@ from typing import Any
 
 import pytest
 
-from tidegate.capture.paths import file_name, is_captured, layout
-from tidegate.capture.records import BASE64, CSV, JSON, Encodings, Kind, encode_line, format_about, make_frame
+from tidegate.features.capture.records import (
+    BASE64,
+    CSV,
+    JSON,
+    Encodings,
+    Kind,
+    encode_line,
+    format_about,
+    make_frame,
+)
+from tidegate.rows.capture_paths import file_name, is_captured, layout
 
 AT = 1_644_859_549
 ID = "8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e"

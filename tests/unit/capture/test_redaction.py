@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.capture.records import BASE64, CSV, JSON, Body
-from tidegate.capture.redaction import Redactor
-from tidegate.capture.replacement import Replacer, normalise
 from tidegate.domain.capture import Detector, Redacted, Redaction
+from tidegate.features.capture.records import BASE64, CSV, JSON, Body
+from tidegate.features.capture.redaction import Redactor
+from tidegate.features.capture.replacement import Replacer, normalise
 
 KEY = b"sixteen bytes or more"
 

@@ -13,15 +13,15 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import found, stub
-from tidegate.advisor.comparison.report import Answers, ComparisonTerms, compare_versions
-from tidegate.advisor.comparison.tolerances import DEFAULTS
-from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
-from tidegate.capture.paths import file_name, layout
-from tidegate.cli import compare_page
 from tidegate.cli.app import app
 from tidegate.domain.evidence import PairedTolerance
+from tidegate.features.compare import page as compare_page
+from tidegate.features.evidence.replay.report import Answers, ComparisonTerms, compare_versions
+from tidegate.features.evidence.replay.scoring.exchange import ScoringReply, ScoringRequest
+from tidegate.features.evidence.replay.tolerances import DEFAULTS
+from tidegate.features.evidence.spec_paired import PairedSpec, parse_paired
+from tidegate.rows.capture_paths import file_name, layout
 from tidegate.serving.contract.replica_spec import ReplicaSpec
-from tidegate.spec.paired_tolerance import PairedSpec, parse_paired
 
 Model = Callable[[float], float]
 
@@ -54,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         model = models[Path(str(spec.containers[0].data_url)).name]
         return [ScoringReply(str(model(float(each.body))).encode(), "text/csv") for each in requests]
 
-    monkeypatch.setattr("tidegate.advisor.scoring.run.score", score)
+    monkeypatch.setattr("tidegate.features.evidence.replay.scoring.run.score", score)
     return tmp_path
 
 
@@ -179,7 +179,9 @@ def test_no_rows_are_unknown(folder: Path) -> None:
 def test_bad_input_is_refused_before_a_model_is_started(
     folder: Path, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidegate.advisor.scoring.run.score", lambda *_: pytest.fail("a model was started"))
+    monkeypatch.setattr(
+        "tidegate.features.evidence.replay.scoring.run.score", lambda *_: pytest.fail("a model was started")
+    )
     done = run(*arguments)
     assert done.exit_code != 0 and said in " ".join(str(done.exception or done.output).split())
 

@@ -7,9 +7,9 @@ import pytest
 
 from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tests.unit.cli.test_cli_everyday import refusal, words
-from tidegate.cli.examples import complete_example
 from tidegate.cli.output import complete_endpoint
-from tidegate.examples.catalogue import EXAMPLES, Example
+from tidegate.features.examples.catalogue import EXAMPLES, Example
+from tidegate.features.examples.command import complete_example
 
 
 def test_the_examples_are_listed() -> None:
@@ -63,7 +63,9 @@ NONE = (404, json.dumps({"error": {"code": "NotFound", "message": "none"}}).enco
 def test_nothing_is_trained_for_a_server_that_would_refuse_the_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidegate.cli.examples.make_example", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr(
+        "tidegate.features.examples.command.make_example", lambda *_, **__: pytest.fail("it was trained")
+    )
     monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
     answers = {
         f"{API}/version": found({"version": "1", "trust": ["pickle"]}),
@@ -78,7 +80,9 @@ def test_nothing_is_trained_for_a_server_that_would_refuse_the_models(
 def test_nothing_is_trained_without_a_server_or_over_another_endpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidegate.cli.examples.make_example", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr(
+        "tidegate.features.examples.command.make_example", lambda *_, **__: pytest.fail("it was trained")
+    )
     place = ("--folder", str(tmp_path))
     assert "127.0.0.1:9" in refusal("examples", "up", "hr-intents", *place, TIDEGATE_URL="http://127.0.0.1:9")
     answers = {

@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tidegate.cli.app import app
-from tidegate.cli.commands import ALIASES, TASKS, CommandEntry, DeferredCommand
+from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
 from tidegate.cli.plain_parameters import PlainReader
+from tidegate.domain.feature import CommandEntry
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 ENTRIES = [entry for task in TASKS.values() for entry in task]
-MOST_MODULES = 175
-"""Of ``tidegate --help``; 150 when this was written, of which Typer and Python's own are nearly all."""
+MOST_MODULES = 215
+"""Of ``tidegate --help``: Typer and Python's own are most, and the manifests of features, two modules each."""
 HEAVY = ("rich", "pydantic", "httpx", "botocore", "asyncio", "msgspec", "yaml", "sqlalchemy", "numpy")
 
 
@@ -51,7 +52,7 @@ def test_help_imports_few_modules_and_no_command() -> None:
 
 def test_completion_imports_no_command() -> None:
     found = modules(_TIDEGATE_COMPLETE="complete_bash", COMP_WORDS="tidegate st", COMP_CWORD="1")
-    assert not any(name in found for name in ("tidegate.cli.inspect", "tidegate.cli.plan", "rich"))
+    assert not any(name in found for name in ("tidegate.cli.inspect", "tidegate.features.planner.command", "rich"))
 
 
 READING = [("validate", FRAUD, "--no-data"), ("validate", FRAUD, "--no-data", "--json")]
@@ -65,6 +66,9 @@ def test_a_command_that_reads_a_spec_imports_no_client_and_nothing_of_a_server(a
     assert imported.isdisjoint({"tidegate.cli.client", "tidegate.domain.scaling", "tidegate.spec.render"})
 
 
+PAGES = ("tidegate.features.lessons.pages", "tidegate.features.planner.p", "tidegate.features.rehearse.p")
+
+
 def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
     program = (
         "import gc, json, sys\nfrom tidegate.cli import controller\ncontroller._import_server()\n"
@@ -76,8 +80,9 @@ def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
     assert collected == [*gc.get_threshold()[:2], 500], "requests that fail leave cycles that hold their bodies"
     assert roots(imported).isdisjoint({"jinja2", "httpx", "rich", "numpy", "alembic", "psycopg", "typer"})
     assert "botocore.model" not in imported, "it comes with the first call of an AWS service"
-    prefixes = ("tidegate.advisor", "tidegate.console", "tidegate.testing", "tidegate.cli.client")
-    assert [name for name in imported if name.startswith(prefixes)] == []
+    prefixes = ("tidegate.console", "tidegate.testing", "tidegate.cli.client", *PAGES)
+    light = {"tidegate.console", "tidegate.console.late_routes"}
+    assert [name for name in imported - light if name.startswith(prefixes)] == []
 
 
 ASKING = [("status", "--json"), ("invoke", "e", "--body", "1"), ("rollout", "pause", "e")]

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import API, found, stub
 from tidegate.cli.app import app
-from tidegate.cli.challenge import describe_challenge
 from tidegate.domain.errors import TidegateError
+from tidegate.features.lessons.command import describe_challenge
 
 ENDED = {"name": "incident", "run": "r", "verdict": "shown", "said": "it was rolled back", "removing": False}
 
@@ -117,7 +117,7 @@ def test_what_arrives_while_an_empty_queue_is_asked_about_stays(monkeypatch: pyt
     none = {"backlog": {"waiting": 0, "working": 0, "oldest": None}, "requests": []}
     emptied = {"endpoint": "e", "emptied": 0, "backlog": none["backlog"]}
     answers = {f"{API}/endpoints/e/queue": found(none), f"{API}/endpoints/e/queue/empty": found(emptied)}
-    monkeypatch.setattr("tidegate.cli.queue._is_terminal", lambda: True)
+    monkeypatch.setattr("tidegate.features.asynchronous.command._is_terminal", lambda: True)
     with stub(answers) as (url, seen):
         done = CliRunner().invoke(app, ["queue", "e", "--empty"], input="y\n", env={"TIDEGATE_URL": url})
     assert done.exit_code == 0, done.output

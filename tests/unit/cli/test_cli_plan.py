@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidegate.advisor import planner
 from tidegate.cli.app import app
 from tidegate.domain.errors import Invalid
+from tidegate.features.planner import planning as planner
 from tidegate.spec import yaml_text
 
 ANSWERS = "name: fraud\nrate: 20\nlatency: 100ms\ncriticality: high\n"

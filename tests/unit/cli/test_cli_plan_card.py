@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner.rows import NAMES
-from tidegate.advisor.prices import Catalogue
 from tidegate.cli.app import app
-from tidegate.cli.plan_card import MOST_LINES, card
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.card import MOST_LINES, card
+from tidegate.features.planner.rows import NAMES
+from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 TODAY = date(2026, 11, 26)

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from tests.unit.cli.terminal import run_on_terminal
 from tidegate.cli.app import app
-from tidegate.cli.rehearse import histogram, histogram_table
-from tidegate.cli.simulate import plot_share
 from tidegate.cli.sparklines import load_duration_rows, load_duration_table, year_rows, year_table
+from tidegate.features.rehearse.command import histogram, histogram_table
+from tidegate.features.rehearse.simulate_command import plot_share
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 DRAWN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2500-\u259f]")

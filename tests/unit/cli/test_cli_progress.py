@@ -74,9 +74,9 @@ def test_an_error_removes_the_bar_and_is_passed_on(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("promise", ("promise", "SPEC", "--rps", "40")),
-        ("plan", ("plan", "--example", "salary-benchmarking")),
-        ("monitor", ("monitor", "baseline", "TABLE", "--out", "OUT")),
+        ("rehearse.promise_command", ("promise", "SPEC", "--rps", "40")),
+        ("planner.command", ("plan", "--example", "salary-benchmarking")),
+        ("monitor.command", ("monitor", "baseline", "TABLE", "--out", "OUT")),
     ],
 )
 def test_commands_that_compute_show_their_progress_but_not_to_programs(
@@ -93,7 +93,7 @@ def test_commands_that_compute_show_their_progress_but_not_to_programs(
             made.append(quiet)
             super().__init__(what, total, quiet=True)
 
-    monkeypatch.setattr(f"tidegate.cli.{module}.ProgressBar", Watched)
+    monkeypatch.setattr(f"tidegate.features.{module}.ProgressBar", Watched)
     for further, quiet in (([], False), (["--json"], True)):
         result = CliRunner().invoke(app, [*command, *further])
         assert result.exit_code == 0, result.output

@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidegate.advisor.promise import Baseline, LabelFlow, Predictions, Quantity, VersionFault, expectations
 from tidegate.cli import plot_files
 from tidegate.cli.app import app
 from tidegate.domain.errors import Invalid
+from tidegate.features.rehearse.promise import (
+    Baseline,
+    LabelFlow,
+    Predictions,
+    Quantity,
+    VersionFault,
+    expectations,
+)
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 QUICK = """

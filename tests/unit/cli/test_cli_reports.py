@@ -11,16 +11,16 @@ from typer.testing import CliRunner
 from tests.insight_scene import HOSTILE, NAME, evidence_record, fill_labels
 from tests.unit.cli.stub_server import API, found, stub
 from tests.unit.cli.test_cli_drift import folder as folder
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.cli import plot_png, report_files
 from tidegate.cli.app import app
-from tidegate.cli.evidence_report import make_report
 from tidegate.cli.plot_files import render_svg
 from tidegate.cli.plot_shapes import BarPlot, CurvePlot, GroupPlot, IntervalPlot, IntervalRow, RankPlot, RankRow
 from tidegate.cli.report_files import Report, ReportTable
 from tidegate.domain.errors import Invalid
-from tidegate.evidence.timeline import trace_evidence
-from tidegate.service.evidence import describe_timeline
+from tidegate.features.evidence.command_report import make_report
+from tidegate.features.evidence.service import describe_timeline
+from tidegate.features.evidence.timeline import trace_evidence
+from tidegate.features.labels.store import LabelStore
 
 PNG = b"\x89PNG\r\n"
 PLOTS = (

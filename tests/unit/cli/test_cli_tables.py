@@ -23,10 +23,10 @@ from tests.unit.cli.stub_server import (
     stub,
 )
 from tests.unit.cli.terminal import run_on_terminal
-from tidegate.advisor.recommend.estimates import Carrier
 from tidegate.cli.app import app
-from tidegate.cli.carrier_table import CARRIERS, carrier_row
 from tidegate.cli.tables import Table, address, key, number, secondary, sentence
+from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
+from tidegate.features.recommender.estimates import Carrier
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 NAME = "payroll-fraud-eu"

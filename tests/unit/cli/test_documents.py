@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.cli.documents import EndpointDocument, output_schema
 from tidegate.domain.endpoint import Endpoint
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.service.views import endpoint_view
 from tidegate.testing.samples import linear, percent, version

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import psutil
 
-from tidegate.compose.drift_analysis import ProcessAnalyst
 from tidegate.domain.processing_job import BaselineTask, Baselining, DatasetFormat, StorageAccess
+from tidegate.features.drift.process import ProcessAnalyst
+from tidegate.features.monitor.process import MonitorProcesses
 
 
 async def find_child(before: set[int]) -> psutil.Process:
@@ -26,7 +27,7 @@ async def test_ctrl_c_at_the_servers_terminal_is_not_sent_to_an_analysis() -> No
         access = StorageAccess(f"http://127.0.0.1:{silent.getsockname()[1]}", "us-east-1")
         work = Baselining("s3://data/train.csv", DatasetFormat(), "s3://data/base")
         before = {child.pid for child in psutil.Process().children()}
-        analyst = ProcessAnalyst(dict(os.environ))
+        analyst = MonitorProcesses(ProcessAnalyst(dict(os.environ)))
         task = asyncio.create_task(analyst.baseline(BaselineTask(work, access), 60.0))
         child = await find_child(before)
         apart = os.getpgid(child.pid) != os.getpgid(0)

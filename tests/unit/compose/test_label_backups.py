@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality.label_lines import Label
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.compose import backups
 from tidegate.domain.errors import Conflict
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.store import LabelStore
+from tidegate.rows.label_lines import Label
 from tidegate.service.record_kinds import MODEL
 from tidegate.settings import Settings
 from tidegate.store import open_store

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness, late_pages
-from tidegate.compose import late
-from tidegate.compose.late import FIRST, FURTHER, LateRoutes
-from tidegate.domain.errors import Invalid
-from tidegate.domain.live_run import LiveRun
+from tidegate.console import late_routes
+from tidegate.console.late_routes import LateRoutes, page_groups
+from tidegate.domain.errors import Invalid, Unavailable
+from tidegate.features.lessons import run_service as live_runs
+from tidegate.features.lessons.run_records import LiveRun
 from tidegate.gateway.app import build_app
-from tidegate.host import late_import
-from tidegate.service import live_runs
+from tidegate.host.features import load_reference
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
@@ -24,7 +24,7 @@ def test_every_late_path_has_its_route_with_its_methods() -> None:
     for route in real:
         found.setdefault(route.path, set()).update(route.methods or ())
     assert {path: methods - {"HEAD"} for path, methods in found.items()} == {
-        path: set(methods) for path, methods in {**FIRST, **FURTHER}.items()
+        path: set(methods) for group in page_groups() for path, methods in group.paths.items()
     }
 
 
@@ -54,15 +54,14 @@ WHILE_IMPORTING = ("/console/users", "/console/waiting", "/console/static/consol
 def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only somebody who may read pages is told to wait."""
     house, goes_on = GatewayHarness(), threading.Event()
-    real = late_import.load
+    real = load_reference
 
-    def slow(module: str, name: str) -> object:
-        if name == "further_routes":
+    def slow(reference: str) -> object:
+        if reference.startswith("tidegate.features.access."):
             goes_on.wait(300)
-            return lambda *rest, warm=False: real(module, name)(*rest)  # nothing is computed ahead here
-        return real(module, name)
+        return real(reference)
 
-    monkeypatch.setattr(late, "load", slow)
+    monkeypatch.setattr("tidegate.console.late_routes.load_reference", slow)
     browser = {"accept": "text/html"}
 
     async def ask() -> list[httpx.Response]:
@@ -100,17 +99,60 @@ def test_who_may_not_read_is_not_told_to_wait_but_sent_to_the_login() -> None:
     assert asyncio.run(ask()).status_code == 303
 
 
+def test_who_is_not_signed_in_reaches_the_login_while_its_page_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page that waits would send them to the login again, and again."""
+    house, goes_on = GatewayHarness(people=True), threading.Event()
+    real = load_reference
+
+    def slow(reference: str) -> object:
+        if reference.startswith("tidegate.features.access."):
+            goes_on.wait(3 * late_routes.PATIENCE)
+        return real(reference)
+
+    monkeypatch.setattr("tidegate.console.late_routes.load_reference", slow)
+
+    async def ask() -> httpx.Response:
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            found = await client.get("/console/login", headers={"accept": "text/html"})
+            await house.store.close()
+            return found
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 200 and "data-waiting" not in answer.text and "Sign in" in answer.text
+
+
+def test_live_runs_are_resumed_if_the_store_does_not_say_whether_one_is_open() -> None:
+    house = GatewayHarness()
+
+    class Silent:
+        async def read(self, work: object) -> object:
+            raise Unavailable("the database does not answer")
+
+    async def ask() -> list[str]:
+        late = LateRoutes(house.gateway, {})
+        await late_routes.resume_pages(Silent(), late)  # type: ignore[arg-type]
+        await house.store.close()
+        return [group.feature for group in late.groups if group.handlers]
+
+    assert asyncio.run(ask()) == ["lessons"]
+
+
 def test_an_import_that_fails_is_told_and_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     house = GatewayHarness()
-    real = late_import.load
+    real = load_reference
 
-    def broken(module: str, name: str) -> object:
-        if name == "further_routes":
-            time.sleep(2 * late.PATIENCE)
+    def broken(reference: str) -> object:
+        if reference.startswith("tidegate.features.access."):
+            time.sleep(2 * late_routes.PATIENCE)
             raise Invalid("a package is missing")
-        return real(module, name)
+        return real(reference)
 
-    monkeypatch.setattr(late, "load", broken)
+    monkeypatch.setattr("tidegate.console.late_routes.load_reference", broken)
     browser = {"accept": "text/html"}
 
     async def ask() -> list[httpx.Response]:
@@ -133,7 +175,7 @@ def test_an_import_that_fails_is_told_and_not_waited_for_again_and_again(monkeyp
 def test_a_server_starts_also_where_its_live_runs_cannot_be_gone_on_with(
     error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(module: str, name: str) -> object:
+    def broken(reference: str) -> object:
         raise error
 
     async def ask() -> None:
@@ -141,9 +183,9 @@ def test_a_server_starts_also_where_its_live_runs_cannot_be_gone_on_with(
         now = house.clock.now()
         run = LiveRun("lab", "lab-1", "shown", "ann", now, now + timedelta(hours=1))
         await house.store.run(lambda tx: live_runs.begin(tx, run))
-        monkeypatch.setattr(late, "load", broken)
-        await late.go_on_with_live_runs(house.store, LateRoutes(house.gateway, {}))
+        monkeypatch.setattr("tidegate.console.late_routes.load_reference", broken)
+        await late_routes.resume_pages(house.store, LateRoutes(house.gateway, {}))
         await house.store.close()
 
     asyncio.run(ask())
-    assert "left open" in caplog.text
+    assert "cannot continue what an earlier process left open" in caplog.text

@@ -9,12 +9,12 @@ import pytest
 
 from tests.signed_in import PASSWORD
 from tidegate.auth.keys import check_keys, is_login_required, prediction_keys, role_of_key
-from tidegate.auth.passwords import Cost, hash_password
-from tidegate.compose.dispatcher_supervisor import start_settings
-from tidegate.compose.logins import OWN_KEY, require_login
-from tidegate.compose.recommendation_jobs import server_environment
+from tidegate.compose.environments import server_environment
 from tidegate.domain.access import Role, User
 from tidegate.domain.errors import StartupError
+from tidegate.features.access.login_start import OWN_KEY, require_login
+from tidegate.features.access.passwords import Cost, hash_password
+from tidegate.features.asynchronous.dispatcher_supervisor import start_settings
 from tidegate.host.clock import SystemClock
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.compose.tracing import make_sender, read_headers
 from tidegate.domain.errors import StartupError
+from tidegate.features.tracing.start import make_sender, read_headers
 from tidegate.settings import Settings
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tidegate.telemetry.otlp", None)
+    monkeypatch.setitem(sys.modules, "tidegate.features.tracing.otlp", None)
     assert make_sender(Settings(), "here") is None
 
 
 def test_an_extra_that_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tidegate.telemetry.otlp", raising=False)
+    monkeypatch.delitem(sys.modules, "tidegate.features.tracing.otlp", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     with pytest.raises(StartupError) as told:
         make_sender(Settings(trace_endpoint="http://127.0.0.1:4318"), "here")

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.compose import transform_pod
+from tidegate.features.batch import pod as transform_pod
 
 JOB = {
     "name": "j",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.insight_scene import HOSTILE, IBAN, NOW, SECRET, InsightScene, captured
-from tidegate.console.captured_samples import MOST_BYTES, MOST_SHOWN, hide_secrets, read_sample, read_samples
+from tidegate.features.capture.samples import MOST_BYTES, MOST_SHOWN, hide_secrets, read_sample, read_samples
 
 
 @pytest.mark.parametrize(

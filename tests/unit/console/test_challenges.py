@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
-from tidegate.console import challenges_page
-from tidegate.console.challenges import peak, update
-from tidegate.console.challenges.update import RequestCounter
-from tidegate.console.compute_process import compute
-from tidegate.console.rehearsal_page import STRATEGIES
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase
+from tidegate.features.lessons import challenges_page
+from tidegate.features.lessons.challenges import peak, update
+from tidegate.features.lessons.challenges.update import RequestCounter
+from tidegate.features.rehearse.compute_process import compute
+from tidegate.features.rehearse.page import STRATEGIES
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.testing.faults import ReplicasDie, RolloutSide, ScriptedEvent, StartsFail, When, WorldTiming
 from tidegate.testing.samples import linear, percent, version
 

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.gateway_harness import OPEN, SIGNED, GatewayHarness
-from tidegate.console.compute_api import ComputePool
-from tidegate.console.compute_process import MAX_RUNS, compute
 from tidegate.domain.errors import Invalid, Unavailable
+from tidegate.features.rehearse.compute_api import ComputePool
+from tidegate.features.rehearse.compute_process import MAX_RUNS, compute
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SPEC = {

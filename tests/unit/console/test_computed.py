@@ -12,14 +12,14 @@ import pytest
 from starlette.requests import Request
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.advisor.prices import Catalogue
-from tidegate.console import computed, pages
-from tidegate.console.compute_api import ComputePool
-from tidegate.console.computed import MAX_KEPT, MAX_PENDING, ComputedPages, StillComputing
-from tidegate.console.page_work import PAGE_WORK, first_simulations, first_views
 from tidegate.console.rendering import load_catalogue
 from tidegate.domain.errors import Invalid, Unavailable
+from tidegate.features.lessons import computed, pages
+from tidegate.features.lessons.computed import MAX_KEPT, MAX_PENDING, ComputedPages, StillComputing
+from tidegate.features.lessons.page_work import PAGE_WORK, first_simulations, first_views
+from tidegate.features.rehearse.compute_api import ComputePool
 from tidegate.gateway.app import build_app
+from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 

@@ -2,12 +2,15 @@
 
 import pytest
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner import examples
-from tidegate.advisor.prices import Catalogue
-from tidegate.console import flowchart, overview, plan_page, rehearsal_page
 from tidegate.console.chapters import CHAPTERS
 from tidegate.console.money import format_dollars
+from tidegate.features.lessons import overview
+from tidegate.features.planner import flowchart_page as flowchart
+from tidegate.features.planner import page as plan_page
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.planning import examples
+from tidegate.features.rehearse import page as rehearsal_page
+from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 

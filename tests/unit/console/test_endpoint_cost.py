@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.prices import Catalogue
-from tidegate.console.endpoint_cost import Used, cost_view, price
 from tidegate.domain.usage import Usage, follow, seconds_until
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.cost.endpoint_cost import Used, cost_view, price
+from tidegate.prices import Catalogue
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidegate.console.endpoint_parts import emptying
-from tidegate.console.queue_rows import SHOWN_FAILURES, queue_view
 from tidegate.console.rendering import TEMPLATES
-from tidegate.console.scaling_rows import SHOWN, activity_rows, target_rows
 from tidegate.domain.asynchronous import Backlog, Item, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.scaling import Activity, ActivityStatus, Dimension, NotScaled, NotScaledReason
+from tidegate.features.asynchronous.queue_rows import SHOWN_FAILURES, queue_view
+from tidegate.features.autoscaling.rows import SHOWN, activity_rows, target_rows
+from tidegate.features.autoscaling.scalable_records import ActivityRecord
 from tidegate.ports.queue import QueueRow
-from tidegate.service.scaling_records import ActivityRecord
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"

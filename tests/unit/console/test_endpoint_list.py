@@ -11,13 +11,13 @@ import pytest
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import endpoint_list, list_pages
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates
-from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_list import HELD, EndpointList
 from tidegate.console.list_query import ListQuery
 from tidegate.console.live_stream import open_streams
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.app import build_app
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.console import alarm_meters, endpoint_parts, rollout_picture
 from tidegate.console.activity import Activity
 from tidegate.domain.endpoint import Endpoint
@@ -21,6 +20,7 @@ from tidegate.domain.evidence import (
     Verdict,
 )
 from tidegate.domain.rollout import Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.monitoring.datapoint import Datapoint
 from tidegate.ports.store import JournalLine
 from tidegate.rollout import commands

@@ -16,14 +16,14 @@ import yaml
 from tests.gateway_harness import GatewayHarness
 from tests.insight_scene import HOSTILE, IBAN, NAME, NOW, SECRET, InsightScene, evidence_record
 from tests.signed_in import House
-from tidegate.console import captures_page
-from tidegate.console.evidence_page import compared_page
-from tidegate.console.models_page import models_page
 from tidegate.console.rendering import show_unseen
 from tidegate.domain.access import Role
 from tidegate.domain.errors import Transient
-from tidegate.evidence.timeline import trace_evidence
-from tidegate.service.evidence import describe_timeline
+from tidegate.features.capture import page as captures_page
+from tidegate.features.evidence.page import compared_page
+from tidegate.features.evidence.service import describe_timeline
+from tidegate.features.evidence.timeline import trace_evidence
+from tidegate.features.multi_model.page import models_page
 from tidegate.spec import parse_runnable
 
 PAGES = ("evidence", "drift", "labels", "captures", "shadow")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.console.job_rows import job_row
 from tidegate.console.rendering import TEMPLATES
+from tidegate.features.batch.job_rows import job_row
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUNNING: dict[str, Any] = {

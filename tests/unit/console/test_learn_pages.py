@@ -5,11 +5,11 @@ from functools import cache
 
 import pytest
 
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.prices import HOSTING, Catalogue
-from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
-from tidegate.console.compute_process import compute
 from tidegate.console.sliders import Slider, read_sliders
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.lessons import architectures_page, compute_page, rolling_page, targets_page
+from tidegate.features.rehearse.compute_process import compute
+from tidegate.prices import HOSTING, Catalogue
 
 CATALOGUE = Catalogue.load()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

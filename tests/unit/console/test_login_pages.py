@@ -8,8 +8,8 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness
 from tests.signed_in import PAGE, SITE, House, code, login
-from tidegate.console.login_pages import next_page
 from tidegate.domain.access import Role
+from tidegate.features.access.login_pages import next_page
 from tidegate.settings import Settings
 from tidegate.store.access import SqlAccess
 

@@ -14,13 +14,14 @@ from joserfc import jwk
 from tests.gateway_harness import GatewayHarness
 from tests.openid_provider import CLIENT, ISSUER, SECRET, FakeProvider, make_key
 from tests.signed_in import PAGE
-from tidegate.auth.openid import find_role, user_name
-from tidegate.compose.logins import check_provider
-from tidegate.console import list_pages, login_pages, openid_pages
+from tidegate.console import list_pages
 from tidegate.console.live_stream import open_streams
-from tidegate.console.openid_provider import OpenIdProvider
 from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
+from tidegate.features.access import login_pages, openid_pages
+from tidegate.features.access.login_start import check_provider
+from tidegate.features.access.openid import find_role, user_name
+from tidegate.features.access.openid_provider import OpenIdProvider
 from tidegate.gateway.app import build_app
 from tidegate.settings import Settings
 

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.compose.first_routes import first_routes
 from tidegate.console import live_stream, operate_pages
-from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts, open_streams
+from tidegate.console.core_pages import first_routes
+from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
+from tidegate.console.page_context import PageContext
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.errors import NotFound, Unavailable
@@ -33,7 +34,7 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
     house = GatewayHarness()
 
     async def ask() -> list[str]:
-        app = build_app(house.gateway, first_routes(house.gateway, open_streams(house.gateway)))
+        app = build_app(house.gateway, first_routes(PageContext(house.gateway, {})))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:

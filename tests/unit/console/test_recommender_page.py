@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.console.recommender_page import is_measurable, job_page, job_row
 from tidegate.domain.recommendation import (
     ConfigurationTrial,
     RecommendationJob,
@@ -12,7 +11,8 @@ from tidegate.domain.recommendation import (
     RecommendedInstance,
 )
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.gateway.recommendations import job_view
+from tidegate.features.recommender.native import job_view
+from tidegate.features.recommender.page import is_measurable, job_page, job_row
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = Model("fraud", (ContainerDefinition("tidegate/xgboost", "s3://m/fraud.tar.gz"),), NOW)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.console import rehearsal_page
-from tidegate.console.compute_process import compute
+from tidegate.features.rehearse import page as rehearsal_page
+from tidegate.features.rehearse.compute_process import compute
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.console.summary_card import describe_strategy, estimate_month, make_card
 from tidegate.domain.rollout import DeploymentConfig, Version
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
+from tidegate.prices import Catalogue
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 CATALOGUE = Catalogue.load()

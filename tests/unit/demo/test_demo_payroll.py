@@ -7,10 +7,10 @@ import pytest
 
 from demo.cloud import Standing
 from demo.run import RELEASES, Outcome, check
-from tidegate.advisor.load import FailedRequest, Report, Second, Tally
-from tidegate.examples import payroll
-from tidegate.examples.measures import auc
-from tidegate.examples.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
+from tidegate.features.examples import payroll
+from tidegate.features.examples.measures import auc
+from tidegate.features.examples.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
+from tidegate.load import FailedRequest, Report, Second, Tally
 
 
 @pytest.fixture(scope="module")

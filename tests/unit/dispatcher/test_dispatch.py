@@ -13,8 +13,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from tidegate.compose import dispatcher_supervisor
-from tidegate.compose.dispatcher_supervisor import (
+from tidegate.domain.errors import Unavailable
+from tidegate.features.asynchronous import dispatcher_supervisor
+from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
+from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
+from tidegate.features.asynchronous.dispatcher.snapshot import Snapshot
+from tidegate.features.asynchronous.dispatcher_supervisor import (
     STUCK,
     DispatcherSupervisor,
     RunningDispatcher,
@@ -22,10 +26,6 @@ from tidegate.compose.dispatcher_supervisor import (
     find_running,
     start_settings,
 )
-from tidegate.dispatcher.dispatch import Dispatcher
-from tidegate.dispatcher.processor import RequestProcessor
-from tidegate.dispatcher.snapshot import Snapshot
-from tidegate.domain.errors import Unavailable
 from tidegate.host.installation import Installation
 from tidegate.ports.queue import Queue
 from tidegate.settings import Settings

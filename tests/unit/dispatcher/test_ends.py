@@ -9,12 +9,12 @@ from typing import cast
 
 import pytest
 
-from tidegate.dispatcher.calls import ModelClient
-from tidegate.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
-from tidegate.dispatcher.notifications import Notifier
-from tidegate.dispatcher.objects import Objects
-from tidegate.dispatcher.processor import RequestProcessor
 from tidegate.domain.asynchronous import Item, OutcomeKind
+from tidegate.features.asynchronous.dispatcher.calls import ModelClient
+from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
+from tidegate.features.asynchronous.dispatcher.notifications import Notifier
+from tidegate.features.asynchronous.dispatcher.objects import Objects
+from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.queueing.transitions import MAX_LOSSES
 from tidegate.storage.output_files import OutputFiles
 from tidegate.store import open_store

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.dispatcher.calls import interpret
+from tidegate.features.asynchronous.dispatcher.calls import interpret
 from tidegate.queueing.transitions import FaultKind
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidegate.advisor.prices.price_catalogue import Catalogue
 from tidegate.domain.devices import (
     Assignments,
     Device,
@@ -18,6 +17,7 @@ from tidegate.domain.devices import (
 from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.prices.price_catalogue import Catalogue
 from tidegate.settings import Settings
 
 MODEL = Model("m", (ContainerDefinition("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))

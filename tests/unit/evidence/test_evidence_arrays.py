@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.evidence_arrays import RateTests, ShareTests, log_mean
-from tidegate.evidence.rates import RateTest
-from tidegate.evidence.shares import ShareTest
+from tidegate.statistics.rates import RateTest
+from tidegate.statistics.shares import ShareTest
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.0005, 0.1])

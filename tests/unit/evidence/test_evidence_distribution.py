@@ -5,9 +5,9 @@ import math
 import pytest
 
 from tidegate.domain.evidence import Comparison, EvidenceConfig
-from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
-from tidegate.evidence.distribution import Distribution, merge
-from tidegate.evidence.pace import FEWEST, LEAST_DELAY
+from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.features.evidence.pace import FEWEST, LEAST_DELAY
+from tidegate.statistics.distribution import Distribution, merge
 
 SOME = Distribution.of({1.0: 5, 2.0: 3, 10.0: 2})
 LATENCY = EvidenceConfig(compare=(Comparison.LATENCY,), latency=0.5)

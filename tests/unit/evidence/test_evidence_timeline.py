@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.insight_scene import CONFIG, evidence_record
 from tidegate.domain.evidence import Comparison, EvidenceBlock, Finding
-from tidegate.evidence.bounds import rate_bounds
-from tidegate.evidence.judge import recompute
-from tidegate.evidence.timeline import (
+from tidegate.features.evidence.bounds import rate_bounds
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.timeline import (
     MOST_POINTS,
     EvidenceTracer,
     StageBegin,

@@ -30,14 +30,14 @@ from tidegate.domain.evidence import (
     Verdict,
 )
 from tidegate.domain.pairs import Pair
-from tidegate.evidence.bounds import difference_bounds, mean_bounds
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.distribution import Distribution
-from tidegate.evidence.judge import begin, fold, judge
-from tidegate.evidence.ledger import EvidenceLedger, Side
-from tidegate.evidence.means import NetTest, split_net
-from tidegate.evidence.measures import StageData, is_above
-from tidegate.evidence.pair_counters import PairCounters
+from tidegate.features.evidence.bounds import difference_bounds, mean_bounds
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge import begin, fold, judge
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.measures import StageData, is_above
+from tidegate.features.evidence.pair_counters import PairCounters
+from tidegate.statistics.distribution import Distribution
+from tidegate.statistics.means import NetTest, split_net
 
 PAIRED = EvidenceConfig(compare=(Comparison.PAIRED,))
 FEW_ROLLOUTS = 60

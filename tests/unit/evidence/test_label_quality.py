@@ -6,8 +6,8 @@ from weakref import WeakSet
 
 import pytest
 
-from tidegate.evidence import label_quality
-from tidegate.evidence.label_quality import (
+from tidegate.statistics import label_quality
+from tidegate.statistics.label_quality import (
     AUC_TOLERANCE,
     LabelComparison,
     TimedLabel,

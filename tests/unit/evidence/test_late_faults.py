@@ -6,9 +6,9 @@ import pytest
 
 from bench.evidence_late import DAY, FAULTS, HOUR, seconds_to_find
 from tidegate.domain.evidence import Counts
-from tidegate.evidence.block_widths import MOST_NARROW, NARROWED, BlockWidths, block_width, stands_out
-from tidegate.evidence.rates import RateTest
-from tidegate.evidence.shares import ShareTest
+from tidegate.features.evidence.block_widths import MOST_NARROW, NARROWED, BlockWidths, block_width, stands_out
+from tidegate.statistics.rates import RateTest
+from tidegate.statistics.shares import ShareTest
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

@@ -10,10 +10,10 @@ import pytest
 
 from tidegate.domain.evidence import NO_SUMS, Comparison, EvidenceBlock, EvidenceConfig, Finding
 from tidegate.domain.pairs import FeatureRow, Pair
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import begin, fold, judge, recompute
-from tidegate.evidence.ledger import EvidenceLedger, Side
-from tidegate.evidence.pairs import MOST_SLICES, OF_SCORES
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge import begin, fold, judge, recompute
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.pairs import MOST_SLICES, OF_SCORES
 
 CONFIG = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED, Comparison.FEATURES))
 NAMES = ("0", "1")

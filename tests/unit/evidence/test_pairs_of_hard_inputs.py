@@ -10,13 +10,13 @@ import pytest
 
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
 from tidegate.domain.pairs import FeatureRow, Pair, Value
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import begin, fold, judge, recompute
-from tidegate.evidence.ledger import EvidenceLedger, Side
-from tidegate.evidence.means import HitTest, MeanTest
-from tidegate.evidence.pair_counters import PairCounters
-from tidegate.evidence.pair_judge import PairState
-from tidegate.evidence.pairs import PairCounter, estimate, sums_of
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge import begin, fold, judge, recompute
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.pair_counters import PairCounters
+from tidegate.features.evidence.pair_judge import PairState
+from tidegate.features.evidence.pairs import PairCounter, estimate, sums_of
+from tidegate.statistics.means import HitTest, MeanTest
 
 PAIRED = EvidenceConfig(compare=(Comparison.PAIRED,))
 FEATURES = EvidenceConfig(compare=(Comparison.FEATURES,))

@@ -17,13 +17,13 @@ from tidegate.domain.evidence import (
     PairedTolerance,
 )
 from tidegate.domain.pairs import Pair, PairedRow
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import begin, fold, judge, recompute
-from tidegate.evidence.ledger import EvidenceLedger, Side
-from tidegate.evidence.means import MeanTest
-from tidegate.evidence.pair_judge import PairState
-from tidegate.evidence.pairs import ALL_REPEATED, CLIP, FEWEST, FIRST, PATIENCE, PairCounter
-from tidegate.evidence.units import Unit, error_unit
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge import begin, fold, judge, recompute
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.pair_judge import PairState
+from tidegate.features.evidence.pairs import ALL_REPEATED, CLIP, FEWEST, FIRST, PATIENCE, PairCounter
+from tidegate.features.evidence.units import Unit, error_unit
+from tidegate.statistics.means import MeanTest
 
 CONFIG = EvidenceConfig(compare=(Comparison.PAIRED,))
 PER_SECOND = 10

@@ -9,9 +9,9 @@ import pytest
 
 from tidegate.domain.evidence import Comparison, ComparisonResult, EvidenceAction, EvidenceConfig, Finding
 from tidegate.domain.text_answers import TextAnswer
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.judge import recompute
-from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
 
 CONFIG = EvidenceConfig(compare=(Comparison.TEXT,), minimum=30)
 OLD, NEW = 9, 4

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.errors import Invalid
-from tidegate.examples import assist
-from tidegate.examples.handbook import NOTES, Note
+from tidegate.features.examples import assist
+from tidegate.features.examples.handbook import NOTES, Note
 
 
 @pytest.mark.parametrize("note", NOTES, ids=lambda one: one.text)
@@ -52,5 +52,5 @@ def test_a_model_in_a_relative_folder_is_found(monkeypatch: pytest.MonkeyPatch, 
         assert [one.read_bytes() for one in folder.iterdir()] == [b"GGUF"]
         return Model()
 
-    monkeypatch.setattr("tidegate.examples.assist.gguf.load", load)
+    monkeypatch.setattr("tidegate.features.examples.assist.gguf.load", load)
     assert assist._answers(Path("v1.gguf"), []) == []

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tidegate import spec
-from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid, NotFound
-from tidegate.examples.catalogue import Example, find_example
-from tidegate.examples.contract import SampleRequest, TrainedExample, TrainedVersion
-from tidegate.examples.folder import make_example, read_requests, read_summary
+from tidegate.features.examples.catalogue import Example, find_example
+from tidegate.features.examples.contract import SampleRequest, TrainedExample, TrainedVersion
+from tidegate.features.examples.folder import make_example, read_requests, read_summary
+from tidegate.prices import Catalogue
 
 EXAMPLE = Example("payroll-fraud", "made_up", "Made up", "nothing", "xgboost")
 
@@ -35,9 +35,9 @@ def fail(folder: Path, scale: float) -> TrainedExample:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    module = types.ModuleType("tidegate.examples.made_up")
+    module = types.ModuleType("tidegate.features.examples.made_up")
     module.build = build  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "tidegate.examples.made_up", module)
+    monkeypatch.setitem(sys.modules, "tidegate.features.examples.made_up", module)
     return module
 
 
@@ -91,7 +91,7 @@ def test_training_that_fails_leaves_nothing(made: types.ModuleType, tmp_path: Pa
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    monkeypatch.delitem(sys.modules, "tidegate.examples.recommendations", raising=False)
+    monkeypatch.delitem(sys.modules, "tidegate.features.examples.recommendations", raising=False)
     with pytest.raises(Invalid, match=r"pip install 'tidegate\[lightgbm\]'"):
         make_example(find_example("learning-recommendations"), tmp_path / "e", Catalogue.load())
 

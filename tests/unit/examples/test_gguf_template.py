@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests import tiny_language_model
 from tidegate.domain.errors import ArtifactError
-from tidegate.examples.gguf_template import TEMPLATE, write_with_template
+from tidegate.features.examples.gguf_template import TEMPLATE, write_with_template
 
 
 @pytest.fixture(scope="module")

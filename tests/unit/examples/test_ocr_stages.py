@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tidegate.examples.ocr_stages import extract, preprocess, validate
-from tidegate.examples.scans import render_scans
+from tidegate.features.examples.ocr_stages import extract, preprocess, validate
+from tidegate.features.examples.scans import render_scans
 
 LINES = "Employer. Harbor Tools Inc\nTax 10: 32-9554485\n\nGross wages: {}\nTax withheld: 7,255,32\nYear: 2023\n"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
-from tidegate.examples.training_process import adapt_spec
+from tidegate.features.examples.training_process import adapt_spec
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -13,9 +13,9 @@ from botocore.credentials import Credentials
 
 from tests.gateway_harness import KEY, SECRET, SIGNED, GatewayHarness
 from tidegate import spec
-from tidegate.advisor import planner
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.features.planner import planning as planner
 from tidegate.monitoring import sketch
 from tidegate.ports.store import Filter
 from tidegate.service.record_kinds import MODEL

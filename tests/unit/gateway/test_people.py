@@ -10,8 +10,8 @@ from tests.gateway_harness import GatewayHarness
 from tests.signed_in import PAGE, PASSWORD, SITE, House, login
 from tidegate.domain.access import Role
 from tidegate.domain.errors import Conflict, Unavailable
-from tidegate.gateway.people import DAYS
-from tidegate.service.logins import CHANGES
+from tidegate.features.access.logins import CHANGES
+from tidegate.features.access.people_native import DAYS
 
 API = "/tidegate/v1"
 NEW = "another horse battery"

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.advisor import planner
+from tidegate.features.planner import planning as planner
 
 API = "http://127.0.0.1:8471/tidegate/v1/plan"
 

@@ -10,13 +10,14 @@ from tests.spec_changes import BASES, CHANGES, PLAIN, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
 from tidegate.domain.observation import Capabilities
+from tidegate.features.autoscaling import service as scalables
+from tidegate.features.autoscaling.service import BoundsUpdate, ScalableKey
 from tidegate.gateway.spec_diff import compare_deployed
 from tidegate.ports.store import Kind
-from tidegate.service import history, rollouts, scalables
+from tidegate.service import history, rollouts
 from tidegate.service import tags as labels
 from tidegate.service.deploy import deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
-from tidegate.service.scalables import BoundsUpdate, ScalableKey
 from tidegate.spec.changes import flatten
 from tidegate.testing.memory_store import MemoryTx
 

@@ -8,8 +8,8 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetPeriod, FleetSecond
-from tidegate.reconcile.comparisons import ComparedVersions, Comparisons
-from tidegate.service.evidence import find_evidence
+from tidegate.features.evidence.loop import ComparedVersions, Comparisons
+from tidegate.features.evidence.service import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_store import MemoryStore
 

@@ -17,11 +17,9 @@ from tidegate.domain.observation import Capabilities, Evidence
 from tidegate.domain.pairs import Pair
 from tidegate.domain.replay import ReplayResult, ReplayStatistic
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.evidence.judge import recompute
-from tidegate.evidence.ledger import EvidenceLedger
-from tidegate.evidence.units import Unit
-from tidegate.ports.store import Tx
-from tidegate.reconcile.comparisons import (
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.ledger import EvidenceLedger
+from tidegate.features.evidence.loop import (
     LOAD_PATIENCE,
     REPORTED,
     SAVE_EVERY,
@@ -29,10 +27,12 @@ from tidegate.reconcile.comparisons import (
     Comparisons,
     compared_versions,
 )
+from tidegate.features.evidence.service import find_evidence
+from tidegate.features.evidence.units import Unit
+from tidegate.ports.store import Tx
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.rollout.plan import compile_plan
-from tidegate.service.evidence import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.service.test_drift import DRIFT, NO_DRIFT, SCHEDULE, at, endpoint
 from tidegate.domain.drift import DriftOutcome, DriftTask, DriftVerdict
 from tidegate.domain.errors import Transient, Unavailable
+from tidegate.features.drift.loop import CaptureAccess, DriftSchedules
+from tidegate.features.drift.service import set_schedule, show_drift
 from tidegate.ports.store import Store, Tx
-from tidegate.reconcile.drift import CaptureAccess, DriftSchedules
-from tidegate.service.drift import set_schedule, show_drift
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import open_store
 from tidegate.testing.memory_metrics import MemoryMetrics

@@ -16,11 +16,11 @@ from tidegate.domain.recommendation import (
     RecommendedInstance,
 )
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.features.recommender import service as use
+from tidegate.features.recommender.kinds import RECOMMENDATION
+from tidegate.features.recommender.loop import MOST_STARTS, Recommendations, decided
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.ports.store import Kind, Store, Tx
-from tidegate.reconcile.recommendations import MOST_STARTS, Recommendations, decided
-from tidegate.service import recommendations as use
-from tidegate.service.record_kinds import RECOMMENDATION
 from tidegate.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,12 +15,12 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.history import History, HistoryEntry
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayRecord, ReplayResult
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.features.evidence import replay_loop as replays
+from tidegate.features.evidence.loop import ComparedVersions
+from tidegate.features.evidence.replay_loop import Replays
+from tidegate.features.evidence.replay_service import find_replay
 from tidegate.ports.store import Tx
-from tidegate.reconcile import replays
-from tidegate.reconcile.comparisons import ComparedVersions
-from tidegate.reconcile.replays import Replays
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
-from tidegate.service.replays import find_replay
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.testing.samples import version
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Phase
 from tidegate.domain.spans import Span
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
+from tidegate.features.tracing.rollout_traces import NAME, PATIENCE, RolloutTraces, find_ended
 from tidegate.ports.store import JournalLine, Kind, Tx
-from tidegate.reconcile.rollout_traces import NAME, PATIENCE, RolloutTraces, find_ended
 from tidegate.service.record_kinds import CURSOR, ENDPOINT, Cursor
 from tidegate.testing.faults import AlarmTurns, When
 from tidegate.testing.memory_store import MemoryStore

@@ -14,11 +14,13 @@ from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.domain.scaling import ActivityStatus, Dimension, FastPolicy, ScalableTarget
+from tidegate.features.autoscaling import service as scalables
+from tidegate.features.autoscaling.kinds import ACTIVITY, SCALABLE
+from tidegate.features.autoscaling.loop import Scaling
+from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalable
 from tidegate.ports.store import Tx
-from tidegate.reconcile.scaling import Scaling
-from tidegate.service import activities, scalables
-from tidegate.service.record_kinds import ACTIVITY, ENDPOINT, SCALABLE
-from tidegate.service.scaling_records import PolicyRecord, Scalable
+from tidegate.service import activities
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 

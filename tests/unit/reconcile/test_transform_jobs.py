@@ -20,13 +20,13 @@ from tidegate.domain.transform import (
     TransformOutput,
     TransformProgress,
 )
+from tidegate.features.batch import service as use
+from tidegate.features.batch.incidents import PATIENCE
+from tidegate.features.batch.loop import Transforms
 from tidegate.ports.runners import RunnerSeen
 from tidegate.ports.store import Kind, Store
-from tidegate.reconcile.transforms import Transforms
-from tidegate.service import transforms as use
 from tidegate.service.record_kinds import TRANSFORM
 from tidegate.store import open_store
-from tidegate.transform.incidents import PATIENCE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 JOB = TransformJob(

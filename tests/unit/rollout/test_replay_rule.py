@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Pause, Rollout
 from tidegate.domain.errors import Invalid
@@ -15,6 +14,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.replay import ReplayConfig, ReplayResult
 from tidegate.domain.rollout import Cause, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
 from tidegate.domain.endpoint import Endpoint, Successor, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world, simulate
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.testing.samples import canary, percent, version

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import (
@@ -22,6 +21,7 @@ from tidegate.domain.evidence import (
 from tidegate.domain.fleet import FleetId, Pairing
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, Evidence
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import RolloutDecision, step

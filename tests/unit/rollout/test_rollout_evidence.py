@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import Cause, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, deadlines, desired_state
 from tidegate.rollout.step import step
 from tidegate.testing.faults import ObservationGap, When

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.quality.lives import find_lives
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.features.labels.lives import find_lives
 from tidegate.rollout import commands, history, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.status import status

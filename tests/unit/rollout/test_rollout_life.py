@@ -1,11 +1,11 @@
 """The rest of an endpoint's life: creation, repair, scaling in place, strays, an older life, deletion."""
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SetTraffic
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.domain.traffic import Route, RouteTable
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world, simulate
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.testing.faults import (

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.observation import EnsureFleet, Observation, SetTraffic
 from tidegate.domain.rollout import Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.rollout.step import step
 from tidegate.testing.samples import canary, instances, version

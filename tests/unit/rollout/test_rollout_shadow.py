@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.digest import digest

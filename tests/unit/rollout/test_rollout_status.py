@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variant_views

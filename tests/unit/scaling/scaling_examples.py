@@ -14,8 +14,8 @@ from tidegate.domain.scaling import (
     ScheduledAction,
     TargetTracking,
 )
-from tidegate.scaling.decide import ScalingDecision, decide
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.decide import ScalingDecision, decide
+from tidegate.features.autoscaling.simulation import START
 
 PER_MINUTE = TargetTracking("tracking", 100.0, Predefined.INVOCATIONS)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import Serverless
-from tidegate.scaling.on_demand import GROW_AFTER, ScalingMemory, decide, shares
+from tidegate.features.autoscaling.on_demand import GROW_AFTER, ScalingMemory, decide, shares
 
 BOUNDS = Serverless(memory=2**30, max_concurrency=25, idle_after=60.0, per_instance=10)
 

@@ -16,9 +16,9 @@ from tidegate.domain.scaling import (
     ScalingObservation,
     VariantLoad,
 )
-from tidegate.scaling import working_days
-from tidegate.scaling.decide import ScalingDecision
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.decide import ScalingDecision
+from tidegate.features.autoscaling.simulation import START
+from tidegate.schedules import working_days
 
 FAST = FastPolicy("fast", in_flight=2.0, queue_time=0.1, smoothing=0.0)
 

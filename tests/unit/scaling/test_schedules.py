@@ -8,8 +8,8 @@ import pytest
 from tests.unit.scaling.scaling_examples import after, asked, target
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import ScalingObservation, ScheduledAction, SuspendedScaling
-from tidegate.scaling.schedule import parse
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.simulation import START
+from tidegate.schedules.schedule import parse
 
 
 def times(text: str, since: str, zone: str = "UTC", count: int = 3) -> list[str]:

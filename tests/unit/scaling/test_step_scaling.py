@@ -5,8 +5,8 @@ import pytest
 from tests.unit.scaling.scaling_examples import asked, target
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import Adjustment, PolicyAlarm, ScalingObservation, ScalingStep, StepScaling
-from tidegate.scaling.stepping import adjust, find_step
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.simulation import START
+from tidegate.features.autoscaling.stepping import adjust, find_step
 
 OUT = (ScalingStep(10, 0.0, 10.0), ScalingStep(30, 10.0, 20.0), ScalingStep(50, 20.0))
 IN = (ScalingStep(-10, -10.0, 0.0), ScalingStep(-30, None, -10.0))

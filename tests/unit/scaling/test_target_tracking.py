@@ -17,9 +17,9 @@ from tidegate.domain.scaling import (
     SuspendedScaling,
     TargetTracking,
 )
-from tidegate.scaling.decide import ScalingDecision
-from tidegate.scaling.tracking import build_alarms
-from tidegate.testing.scaling_sim import START
+from tidegate.features.autoscaling.decide import ScalingDecision
+from tidegate.features.autoscaling.simulation import START
+from tidegate.features.autoscaling.tracking import build_alarms
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ come from ``python -m bench.scaling_sim``; here is what must stay true of them."
 import pytest
 
 from bench.scaling_sim import OBJECTIVE, RULES, replayed
-from tidegate.testing.scaling_sim import ScalingRun
+from tidegate.features.autoscaling.simulation import ScalingRun
 
 
 @pytest.fixture(scope="module")

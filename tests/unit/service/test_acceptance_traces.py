@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tidegate.service.acceptance_traces import MOST_A_SECOND, AcceptanceTraces
+from tidegate.features.tracing.acceptance_traces import MOST_A_SECOND, AcceptanceTraces
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ASKED = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from tidegate.compose.controller import owners
 from tidegate.domain.asynchronous import AsyncConfig, Item
 from tidegate.domain.endpoint import Endpoint
+from tidegate.features.asynchronous.loop import Queues
 from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
-from tidegate.reconcile.queues import Queues
 from tidegate.service.record_kinds import ENDPOINT, MODEL, TRANSFORM
 from tidegate.store import SqlStore, open_store
 from tidegate.store.queue import SqlQueue

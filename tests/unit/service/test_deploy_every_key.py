@@ -55,7 +55,7 @@ def records(tx: MemoryTx) -> dict[tuple[str, str], object]:
 
 
 def _kind(name: str) -> Any:
-    return next(kind for kind in vars(record_kinds).values() if getattr(kind, "name", None) == name)
+    return next(kind for kind in record_kinds.all_kinds() if kind.name == name)
 
 
 def test_every_key_is_looked_at() -> None:

@@ -13,9 +13,10 @@ from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
-from tidegate.service.drift import (
+from tidegate.features.capture.captured import captured_addresses
+from tidegate.features.drift.metrics import drift_samples
+from tidegate.features.drift.service import (
     apply_schedule,
-    captured_addresses,
     check_schedule,
     due_end,
     find_due,
@@ -24,7 +25,6 @@ from tidegate.service.drift import (
     set_schedule,
     show_drift,
 )
-from tidegate.service.drift_metrics import drift_samples
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_store import MemoryTx
 

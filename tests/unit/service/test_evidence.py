@@ -13,13 +13,14 @@ from tidegate.domain.evidence import RULES, Comparison, EvidenceBlock, EvidenceC
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.worker_stats import COMPARED
-from tidegate.evidence.judge import recompute
+from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.kinds import EVIDENCE
+from tidegate.features.evidence.metrics import evidence_samples
+from tidegate.features.evidence.service import find_evidence, forget_evidence, keep_evidence, show_evidence
+from tidegate.features.evidence.side_counts import count_side
 from tidegate.monitoring import sketch
-from tidegate.service.evidence import find_evidence, forget_evidence, keep_evidence, show_evidence
-from tidegate.service.evidence_metrics import evidence_samples
 from tidegate.service.metric_samples import samples
-from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
-from tidegate.service.side_counts import count_side
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store.patches import apply_patch, diff
 from tidegate.testing.memory_store import MemoryTx
 

@@ -7,11 +7,11 @@ from tests.unit.service.test_deploy import START
 from tidegate.domain.admission import Admission
 from tidegate.domain.capture import Capture, Redaction
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
-from tidegate.domain.experiment import ExperimentEnding, ExperimentVariant, ShadowExperiment, VariantAction
 from tidegate.domain.fleet import RoutingStrategy, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
-from tidegate.service import experiment_configs
+from tidegate.features.shadow import configs as experiment_configs
+from tidegate.features.shadow.records import ExperimentEnding, ExperimentVariant, ShadowExperiment, VariantAction
 from tidegate.testing.memory_store import MemoryTx
 
 MODEL = Model("m1", (ContainerDefinition("tidegate/xgboost", "file:///m.ubj"),), START)

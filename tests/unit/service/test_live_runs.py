@@ -9,15 +9,17 @@ from tests.metric_alarm import metric_alarm
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Conflict, Invalid, NotFound
-from tidegate.domain.live_run import MAX_RATE, TAG, LiveRun, Made, Phase, Traffic
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, TrafficRouting
 from tidegate.domain.targets import TargetTable
+from tidegate.features.autoscaling.spec_scaling import Arns
+from tidegate.features.lessons import run_service as live_runs
+from tidegate.features.lessons.kinds import LIVE_RUN
+from tidegate.features.lessons.run_records import MAX_RATE, TAG, LiveRun, Made, Phase, Traffic
 from tidegate.service import deploy as deploying
-from tidegate.service import live_runs, tags
+from tidegate.service import tags
 from tidegate.service.deploy import DeployOptions
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, LIVE_RUN, MODEL
-from tidegate.service.spec_scaling import Arns
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.testing.memory_store import MemoryTx
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.auth.passwords import Cost, hash_password
 from tidegate.domain.access import Role, User
 from tidegate.domain.errors import AuthError, SessionEnded, TooManyAttempts, Unavailable
-from tidegate.service import logins as module
-from tidegate.service.logins import Logins
+from tidegate.features.access import logins as module
+from tidegate.features.access.logins import Logins
+from tidegate.features.access.passwords import Cost, hash_password
 from tidegate.store import open_store
 from tidegate.store.access import SqlAccess
 

@@ -20,8 +20,7 @@ from tidegate.domain.monitoring_schedule import (
     MonitoringJob,
     MonitoringSchedule,
 )
-from tidegate.ports.store import Tx
-from tidegate.service.monitoring_schedules import (
+from tidegate.features.monitor.schedules import (
     KEPT,
     DueExecution,
     create_schedule,
@@ -32,7 +31,8 @@ from tidegate.service.monitoring_schedules import (
     keep_execution,
     last_execution,
 )
-from tidegate.service.monitoring_times import Window, check_offsets, find_window
+from tidegate.features.monitor.times import Window, check_offsets, find_window
+from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import open_store
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.service.views import of_present_versions
 from tidegate.testing.samples import canary, percent, version
 

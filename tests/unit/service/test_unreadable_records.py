@@ -13,43 +13,28 @@ from tidegate.console.endpoint_records import _join, _read_changed
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import AlreadyExists, UnreadableRecord
-from tidegate.domain.live_run import LiveRun, Made
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, RolloutPlan
+from tidegate.features.asynchronous import loop as queues
+from tidegate.features.autoscaling import loop as scaling
+from tidegate.features.autoscaling import service as scalables
+from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.drift import service as drift
+from tidegate.features.evidence.kinds import EVIDENCE, REPLAY
+from tidegate.features.lessons import challenge_service as live_challenges
+from tidegate.features.lessons import run_service as live_runs
+from tidegate.features.lessons.kinds import LIVE_RUN
+from tidegate.features.lessons.run_records import LiveRun, Made
+from tidegate.features.monitor import processing_service as processing_jobs
+from tidegate.features.monitor import schedules as monitoring_schedules
+from tidegate.features.shadow import loop as experiment_loop
 from tidegate.ports.store import Filter, Kind, Stale, Tx
-from tidegate.reconcile import alarm_loop, engine, queues, scaling
-from tidegate.reconcile import experiments as experiment_loop
+from tidegate.reconcile import alarm_loop, engine
 from tidegate.rollout.step import RolloutDecision
-from tidegate.service import (
-    activities,
-    alarms,
-    drift,
-    endpoints,
-    history,
-    live_challenges,
-    live_runs,
-    models,
-    monitoring_schedules,
-    processing_jobs,
-    quotas,
-    scalables,
-    state_events,
-)
+from tidegate.service import activities, alarms, endpoints, history, models, quotas, state_events
 from tidegate.service.prometheus import render
-from tidegate.service.record_kinds import (
-    ALARM,
-    ALL,
-    ENDPOINT,
-    EVIDENCE,
-    HISTORY,
-    LIVE_RUN,
-    MODEL,
-    REPLAY,
-    SCALABLE,
-    TAGS,
-    USAGE,
-)
+from tidegate.service.record_kinds import ALARM, ENDPOINT, HISTORY, MODEL, TAGS, USAGE, all_kinds
 from tidegate.service.unreadable_records import EVERY, UnreadableRecords
 from tidegate.service.views import alarms_of
 from tidegate.store import SqlStore, open_store
@@ -132,7 +117,7 @@ def read_around(tx: Tx, kind: Kind[Any]) -> None:
 
 async def test_an_unreadable_record_of_any_kind_is_there_is_named_and_stops_no_loop(store: SqlStore) -> None:
     await store.run(plant_good)
-    for kind in ALL:
+    for kind in all_kinds():
         await store.run(partial(read_around, kind=kind))
         (found,) = await UnreadableRecords([kind]).find(store, NOW)
         assert (found.kind, found.name) == (kind.name, "bad")

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.cli.describe_rollout import format_share
 from tidegate.console.endpoint_rows import describe_state
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.service.views import endpoint_view
 from tidegate.testing.samples import canary, instances, version

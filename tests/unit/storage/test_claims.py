@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.dispatcher.objects import Objects
 from tidegate.domain.errors import Transient
+from tidegate.features.asynchronous.dispatcher.objects import Objects
 from tidegate.storage.files import Claim, move
 from tidegate.storage.output_files import Output, OutputFiles
 from tidegate.storage.s3 import Bucket

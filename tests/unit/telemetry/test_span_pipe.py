@@ -4,8 +4,8 @@ import threading
 from collections.abc import Sequence
 
 from tidegate.domain.spans import Span
-from tidegate.telemetry import span_pipe
-from tidegate.telemetry.span_pipe import SpanPipe
+from tidegate.features.tracing import span_pipe
+from tidegate.features.tracing.span_pipe import SpanPipe
 
 ONE = Span("1" * 32, "2" * 16, None, "invoke", 1, 2)
 

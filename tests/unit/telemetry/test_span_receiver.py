@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.spans import Span, SpanBatch, SpanContext, SpanEvent
-from tidegate.serving.front.span_sender import FLUSH_AT, SpanSender
-from tidegate.telemetry.span_receiver import SpanReceiver, is_credible
+from tidegate.features.tracing.span_receiver import SpanReceiver, is_credible
+from tidegate.features.tracing.worker.span_sender import FLUSH_AT, SpanSender
 
-ONE = Span("1" * 32, "2" * 16, "3" * 16, "model", 1, 2, attributes={"tidegate.batch.rows": 3})
+ONE = Span("1" * 32, "2" * 16, "3" * 16, "model", 1, 2, attributes={"tidegate.features.batch.rows": 3})
 
 
 @pytest.fixture

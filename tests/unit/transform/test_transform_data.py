@@ -6,9 +6,9 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.transform import DataProcessing, RequestLimits, SplitType, TransformProgress, eta
-from tidegate.transform import naming, pacing
+from tidegate.features.batch.runner import naming, pacing
+from tidegate.features.batch.runner.pacing import RequestPlan
 from tidegate.transform.joining import Processor, UnfitRecord, check
-from tidegate.transform.pacing import RequestPlan
 from tidegate.transform.paths import MissingValue, parse
 
 PERSON = {"name": "Ann", "pay": {"gross": 10, "net": 7}, "scores": [5, 6, 7, 8], "odd key": 1}

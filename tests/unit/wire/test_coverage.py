@@ -8,7 +8,7 @@ import pytest
 import tidegate
 from tidegate.wire import coverage, sagemaker_models
 from tidegate.wire.dispatch import load_service
-from tidegate.wire.member_notes import NOTES, Treatment, find_treatment
+from tidegate.wire.member_notes import Treatment, all_notes, find_treatment
 from tidegate.wire.table import TABLE
 
 SOURCE = Path(tidegate.__file__).parent
@@ -24,7 +24,7 @@ def test_the_committed_page_is_what_is_generated() -> None:
 
 
 def test_notes_name_existing_members() -> None:
-    for (service, operation), notes in NOTES.items():
+    for (service, operation), notes in all_notes().items():
         known = {path for path, _ in coverage.paths(coverage.members(service, operation))}
         assert not notes.keys() - known, (service, operation)
 
@@ -63,7 +63,7 @@ def test_headers_of_predictions_that_are_called_served_are_known_to_proxy_or_wor
 
 
 def strings(module: str, seen: set[str]) -> set[str]:
-    """The strings of a module of the wire, and of those of the wire that it imports."""
+    """The strings of a module of operations, and of those of the wire and of features that it imports."""
     path = SOURCE.parent / f"{module.replace('.', '/')}.py"
     if module in seen or not path.exists():
         return set()
@@ -72,7 +72,9 @@ def strings(module: str, seen: set[str]) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found.add(node.value)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tidegate.wire"):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            ("tidegate.wire", "tidegate.features")
+        ):
             names = [f"{node.module}.{each.name}" for each in node.names] + [str(node.module)]
             found |= {each for name in names for each in strings(name, seen)}
     return found

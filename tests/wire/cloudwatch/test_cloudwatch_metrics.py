@@ -436,7 +436,10 @@ def test_metric_data_comes_in_pages(cloudwatch: Any, size: int) -> None:
         ([], "0 entries"),
         ([{"Id": "e", "Expression": "a + b"}], "at least one metric"),
         ([query("a"), {"Id": "e", "Expression": "a + b"}], "no line with the Id 'b'"),
-        ([query("a"), {"Id": "e", "Expression": "RATE(a)"}], "RATE is not supported"),
+        (
+            [query("a"), {"Id": "e", "Expression": "ANOMALY_DETECTION_BAND(a)"}],
+            "ANOMALY_DETECTION_BAND is not supported",
+        ),
         ([query("a"), {"Id": "e", "Expression": "a", "Period": 300}], "must have the same Period"),
         ([{"Id": "e"}], "The parameter MetricDataQueries.member.1.MetricStat is required.\n"),
         ([{**query(), "Expression": "a"}], "exactly one of MetricStat and Expression"),

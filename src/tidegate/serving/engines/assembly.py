@@ -93,7 +93,7 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     def one(folder: str) -> Awaitable[ModelEngine]:
         return open_container(spec, replace(container, model_dir=folder, data_url=None), died)
 
-    from tidegate.serving.multimodel.engine import open_models  # noqa: PLC0415  # for replicas of many models only
+    from tidegate.features.multi_model.worker.engine import open_models  # noqa: PLC0415  # for replicas of many models only
 
     return await open_models(spec, container, one)
 

@@ -84,7 +84,7 @@ class FailureMessages:
 def _clean(status: int, message: str) -> str:
     line = " ".join(message[: 4 * LONGEST_FAILURE].split())
     # Imported late: a model that answers needs none of it.
-    text = load("tidegate.capture.redaction", "Redactor")(Redaction(detect=_KINDS), None).text(line)
+    text = load("tidegate.features.capture.redaction", "Redactor")(Redaction(detect=_KINDS), None).text(line)
     answered = f"{status} " if status else "no answer: "
     whole = answered + "".join(one if one.isprintable() else "?" for one in text)
     return whole if len(whole) <= LONGEST_FAILURE else whole[: LONGEST_FAILURE - 1] + "…"

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.capture.slice_values import name_slice_value
 from tidegate.domain.known_keys import KnownKeys
 from tidegate.domain.worker_stats import PairRow, StageRow
 from tidegate.http1.client import HttpClient
@@ -24,6 +23,7 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, Mode
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
+from tidegate.serving.formats.slice_values import name_slice_value
 from tidegate.serving.front.answer_numbers import AnswerNumbers, count_rows, read_numbers
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.first_row import read_first_row

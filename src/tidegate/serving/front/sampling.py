@@ -1,5 +1,9 @@
 """A sample of what a worker answers, which does not depend on what is in the answers."""
 
+import random
+
+from tidegate.domain.traffic import WHOLE
+
 
 class Sampler:
     """Takes ``wanted`` of a second, spread over it by the number of the second before; at most ``most``, where it has
@@ -21,3 +25,29 @@ class Sampler:
             return False
         self._taken += 1
         return True
+
+
+class EvenSampler:
+    """Samples a share of the requests evenly: of the first n it takes n times the share, to within 1. It takes one of
+    each 1/share requests, at a position drawn with ``seed``, so that periodic traffic is neither missed nor all that
+    is sampled."""
+
+    def __init__(self, share: int, seed: int) -> None:
+        self.share = share
+        """Basis points."""
+        self._drawn = random.Random(seed)
+        self._at = 0
+        self._place = self._draw()
+
+    def take(self) -> bool:
+        if self.share == WHOLE:
+            return True
+        self._at += self.share
+        if self._at <= self._place:
+            return False
+        self._at -= WHOLE
+        self._place = self._draw()
+        return True
+
+    def _draw(self) -> int:
+        return int(self._drawn.random() * WHOLE)

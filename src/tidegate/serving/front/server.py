@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.domain.errors import AuthError, StartupError
+from tidegate.features.capture.worker.front_captures import Captures
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -31,7 +32,6 @@ from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
-from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, PING, control_page

@@ -6,7 +6,6 @@ dropped and counted.
 """
 
 import asyncio
-import random
 import time
 import zlib
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.copy_clients import CopyClients
 from tidegate.serving.front.header_cache import ONCE
+from tidegate.serving.front.sampling import EvenSampler
 from tidegate.serving.front.shadow_answers import GOOD, SMALL, TOGETHER, Copied, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
@@ -49,32 +49,6 @@ DROPPED = "MirrorDropped"
 _ONE_DROPPED = Note(DROPPED, 1)
 _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
 _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
-
-
-class EvenSampler:
-    """Samples a share of the requests evenly: of the first n it takes n times the share, to within 1. It takes one of
-    each 1/share requests, at a position drawn with ``seed``, so that periodic traffic is neither missed nor all that
-    is sampled."""
-
-    def __init__(self, share: int, seed: int) -> None:
-        self.share = share
-        """Basis points."""
-        self._drawn = random.Random(seed)
-        self._at = 0
-        self._place = self._draw()
-
-    def take(self) -> bool:
-        if self.share == WHOLE:
-            return True
-        self._at += self.share
-        if self._at <= self._place:
-            return False
-        self._at -= WHOLE
-        self._place = self._draw()
-        return True
-
-    def _draw(self) -> int:
-        return int(self._drawn.random() * WHOLE)
 
 
 class ShadowSender:

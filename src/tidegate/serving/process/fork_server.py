@@ -17,12 +17,12 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
+from tidegate.host.late_import import load_module
 from tidegate.serving.__main__ import main as work
 from tidegate.serving.contract.fork_groups import THREADS, kinds_of
 from tidegate.serving.contract.memory_release import use_system_allocator
@@ -111,7 +111,7 @@ def libraries(group: str) -> tuple[str, ...]:
 def import_libraries(group: str = TABLES) -> None:
     """Import what workers would import. A library that is not installed, or does not work, is left to the worker."""
     for name in libraries(group):
-        _attempt(name, partial(import_module, name))
+        _attempt(name, partial(load_module, name))
     for kind in kinds_of(group):
         if kind.descriptor.preload_module:
             _attempt(f"the runtime {kind}", partial(LOADER.load_module, kind))
@@ -121,7 +121,7 @@ def import_libraries(group: str = TABLES) -> None:
 
 
 def _import_tables() -> None:
-    from tidegate.serving.multimodel import memory  # noqa: F401, PLC0415
+    from tidegate.features.multi_model.worker import memory  # noqa: F401, PLC0415
     from tidegate.serving.runtimes import tabular_scorer  # noqa: F401, PLC0415  # needs numpy
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import remaining_limit
+from tidegate.features.tracing.worker.traced_server import make_server
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, report_ready
 from tidegate.serving.contract.invocation import ModelEngine
@@ -29,7 +30,6 @@ from tidegate.serving.contract.replica_spec import (
 )
 from tidegate.serving.engines.assembly import fetch, open_engine, prepare_later_starts
 from tidegate.serving.front.server import Server
-from tidegate.serving.front.traced_server import make_server
 from tidegate.serving.process import memory_limits, memory_watch
 from tidegate.serving.runtimes.launcher import NOT_STARTED
 

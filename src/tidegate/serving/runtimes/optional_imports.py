@@ -11,10 +11,10 @@ arrives that may need those classes (a script, a pickled pipeline), the library 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from threading import Lock
 from types import ModuleType
 
+from tidegate.host.late_import import load_module
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 
@@ -37,18 +37,18 @@ class RuntimeLoader:
                 self._require_complete()
             elif not self._complete:
                 self._import_reduced(descriptor.library, descriptor.optional_packages)
-            return import_module(f"{__package__}.{descriptor.name}")
+            return load_module(f"{__package__}.{descriptor.name}")
 
     def load_device_module(self, kind: RuntimeKind) -> ModuleType:
         """The module of a runtime on devices. Raises as ``load_module`` does."""
         self.load_module(kind)
         with self._lock:
-            return import_module(f"{__package__}.devices.{kind.descriptor.name}")
+            return load_module(f"{__package__}.devices.{kind.descriptor.name}")
 
     def _import_reduced(self, library: str, optional_packages: Sequence[str]) -> None:
         if library not in sys.modules:
             with suppress(ImportError), hide_packages(optional_packages):
-                import_module(library)
+                load_module(library)
                 self._reduced.add(library)
 
     def _require_complete(self) -> None:

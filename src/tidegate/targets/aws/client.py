@@ -6,11 +6,11 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tidegate.domain.errors import StartupError
+from tidegate.host.late_import import load_module
 from tidegate.ports.clock import Clock
 from tidegate.targets.aws.botocore_calls import user_session
 from tidegate.targets.aws.errors import Throttled, Unanswered
@@ -33,7 +33,7 @@ class Timekeeper(Clock, Protocol):
 def import_boto3() -> Any:
     """Raises StartupError that says how to install it."""
     try:
-        return import_module("boto3")
+        return load_module("boto3")
     except ImportError:
         raise StartupError("the sagemaker target needs boto3: pip install 'tidegate[aws]'") from None
 
@@ -79,7 +79,7 @@ class AwsClient:
         def send() -> None:
             try:
                 self._single.client("s3").upload_file(str(path), bucket, key, extra)
-            except import_module("boto3.exceptions").Boto3Error as error:
+            except load_module("boto3.exceptions").Boto3Error as error:
                 raise Unanswered(f"PutObject: {error}") from None
 
         self._patiently(

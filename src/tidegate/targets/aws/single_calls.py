@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 from tidegate.domain.errors import TargetError, TargetRefused, Transient
+from tidegate.host.late_import import load_module
 from tidegate.targets.aws.errors import ErrorAnswer, Unanswered, translate
 
 OpenClient = Callable[[str, Any], Any]
@@ -31,7 +31,7 @@ class SingleCalls:
         """Raises Transient or TargetRefused, or one of their kinds in ``errors``."""
 
         def ask() -> dict[str, Any]:
-            method = getattr(self.client(service), import_module("botocore").xform_name(operation))
+            method = getattr(self.client(service), load_module("botocore").xform_name(operation))
             return _read_streams(method(**members))
 
         answer: dict[str, Any] = self.attempt(service, operation, members, ask)
@@ -39,8 +39,8 @@ class SingleCalls:
 
     def attempt(self, service: str, operation: str, members: Mapping[str, object], work: Callable[[], Any]) -> Any:
         """What ``work`` returns, or an error of the platform's in place of botocore's."""
-        errors: Any = import_module("botocore.exceptions")
-        unreadable = import_module("botocore.parsers").ResponseParserError
+        errors: Any = load_module("botocore.exceptions")
+        unreadable = load_module("botocore.parsers").ResponseParserError
         try:
             return work()
         except errors.ClientError as error:
@@ -67,7 +67,7 @@ class SingleCalls:
     def client(self, service: str) -> Any:
         with self._lock:  # sessions are not safe for threads, clients are
             if service not in self._clients:
-                config = import_module("botocore.config").Config(
+                config = load_module("botocore.config").Config(
                     connect_timeout=CONNECT_TIMEOUT,
                     read_timeout=READ_TIMEOUT,
                     max_pool_connections=THREADS,

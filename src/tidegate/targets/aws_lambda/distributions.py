@@ -21,7 +21,7 @@ BASE = ("msgspec", "httptools", "packaging")
 """What the serving code imports, whatever the model."""
 PROVIDED = frozenset({"botocore", "boto3", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six"})
 """What Lambda's own runtime for Python has."""
-PACKAGES = ("domain", "host", "http1", "serving", "storage", "transform")
+PACKAGES = ("domain", "features", "host", "http1", "serving", "storage", "transform")
 """The packages of tidegate that serving imports."""
 GLIBC = (2, 34)
 """Of Amazon Linux 2023."""

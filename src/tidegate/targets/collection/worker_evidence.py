@@ -6,8 +6,8 @@ from typing import Protocol
 
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
+from tidegate.features.multi_model.listing import list_models
 from tidegate.targets.collection.collector import Collector
-from tidegate.targets.collection.model_listing import list_models
 from tidegate.targets.collection.sources import WorkerFleets
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
+from tidegate.features.autoscaling.on_demand import shares
 from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
 from tidegate.ports.router import TcpAddress
-from tidegate.scaling.on_demand import shares
 from tidegate.targets.kubernetes.cluster_view import FleetView
 from tidegate.targets.kubernetes.names import PREDICTIONS
 

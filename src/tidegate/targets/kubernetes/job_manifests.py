@@ -169,7 +169,7 @@ def _runner(options: KubernetesOptions, jobs: JobOptions) -> Manifest:
     container: Manifest = {
         "name": "runner",
         **container_defaults(options),
-        "command": ["python", "-m", "tidegate.compose.transform_pod", f"{START_FOLDER}/{RUNNER_FILE}"],
+        "command": ["python", "-m", "tidegate.features.batch.pod", f"{START_FOLDER}/{RUNNER_FILE}"],
         "env": [
             {
                 "name": "TIDEGATE_REPLICA",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.scaling.on_demand import ScalingMemory, decide
+from tidegate.features.autoscaling.on_demand import ScalingMemory, decide
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView

@@ -14,9 +14,9 @@ from tidegate.domain.errors import TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
 from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.features.batch.service import PREFIX, fleet_id
 from tidegate.ports.runners import RunnerSeen
 from tidegate.ports.shards import ShardBoard
-from tidegate.service.transforms import PREFIX, fleet_id
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KubeApi

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.domain.observation import FleetStatus
+from tidegate.features.autoscaling import on_demand as scaling
 from tidegate.ports.router import Router
-from tidegate.scaling import on_demand as scaling
 
 PROVEN = "proven"
 """Marker file in the fleet's folder."""

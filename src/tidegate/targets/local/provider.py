@@ -9,9 +9,9 @@ from functools import partial
 from tidegate.domain.devices import VARIABLE, select_visible
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
+from tidegate.features.batch.service import PREFIX
 from tidegate.host import nvidia
 from tidegate.ports.target import Chore, Provider
-from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker

@@ -27,7 +27,7 @@ from tidegate.targets.local.process import Process
 LOG = "log"
 SERVER = "server"
 """Folder in a job's folder: the state of the server that it loads."""
-MODULE = "tidegate.advisor.recommend"
+MODULE = "tidegate.features.recommender"
 KILL_AFTER = 12.0
 """Seconds that a process has to stop: it ends a server first."""
 LAST = 2000

@@ -36,8 +36,10 @@ FORMER_MODULES = {
     "tidegate.worker.nursery",
     "tidegate.worker.transforming",
     "tidegate.recommend",
+    "tidegate.batch",
+    "tidegate.advisor.recommend",
 }
-"""Names that these modules had up to version 0.1; processes that such a version started may still run."""
+"""Names that these modules had in earlier versions; processes that such a version started may still run."""
 WORKING = {WORKER, fork_server.MODULE, runners.MODULE, recommenders.MODULE, *FORMER_MODULES}
 """Modules of processes that each have a folder to work in. A forked worker has the fork server's command line."""
 

@@ -16,16 +16,16 @@ import msgspec
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.features.batch.service import fleet_id
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.runners import RunnerSeen
-from tidegate.service.transforms import fleet_id
 from tidegate.targets.local.job_process import START, Termination, read_file
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process, cleaned
 
 log = logging.getLogger(__name__)
 
-MODULE = "tidegate.batch"
+MODULE = "tidegate.features.batch.runner"
 KILL_AFTER = 5.0
 """Seconds that a runner has to stop."""
 ABORT_WITHIN = 10.0

@@ -8,6 +8,8 @@ from typing import cast
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
+from tidegate.features.autoscaling.loop import Scaling
+from tidegate.features.evidence.loop import Comparisons
 from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.clock import Ids
 from tidegate.ports.evidence import EvidenceSource
@@ -15,11 +17,9 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.ports.target import Target
-from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
-from tidegate.reconcile.scaling import Scaling
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.sources import Usage

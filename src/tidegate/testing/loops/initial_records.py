@@ -10,12 +10,13 @@ from tidegate.domain.fleet import ReplicaState
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.scaling import Dimension, FastPolicy, ScalableTarget
+from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalable
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, SCALABLE
-from tidegate.service.scaling_records import PolicyRecord, Scalable
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.testing.loops.ground_truth import MAIN
 from tidegate.testing.loops.machine import Machine
 from tidegate.testing.loops.plans import NEW, NEXT, OLD, VARIANT, Neighbour, WorldPlan

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.comparison.replay_judge import judge_replay
-from tidegate.advisor.comparison.report import Answers
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.report import Answers
 
 CONFIG = ReplayConfig("file:///rows.csv", "fraud")
 PASS, FAIL, NO_DATA = Finding.PASS, Finding.FAIL, Finding.NO_DATA

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.comparison.answers import AnswerTerms, collect_answers
-from tidegate.advisor.comparison.report import (
+from tidegate.domain.errors import Invalid
+from tidegate.features.evidence.replay.answers import AnswerTerms, collect_answers
+from tidegate.features.evidence.replay.report import (
     OTHERS,
     UNNAMED,
     Answers,
@@ -17,10 +18,9 @@ from tidegate.advisor.comparison.report import (
     VersionComparison,
     compare_versions,
 )
-from tidegate.advisor.comparison.row_files import RowRequest
-from tidegate.advisor.comparison.tolerances import DEFAULTS, parse_tolerances
-from tidegate.advisor.scoring.exchange import ScoringReply
-from tidegate.domain.errors import Invalid
+from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
+from tidegate.features.evidence.replay.tolerances import DEFAULTS, parse_tolerances
+from tidegate.rows.row_files import RowRequest
 
 COUNT = 400
 OLD = [0.1 + 0.8 * place / COUNT for place in range(COUNT)]

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from tidegate.advisor.comparison.row_files import RowTerms, read_captures, read_csv_rows, read_lines_of_rows
 from tidegate.domain.errors import Invalid
+from tidegate.rows.row_files import RowTerms, read_captures, read_csv_rows, read_lines_of_rows
 
 TABLE = ["amount,country,fraud\n", '9.50,"US, south",1\n', "\n", "80,DE,\n"]
 TERMS = RowTerms(label="fraud", leave_out=frozenset({"country"}))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.advisor.comparison.scores import read_scores
+from tidegate.rows.scores import read_scores
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 from datetime import date
 
-from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.cost.shapes import shape
-from tidegate.advisor.cost.traffic import Load, Traffic
-from tidegate.advisor.prices import Catalogue, InstanceType, Rate
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.cost.shapes import shape
+from tidegate.features.cost.traffic import Load, Traffic
+from tidegate.prices import Catalogue, InstanceType, Rate
 
 PACKAGED = Tariff(Catalogue.load())
 _DAY = date(2026, 1, 1)

@@ -3,16 +3,16 @@
 import pytest
 
 from tests.unit.advisor.cost.bills import PACKAGED, ROUND, load
-from tidegate.advisor.cost import containers, hosted, on_demand
-from tidegate.advisor.cost.bill import Bill
-from tidegate.advisor.cost.breakeven import fixed_against_scaled
-from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import ScalingBounds, fleet
-from tidegate.advisor.cost.hosted import BatchJob, Work
-from tidegate.advisor.cost.many_models import ModelPool, dedicated_against_shared
-from tidegate.advisor.cost.on_demand import OnDemandUsage
-from tidegate.advisor.prices import MissingPrice
 from tidegate.domain.errors import Invalid
+from tidegate.features.cost import containers, hosted, on_demand
+from tidegate.features.cost.bill import Bill
+from tidegate.features.cost.breakeven import fixed_against_scaled
+from tidegate.features.cost.extras import Extras
+from tidegate.features.cost.fleet import ScalingBounds, fleet
+from tidegate.features.cost.hosted import BatchJob, Work
+from tidegate.features.cost.many_models import ModelPool, dedicated_against_shared
+from tidegate.features.cost.on_demand import OnDemandUsage
+from tidegate.prices import MissingPrice
 
 YEAR = 8760
 

@@ -1,7 +1,7 @@
 """A forecast against the bill of what the scaling machine ran: a day replayed second by second."""
 
 from bench.forecast_bill import compared, drawn
-from tidegate.advisor.load.shapes import bank_calls
+from tidegate.load.shapes import bank_calls
 
 
 def test_the_forecast_of_a_replayed_day_is_within_a_tenth_of_what_ran() -> None:

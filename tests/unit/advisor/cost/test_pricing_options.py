@@ -3,11 +3,11 @@
 import pytest
 
 from tests.unit.advisor.cost.bills import PACKAGED, load
-from tidegate.advisor.cost.fleet import ScalingBounds
-from tidegate.advisor.cost.hosted import BatchJob, Work
-from tidegate.advisor.cost.many_models import ModelPool
-from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, PricingOption
 from tidegate.domain.errors import Invalid
+from tidegate.features.cost.fleet import ScalingBounds
+from tidegate.features.cost.hosted import BatchJob, Work
+from tidegate.features.cost.many_models import ModelPool
+from tidegate.features.cost.pricing_options import EXAMPLES, Figures, PricingOption
 
 FIGURES = Figures(ScalingBounds(50, 1, 4), Work(0.05), job=BatchJob(1000, 12), models=ModelPool(10, 1e6))
 

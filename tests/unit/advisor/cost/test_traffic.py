@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from tidegate.advisor.cost.shapes import PAYROLL, SHAPES, STEADY, shape
-from tidegate.advisor.cost.traffic import PeakDays, Shape, Traffic
 from tidegate.domain.errors import Invalid
+from tidegate.features.cost.shapes import PAYROLL, SHAPES, STEADY, shape
+from tidegate.features.cost.traffic import PeakDays, Shape, Traffic
 
 
 def at(year: int, month: int, day: int, hour: int) -> int:

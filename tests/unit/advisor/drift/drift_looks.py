@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tidegate.advisor.drift import analysis
-from tidegate.advisor.drift.baseline import RowSample
-from tidegate.advisor.drift.profile import Row
-from tidegate.capture.paths import file_name, layout
 from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftTask
+from tidegate.features.drift import analysis
+from tidegate.features.drift.baseline import RowSample
+from tidegate.rows.capture_paths import file_name, layout
+from tidegate.rows.profile import Row
 
 END = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tidegate.advisor.drift.baseline import read_baseline
-from tidegate.advisor.drift.constraints import read_constraints
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.drift.shapes import make_constraints, make_statistics
 from tidegate.domain.errors import Invalid
+from tidegate.features.drift.baseline import read_baseline
+from tidegate.features.drift.constraints import read_constraints
+from tidegate.features.drift.shapes import make_constraints, make_statistics
+from tidegate.rows.profile import TableProfile
 
 NAN, INFINITE, LARGE = float("nan"), float("inf"), 10**400
 

@@ -9,13 +9,13 @@ import pytest
 
 from tests.unit.advisor.drift.drift_looks import END, WINDOW, usual
 from tests.unit.advisor.drift.test_report import Monitored
-from tidegate.advisor.drift.compare import DriftTerms, compare
-from tidegate.advisor.drift.constraints import read_constraints
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.drift.shapes import make_constraints
-from tidegate.advisor.drift.slices import EVERYTHING
 from tidegate.domain.drift import DriftVerdict
 from tidegate.domain.errors import Invalid
+from tidegate.features.drift.compare import DriftTerms, compare
+from tidegate.features.drift.constraints import read_constraints
+from tidegate.features.drift.shapes import make_constraints
+from tidegate.features.drift.slices import EVERYTHING
+from tidegate.rows.profile import TableProfile
 
 Change = Callable[[dict[str, Any], int], dict[str, Any]]
 

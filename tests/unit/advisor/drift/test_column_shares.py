@@ -5,9 +5,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.drift.profile import ColumnProfile, TableProfile, Value, profile_of
-from tidegate.advisor.drift.shares import BINS, MOST_NAMES, OTHERS, column_shares
 from tidegate.domain.drift import ColumnShares, DriftChange
+from tidegate.features.drift.shares import BINS, MOST_NAMES, OTHERS, column_shares
+from tidegate.rows.profile import ColumnProfile, TableProfile, Value, profile_of
 
 
 def table(column: ColumnProfile) -> TableProfile:

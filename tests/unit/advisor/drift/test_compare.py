@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.profile import CATEGORIES, MOST_COLUMNS, SAMPLE, Row, TableProfile
-from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
-from tidegate.advisor.drift.slices import EVERYTHING
 from tidegate.domain.errors import Invalid
+from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.features.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.features.drift.slices import EVERYTHING
+from tidegate.rows.profile import CATEGORIES, MOST_COLUMNS, SAMPLE, Row, TableProfile
 
 Change = Callable[[dict[str, float | str | None], random.Random], None]
 

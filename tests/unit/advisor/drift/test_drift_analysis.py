@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.advisor.drift.drift_looks import END, WINDOW, Folder, MakeRow, analyse, baseline, line, usual
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.drift.shapes import make_statistics
 from tidegate.domain.drift import DriftVerdict
+from tidegate.features.drift.shapes import make_statistics
+from tidegate.rows.profile import TableProfile
 
 
 @pytest.fixture

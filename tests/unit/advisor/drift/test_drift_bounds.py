@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.profile import Row, TableProfile
-from tidegate.advisor.drift.significance import upper_binomial, upper_hypergeometric
-from tidegate.advisor.drift.slices import EVERYTHING, MOST_SLICES, SlicedTable
+from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.features.drift.slices import EVERYTHING, MOST_SLICES, SlicedTable
+from tidegate.rows.profile import Row, TableProfile
+from tidegate.statistics.significance import upper_binomial, upper_hypergeometric
 
 Make = Callable[[random.Random, int], Row]
 

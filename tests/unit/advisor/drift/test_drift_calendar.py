@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tidegate.advisor.drift.baseline import RowSample, RowsBaseline, read_baseline, view_rows
-from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.phases import Phase, phases_of
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.domain.errors import Invalid
+from tidegate.features.drift.baseline import RowSample, RowsBaseline, read_baseline, view_rows
+from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.features.drift.phases import Phase, phases_of
+from tidegate.features.drift.slices import EVERYTHING, SlicedTable
+from tidegate.rows.profile import TableProfile
 
 ZONE = ZoneInfo("UTC")
 Amount = Callable[[datetime, random.Random], float]

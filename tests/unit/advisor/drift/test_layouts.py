@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from tidegate.advisor.drift.layouts import LayoutReader
-from tidegate.advisor.drift.rows import CapturedReader, Unusable
+from tidegate.features.drift.layouts import LayoutReader
+from tidegate.rows.captured_rows import CapturedReader, Unusable
 
 COLUMNS = ("label", "a", "b")
 

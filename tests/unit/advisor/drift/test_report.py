@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.unit.advisor.drift.drift_looks import Folder, analyse, usual
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
 from tidegate.domain.drift import DriftOutcome, DriftReportPlace, DriftVerdict
+from tidegate.features.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.rows.profile import TableProfile
 
 FILES = ["constraint_violations.json", "constraints.json", "statistics.json"]
 

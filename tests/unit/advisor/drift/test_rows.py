@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.drift.rows import CapturedReader, Unusable, parse_value, read_table
+from tidegate.rows.captured_rows import CapturedReader, Unusable, parse_value, read_table
 
 COLUMNS = ("amount", "country")
 

@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.drift.significance import (
+from tidegate.statistics.significance import (
     distance_of_counts,
     distance_of_samples,
     probability_of_counts,

@@ -3,10 +3,10 @@
 import random
 
 from tests.unit.advisor.drift.drift_looks import END
-from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.profile import Row, TableProfile
-from tidegate.advisor.drift.slices import SlicedTable
 from tidegate.domain.drift import DriftSchedule
+from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.features.drift.slices import SlicedTable
+from tidegate.rows.profile import Row, TableProfile
 
 RATE = DriftSchedule("fraud", "file:///b", END).rate
 

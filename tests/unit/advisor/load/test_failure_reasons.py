@@ -3,9 +3,9 @@
 import asyncio
 
 from bench.sides import reasons
-from tidegate.advisor.load import FailedRequest
-from tidegate.advisor.load.generator import format_request
-from tidegate.advisor.load.open_loop import LoadPlan, OpenLoop
+from tidegate.load import FailedRequest
+from tidegate.load.generator import format_request
+from tidegate.load.open_loop import LoadPlan, OpenLoop
 
 
 def test_each_reason_is_counted_whichever_connection_it_was() -> None:

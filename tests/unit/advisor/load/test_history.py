@@ -1,7 +1,7 @@
 """A replay over time: every request once, in as many spans as asked for."""
 
-from tidegate.advisor.load.history import document, points
-from tidegate.advisor.load.report import Report, Second, Tally
+from tidegate.load.history import document, points
+from tidegate.load.report import Report, Second, Tally
 
 
 def second(at: int, sent: int, **statuses: int) -> Second:

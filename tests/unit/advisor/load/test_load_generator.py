@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tidegate.advisor.load import LoadGenerator, Report
-from tidegate.advisor.load.report import document
 from tidegate.domain.errors import Invalid
+from tidegate.load import LoadGenerator, Report
+from tidegate.load.report import document
 
 GOOD = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-Amzn-Invoked-Production-Variant: blue\r\n"
@@ -226,17 +226,17 @@ def test_by_hand_it_prints_json_and_says_by_exit_status_that_requests_failed() -
     bad = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
     for answer, code in ((GOOD, 0), (bad, 3)):
         with serving(Server([answer])) as url:
-            command = [sys.executable, "-m", "tidegate.advisor.load", f"{url}/x", "--json", "--seconds", "0.3"]
+            command = [sys.executable, "-m", "tidegate.load", f"{url}/x", "--json", "--seconds", "0.3"]
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == code, done.stderr
         assert json.loads(done.stdout)["answered"] > 0
 
 
 def test_by_hand_a_bad_url_is_one_line() -> None:
-    command = [sys.executable, "-m", "tidegate.advisor.load", "ftp://x"]
+    command = [sys.executable, "-m", "tidegate.load", "ftp://x"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.strip() == "tidegate.advisor.load: url 'ftp://x': expected http://HOST:PORT"
+    assert done.stderr.strip() == "tidegate.load: url 'ftp://x': expected http://HOST:PORT"
 
 
 def test_a_schedule_is_kept_and_comes_to_its_end() -> None:

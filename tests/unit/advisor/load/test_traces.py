@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.load import shapes
-from tidegate.advisor.load.trace import Trace, arrivals, read, write
 from tidegate.domain.errors import Invalid
+from tidegate.load import shapes
+from tidegate.load.trace import Trace, arrivals, read, write
 
 MONDAY_10, MONDAY_3, SUNDAY_10 = 10 * 60, 3 * 60, (6 * 24 + 10) * 60
 """Minutes of a week."""

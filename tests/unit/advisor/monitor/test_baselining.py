@@ -7,19 +7,13 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.drift.baseline import read_baseline
-from tidegate.advisor.drift.constraints import read_constraints
-from tidegate.advisor.drift.profile import TableProfile
-from tidegate.advisor.monitor.baselining import make_baseline
-from tidegate.advisor.monitor.thresholds import read_thresholds
-from tidegate.domain.model_quality import ProblemType, QualityTerms
-from tidegate.domain.processing_job import (
-    BaselineOutcome,
-    BaselineTask,
-    Baselining,
-    DatasetFormat,
-    StorageAccess,
-)
+from tidegate.domain.processing_job import BaselineOutcome, BaselineTask, Baselining, DatasetFormat, StorageAccess
+from tidegate.features.drift.baseline import read_baseline
+from tidegate.features.drift.constraints import read_constraints
+from tidegate.features.monitor.baselining import make_baseline
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
+from tidegate.features.monitor.thresholds import read_thresholds
+from tidegate.rows.profile import TableProfile
 
 CSV, JSON = DatasetFormat(), DatasetFormat(csv=False)
 BINARY = QualityTerms(ProblemType.BINARY, "said", "p", None, "label")

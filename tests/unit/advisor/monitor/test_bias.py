@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.unit.advisor.monitor.test_quality import COMPLETED, FAILED, VIOLATED, Window, truth
-from tidegate.advisor.monitor.bias import draw_errors, measure_bias_of
-from tidegate.advisor.monitor.bias_analysis import Compared, check_baseline, make_analysis, read_baseline
-from tidegate.advisor.monitor.bias_config import read_config
-from tidegate.advisor.monitor.bias_metrics import Case, Measure, measure_bias
 from tidegate.domain.errors import Invalid
-from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import BiasSource, ExecutionOutcome
+from tidegate.features.monitor.bias import draw_errors, measure_bias_of
+from tidegate.features.monitor.bias_analysis import Compared, check_baseline, make_analysis, read_baseline
+from tidegate.features.monitor.bias_config import read_config
+from tidegate.features.monitor.bias_metrics import Case, Measure, measure_bias
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
 
 TERMS = QualityTerms(ProblemType.MULTICLASS, "", "score")
 HEADERS = ["approved", "age", "country", "income"]

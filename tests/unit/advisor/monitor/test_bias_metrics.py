@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.monitor.bias_metrics import DESCRIPTIONS, POST, PRE, Case, measure_bias
+from tidegate.features.monitor.bias_metrics import DESCRIPTIONS, POST, PRE, Case, measure_bias
 
 CASES = st.lists(st.builds(Case, st.booleans(), st.booleans(), st.booleans(), st.sampled_from("xy")), max_size=40)
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from tidegate.advisor.monitor.binary import MOST_POINTS, confusion_of_two, curves, measure_binary
-from tidegate.advisor.monitor.measures import deviations, standard_errors
-from tidegate.advisor.monitor.multiclass import confusion_of, measure_multiclass
-from tidegate.advisor.monitor.pairs import Pair
-from tidegate.advisor.monitor.regression import measure_regression
-from tidegate.domain.model_quality import ProblemType
+from tidegate.features.monitor.binary import MOST_POINTS, confusion_of_two, curves, measure_binary
+from tidegate.features.monitor.measures import deviations, standard_errors
+from tidegate.features.monitor.model_quality import ProblemType
+from tidegate.features.monitor.multiclass import confusion_of, measure_multiclass
+from tidegate.features.monitor.pairs import Pair
+from tidegate.features.monitor.regression import measure_regression
 
 BINARY = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])),

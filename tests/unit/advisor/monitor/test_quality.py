@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.monitor.measures import MEASURE, sizes, standard_errors
-from tidegate.advisor.monitor.quality import measure_quality
-from tidegate.advisor.monitor.thresholds import suggest_constraints
-from tidegate.capture.paths import file_name, layout
-from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelledTask, LabelSource
 from tidegate.domain.processing_job import StorageAccess
+from tidegate.features.monitor.measures import MEASURE, sizes, standard_errors
+from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
+from tidegate.features.monitor.quality import measure_quality
+from tidegate.features.monitor.thresholds import suggest_constraints
+from tidegate.rows.capture_paths import file_name, layout
 
 START = datetime(2026, 3, 4, 11, 0, tzinfo=UTC)
 END = START + timedelta(hours=1)

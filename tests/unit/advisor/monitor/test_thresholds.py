@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.unit.advisor.monitor.test_measures import noisy
-from tidegate.advisor.monitor.measures import MEASURE, sizes, standard_errors
-from tidegate.advisor.monitor.pairs import Pair
-from tidegate.advisor.monitor.thresholds import (
+from tidegate.domain.errors import Invalid
+from tidegate.features.monitor.measures import MEASURE, sizes, standard_errors
+from tidegate.features.monitor.model_quality import ProblemType
+from tidegate.features.monitor.pairs import Pair
+from tidegate.features.monitor.thresholds import (
     GREATER,
     LESS,
     Threshold,
@@ -17,8 +19,6 @@ from tidegate.advisor.monitor.thresholds import (
     read_thresholds,
     suggest_constraints,
 )
-from tidegate.domain.errors import Invalid
-from tidegate.domain.model_quality import ProblemType
 
 BINARY = ProblemType.BINARY
 WINDOWS = 300

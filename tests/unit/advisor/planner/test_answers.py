@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner.answers import Answers, TrafficPeak
-from tidegate.advisor.planner.tables import table
-from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid, NotFound
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.answers import Answers, TrafficPeak
+from tidegate.features.planner.tables import table
+from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 BAD: list[tuple[dict[str, Any], str]] = [

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner import Plan, candidates, erlang
-from tidegate.advisor.planner.alternatives import Choice
-from tidegate.advisor.planner.plan_promise import lines
-from tidegate.advisor.planner.sizing import FleetSize
-from tidegate.advisor.prices import MAIN_REGIONS, Catalogue
 from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.features.planner import candidates, erlang
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.alternatives import Choice
+from tidegate.features.planner.plan_promise import lines
+from tidegate.features.planner.planning import Plan
+from tidegate.features.planner.sizing import FleetSize
+from tidegate.prices import MAIN_REGIONS, Catalogue
 
 CATALOGUE = Catalogue.load()
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner import Plan
-from tidegate.advisor.planner.plan_promise import lines
-from tidegate.advisor.planner.rows import NAMES
-from tidegate.advisor.prices import Catalogue, MissingPrice
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.plan_promise import lines
+from tidegate.features.planner.planning import Plan
+from tidegate.features.planner.rows import NAMES
+from tidegate.prices import Catalogue, MissingPrice
 
 CATALOGUE = Catalogue.load()
 

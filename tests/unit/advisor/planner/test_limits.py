@@ -6,9 +6,9 @@ from typing import Any
 import botocore.session
 import pytest
 
-from tidegate.advisor.planner import candidates, rules
-from tidegate.advisor.planner.tables import table
-from tidegate.advisor.prices import Catalogue
+from tidegate.features.planner import candidates, rules
+from tidegate.features.planner.tables import table
+from tidegate.prices import Catalogue
 
 MODEL = botocore.session.get_session().get_service_model("sagemaker")
 CATALOGUE = Catalogue.load()

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor import planner
-from tidegate.advisor.planner import assumptions, rules, units
-from tidegate.advisor.planner.flowchart import walk
-from tidegate.advisor.planner.strategy import Strategy, strategy
-from tidegate.advisor.planner.tables import table
+from tidegate.features.planner import assumptions, rules, units
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.flowchart import walk
+from tidegate.features.planner.strategy import Strategy, strategy
+from tidegate.features.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable, resolve
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.prices import (
+from tidegate.prices import (
     EC2,
     HOSTING,
     BadPrices,
@@ -44,7 +44,7 @@ def test_every_row_has_a_source_and_a_day_that_has_been() -> None:
 
 
 def test_no_row_is_there_twice() -> None:
-    files = (Path(__file__).parents[4] / "src/tidegate/advisor/prices/data").glob("*.csv")
+    files = (Path(__file__).parents[4] / "src/tidegate/prices/data").glob("*.csv")
     rows = [line for file in files for line in file.read_text().splitlines()[1:]]
     keys = [tuple(row.split(",")[:2]) if "/" in row.split(",")[0] else (row.split(",")[0],) for row in rows]
     assert len(keys) == len(set(keys))

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.advisor.prices.price_list_stand_in import price_list, product
-from tidegate.advisor.prices import Catalogue, price_folder
-from tidegate.advisor.prices.price_list import queries, rates
 from tidegate.cli.app import app
 from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.prices import Catalogue, price_folder
+from tidegate.prices.price_list import queries, rates
 
 REGION = "eu-central-1"
 LINUX = {

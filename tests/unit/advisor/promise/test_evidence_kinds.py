@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.advisor.promise import Baseline, EvidenceKind, LabelFlow, PromiseTerms, Quantity, promise
-from tidegate.advisor.promise.evidence_power import chance_to_find
-from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
 from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.features.rehearse.promise import Baseline, EvidenceKind, LabelFlow, PromiseTerms, Quantity, promise
+from tidegate.features.rehearse.promise.evidence_power import chance_to_find
+from tidegate.features.rehearse.promise.passage import ComparedStage
 
 ALL = EvidenceConfig((*OF_TRAFFIC, Comparison.PAIRED), replay=ReplayConfig("file:///rows.csv", label="fraud"))
 STAGES = (RolloutStage(0, 120), RolloutStage(1_000, 600), RolloutStage(10_000, 600))

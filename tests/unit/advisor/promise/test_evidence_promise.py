@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.advisor.promise import Baseline, Promise, PromiseTerms, Quantity, promise
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.features.rehearse.promise import Baseline, Promise, PromiseTerms, Quantity, promise
 
 ALL = EvidenceConfig(compare=OF_TRAFFIC)
 

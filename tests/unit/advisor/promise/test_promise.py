@@ -9,7 +9,10 @@ import pytest
 from scipy import stats
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.promise import (
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.features.rehearse.promise import (
     HEALTHY,
     Baseline,
     LatencyDistribution,
@@ -21,12 +24,9 @@ from tidegate.advisor.promise import (
     distributions,
     promise,
 )
-from tidegate.advisor.promise.alarm_markov import FIRED, build_chain
-from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.promise.sampling import fewest_requests
-from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
-from tidegate.domain.errors import Invalid
-from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.features.rehearse.promise.alarm_markov import FIRED, build_chain
+from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.features.rehearse.promise.sampling import fewest_requests
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}

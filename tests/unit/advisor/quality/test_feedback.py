@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.quality.label_lines import Label, Prediction, Problem, read_prediction
-from tidegate.advisor.quality.label_metrics import label_samples
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
-from tidegate.advisor.quality.posted import read_posted
-from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
-from tidegate.cli.label_tables import render_versions
-from tidegate.evidence.label_quality import TimedLabel, compare_feedback
+from tidegate.features.labels.label_metrics import label_samples
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
+from tidegate.features.labels.posted import read_posted
+from tidegate.features.labels.report import QualityQuestion
+from tidegate.features.labels.store import LabelStore
+from tidegate.features.labels.tables import render_versions
+from tidegate.rows.label_lines import Label, Prediction, Problem, read_prediction
+from tidegate.statistics.label_quality import TimedLabel, compare_feedback
 
 NOW = 1_772_366_400.0
 FEEDBACK = LabelTerms(kind=LabelKind.FEEDBACK)

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from tidegate.advisor.quality.intervals import delay_parts, format_delay, main_interval, version_name
-from tidegate.advisor.quality.measures import measure_binary, measure_numeric
+from tidegate.statistics.intervals import delay_parts, format_delay, main_interval, version_name
+from tidegate.statistics.measures import measure_binary, measure_numeric
 
 
 def test_classes_are_compared_by_auc() -> None:

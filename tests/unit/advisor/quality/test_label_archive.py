@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality import label_archive
-from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.errors import Conflict, Invalid
+from tidegate.features.labels import label_archive
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.report import QualityQuestion
+from tidegate.features.labels.store import LabelStore
 from tidegate.ports.label_archive import LabelPart
+from tidegate.rows.label_lines import Label, Prediction
 
 NOW = 1_767_225_600.0
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality import follow, lanes
-from tidegate.advisor.quality.follow import LabelFollower, find_followed
-from tidegate.advisor.quality.label_lines import Label
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.sources import LineFile
-from tidegate.advisor.quality.sources import list_files as listed
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.metric import LABELS, MetricId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Version
+from tidegate.features.labels import follow, lanes
+from tidegate.features.labels.follow import LabelFollower, find_followed
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.store import LabelStore
 from tidegate.ports.store import Tx
 from tidegate.rollout.plan import compile_plan
+from tidegate.rows.label_lines import Label
+from tidegate.rows.sources import LineFile
+from tidegate.rows.sources import list_files as listed
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore

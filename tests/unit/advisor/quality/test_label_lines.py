@@ -5,15 +5,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.quality.label_lines import (
-    Label,
-    Prediction,
-    Problem,
-    check_place,
-    read_label,
-    read_prediction,
-)
 from tidegate.domain.errors import Invalid
+from tidegate.rows.label_lines import Label, Prediction, Problem, check_place, read_label, read_prediction
 
 TIME = "2026-03-01T12:00:00Z"
 AT = 1_772_366_400.0

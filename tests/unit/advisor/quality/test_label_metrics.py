@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.quality.label_metrics import label_samples
 from tidegate.domain.metric import LABELS
+from tidegate.features.labels.label_metrics import label_samples
 
 
 def version(pairs: int, positives: int | None, **more: Any) -> dict[str, Any]:

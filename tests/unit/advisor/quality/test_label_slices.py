@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.quality.follow import find_followed
-from tidegate.advisor.quality.label_lines import Label, Prediction, read_prediction
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, SideBySide
-from tidegate.advisor.quality.report import FEWEST, MOST_SLICES, QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
-from tidegate.cli.label_tables import render_versions
-from tidegate.cli.labels_report import make_report
 from tidegate.cli.output import console
-from tidegate.console.labels_page import labels_page
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
-from tidegate.evidence import label_quality
-from tidegate.evidence.label_quality import SLICE_BEGINS, TimedLabel, compare_amounts
+from tidegate.features.labels.command_report import make_report
+from tidegate.features.labels.follow import find_followed
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.ledger import AnsweringVersion, LabelKind, SideBySide
+from tidegate.features.labels.page import labels_page
+from tidegate.features.labels.report import FEWEST, MOST_SLICES, QualityQuestion
+from tidegate.features.labels.store import LabelStore
+from tidegate.features.labels.tables import render_versions
 from tidegate.ports.store import Tx
+from tidegate.rows.label_lines import Label, Prediction, read_prediction
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.statistics import label_quality
+from tidegate.statistics.label_quality import SLICE_BEGINS, TimedLabel, compare_amounts
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.testing.samples import canary, percent, version
 

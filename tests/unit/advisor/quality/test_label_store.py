@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality import ledger
-from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
-from tidegate.advisor.quality.label_terms import LabelTerms
-from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
-from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
-from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.errors import Invalid, Transient
+from tidegate.features.labels import ledger
+from tidegate.features.labels.label_terms import LabelTerms
+from tidegate.features.labels.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
+from tidegate.features.labels.posted import MOST_LABELS, read_posted, read_terms, render_posted
+from tidegate.features.labels.report import QualityQuestion
+from tidegate.features.labels.store import LabelStore
+from tidegate.rows.label_lines import Label, Prediction, Problem
 
 NOW = 1_772_366_400.0
 NEVER: dict[Outcome, int] = dict.fromkeys(
@@ -182,7 +182,7 @@ def test_a_label_whose_prediction_never_comes_is_forgotten(store: LabelStore) ->
 def test_labels_of_unknown_ids_have_a_limit_and_others_are_still_kept(
     store: LabelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tidegate.advisor.quality.store.MOST_UNKNOWN", 3, raising=False)
+    monkeypatch.setattr("tidegate.features.labels.store.MOST_UNKNOWN", 3, raising=False)
     store.add_file("x.jsonl", [Prediction("known", NOW, 0.5)])
     assert store.accept([label("u1"), label("u2")], LabelTerms()) == NEVER
     more = [label("u3"), label("u4"), label("u4"), label("u1"), label("known")]

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.label_terms import LabelTerms, check_posted
-from tidegate.advisor.quality.ledger import LabelKind, Outcome
-from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.errors import Conflict
+from tidegate.features.labels.label_terms import LabelTerms, check_posted
+from tidegate.features.labels.ledger import LabelKind, Outcome
+from tidegate.features.labels.report import QualityQuestion
+from tidegate.features.labels.store import LabelStore
+from tidegate.rows.label_lines import Label, Prediction
 
 NOW = 1_700_000_000.0
 KINDS = st.none() | st.sampled_from(LabelKind)

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from tidegate.advisor.quality import lanes
-from tidegate.advisor.quality.lanes import FIRST_REST, LONGEST_REST, PATIENCE, Lanes, call_aside
+from tidegate.features.labels import lanes
+from tidegate.features.labels.lanes import FIRST_REST, LONGEST_REST, PATIENCE, Lanes, call_aside
 
 
 class Hands:

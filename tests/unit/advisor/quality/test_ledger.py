@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.ledger import (
+from tidegate.features.labels.ledger import (
     DAY,
     MOST_SPANS,
     AnsweringVersion,
@@ -17,7 +16,8 @@ from tidegate.advisor.quality.ledger import (
     Outcome,
     SideBySide,
 )
-from tidegate.advisor.quality.report import _is_selective
+from tidegate.features.labels.report import _is_selective
+from tidegate.rows.label_lines import Label, Prediction
 
 AT = 1_772_366_400.0
 YEAR = 365 * DAY

@@ -8,7 +8,7 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.quality.measures import measure_binary, measure_numeric
+from tidegate.statistics.measures import measure_binary, measure_numeric
 
 PAIRS = st.lists(
     st.tuples(st.sampled_from([number / 20 for number in range(21)]), st.sampled_from([0.0, 1.0])), min_size=1

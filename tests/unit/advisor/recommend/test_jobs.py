@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.recommend import jobs
-from tidegate.advisor.recommend.configurations import (
+from tidegate.domain.errors import Invalid
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendationLimits
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.features.recommender import jobs
+from tidegate.features.recommender.configurations import (
     CandidateConfiguration,
     LoadProbe,
     MeasuredConfiguration,
     Objective,
 )
-from tidegate.advisor.recommend.search import Effort, SearchEffort, highest
-from tidegate.domain.errors import Invalid
-from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendationLimits
-from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.features.recommender.search import Effort, SearchEffort, highest
+from tidegate.prices import Catalogue
 
 OBJECTIVE = Objective(95, 0.05)
 ONE = CandidateConfiguration(2, 1, 16)

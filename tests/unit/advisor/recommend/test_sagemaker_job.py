@@ -6,10 +6,10 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from tidegate.advisor.recommend.configurations import Objective
-from tidegate.advisor.recommend.sagemaker_job import Asked, found, request
-from tidegate.cli.sagemaker_recommender import choose_job_name
 from tidegate.domain.errors import Invalid
+from tidegate.features.recommender.configurations import Objective
+from tidegate.features.recommender.sagemaker_job import Asked, found, request
+from tidegate.features.recommender.sagemaker_recommender import choose_job_name
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud/3"

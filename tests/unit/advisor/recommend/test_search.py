@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.recommend.configurations import CandidateConfiguration, LoadProbe, Objective, candidates
-from tidegate.advisor.recommend.estimates import fits, offers
-from tidegate.advisor.recommend.search import SearchEffort, highest, search
+from tidegate.features.recommender.configurations import CandidateConfiguration, LoadProbe, Objective, candidates
+from tidegate.features.recommender.estimates import fits, offers
+from tidegate.features.recommender.search import SearchEffort, highest, search
+from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 OBJECTIVE = Objective(99, 0.05)

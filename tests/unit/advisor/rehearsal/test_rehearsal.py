@@ -9,9 +9,13 @@ from statistics import fmean, pvariance
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, VersionFault
-from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.rehearsal.rehearsal import (
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import Cause, DeploymentConfig
+from tidegate.features.rehearse.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, VersionFault
+from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.features.rehearse.rehearsal.rehearsal import (
     PreparedScenario,
     Rehearsal,
     RehearsalRun,
@@ -19,12 +23,8 @@ from tidegate.advisor.rehearsal.rehearsal import (
     Scenario,
     rehearse,
 )
-from tidegate.advisor.rehearsal.run_statistics import Proportion
-from tidegate.advisor.rehearsal.sampling import FINE_CUTS, RequestSampler, make_kinds
-from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
-from tidegate.domain.errors import Invalid
-from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import Cause, DeploymentConfig
+from tidegate.features.rehearse.rehearsal.run_statistics import Proportion
+from tidegate.features.rehearse.rehearsal.sampling import FINE_CUTS, RequestSampler, make_kinds
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling, version
 

@@ -7,18 +7,6 @@ from random import Random
 import pytest
 
 from tests.unit.advisor.rehearsal.test_rehearsal import USUAL
-from tidegate.advisor.promise import HEALTHY, VersionFault, expectations
-from tidegate.advisor.promise.evidence_power import chance_to_find
-from tidegate.advisor.promise.passage import ComparedStage
-from tidegate.advisor.rehearsal.compared_traffic import RehearsedComparison, describe_assumptions, without_unknown
-from tidegate.advisor.rehearsal.rehearsal import (
-    PreparedScenario,
-    RehearsalRun,
-    RunOutcome,
-    Scenario,
-    rehearse,
-)
-from tidegate.advisor.rehearsal.stage_findings import REPLAY_STAGE
 from tidegate.domain.evidence import (
     Comparison,
     EvidenceAction,
@@ -28,7 +16,23 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.replay import ReplayConfig
 from tidegate.domain.rollout import Cause, Version
-from tidegate.evidence.judge import false_alarm_rates, recompute
+from tidegate.features.evidence.judge import false_alarm_rates, recompute
+from tidegate.features.rehearse.promise import HEALTHY, VersionFault, expectations
+from tidegate.features.rehearse.promise.evidence_power import chance_to_find
+from tidegate.features.rehearse.promise.passage import ComparedStage
+from tidegate.features.rehearse.rehearsal.compared_traffic import (
+    RehearsedComparison,
+    describe_assumptions,
+    without_unknown,
+)
+from tidegate.features.rehearse.rehearsal.rehearsal import (
+    PreparedScenario,
+    RehearsalRun,
+    RunOutcome,
+    Scenario,
+    rehearse,
+)
+from tidegate.features.rehearse.rehearsal.stage_findings import REPLAY_STAGE
 from tidegate.testing.samples import canary, percent, version
 
 ERRORS = (Comparison.ERRORS,)

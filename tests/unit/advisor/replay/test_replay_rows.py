@@ -8,16 +8,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tidegate.advisor.comparison.row_files import RowRequest
-from tidegate.advisor.replay import rows
-from tidegate.advisor.replay.rows import CONTRADICTORY, UNLABELLED, read_rows
-from tidegate.advisor.replay.run import judge_replies, run_replay
-from tidegate.advisor.scoring import run as scoring_run
-from tidegate.advisor.scoring.exchange import ScoringReply
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.domain.finding import Finding
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob
+from tidegate.features.evidence.replay import rows
+from tidegate.features.evidence.replay.rows import CONTRADICTORY, UNLABELLED, read_rows
+from tidegate.features.evidence.replay.run import judge_replies, run_replay
+from tidegate.features.evidence.replay.scoring import run as scoring_run
+from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
+from tidegate.rows.row_files import RowRequest
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.settings import Settings
 from tidegate.storage.files import resolve_existing

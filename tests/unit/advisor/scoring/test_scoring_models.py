@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tidegate import spec
-from tidegate.advisor.scoring.models import (
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.features.evidence.replay.scoring.models import (
     make_replica,
     model_at,
     model_of_spec,
@@ -15,7 +16,6 @@ from tidegate.advisor.scoring.models import (
     serving_entry,
     serving_variant,
 )
-from tidegate.domain.errors import Invalid, NotFound
 from tidegate.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

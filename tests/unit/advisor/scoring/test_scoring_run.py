@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tidegate.advisor.scoring.exchange import ScoringRequest
-from tidegate.advisor.scoring.models import make_replica, model_at
-from tidegate.advisor.scoring.run import score
 from tidegate.domain.errors import ArtifactError, StartTimeout, TidegateError
+from tidegate.features.evidence.replay.scoring.exchange import ScoringRequest
+from tidegate.features.evidence.replay.scoring.models import make_replica, model_at
+from tidegate.features.evidence.replay.scoring.run import score
 from tidegate.settings import Settings
 from tidegate.testing.platform import wait_until
 

@@ -12,12 +12,12 @@ import yaml
 
 from tests.gateway_harness import GatewayHarness
 from tests.signed_in import PAGE, SITE, House, code
-from tidegate.console.lab.desk import LAB, LASTING, LabDesk
-from tidegate.console.lab.progress import ENDPOINT, VERSIONS
-from tidegate.console.lab.training import EXAMPLE, SUMMARY, Trainer
-from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.access import Caller, Means, Role
-from tidegate.domain.live_run import TAG, Made
+from tidegate.features.lessons.lab.desk import LAB, LASTING, LabDesk
+from tidegate.features.lessons.lab.progress import ENDPOINT, VERSIONS
+from tidegate.features.lessons.lab.training import EXAMPLE, SUMMARY, Trainer
+from tidegate.features.lessons.live_runs.keeper import LiveRuns
+from tidegate.features.lessons.run_records import TAG, Made
 from tidegate.settings import Settings
 
 API = "/tidegate/v1/lab"

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.console.lab.progress import (
+from tidegate.domain.errors import Conflict, NotFound
+from tidegate.domain.history import Outcome
+from tidegate.features.lessons.lab.progress import (
     ENDPOINT,
     VERSIONS,
     LabSeen,
@@ -19,8 +21,6 @@ from tidegate.console.lab.progress import (
     judge_steps,
     require_ready,
 )
-from tidegate.domain.errors import Conflict, NotFound
-from tidegate.domain.history import Outcome
 
 V1 = Tried("v1", Outcome.SERVING, True, "r1")
 BETTER = Tried("better", Outcome.SERVING, True, "r2")

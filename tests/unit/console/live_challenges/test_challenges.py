@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from tidegate.console.live_challenges import drift, incident, peak, update
-from tidegate.console.live_challenges.model_files import COLUMNS, CUT, draw_rows
-from tidegate.console.live_challenges.progress import (
+from tidegate.domain.errors import NotFound
+from tidegate.features.lessons.challenge_records import Verdict
+from tidegate.features.lessons.live_challenges import drift, incident, peak, update
+from tidegate.features.lessons.live_challenges.model_files import COLUMNS, CUT, draw_rows
+from tidegate.features.lessons.live_challenges.progress import (
     Act,
     Challenge,
     Deploy,
@@ -24,9 +26,13 @@ from tidegate.console.live_challenges.progress import (
     Step,
     advance,
 )
-from tidegate.console.live_challenges.specs import NAMES, Places, describe_files, describe_spec, find_challenge
-from tidegate.domain.errors import NotFound
-from tidegate.domain.live_challenge import Verdict
+from tidegate.features.lessons.live_challenges.specs import (
+    NAMES,
+    Places,
+    describe_files,
+    describe_spec,
+    find_challenge,
+)
 from tidegate.spec import parse_runnable
 
 NOW = 1_800_000_000.0

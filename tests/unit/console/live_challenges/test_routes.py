@@ -12,17 +12,18 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness, late_pages
 from tests.signed_in import House, code
-from tidegate.console.live_challenges import driver
-from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
-from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns
 from tidegate.domain.access import Access, Caller, Means, Role
 from tidegate.domain.errors import Transient
-from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
+from tidegate.features.lessons import run_service as live_runs
+from tidegate.features.lessons.live_challenges import driver
+from tidegate.features.lessons.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
+from tidegate.features.lessons.live_runs.keeper import RIGHTS_GONE, LiveRuns
+from tidegate.features.lessons.run_records import TAG
 from tidegate.gateway.app import build_app
 from tidegate.ports.store import Kind, Tx
-from tidegate.service import endpoints, live_runs
+from tidegate.service import endpoints
 from tidegate.service import tags as labels
 from tidegate.service.audit_trail import Doing
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns
 from tidegate.domain.access import ANYBODY, Caller, Means, Role, Session, Token, User
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient, UnreadableRecord
-from tidegate.domain.live_run import TAG, LiveRun, Phase, Traffic
+from tidegate.features.lessons import run_service as live_runs
+from tidegate.features.lessons.kinds import LIVE_RUN
+from tidegate.features.lessons.live_runs.keeper import RIGHTS_GONE, LiveRuns
+from tidegate.features.lessons.run_records import TAG, LiveRun, Phase, Traffic
 from tidegate.ports.access import AccessBook
 from tidegate.ports.store import Kind, Tx
-from tidegate.service import live_runs, tags
-from tidegate.service.record_kinds import ENDPOINT, LIVE_RUN
+from tidegate.service import tags
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
 
 HOUR = timedelta(hours=1)

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tidegate.capture.redaction import Redactor
 from tidegate.domain.capture import Capture, Redaction
-from tidegate.serving.capture.lines import Exchange, LineMaker
+from tidegate.features.capture.redaction import Redactor
+from tidegate.features.capture.worker.lines import Exchange, LineMaker
 from tidegate.serving.contract.invocation import Answer
 
 PLAN = Capture("s3://b/captures")

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from tidegate.capture.paths import file_name, layout
 from tidegate.domain.capture import Capture
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.serving.capture.destinations import BucketDestination, FolderDestination, open_destination
+from tidegate.features.capture.worker.destinations import BucketDestination, FolderDestination, open_destination
+from tidegate.rows.capture_paths import file_name, layout
 from tidegate.storage.s3 import S3, Bucket
 
 AT = 1_644_859_549.0

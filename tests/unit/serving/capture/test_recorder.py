@@ -14,8 +14,8 @@ import pytest
 
 from tidegate.domain.capture import Capture, Detector, Redacted, Redaction
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.capture import recorder as module
-from tidegate.serving.capture.recorder import BACKLOG, CAPTURED, DROPPED, Recorder
+from tidegate.features.capture.worker import recorder as module
+from tidegate.features.capture.worker.recorder import BACKLOG, CAPTURED, DROPPED, Recorder
 from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 

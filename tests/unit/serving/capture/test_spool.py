@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.capture.paths import layout
-from tidegate.serving.capture import spool as module
-from tidegate.serving.capture.spool import CURRENT, LOCK, ROTATE_BYTES, Spool
+from tidegate.features.capture.worker import spool as module
+from tidegate.features.capture.worker.spool import CURRENT, LOCK, ROTATE_BYTES, Spool
+from tidegate.rows.capture_paths import layout
 
 HOUR = 3600.0
 AT = 1_000_000 * HOUR + 100.0

@@ -9,8 +9,8 @@ import pytest
 
 from tidegate.domain.capture import Capture, Redaction
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.capture import recorder as module
-from tidegate.serving.capture.recorder import CAPTURED, DROPPED, Recorder
+from tidegate.features.capture.worker import recorder as module
+from tidegate.features.capture.worker.recorder import CAPTURED, DROPPED, Recorder
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Stream
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 

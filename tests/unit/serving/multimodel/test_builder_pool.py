@@ -5,11 +5,11 @@ from typing import cast
 
 import pytest
 
+from tidegate.features.multi_model.worker import builder_pool
+from tidegate.features.multi_model.worker.artifact_builder import BuildJob, BuildResult
+from tidegate.features.multi_model.worker.builder_pool import BuilderPool
 from tidegate.serving.artifacts.fetch import Policy
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.multimodel import builder_pool
-from tidegate.serving.multimodel.artifact_builder import BuildJob, BuildResult
-from tidegate.serving.multimodel.builder_pool import BuilderPool
 
 JOB = BuildJob("file:///a", "1", "/b", RuntimeKind.XGBOOST, {}, Policy(()))
 

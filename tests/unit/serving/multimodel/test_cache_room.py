@@ -5,10 +5,10 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from tidegate.serving.multimodel import memory
-from tidegate.serving.multimodel.cache import Cache, TooLarge
-from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.model_entry import LoadedVersion, ModelEntry
+from tidegate.features.multi_model.worker import memory
+from tidegate.features.multi_model.worker.cache import Cache, TooLarge
+from tidegate.features.multi_model.worker.config import MultiModelConfig
+from tidegate.features.multi_model.worker.model_entry import LoadedVersion, ModelEntry
 from tidegate.serving.scoring.batching import Batcher
 
 BUDGET = 1000

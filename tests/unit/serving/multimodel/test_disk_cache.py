@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Transient
+from tidegate.features.multi_model.worker.crashes import Crashes
+from tidegate.features.multi_model.worker.disk_cache import GOOD, NEXT, CachedModel, DiskCache, place
+from tidegate.features.multi_model.worker.loading import Loader, ModelContainer
+from tidegate.features.multi_model.worker.model_entry import ModelEntry
+from tidegate.features.multi_model.worker.repository import ModelRepository
 from tidegate.serving.artifacts.fetch import Policy
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.multimodel.crashes import Crashes
-from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, CachedModel, DiskCache, place
-from tidegate.serving.multimodel.loading import Loader, ModelContainer
-from tidegate.serving.multimodel.model_entry import ModelEntry
-from tidegate.serving.multimodel.repository import ModelRepository
 
 KEY = "abcdef"
 

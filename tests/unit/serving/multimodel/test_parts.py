@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.errors import Invalid
-from tidegate.serving.multimodel import memory
-from tidegate.serving.multimodel.config import read_config
-from tidegate.serving.multimodel.crashes import SLOTS, Crashes, stand_in
-from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, DiskCache, place
-from tidegate.serving.multimodel.metrics import LABELS, OTHER, Labels
-from tidegate.serving.multimodel.targets import BadTarget, key_of, target_of
+from tidegate.features.multi_model.worker import memory
+from tidegate.features.multi_model.worker.config import read_config
+from tidegate.features.multi_model.worker.crashes import SLOTS, Crashes, stand_in
+from tidegate.features.multi_model.worker.disk_cache import GOOD, NEXT, DiskCache, place
+from tidegate.features.multi_model.worker.metrics import LABELS, OTHER, Labels
+from tidegate.features.multi_model.worker.targets import BadTarget, key_of, target_of
 
 # --- names ---
 
@@ -110,7 +110,7 @@ def alive_with(folder: Path, *keys: str, connection: int = 0) -> Iterator[None]:
     """A worker that has these in hand, and entered a further one and left it; it is killed at the end."""
     script = f"""
         import os, pathlib, socket, time
-        from tidegate.serving.multimodel.crashes import Crashes
+        from tidegate.features.multi_model.worker.crashes import Crashes
         crashes = Crashes(pathlib.Path({str(folder)!r}), "replica-" + str(os.getpid()))
         crashes.leave(crashes.enter("left"))
         for key in {keys!r}:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.multimodel.answers import LAST_BIN, SPAN, RecentAnswers, bin_of
+from tidegate.features.multi_model.worker.answers import LAST_BIN, SPAN, RecentAnswers, bin_of
 
 
 @given(st.lists(st.floats(1e-5, 500), min_size=1, max_size=200))

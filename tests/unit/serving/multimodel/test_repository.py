@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.errors import ArtifactError
+from tidegate.features.multi_model.worker.repository import ModelRepository
 from tidegate.serving.artifacts.fetch import Policy
-from tidegate.serving.multimodel.repository import ModelRepository
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from tidegate.features.multi_model.worker import model_canary
+from tidegate.features.multi_model.worker.version_watcher import VersionWatcher
 from tidegate.serving.contract.invocation import GONE, Answer, Call, Done, ModelFailed, Outcome
-from tidegate.serving.multimodel import model_canary
-from tidegate.serving.multimodel.version_watcher import VersionWatcher
 
 
 @pytest.mark.parametrize(("outcome", "asked"), [(GONE, 0), (ModelFailed(500, "no"), 1)])

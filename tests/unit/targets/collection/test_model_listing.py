@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.targets.collection.model_listing import list_models
+from tidegate.features.multi_model.listing import list_models
 from tidegate.targets.collection.sources import ServingReplica
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

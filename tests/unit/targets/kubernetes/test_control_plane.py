@@ -14,7 +14,7 @@ from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, NO_STORE, WITH_JO
 from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, memory_api, run, table
 from tidegate.domain.traffic import RouteTable
-from tidegate.service.transforms import fleet
+from tidegate.features.batch.service import fleet
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KINDS

@@ -13,8 +13,8 @@ from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, ru
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.shards import ShardTally
 from tidegate.domain.transform import TransformJob
+from tidegate.features.batch.service import fleet, fleet_id
 from tidegate.ports.runners import RunnerSeen
-from tidegate.service.transforms import fleet, fleet_id
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.transform_jobs import LOOK, KubernetesTransforms

@@ -221,8 +221,9 @@ def test_what_a_worker_counts_is_read_whole() -> None:
 
 
 def test_all_that_workers_measure_is_known() -> None:
-    source = Path(__file__).parents[4] / "src" / "tidegate" / "serving"
-    text = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    source = Path(__file__).parents[4] / "src" / "tidegate"
+    folders = (source / "serving", *source.glob("features/*/worker"))
+    text = "\n".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
     for name in (SERIES_OF_REPLICA | SERIES_OF_PART) - COMPARED:  # those have constants, which workers import
         assert f'"{name}"' in text, f"{name} is measured by no worker"
 

@@ -1,0 +1,162 @@
+"""Once per second: read the backlogs, publish what may be handed out, and decide which endpoints sleep or wake."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.domain.asynchronous import Backlog
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, TidegateError
+from tidegate.domain.observation import Observation
+from tidegate.domain.targets import TargetTable
+from tidegate.features.asynchronous import backlogs, scale_to_zero
+from tidegate.features.asynchronous.service import async_config
+from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.queue import Queue
+from tidegate.ports.store import Stale, Store, Tx
+from tidegate.reconcile.last_read import LastRead
+from tidegate.rollout.commands import VariantChange
+from tidegate.service.endpoints import update_weights_and_capacities
+from tidegate.service.record_kinds import ENDPOINT
+
+log = logging.getLogger(__name__)
+
+MOST_MEASURED = 4_000
+KEPT = 3_600.0
+"""Seconds that a finished request can be looked at."""
+PRUNE_EVERY = 30.0
+
+
+Followed = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class QueueRecords:
+    """What the queues need of the records. ``served``: every asynchronous endpoint; ``followed``: variants that
+    autoscaling follows; ``unreadable``: endpoints of which only the names are known, asynchronous ones or not."""
+
+    served: list[Endpoint]
+    followed: Followed
+    unreadable: frozenset[str]
+
+
+def _read(tx: Tx) -> QueueRecords:
+    page = tx.find(SCALABLE)
+    followed = frozenset((saved.body.target.endpoint, saved.body.target.variant) for saved in page.items)
+    # What cannot be read follows its variant all the same; its name begins with both.
+    followed |= {(names[0], names[1]) for one in page.unreadable if len(names := one.name.split("/")) > 1}
+    endpoints = tx.find(ENDPOINT)
+    served = [saved.body for saved in endpoints.items if async_config(saved.body) is not None]
+    return QueueRecords(served, followed, frozenset(one.name for one in endpoints.unreadable))
+
+
+@dataclass
+class Queues:
+    """``publish`` gets (endpoint -> capacity, variant) of every asynchronous endpoint, and whether anything is to be
+    done by a dispatcher at all."""
+
+    store: Store
+    queue: Queue
+    metrics: Metrics
+    clock: Clock
+    observed: Callable[[str], Observation | None]
+    kick: Callable[[str], None]
+    publish: Callable[[float, dict[str, tuple[int, str]], bool], None]
+    targets: TargetTable = field(default_factory=TargetTable)
+    _busy: dict[str, float] = field(default_factory=dict)
+    """When each endpoint's queue was last seen with work."""
+    _pruned: float = 0.0
+    _records: LastRead[QueueRecords] = field(default_factory=lambda: LastRead(_read))
+
+    async def turn(self) -> None:
+        """One second's work. What fails is logged and made up for by the next turn."""
+        try:
+            await self._turn(self.clock.now())
+        except TidegateError as error:
+            log.warning("the queues were not looked at: %s", error)
+        except Exception:
+            log.exception("the queues could not be looked at")
+
+    async def _turn(self, moment: datetime) -> None:
+        now = moment.timestamp()
+        records = await self._records.get(self.store)
+        served = records.served
+        if not served and not self._busy and self._pruned:
+            return
+        queues = await self.queue.backlogs()
+        for name in queues:
+            self._busy[name] = now
+        pages = {endpoint.name: self._page(endpoint) for endpoint in served}
+        # Requests of an endpoint that cannot be read wait: of one that is not named, they would be ended as its own.
+        waiting = {name: (0, "") for name in records.unreadable & queues.keys()}
+        self.publish(now, waiting | pages, bool(served or queues))
+        await self._measure(served, queues, pages, now)
+        for endpoint in served:
+            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), records.followed, moment)
+        there = {endpoint.name for endpoint in served} | queues.keys()
+        self._busy = {name: at for name, at in self._busy.items() if name in there}
+        # While there is a lot to forget each turn takes a part of it, so that no transaction takes long.
+        if now - self._pruned >= PRUNE_EVERY and not await self.queue.prune(now - KEPT):
+            self._pruned = now
+
+    def _page(self, endpoint: Endpoint) -> tuple[int, str]:
+        """How many requests its instances may have at a time, and the variant that represents it in metrics."""
+        config = async_config(endpoint)
+        assert config is not None
+        version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
+        variant = version.variants[0].name if version else ""
+        return config.max_concurrent * self._ready(endpoint), variant
+
+    def _ready(self, endpoint: Endpoint) -> int:
+        """Instances that take requests now."""
+        seen = self.observed(endpoint.name)
+        if seen is None or seen.fleets is None or seen.routes is None:
+            return 0
+        routed = {route.fleet for route in seen.routes.routes if route.share > 0}
+        return sum(fleet.ready for id, fleet in seen.fleets.items() if id in routed)
+
+    async def _measure(
+        self, served: list[Endpoint], queues: dict[str, Backlog], pages: dict[str, tuple[int, str]], now: float
+    ) -> None:
+        samples = [
+            sample
+            for endpoint in served
+            for sample in backlogs.backlog_samples(
+                endpoint.name, queues.get(endpoint.name, Backlog()), self._ready(endpoint), now
+            )
+        ]
+        measured = await self.queue.measured(MOST_MEASURED)
+        samples += backlogs.request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
+        if samples:
+            await self.metrics.put(samples)
+
+    async def _sleep(self, endpoint: Endpoint, backlog: Backlog, scaled: Followed, moment: datetime) -> None:
+        """A change under way must end first. Endpoints that autoscaling follows are left to it."""
+        if endpoint.rollout or endpoint.scaling or endpoint.deleting or not endpoint.serving:
+            return
+        now = moment.timestamp()
+        since = max(self._busy.setdefault(endpoint.name, now), endpoint.modified_at.timestamp())
+        changes = {}
+        for variant in endpoint.serving.variants:
+            if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
+                count = scale_to_zero.desired_count(
+                    variant.asynchronous, variant.instance_count, backlog, since, now
+                )
+                if count != variant.instance_count:
+                    changes[variant.name] = VariantChange(count=count)
+        if not changes:
+            return
+
+        def work(tx: Tx) -> None:
+            can = self.targets.of(endpoint.target)
+            update_weights_and_capacities(tx, endpoint.name, changes, can, moment)
+
+        try:
+            await self.store.run(work)
+        except (Conflict, Stale):
+            return  # somebody else changes it; the next turn sees how
+        log.info("endpoint %s: %s", endpoint.name, "wakes" if backlog.size else "sleeps: its queue is empty")
+        self.kick(endpoint.name)

@@ -1,0 +1,48 @@
+"""Autoscaling as an endpoint's page shows it: what is scaled, by which rules, and what they did and why. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tidegate.console.endpoint_rows import BAD, GOOD, PLAIN
+from tidegate.features.autoscaling.scalable_records import ActivityRecord
+
+SHOWN = 5
+"""Activities, newest first."""
+READ = 40
+"""Activities among which those that changed nothing are left out."""
+TONES = {"Failed": BAD, "Unfulfilled": BAD, "Successful": GOOD}
+HOLDS = {"in": "does not scale in", "out": "does not scale out", "scheduled": "no scheduled actions"}
+
+
+def target_rows(targets: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``targets``: as the native API describes them (``service.scaling_views``)."""
+    return [
+        {
+            **{key: one[key] for key in ("variant", "min", "max", "desired", "ready", "running")},
+            "rules": [_rule(policy) for policy in one["policies"]],
+            "held": ", ".join(text for key, text in HOLDS.items() if one["suspended"][key]),
+        }
+        for one in targets
+    ]
+
+
+def _rule(policy: Mapping[str, Any]) -> dict[str, Any]:
+    ringing = [alarm["name"] for alarm in policy["alarms"] if alarm["state"] == "ALARM"]
+    return {"name": policy["name"], "kind": policy["kind"], "ringing": ringing}
+
+
+def activity_rows(records: Sequence[ActivityRecord]) -> list[dict[str, Any]]:
+    """Those that changed something, or failed to."""
+    made = [record for record in records if not record.activity.not_scaled][:SHOWN]
+    return [
+        {
+            "at": record.activity.started.isoformat(),
+            "variant": record.variant,
+            "status": record.activity.status.value,
+            "tone": TONES.get(record.activity.status.value, PLAIN),
+            "change": f"{record.activity.before} to {record.activity.desired}",
+            "why": record.activity.cause,
+            "message": record.activity.message,
+        }
+        for record in made
+    ]

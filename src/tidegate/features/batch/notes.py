@@ -1,0 +1,15 @@
+"""How members of these operations are treated that are not served."""
+
+from tidegate.wire.member_notes import OperationNotes, note
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateTransformJob"): note(
+        ignored=(
+            "TransformOutput.KmsKeyId",
+            "TransformResources.VolumeKmsKeyId",
+            "TransformResources.TransformAmiVersion",
+            "ExperimentConfig",
+        ),
+        refused=("DataCaptureConfig",),
+    ),
+}

@@ -1,0 +1,150 @@
+"""The objects of a transform job and its outputs: ``s3://`` and ``file://``. Everything here may block."""
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from tidegate.domain.errors import ArtifactError, TidegateError
+from tidegate.domain.transform import InputObject, TransformInput
+from tidegate.features.batch.runner import naming
+from tidegate.storage import files
+from tidegate.storage.addresses import Address, parse
+from tidegate.storage.files import ALONE, Claim
+
+if TYPE_CHECKING:
+    from tidegate.storage.s3 import S3, Bucket
+
+UPLOAD = ".upload"
+"""Suffix of the note of an upload in progress."""
+
+
+@dataclass
+class JobStorage:
+    """``roots``: folders that ``file://`` may lead into; None: any, empty: none. Methods raise ArtifactError for what
+    is permanent, Transient for what is not; messages do not name the object."""
+
+    roots: tuple[str, ...] | None
+    s3_endpoint: str
+    region: str
+
+    def list_objects(self, source: TransformInput) -> list[InputObject]:
+        if source.manifest:
+            _, tag = self._head(source.uri)
+            prefix, names = naming.parse_manifest(b"".join(self.read(source.uri, 0, tag)))
+            return [InputObject(prefix + name, name.lstrip("/"), *self._head(prefix + name)) for name in names]
+        found = self._list(parse(source.uri, prefix=True))
+        return [
+            InputObject(uri, naming.output_name(uri, source.uri), *found[uri])
+            for uri in naming.sort_objects(found)
+        ]
+
+    def read(self, uri: str, offset: int, tag: str) -> Iterator[bytes]:
+        address = parse(uri)
+        if address.is_file:
+            yield from files.read(self._check(address.path), offset, tag)
+        else:
+            yield from self._bucket(address).read(address.path, offset, tag)
+
+    def local(self, uri: str) -> str | None:
+        """The path of an object that is a file."""
+        address = parse(uri)
+        return str(self._check(address.path)) if address.is_file else None
+
+    def check_writable(self, uri: str) -> None:
+        """Early: an output folder that may not be used should not fail a job after hours of work."""
+        address = parse(uri, prefix=True)
+        if address.is_file:
+            self._check(address.path)
+
+    def publish(self, part: Path, uri: str, claim: Claim = ALONE) -> None:
+        """The output appears whole, in place of an earlier one; ``part`` may be gone then. Raises Transient while the
+        claim is in doubt."""
+        address = parse(uri)
+        if address.is_file:
+            files.move(part, self._check(address.path), claim)
+        else:
+            self._bucket(address).upload(part, address.path, note=_note(part), claim=claim)
+
+    def abort(self, folder: Path, uri: str) -> None:
+        """Aborts uploads of the parts in ``folder`` that ``publish`` had begun when the process was killed, as far as
+        the storage can be reached."""
+        address = parse(uri, prefix=True)
+        for note in () if address.is_file else folder.glob(f"*{UPLOAD}"):
+            with contextlib.suppress(TidegateError):
+                self._bucket(address).abort(note)
+
+    def _list(self, address: Address) -> dict[str, tuple[int, str]]:
+        if address.is_file:
+            listed = (self._check(str(file)) for file in files.list_prefix(address.path))
+            found = {f"file://{quote(str(file))}": files.head(file) for file in listed}
+        else:
+            stored = self._bucket(address).list(address.path)
+            found = {f"s3://{address.bucket}/{one.key}": (one.size, one.etag) for one in stored}
+        if not found:
+            raise ArtifactError("there is no object")
+        return found
+
+    def _head(self, uri: str) -> tuple[int, str]:
+        try:
+            address = parse(uri)
+            if address.is_file:
+                return files.head(self._check(address.path))
+            found = self._bucket(address).head(address.path)
+            return found.size, found.etag
+        except ArtifactError as error:
+            raise ArtifactError(f"{uri}: {error}") from None
+
+    def _check(self, path: str) -> Path:
+        """The path as it was given, links and all, if it leads into a folder that may be used."""
+        given = Path(path)
+        files.check_roots(given.resolve(), self.roots)
+        return given
+
+    def _bucket(self, address: Address) -> "Bucket":
+        return self._s3.bucket(address.bucket)
+
+    @cached_property
+    def _s3(self) -> "S3":
+        from tidegate.storage.s3 import S3  # noqa: PLC0415  # half of a runner's start, which few jobs on files need
+
+        return S3(self.s3_endpoint, self.region)
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}{UPLOAD}")
+
+
+def decompress(parts: Iterator[bytes], count: Callable[[int], None]) -> Iterator[bytes]:
+    """The content of gzip members, one after the other; ``count`` gets the number of packed bytes as they are
+    taken."""
+    unpack, begun = zlib.decompressobj(31), False
+    for part in parts:
+        count(len(part))
+        while part:
+            begun = True
+            try:
+                data = unpack.decompress(part, files.CHUNK)
+            except zlib.error as error:
+                raise ArtifactError(f"it is not gzip: {error}") from None
+            if data:
+                yield data
+            part = unpack.unconsumed_tail
+            if unpack.eof:
+                part, unpack, begun = unpack.unused_data, zlib.decompressobj(31), False
+    if begun and (rest := unpack.flush()):
+        yield rest
+    if begun and not unpack.eof:
+        raise ArtifactError("the gzip data ends too early")
+
+
+def skip(parts: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    """Without the first ``offset`` bytes."""
+    for part in parts:
+        if offset < len(part):
+            yield part[offset:]
+        offset = max(0, offset - len(part))

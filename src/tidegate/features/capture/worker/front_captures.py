@@ -1,0 +1,61 @@
+"""What a worker's server gives to data capture."""
+
+import asyncio
+from collections.abc import Callable
+
+from tidegate.features.capture.worker.capture_sampling import make_recorder
+from tidegate.serving.contract.invocation import Answer, Note, Stream
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.front.connection import Request
+
+
+class Captures:
+    """``note``: takes what was captured and dropped."""
+
+    def __init__(self, spec: ReplicaSpec, note: Callable[[Note], None]) -> None:
+        self._recorder = make_recorder(spec)
+        self._note = note
+        self.wanted = self._recorder is not None
+
+    def start(self) -> None:
+        if self._recorder is not None:
+            self._recorder.start()
+
+    def offer(self, request: Request, answer: Answer) -> None:
+        """Capture what was answered."""
+        if self._recorder is None:
+            return
+        if request.spool is None:
+            self._recorder.offer(request.arrived, request.fields, request.body, answer)
+        else:
+            self._recorder.offer_large()
+
+    def follow(self, request: Request, stream: Stream) -> tuple[Stream, Callable[[bool], None]]:
+        """The stream to deliver in place of this one, and what is to be called at its end: with whether the client
+        got all of it."""
+        recorder, body = self._recorder, request.body if request.spool is None else None
+        tap = None if recorder is None else recorder.follow(stream, len(body or b""))
+        if recorder is None or tap is None:
+            return stream, _do_nothing
+        return stream._replace(parts=tap), lambda whole: recorder.offer_stream(
+            request.arrived, request.fields, body, (stream.content_type, tap), whole
+        )
+
+    def look(self) -> None:
+        """Take notes of what was captured since the last time."""
+        for note in self._recorder.take_notes() if self._recorder is not None else ():
+            self._note(note)
+
+    async def close(self) -> None:
+        """Write and deliver what there is. Nothing is captured any more."""
+        self.wanted = False
+        recorder, self._recorder = self._recorder, None  # notes are not taken while another thread ends it
+        if recorder is None:
+            return
+        await asyncio.to_thread(recorder.close)
+        for note in recorder.take_notes():
+            self._note(note)
+
+
+def _do_nothing(whole: bool) -> None:
+    pass

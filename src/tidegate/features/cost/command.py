@@ -1,0 +1,324 @@
+"""``cost``: what a deployment costs over a year, every dollar explained; nothing has to run."""
+
+import inspect
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tidegate.cli import draw, sparklines
+from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.tables import Table, key, number
+from tidegate.domain.errors import Invalid
+from tidegate.features.cost import breakeven, savings
+from tidegate.features.cost.bill import Bill, Tariff
+from tidegate.features.cost.bill_table import bill_document, show_bill
+from tidegate.features.cost.command_options import CostOptions, describe_options, figures, read
+from tidegate.features.cost.fleet import fleet
+from tidegate.features.cost.pricing_options import EXAMPLES, Figures, PricingOption
+from tidegate.features.cost.shapes import SHAPES, shape
+from tidegate.features.cost.spec_cost import ASSUMED_TYPE, SpecCost, read_spec_cost
+from tidegate.features.cost.traffic import Load, Traffic
+from tidegate.prices import HOSTING, Catalogue, Discount, price_folder
+from tidegate.settings import Settings
+
+MOST = 100_000
+"""Instances, where nobody says how many there may be."""
+NO_SPEC = SpecCost(ASSUMED_TYPE, 1, 1, {})
+"""Without a spec file."""
+FALLS = (0.25, 0.5)
+"""Parts by which the load may fall, to see what a commitment loses then."""
+Chosen = tuple[str, Discount, savings.Commitment, list[float]]
+"""A case of the discount, the best commitment at it, and the on-demand dollars of each hour."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be priced. ``traffic`` is None where none was said: a batch job needs none."""
+
+    tariff: Tariff
+    said: CostOptions
+    bounds: tuple[int, int]
+    traffic: Traffic | None
+    load: Load
+    year: int
+
+    def bill(self, way: PricingOption) -> Bill:
+        if self.traffic is None and way.kind != "batch":
+            raise Invalid(f"{way}: say how much traffic there is, such as --rps 40")
+        return way.bill(self.tariff, self.figures(way), self.load)
+
+    def figures(self, way: PricingOption) -> Figures:
+        return figures(self.said, self.bounds, way.lanes(self.tariff))[0]
+
+    def assumed(self, way: PricingOption) -> str | None:
+        """What the bill of a fleet rests on and nobody said."""
+        return figures(self.said, self.bounds, way.lanes(self.tariff))[1] if way.kind in _WITH_FLEETS else None
+
+
+def cost(
+    spec_file: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file: way, instances and alarms as it says.")
+    ] = None,
+    *,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY", help="What serves: " + ", ".join(EXAMPLES.values()), show_default="ml.c5.xlarge"
+        ),
+    ] = None,
+    least: Annotated[int | None, typer.Option("--min", help="Instances at least.", show_default="1")] = None,
+    most: Annotated[
+        int | None, typer.Option("--max", help="Instances at most; as many as are needed when left out.")
+    ] = None,
+    traffic: Annotated[str, typer.Option(metavar="SHAPE", help=", ".join(SHAPES))] = "steady",
+    rps: Annotated[
+        float | None, typer.Option(help="Requests/s in the busiest ordinary hour, before peaks.")
+    ] = None,
+    given: Annotated[list[str] | None, typer.Option("--with", metavar="NAME=VALUE", help="See below.")] = None,
+    years: Annotated[
+        int | None,
+        typer.Option("--savings", metavar="YEARS", help="The Savings Plan of 1 or 3 years that pays most."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option("--compare", metavar="WAY", help="A second way, and where both cost the same.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Price a deployment over a year of traffic."""
+    said = read(given or ())
+    written = read_spec_cost(spec_file, said["seconds"], said["target"]) if spec_file is not None else NO_SPEC
+    low = written.least if least is None else least
+    high = most if most is not None else written.most if least is None and spec_file is not None else MOST
+    figures = said.over(written.figures)
+    case = _case(figures, (low, high), traffic, rps)
+    way, other = PricingOption.named(instance or written.way), PricingOption.named(against) if against else None
+    if written.assumed and instance is None:
+        print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
+    if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
+        case = _case(figures, (low, high), traffic, _assume_rps(case, way, spec_file))
+    answer = CostReport(
+        case,
+        way,
+        {str(one): case.bill(one) for one in (way, other) if one is not None},
+        {str(one): case.assumed(one) for one in (way, other) if one is not None},
+        _commitments(case, way, years) if years is not None else None,
+        _crossing(case, way, other) if other is not None else None,
+    )
+    print(json.dumps(_document(answer, traffic))) if as_json else _show(answer)
+
+
+_WITH_FLEETS = ("real-time", "fixed", "multi-model", "dedicated", "fargate", "ecs", "eks")
+cost.__doc__ = f"""{inspect.getdoc(cost)}
+
+No server is needed.
+
+\b
+Examples:
+  tidegate cost --min 2 --max 10 --traffic payroll --rps 40
+  tidegate cost --min 2 --max 10 --traffic payroll --rps 40 --savings 1
+  tidegate cost --rps 2 --traffic business_hours --compare serverless:2GB --with seconds=80ms
+  tidegate cost fraud.yaml --traffic payroll --rps 40
+  tidegate cost --instance batch:ml.m5.xlarge --with records=50000 --with seconds=2ms
+  tidegate cost --instance dedicated:ml.t2.medium --compare multi-model:ml.m5.xlarge \\
+      --rps 50 --with models=1000 --with model_size=50kB
+
+\b
+Names of --with:
+{describe_options()}
+"""
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """All that is to be shown. ``chosen`` and ``crossing`` are None where they were not asked for."""
+
+    case: Case
+    way: PricingOption
+    bills: dict[str, Bill]
+    assumed: dict[str, str | None]
+    chosen: list[Chosen] | None
+    crossing: dict[str, Any] | None
+
+
+def _assume_rps(case: Case, way: PricingOption, spec_file: Path) -> float:
+    """As much traffic as the spec's instances carry, with a note that says so."""
+    rps = _carried(case, way)
+    print_note(f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is")
+    return rps
+
+
+def _carried(case: Case, way: PricingOption) -> float:
+    """Requests/s that the least number of instances carries as full as autoscaling holds them, in 3 digits."""
+    scaling = case.figures(way).scaling
+    return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
+
+
+def _document(answer: CostReport, shape_name: str) -> dict[str, Any]:
+    return {
+        "traffic": _traffic_document(answer.case, shape_name),
+        "assumed": answer.assumed,
+        "bills": {name: bill_document(bill) for name, bill in answer.bills.items()},
+        "savings": answer.chosen and [_commitment_document(*one) for one in answer.chosen],
+        "break_even": answer.crossing,
+    }
+
+
+def _show(answer: CostReport) -> None:
+    out = console()
+    for name, bill in answer.bills.items():
+        out.print(Text(name, style="bold"))
+        show_bill(out, bill)
+        out.print()
+    _show_load(out, answer.case, answer.way)
+    if answer.chosen is not None:
+        _show_savings(out, answer.case, answer.way, answer.chosen)
+    if answer.crossing is not None:
+        _show_crossing(out, answer.crossing)
+    for name, text in answer.assumed.items():
+        if text is not None:
+            print_note(f"assumed for {name}: {text}")
+
+
+def _case(said: CostOptions, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
+    year = said["year"] or datetime.now(UTC).year
+    asked = Traffic(rps or 0.0, shape(curve), said["growth"])
+    known = None if rps is None else asked
+    return Case(Tariff(catalogue, said["region"]), said, bounds, known, asked.hours(year), year)
+
+
+def _traffic_document(case: Case, name: str) -> dict[str, Any]:
+    load = case.load
+    return {
+        "shape": name,
+        "rps": case.traffic.rps if case.traffic else None,
+        "year": case.year,
+        "requests": load.requests,
+        "busiest": load.busiest,
+        "idle_hours": load.idle,
+    }
+
+
+def _show_load(out: Console, case: Case, way: PricingOption) -> None:
+    if case.traffic is None:
+        return
+    load = case.load
+    out.print(
+        f"Traffic in {case.year}: {load.requests / 12:,.0f} requests a month, {load.busiest:,.4g} requests/s at the "
+        f"busiest, {load.idle:,} idle hours. {case.traffic.shape.says[0].upper()}{case.traffic.shape.says[1:]}."
+    )
+    if way.kind in _WITH_FLEETS and way.kind != "dedicated":
+        made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
+        out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
+        sparklines.print_year(out, made.counts)
+
+
+def _commitments(case: Case, way: PricingOption, years: int) -> list[Chosen]:
+    """At the least, the usual and the best discount of the term, with the on-demand dollars of each hour."""
+    if way.instance is None:
+        raise Invalid(f"--savings: {way} has no SageMaker instances to commit for; the plans here cover those")
+    rate = case.tariff.hosting(way.instance)
+    made = fleet(case.load, way.scaling(case.figures(way), case.load, case.tariff))
+    usage = [hours * rate.amount for hours in made.paid]
+    found = case.tariff.catalogue.discount(years)
+    # Of equal discounts one is enough, and the usual one is what it is called.
+    parts = {found.low: "least", found.high: "best", found.part: "usual"}
+    return [(name, found, savings.best(usage, part), usage) for part, name in sorted(parts.items())]
+
+
+def _commitment_document(
+    name: str, found: Discount, made: savings.Commitment, usage: Sequence[float]
+) -> dict[str, Any]:
+    return {
+        "case": name,
+        "years": found.years,
+        "discount": made.discount,
+        "hourly": made.hourly,
+        "covers": made.covers,
+        "before": made.before,
+        "after": made.after,
+        "saving": made.saving,
+        "break_even_utilisation": made.break_even,
+        "utilisation": made.utilisation,
+        "load_may_fall_by": savings.bearable(usage, made),
+        "loss_if_load_falls": {f"{part:g}": savings.loss(usage, made, part) for part in FALLS},
+        "source": found.source,
+    }
+
+
+def _show_savings(out: Console, case: Case, way: PricingOption, chosen: list[Chosen]) -> None:
+    rate = case.tariff.rate(f"{HOSTING}{way.instance}")
+    found = chosen[0][1]
+    out.print(Text(f"\nA Savings Plan of {found.years} year(s), {found.source}", style="bold"))
+    falls = [number(f"AND AT {1 - part:.0%} LOAD") for part in FALLS]
+    shown = Table(
+        key("DISCOUNT"),
+        *map(number, ("COMMIT $/H", "COVERS", "SAVES $/YEAR")),
+        *falls,
+        *map(number, ("LOAD MAY FALL", "PAYS IF USED")),
+    )
+    for name, _, made, usage in chosen:
+        shown.add_row(
+            f"{made.discount:.0%} ({name})",
+            f"{made.hourly:.3f}",
+            f"{made.covers / rate.amount:.2f} instances",
+            draw.format_number(made.saving, 0),
+            *(f"{-savings.loss(usage, made, part):+,.0f}" for part in FALLS),
+            f"{savings.bearable(usage, made):.0%}",
+            f"over {made.break_even:.0%} of hours",
+        )
+    out.print(shown)
+    usual, usage = next((made, usage) for name, _, made, usage in chosen if name == "usual")
+    out.print("\nOn-demand $/h, and what the usual commitment covers of it:")
+    sparklines.print_load_duration(out, usage, usual.covers)
+
+
+def _crossing(case: Case, way: PricingOption, other: PricingOption) -> dict[str, Any]:
+    """Where both cost the same, when one of them is paid by the request; and both at rates around there."""
+    if case.traffic is None:
+        return {"rps": None, "month": None, "requests": None, "curve": []}
+    both: dict[str, breakeven.Priced] = {
+        str(one): partial(one.bill, case.tariff, case.figures(one)) for one in (way, other)
+    }
+    first = next((one for one in (other, way) if one.by_request), None)
+    found = None
+    if first is not None and not (way.by_request and other.by_request):
+        second = way if first is other else other
+        found = breakeven.crossing(both[str(first)], both[str(second)], case.traffic, case.year)
+    middle = found.rps if found else max(case.traffic.rps, 0.01)
+    curve = breakeven.curve(both, case.traffic, case.year, least=middle / 16, most=middle * 16, points=9)
+    return {
+        "cheaper_below": str(first) if found else None,
+        "rps": found and found.rps,
+        "month": found and found.month,
+        "requests": found and found.requests,
+        "curve": curve,
+    }
+
+
+def _show_crossing(out: Console, crossing: dict[str, Any]) -> None:
+    if crossing["rps"] is not None:
+        out.print(
+            Text(
+                f"\n{crossing['cheaper_below']} is cheaper below {crossing['rps']:,.4g} requests/s in the busiest "
+                f"ordinary hour ({crossing['requests']:,.0f} requests a month); there both cost "
+                f"${crossing['month']:,.2f} a month",
+                style="bold",
+            )
+        )
+    names = [name for name in (crossing["curve"] or [{}])[0] if name != "rps"]
+    shown = Table(number("REQUESTS/S"), *(number(f"{name} $") for name in names))
+    for point in crossing["curve"]:
+        shown.add_row(f"{point['rps']:,.4g}", *(draw.format_number(point[name], 2) for name in names))
+    if crossing["curve"]:
+        out.print(shown)

@@ -1,0 +1,126 @@
+"""How many instances each hour of a load needs, and how long they are paid for."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from tidegate.features.cost.bill import BillLine
+from tidegate.features.cost.errors import above, in_range
+from tidegate.features.cost.traffic import Load
+from tidegate.prices import Rate
+
+SCALE_IN = 0.25
+"""Hours that an instance goes on after it was needed last: target tracking takes 15 quiet minutes to scale in."""
+TARGET = 0.7
+"""Part of what an instance can do at which autoscaling holds it: room for the minutes until more are ready."""
+WAVES = 0.15
+"""Part by which the rate of an hour's busiest minutes lies above that of the hour, beside what the shape says of it:
+arrivals come in waves, and an autoscaler follows them up within minutes and down after a quarter of an hour."""
+ORDINARY = "ordinary days"
+_SLACK = 1e-9
+"""So that 2.0000000001 instances are two."""
+
+
+@dataclass(frozen=True)
+class ScalingBounds:
+    """``per_instance`` requests a second are what one instance answers within its latency goal; autoscaling holds it
+    at ``target`` (a part, at most 1) of that, with ``least`` to ``most`` instances. ``lag`` is in hours; ``waves`` is
+    the part by which the busiest minutes of an hour lie above it."""
+
+    per_instance: float
+    least: int
+    most: int
+    target: float = TARGET
+    lag: float = SCALE_IN
+    waves: float = WAVES
+
+    def __post_init__(self) -> None:
+        above("requests a second that one instance answers", self.per_instance, 0)
+        in_range("instances at least", self.least, 0, 100_000)
+        in_range("instances at most", self.most, max(1, self.least), 100_000)
+        above("target utilisation", self.target, 0)
+        in_range("target utilisation", self.target, 0, 1)
+        in_range("hours until an instance is scaled in", self.lag, 0, 1)
+        in_range("waves within an hour", self.waves, 0, 10)
+
+    def needed(self, rate: float) -> int:
+        """Instances for ``rate`` requests a second."""
+        wanted = math.ceil(rate / (self.per_instance * self.target) - _SLACK)
+        return max(self.least, min(self.most, wanted))
+
+
+@dataclass(frozen=True)
+class FleetUsage:
+    """``counts`` are the instances that the busiest minutes of each hour need, ``paid`` the instance-hours that it is
+    billed, the wait until they are scaled in included. ``short`` hours need more than ``most`` can answer at all."""
+
+    counts: tuple[int, ...] = field(repr=False)
+    paid: tuple[float, ...] = field(repr=False)
+    short: int = 0
+
+    @property
+    def hours(self) -> float:
+        """Instance-hours of the year."""
+        return math.fsum(self.paid)
+
+    @property
+    def largest(self) -> int:
+        return max(self.counts)
+
+
+def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
+    """Replays the year. Within an hour the count goes with the waves: it is the mean of those that its rate, its
+    busiest minutes and the middle of the two need. Instances that the next hour does not need are paid ``lag`` hours
+    more."""
+    one = scaling.per_instance * scaling.target
+    least, most, lag = scaling.least, scaling.most, scaling.lag
+    levels = (one, one / (1 + scaling.waves / 2), one / (1 + scaling.waves))
+    # A year has few different rates, unless it grows.
+    known: dict[float, tuple[float, int]] = {}
+    counts: list[int] = []
+    paid: list[float] = []
+    before = float(least)
+    for rate in load.peak:
+        found = known.get(rate)
+        if found is None:
+            needed = [max(least, min(most, math.ceil(rate / level - _SLACK))) for level in levels]
+            found = known[rate] = (sum(needed) / len(needed), needed[-1])
+        mean, high = found
+        counts.append(high)
+        paid.append(mean + lag * (before - mean) if before > mean else mean)
+        before = mean
+    full = most * scaling.per_instance * (1 + _SLACK)
+    short = sum(1 for rate in load.peak if rate > full) if load.busiest > full else 0
+    return FleetUsage(tuple(counts), tuple(paid), short)
+
+
+def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: FleetUsage) -> Iterator[BillLine]:
+    """Lines of a fleet: its minimum, then by the peaks what goes above it."""
+    yield BillLine(item, float(scaling.least * load.hours), rate, f"{scaling.least} at all hours (the minimum)")
+    above_least: dict[str, float] = defaultdict(float)
+    largest: dict[str, int] = defaultdict(int)
+    for hour, paid in enumerate(made.paid):
+        if paid > scaling.least:
+            name = load.days[hour // 24] or ORDINARY
+            above_least[name] += paid - scaling.least
+            largest[name] = max(largest[name], made.counts[hour])
+    for name, hours in above_least.items():
+        yield BillLine(item, hours, rate, f"above the minimum, {name}: up to {largest[name]} instances")
+
+
+def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:
+    """A warning where the most instances are too few."""
+    if not made.short:
+        return []
+    full = scaling.most * scaling.per_instance
+    return [
+        f"{made.short} hours need more than {scaling.most} instances can answer "
+        f"({full:g} requests/s; the busiest hour has {load.busiest:g})"
+    ]
+
+
+def fixed(load: Load, scaling: ScalingBounds) -> ScalingBounds:
+    """As many at all hours as the busiest of them needs: what there is without autoscaling."""
+    most = max(1, scaling.needed(load.busiest * (1 + scaling.waves)))
+    return replace(scaling, least=most, most=most)

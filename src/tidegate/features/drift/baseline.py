@@ -1,0 +1,198 @@
+"""A baseline of rows with their times, from which slices and phases of the calendar are taken. Pure.
+
+Of a table or of captures, rows are kept that were drawn evenly, in the order of chance; SageMaker's
+``statistics.json`` is a baseline too, without slices and without a calendar.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from tidegate.domain.errors import Invalid
+from tidegate.features.drift.compare import Phases, Seasons, no_phases, no_season
+from tidegate.features.drift.phases import KINDS, Phase, phase_values
+from tidegate.features.drift.shapes import finite, read_statistics
+from tidegate.features.drift.slices import EVERYTHING, MOST_SLICES, OTHER, slice_name
+from tidegate.rows.profile import ColumnProfile, Draw, Row, TableProfile, Value, profile_of
+
+MOST_ROWS = 60_000
+"""Rows that are kept: some 350 of each hour of the week."""
+COVERED = 150
+"""Rows of a phase from which the baseline covers it; with fewer, a test could not tell much."""
+SEASON_ROWS = 2_000
+"""Rows of a phase, drawn evenly, that decide whether it is a season. Each column is compared, so there are few."""
+MARK = "tidegate drift baseline"
+VERSION = 1
+
+
+class RowSample:
+    """Draws rows evenly from as many as there are."""
+
+    def __init__(self, draw: Draw, most: int = MOST_ROWS) -> None:
+        self.count = 0
+        self._draw = draw
+        self._most = most
+        self._kept: list[tuple[float | None, Row]] = []
+
+    def add(self, row: Row, at: float | None) -> None:
+        """``at``: epoch seconds. The new row trades places with a random one, so that the order is that of
+        chance."""
+        self.count += 1
+        place = self._draw(self.count)
+        if len(self._kept) < self._most:
+            self._kept.append((at, row))
+            last = len(self._kept) - 1
+            place = min(place, last)
+            self._kept[place], self._kept[last] = self._kept[last], self._kept[place]
+        elif place < self._most:
+            self._kept[place] = (at, row)
+
+    def document(self) -> dict[str, object]:
+        names = list(dict.fromkeys(name for _, row in self._kept for name in row))
+        return {
+            "kind": MARK,
+            "version": VERSION,
+            "rows": self.count,
+            "times": [at for at, _ in self._kept],
+            "columns": {name: [row.get(name) for _, row in self._kept] for name in names},
+        }
+
+
+@dataclass(frozen=True)
+class RowsBaseline:
+    """``times`` are epoch seconds, where they are known."""
+
+    times: Sequence[float | None]
+    columns: Mapping[str, Sequence[Value]]
+    zone: ZoneInfo
+    _phases: dict[Phase, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @cached_property
+    def _moments(self) -> list[tuple[int, ...] | None]:
+        return [
+            None if at is None else phase_values(datetime.fromtimestamp(at, UTC).astimezone(self.zone))
+            for at in self.times
+        ]
+
+    def rows_in(self, phase: Phase) -> frozenset[int]:
+        if phase not in self._phases:
+            kind = KINDS.index(phase.kind)
+            found = (n for n, moment in enumerate(self._moments) if moment and moment[kind] in phase.values)
+            self._phases[phase] = frozenset(found)
+        return self._phases[phase]
+
+    def slices(self, by: Sequence[str]) -> dict[str, list[int]]:
+        """Rows of each slice, the most frequent ones by themselves."""
+        found: dict[str, list[int]] = {}
+        for column in by:
+            rows: dict[str, list[int]] = {}
+            for number, value in enumerate(self.columns.get(column, ())):
+                if (name := slice_name(column, value)) is not None:
+                    rows.setdefault(name, []).append(number)
+            frequent = Counter({name: len(numbers) for name, numbers in rows.items()}).most_common(MOST_SLICES)
+            for name, _ in frequent:
+                found[name] = rows.pop(name)
+            if rows:
+                found[f"{column}={OTHER}"] = sorted(number for numbers in rows.values() for number in numbers)
+        return found
+
+    def known(self, by: Sequence[str]) -> set[str]:
+        """Names of all slices."""
+        pairs = ((column, value) for column in by for value in set(self.columns.get(column, ())))
+        return {name for column, value in pairs if (name := slice_name(column, value)) is not None}
+
+    def profile(self, column: str, rows: Iterable[int] | None = None) -> ColumnProfile:
+        values = self.columns[column]
+        return profile_of(values if rows is None else [values[number] for number in rows])
+
+
+@dataclass(frozen=True)
+class BaselineView:
+    """A baseline as ``compare`` takes it: the profile of each slice, and of the phases that a window is in."""
+
+    tables: dict[str, TableProfile]
+    known: frozenset[str]
+    """Names of all its slices, also of those that are counted together."""
+    phases: Phases
+    season: Seasons
+
+
+def view_rows(
+    baseline: RowsBaseline, columns: Sequence[str], by: Sequence[str], phases: Sequence[Phase]
+) -> BaselineView:
+    """``columns``: those that are compared."""
+    slices: dict[str, list[int] | None] = {EVERYTHING: None, **baseline.slices(by)}
+    tables: dict[str, TableProfile] = {}
+    for name, rows in slices.items():
+        apart = name.partition("=")[0] if name else ""
+        table = TableProfile(_no_draw)
+        table.rows = len(baseline.times) if rows is None else len(rows)
+        table.columns = {column: baseline.profile(column, rows) for column in columns if column != apart}
+        tables[name] = table
+
+    def find(slice: str, column: str) -> Iterator[ColumnProfile | None]:
+        rows = slices.get(slice)
+        for phase in phases:
+            among = baseline.rows_in(phase)
+            chosen = sorted(among) if rows is None else [number for number in rows if number in among]
+            yield baseline.profile(column, chosen) if len(chosen) >= COVERED else None
+
+    def find_season(column: str, is_season: Callable[[ColumnProfile], bool]) -> ColumnProfile | None:
+        found = [
+            among
+            for among in map(baseline.rows_in, phases)
+            if len(among) >= COVERED and is_season(baseline.profile(column, sorted(among)[:SEASON_ROWS]))
+        ]
+        together = sorted(frozenset.intersection(*found)) if found else []
+        return baseline.profile(column, together) if len(together) >= COVERED else None
+
+    return BaselineView(tables, frozenset(baseline.known(by)), find, find_season)
+
+
+def view_statistics(table: TableProfile, by: Sequence[str]) -> BaselineView:
+    """What is known of slices are the categories of their columns."""
+    columns = {one: table.columns[one] for one in by if one in table.columns and not table.columns[one].many}
+    names = (slice_name(column, value) for column, profile in columns.items() for value in profile.categories)
+    known = frozenset(name for name in names if name is not None)
+    return BaselineView({EVERYTHING: table}, known, no_phases, no_season)
+
+
+def read_baseline(content: bytes, zone: ZoneInfo) -> RowsBaseline | TableProfile:
+    """Raises Invalid for what is neither a baseline of tidegate's nor SageMaker's statistics."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Invalid("the baseline is no JSON: make one with 'tidegate monitor baseline'") from None
+    if not isinstance(document, dict) or document.get("kind") != MARK:
+        return read_statistics(document, _no_draw)
+    try:
+        if document["version"] != VERSION:
+            raise ValueError(f"version {document['version']}")
+        times = [None if at is None else finite(at) for at in document["times"]]
+        columns = {str(name): list(map(_value, values)) for name, values in document["columns"].items()}
+        if any(len(values) != len(times) for values in columns.values()):
+            raise ValueError("columns of different length")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Invalid(f"the baseline cannot be read: {error}; make it again") from None
+    return RowsBaseline(times, columns, zone)
+
+
+def _value(value: object) -> Value:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)):
+        return finite(value)
+    raise ValueError(f"{type(value).__name__} among its values")
+
+
+def _no_draw(count: int) -> int:
+    """Nothing is added to what was read."""
+    return count

@@ -1,0 +1,95 @@
+"""Drift schedules: finds the looks that are due, has them analysed, keeps and publishes what they found."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from tidegate.domain.drift import DriftOutcome, DriftTask, DriftVerdict
+from tidegate.domain.errors import TidegateError
+from tidegate.features.drift.metrics import drift_samples
+from tidegate.features.drift.service import DueLook, find_due, keep_outcome
+from tidegate.ports.analyst import DriftAnalyst
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaptureAccess:
+    """How captures are read. ``span``: seconds that a captured file may be open; ``file_roots``: folders in which
+    baselines may be, None: any."""
+
+    span: int
+    s3_endpoint: str = ""
+    region: str = ""
+    file_roots: tuple[str, ...] | None = None
+
+
+@dataclass
+class DriftSchedules:
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    analyst: DriftAnalyst
+    access: CaptureAccess
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def turn(self) -> None:
+        """Begin the looks that are due. A schedule whose last look is under way waits for its end."""
+        now = self.clock.now()
+        try:
+            due = await self.store.run(lambda tx: find_due(tx, now))
+        except TidegateError as error:
+            log.warning("drift schedules were not looked at: %s", error)
+            return
+        self._looks = {name: look for name, look in self._looks.items() if not look.done()}
+        for one in due:
+            if one.schedule.endpoint not in self._looks:
+                look = asyncio.create_task(self._look(one), name=f"drift of {one.schedule.endpoint}")
+                self._looks[one.schedule.endpoint] = look
+
+    async def finish(self) -> None:
+        """Wait for the looks under way."""
+        await asyncio.gather(*self._looks.values())
+
+    async def stop(self) -> None:
+        for look in self._looks.values():
+            look.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+
+    async def _look(self, due: DueLook) -> None:
+        schedule = due.schedule
+        try:
+            outcome = await self._analyse(due)
+            now = self.clock.now()
+            kept = await self.store.run(lambda tx: keep_outcome(tx, schedule, outcome, now))
+            if kept:
+                await self.metrics.put(drift_samples(schedule.endpoint, outcome, int(now.timestamp())))
+        except TidegateError as error:
+            log.warning("what was found of the drift of %s could not be kept: %s", schedule.endpoint, error)
+        except Exception:
+            log.exception("the drift of %s was not looked at", schedule.endpoint)
+
+    async def _analyse(self, due: DueLook) -> DriftOutcome:
+        """A look that fails is an outcome, too: unknown."""
+        access = self.access
+        task = DriftTask(
+            due.schedule,
+            due.addresses,
+            due.start,
+            due.end,
+            access.span,
+            access.s3_endpoint,
+            access.region,
+            access.file_roots,
+        )
+        try:
+            return await self.analyst.analyse(task)
+        except TidegateError as error:
+            why = str(error)
+        except Exception as error:
+            log.exception("the look for drift of %s broke down", due.schedule.endpoint)
+            why = f"the analysis broke down: {type(error).__name__}"
+        return DriftOutcome(due.start, due.end, DriftVerdict.UNKNOWN, why)

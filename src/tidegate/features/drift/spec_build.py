@@ -1,0 +1,60 @@
+"""The ``drift`` section of a spec as a drift schedule, and back. Imported where a spec has one."""
+
+from datetime import datetime
+from typing import Any
+
+from tidegate.domain.drift import DriftSchedule, check_terms
+from tidegate.domain.errors import Invalid
+from tidegate.features.drift.spec import DriftSection
+from tidegate.schedules.schedule import load_zone
+from tidegate.spec.problem import SpecError
+from tidegate.spec.structures import SpecFile
+from tidegate.spec.unit_texts import duration_text, number
+from tidegate.spec.units import seconds
+from tidegate.storage.addresses import check_address
+
+_PATH = ("drift",)
+
+
+def build_drift(spec: SpecFile, given: DriftSection, now: datetime) -> DriftSchedule:
+    """Raises SpecError."""
+    if spec.capture is None:
+        raise SpecError(_PATH, "compares what is captured: give the spec a 'capture'")
+    if "input" not in (spec.capture.sides or ("input",)):
+        raise SpecError(("capture", "sides"), "drift compares requests: capture their input, too")
+    schedule = DriftSchedule(
+        endpoint=spec.endpoint,
+        baseline=given.baseline,
+        created_at=now,
+        every=seconds(given.every, (*_PATH, "every"), least=1),
+        window=seconds(given.window, (*_PATH, "window"), least=1),
+        by=tuple(given.by),
+        columns=tuple(given.columns),
+        score=given.score or "",
+        least=given.least,
+        false_alarms=given.false_alarms,
+        zone=given.zone,
+        by_spec=True,
+    )
+    try:
+        check_address(given.baseline, "baseline")
+        check_terms(schedule)
+        load_zone(given.zone)
+    except Invalid as error:
+        raise SpecError(_PATH, str(error)) from None
+    return schedule
+
+
+def render_drift(schedule: DriftSchedule) -> dict[str, Any]:
+    """The inverse, without defaults."""
+    usual = DriftSection(schedule.baseline)
+    every, window = duration_text(schedule.every), duration_text(schedule.window)
+    made: dict[str, Any] = {"baseline": schedule.baseline}
+    made |= {} if every == usual.every else {"every": every}
+    made |= {} if window == usual.window else {"window": window}
+    made |= {"by": list(schedule.by)} if schedule.by else {}
+    made |= {"columns": list(schedule.columns)} if schedule.columns else {}
+    made |= {"score": schedule.score} if schedule.score else {}
+    made |= {} if schedule.least == usual.least else {"least": number(schedule.least)}
+    made |= {} if schedule.false_alarms == usual.false_alarms else {"false_alarms": number(schedule.false_alarms)}
+    return made if schedule.zone == usual.zone else {**made, "zone": schedule.zone}

@@ -1,0 +1,229 @@
+"""From counts by the second to blocks, and from those to the verdict on a rollout. No I/O; the caller gives the
+time.
+
+Counts of a second may come in several reports. A block is closed once every report of its seconds is in
+(``advance``); what comes later counts as nothing, because a verdict that has been given is not taken back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
+from tidegate.domain.pairs import Pair
+from tidegate.domain.text_answers import TextAnswer
+from tidegate.features.evidence.block_widths import BlockWidths
+from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.features.evidence.judge import EvidenceState, begin, fold, judge, tested
+from tidegate.features.evidence.pair_counters import MOST_VALUES, PairCounters
+from tidegate.features.evidence.texts import count_texts
+from tidegate.features.evidence.units import Unit
+
+NOTHING = SideCounts()
+MOST_PENDING = 600
+"""Seconds that wait for their reports; beyond that the oldest one counts as late."""
+
+
+class Side(IntEnum):
+    OLD = 0
+    NEW = 1
+
+
+Sides = tuple[SideCounts, SideCounts]
+"""Counts of the old and of the new version."""
+
+
+@dataclass
+class OpenBlock:
+    """A block that is being filled. ``thresholds`` were set when it began."""
+
+    at: int
+    width: int
+    stage: int
+    thresholds: dict[str, dict[str, tuple[float, float]]]
+    """By variant."""
+    counted: dict[str, Sides] = field(default_factory=dict)
+    paired: dict[str, None] = field(default_factory=dict)
+    """Variants that had pairs."""
+
+
+@dataclass
+class EvidenceLedger:
+    """Seconds are epoch seconds. ``through``: those before it are in blocks, or in the open one."""
+
+    config: EvidenceConfig
+    variants: tuple[str, ...]
+    through: int
+    blocks: dict[str, EvidenceBlock] = field(default_factory=dict)
+    late: int = 0
+    unusable: tuple[int, int] = (0, 0)
+    thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    units: dict[str, Unit] = field(default_factory=dict)
+    """By variant: the unit of predictions, where it is known beforehand."""
+    widest_report: int = 1
+    """Seconds of the longest span that a report is on; no block is shorter."""
+    _state: EvidenceState = field(init=False)
+    _stages: list[tuple[int, int]] = field(init=False)
+    """Each stage with its first second, oldest first."""
+    _pending: dict[int, dict[str, Sides]] = field(default_factory=dict)
+    _past: dict[str, SideCounts] = field(default_factory=dict)
+    """By variant: what the old version did before the open block."""
+    _open: OpenBlock | None = None
+    _pairs: dict[int, dict[str, list[Pair]]] = field(default_factory=dict)
+    """Pairs of the seconds that are pending."""
+    _texts: dict[int, list[tuple[Side, str, TextAnswer]]] = field(default_factory=dict)
+    """Texts of the seconds that are pending."""
+    _settled: dict[int, int] = field(default_factory=dict)
+    """By stage: the second since when the shares stand still in it."""
+    _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
+    _widths: BlockWidths = field(default_factory=BlockWidths)
+    _values_left: int = MOST_VALUES
+    """Values of columns that this turn may still compare."""
+
+    def __post_init__(self) -> None:
+        self._state = begin(self.config, self.variants)
+        self._stages = [(0, self.through)]
+
+    def resume(self, blocks: Iterable[EvidenceBlock]) -> None:
+        """Take over blocks that were closed earlier."""
+        for block in sorted(blocks, key=lambda one: one.at):
+            self._close(block)
+            self.through = max(self.through, block.at + block.seconds)
+
+    def add(self, second: int, side: Side, variant: str, counts: SideCounts) -> None:
+        """Take a report on one second."""
+        if variant not in self.variants:
+            return
+        if second < self.through:
+            self.late += 1
+            return
+        if second not in self._pending and len(self._pending) >= MOST_PENDING:
+            oldest = min(self._pending)
+            del self._pending[oldest]
+            self._pairs.pop(oldest, None)
+            self._texts.pop(oldest, None)
+            self.late += 1
+        sides = self._pending.setdefault(second, {})
+        sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
+
+    def add_pairs(self, second: int, variant: str, pairs: Iterable[Pair]) -> None:
+        """Take requests of one second that both versions answered."""
+        if variant in self.variants and second >= self.through:
+            self._pending.setdefault(second, {})
+            self._pairs.setdefault(second, {}).setdefault(variant, []).extend(pairs)
+
+    def add_texts(self, second: int, side: Side, variant: str, texts: Iterable[TextAnswer]) -> None:
+        """Take texts that were answered in one second."""
+        wanted = Comparison.TEXT in self.config.compare and variant in self.variants
+        if wanted and second >= self.through:
+            self._pending.setdefault(second, {})
+            self._texts.setdefault(second, []).extend((side, variant, one) for one in texts)
+
+    def settle(self, stage: int, since: int) -> None:
+        """Note that the shares stand still in this stage since this second. Only texts whose requests came after it
+        count: what a version that has just begun has answered is what it answers quickly, and the other version has
+        answered long requests of before, too."""
+        self._settled.setdefault(stage, since)
+
+    def enter(self, stage: int, since: int) -> None:
+        """Note that the rollout is in this stage since this second."""
+        if self._stages[-1][0] != stage:
+            self._stages.append((stage, since))
+
+    def advance(self, through: int) -> None:
+        """Count the seconds before ``through``, of which every report is in. Pairs are counted as they come, and not
+        when their block ends, and of columns not more than can be compared at once: everything else waits
+        meanwhile."""
+        self._values_left = MOST_VALUES
+        for second in sorted(one for one in self._pending if one < through):
+            self._count(second, self._pending.pop(second))
+        self.through = max(self.through, through)
+        if self._open is not None and self._open.at + self._open.width <= self.through:
+            self._finish()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the newest stage."""
+        state, stage = self._state, self._stages[-1][0]
+        if state.stage != stage:
+            state = fold(state, EvidenceBlock(0, 0, stage, {}))
+        return judge(state)
+
+    def _count(self, second: int, sides: dict[str, Sides]) -> None:
+        stage, since = self._stage_at(second)
+        block = self._open
+        if block is not None and (second >= block.at + block.width or stage != block.stage):
+            self._finish(second)
+        if self._open is None:
+            width = max(self.widest_report, self._widths.width(stage, second - since))
+            self._open = OpenBlock(second, width, stage, self._find_thresholds())
+        for variant, (old, new) in sides.items():
+            counted = self._open.counted.get(variant, (NOTHING, NOTHING))
+            self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
+        for variant, pairs in self._pairs.pop(second, {}).items():
+            self._open.paired[variant] = None
+            counters = self._pair_counters.setdefault(
+                variant, PairCounters.begin(self.config, self.units.get(variant))
+            )
+            self._values_left -= counters.add(pairs, self._values_left)
+
+        self._count_texts(self._open, self._texts.pop(second, ()))
+
+    def _count_texts(self, block: OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
+        settled = self._settled.get(block.stage)
+        if settled is None:
+            return
+        groups: dict[tuple[Side, str], list[TextAnswer]] = {}
+        for side, variant, one in texts:
+            if one.began >= settled * 1_000_000:
+                groups.setdefault((side, variant), []).append(one)
+        for (side, variant), some in groups.items():
+            counted = block.counted.get(variant, (NOTHING, NOTHING))
+            block.counted[variant] = _added(counted, side, SideCounts(texts=count_texts(some)))
+
+    def same_stage(self, one: int, other: int) -> bool:
+        """Whether two seconds belong to the same stage."""
+        return self._stage_at(one) == self._stage_at(other)
+
+    def _stage_at(self, second: int) -> tuple[int, int]:
+        """The stage of a second, and its first second."""
+        return next((one for one in reversed(self._stages) if one[1] <= second), self._stages[0])
+
+    def _find_thresholds(self) -> dict[str, dict[str, tuple[float, float]]]:
+        past = {variant: self._past.get(variant, NOTHING) for variant in self.variants}
+        found = {variant: find_thresholds(variant, self.config, one) for variant, one in past.items()}
+        self.thresholds = {key: both for each in found.values() for key, both in each.items()}
+        return found
+
+    def _finish(self, until: int | None = None) -> None:
+        """Close the open block. ``until``: a second that does not belong to it, because its stage is another one."""
+        block, self._open = self._open, None
+        assert block is not None
+        counts: dict[str, Counts] = {}
+        for variant, (old, new) in block.counted.items():
+            counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
+            self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual(old))
+            self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
+        sums: dict[str, Sums] = {}
+        units: dict[str, float] = {}
+        for variant in block.paired:
+            sums |= self._pair_counters[variant].close(variant)
+            units |= self._pair_counters[variant].take_units(variant)
+        if counts or sums:
+            # Whoever takes over counts what follows: a block that was cut short must not claim it.
+            width = block.width if until is None else min(block.width, until - block.at)
+            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units))
+
+    def _close(self, block: EvidenceBlock) -> None:
+        self.blocks[str(block.at)] = block
+        self._state = fold(self._state, block)
+        self._widths = self._widths.after(block.stage, tested(self._state, block))
+
+
+def _usual(old: SideCounts) -> SideCounts:
+    """What thresholds are taken from. Lists of phrases are a worker's own to name: they must not add up."""
+    return replace(old, requests=0, failed=0, texts=replace(old.texts, refusals={}))
+
+
+def _added(sides: Sides, side: Side, counts: SideCounts) -> Sides:
+    old, new = sides
+    return (add_sides(old, counts), new) if side is Side.OLD else (old, add_sides(new, counts))

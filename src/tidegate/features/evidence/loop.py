@@ -1,0 +1,319 @@
+"""Compares the versions of every rollout, second by second, by what was collected of their fleets.
+
+The verdicts join the evidence that a step of the rollout rests on (``guards``), are published as metrics, and are
+kept with everything that they follow from. A store that is slow or away delays neither a verdict nor a
+rollback."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.evidence import (
+    OF_TRAFFIC,
+    RULES,
+    EvidenceAction,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+    Verdict,
+)
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import CollectionRound, FleetPeriod, FleetSecond, Sample
+from tidegate.domain.replay import ReplayResult
+from tidegate.domain.rollout import Phase
+from tidegate.features.evidence import service as records
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.metrics import evidence_samples
+from tidegate.features.evidence.side_counts import count_side, round_texts
+from tidegate.features.evidence.units import Unit, error_unit
+from tidegate.ports.store import Store, Tx
+from tidegate.reconcile.bake_spans import BakeSpans
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY = 10
+"""Seconds between two writes of a rollout's evidence whose finding does not change, while it is short."""
+LOAD_PATIENCE = 5
+"""Seconds that a comparison waits for what an earlier controller kept."""
+CLOCK_SET_BACK = 60
+"""Seconds by which the wall clock is behind what was counted when the comparison begins anew: the seconds that follow
+would be taken for counted."""
+BLOCKS_PER_SECOND = 20
+"""A longer record is written less often: after a second more for each of so many blocks."""
+
+
+@dataclass(frozen=True)
+class ComparedVersions:
+    """Two versions of an endpoint that are compared, and the stage of their rollout."""
+
+    endpoint: str
+    rollout: str
+    old: tuple[int, str]
+    """Generation and name of the config."""
+    new: tuple[int, str]
+    variants: tuple[str, ...]
+    config: EvidenceConfig
+    stage: int
+    since: datetime | None
+    """When the rollout's present phase began."""
+    baking: bool = False
+    """Whether the shares stand still in this phase."""
+
+
+REPORTED = EvidenceConfig(compare=OF_TRAFFIC, action=EvidenceAction.REPORT)
+"""What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
+
+
+def error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
+    """By variant: the unit of paired predictions from the old version's mean absolute error in a replay, where its
+    labels are amounts."""
+    errors = {
+        variant: one.old
+        for variant, result in found.items()
+        for one in result.statistics
+        if (one.name, one.slice) == ("error", "") and one.old is not None
+    }
+    units = {variant: error_unit(error) for variant, error in errors.items()}
+    return {variant: unit for variant, unit in units.items() if unit is not None}
+
+
+def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
+    """None for a first version, and where the versions have no variant in common."""
+    if rollout.old is None:
+        return None
+    names = {one.name for one in rollout.old.production}
+    variants = tuple(one.name for one in rollout.new.production if one.name in names)
+    if not variants:
+        return None
+    return ComparedVersions(
+        endpoint.name,
+        rollout.id,
+        (rollout.old.generation, rollout.old.config_name),
+        (rollout.new.generation, rollout.new.config_name),
+        variants,
+        rollout.plan.evidence or REPORTED,
+        rollout.stage,
+        rollout.phase_since,
+        rollout.phase is Phase.BAKING,
+    )
+
+
+@dataclass
+class _Tracked:
+    """A rollout that is being compared. ``loading``: what was kept of it by an earlier controller."""
+
+    versions: ComparedVersions
+    ledger: EvidenceLedger
+    loading: asyncio.Task[EvidenceRecord | None]
+    began: int
+    """Second from which on it is compared by this controller."""
+    saving: asyncio.Task[None] | None = None
+    saved: tuple[Finding, int] | None = None
+    """Finding and second of the last write."""
+    ready: bool = False
+    bakes: BakeSpans = field(default_factory=BakeSpans)
+    kept_through: int = 0
+    """Seconds before it were counted by an earlier controller."""
+    periods: list[FleetPeriod] = field(default_factory=list)
+    """Those that wait until it is known what an earlier controller counted."""
+    counted_before: set[tuple[FleetId, int]] = field(default_factory=set)
+    """Periods of an earlier controller that were reported again."""
+
+
+@dataclass
+class Comparisons:
+    store: Store
+    replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
+    """By rollout: what its replay found, by variant; None: it has none that has ended."""
+    _tracked: dict[str, _Tracked] = field(default_factory=dict)
+    """By rollout."""
+    _broken: set[str] = field(default_factory=set)
+    """Rollouts that cannot be compared now; logged once."""
+    _writes: set[asyncio.Task[None]] = field(default_factory=set)
+    _trouble: str | None = None
+
+    def verdict(self, rollout: str) -> Verdict | None:
+        """The verdict on a rollout's newest stage; None: it is not compared yet."""
+        tracked = self._tracked.get(rollout)
+        if tracked is None or not tracked.ready:
+            return None
+        found = tracked.ledger.verdict
+        return None if rollout in self._broken and found.finding is not Finding.FAIL else found
+
+    async def turn(
+        self, versions: Iterable[ComparedVersions], collected: CollectionRound, now: datetime
+    ) -> list[Sample]:
+        """One round: count what was collected. Returns the metrics of it. Each rollout is compared apart: what goes
+        wrong for one is logged, and changes nothing for the others."""
+        second = int(now.timestamp())
+        self._follow({one.rollout: one for one in versions}, second)
+        samples = list[Sample]()
+        for rollout, tracked in self._tracked.items():
+            try:
+                samples += self._count(tracked, collected, second)
+                self._broken.discard(rollout)
+            except Exception as error:
+                if rollout not in self._broken:
+                    log.exception("endpoint %s: versions cannot be compared: %s", tracked.versions.endpoint, error)
+                self._broken.add(rollout)
+        return samples
+
+    def _count(self, tracked: _Tracked, collected: CollectionRound, second: int) -> list[Sample]:
+        periods = collected.periods.get(tracked.versions.endpoint)
+        if periods is None:
+            for report in collected.seconds:
+                _take(tracked, report)
+        tracked.periods += periods or ()
+        if not self._is_ready(tracked, second):
+            return []
+        waiting, tracked.periods = tracked.periods, []
+        for period in waiting:
+            _take_period(tracked, period)
+        coverage = collected.coverage.get(tracked.versions.endpoint)
+        if coverage is not None:
+            tracked.ledger.advance(min(coverage.through, second))
+        verdict = tracked.ledger.verdict
+        self._save(tracked, verdict, second)
+        return evidence_samples(_record(tracked, verdict), second - 1)
+
+    def _follow(self, present: Mapping[str, ComparedVersions], second: int) -> None:
+        """Begin with what is new, and leave what has ended after a last write."""
+        for rollout in self._tracked.keys() - present.keys():
+            gone = self._tracked.pop(rollout)
+            self._broken.discard(rollout)
+            if gone.ready:
+                self._save(gone, gone.ledger.verdict, second, last=True)
+        for rollout, one in present.items():
+            tracked = self._tracked.get(rollout)
+            if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
+                loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
+                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
+                self._tracked[rollout] = tracked
+            tracked.versions = one
+            tracked.ledger.units = error_units(self.replayed(rollout) or {})
+            since = second if one.since is None else int(one.since.timestamp()) + 1
+            tracked.ledger.enter(one.stage, since)
+            if one.baking and one.since is not None:
+                tracked.ledger.settle(one.stage, since)
+            tracked.bakes.follow(one.baking and one.since is not None, since)
+
+    async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
+        def work(tx: Tx) -> EvidenceRecord | None:
+            return records.find_evidence(tx, one.endpoint)
+
+        try:
+            found = await self.store.run(work)
+        except Exception as error:  # without it the comparison begins anew
+            self._note(f"{type(error).__name__}: {error}")
+            return None
+        if found is None or found.through > second:
+            return None
+        same = (found.rollout, found.config, found.variants) == (one.rollout, one.config, one.variants)
+        return found if same else None
+
+    def _is_ready(self, tracked: _Tracked, second: int) -> bool:
+        """Whether what an earlier controller kept was taken over, or is not waited for any longer."""
+        if tracked.ready:
+            return True
+        if tracked.loading.done():
+            tracked.ready = True
+            if (found := tracked.loading.result()) is not None:
+                tracked.ledger.resume(found.blocks.values())
+                tracked.kept_through = found.through
+                tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
+        elif second - tracked.began >= LOAD_PATIENCE:
+            tracked.loading.cancel()
+            tracked.ready = True
+        return tracked.ready
+
+    def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
+        """Write the evidence in the background, if that is due and none is being written. The last write of a rollout
+        waits for the one before."""
+        before = tracked.saving if tracked.saving is not None and not tracked.saving.done() else None
+        if not last and (before is not None or not _is_due(tracked, verdict, second)):
+            return
+        tracked.saved = (verdict.finding, second)
+        writing = self._write(_record(tracked, verdict), second, before)
+        tracked.saving = asyncio.create_task(writing, name="evidence")
+        self._writes.add(tracked.saving)
+        tracked.saving.add_done_callback(self._writes.discard)
+
+    async def _write(self, record: EvidenceRecord, second: int, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await self.store.run(lambda tx: records.keep_evidence(tx, record, second))
+        except TidegateError as error:
+            self._note(str(error))
+        else:
+            self._note(None)
+
+    def _note(self, trouble: str | None) -> None:
+        """Log trouble when it begins."""
+        if trouble is not None and self._trouble is None:
+            log.warning("evidence cannot be kept now: %s; rollouts are judged from memory meanwhile", trouble)
+        self._trouble = trouble
+
+
+def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
+    if tracked.saved is None or verdict.finding is not tracked.saved[0]:
+        return True
+    return second - tracked.saved[1] >= SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND
+
+
+def _take(tracked: _Tracked, report: FleetSecond) -> None:
+    side = _side_of(tracked.versions, report.fleet)
+    if side is not None:
+        tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+        tracked.ledger.add_texts(report.second, side, report.fleet.variant, round_texts(report.texts))
+    if side is Side.OLD and report.pairs:
+        new = str(replace(report.fleet, generation=tracked.versions.new[0]))
+        pairs = [pair for fleet, pair in report.pairs if fleet == new]
+        tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
+
+
+def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:
+    """What a period grew by after it was counted comes into the block after it, as long as its stage lasts. A new
+    controller's first report on a period has the whole of it: one that an earlier controller counted is left out, and
+    what it grows by from then on counts."""
+    key = (period.fleet, period.at)
+    if period.at + period.seconds <= tracked.kept_through and key not in tracked.counted_before:
+        tracked.counted_before.add(key)
+        return
+    side, ledger = _side_of(tracked.versions, period.fleet), tracked.ledger
+    if side is None or not tracked.bakes.covers(period.at, period.seconds):
+        return
+    ledger.widest_report = period.seconds
+    second = max(period.at, ledger.through)
+    counts = SideCounts(period.requests, min(period.requests, period.failed))
+    ledger.add(second if ledger.same_stage(period.at, second) else period.at, side, period.fleet.variant, counts)
+
+
+def _side_of(versions: ComparedVersions, fleet: FleetId) -> Side | None:
+    if fleet.endpoint != versions.endpoint:
+        return None
+    return {versions.old[0]: Side.OLD, versions.new[0]: Side.NEW}.get(fleet.generation)
+
+
+def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
+    versions, ledger = tracked.versions, tracked.ledger
+    return EvidenceRecord(
+        endpoint=versions.endpoint,
+        rollout=versions.rollout,
+        old_config=versions.old[1],
+        new_config=versions.new[1],
+        config=ledger.config,
+        variants=ledger.variants,
+        verdict=verdict,
+        through=ledger.through,
+        blocks=dict(ledger.blocks),
+        thresholds=dict(ledger.thresholds),
+        late=ledger.late,
+        unusable=ledger.unusable,
+        rules=RULES,
+    )

@@ -1,0 +1,425 @@
+"""From sums of pairs to what a comparison of pairs found. Pure.
+
+The tests of a comparison share one e-process, their weighted mean. How much each one weighs follows from what came
+before it: columns weigh the same, slices less the later they come."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tidegate.domain.evidence import (
+    NO_SUMS,
+    Comparison,
+    ComparisonResult,
+    EvidenceBlock,
+    EvidenceConfig,
+    Finding,
+    Measurement,
+    Sums,
+)
+from tidegate.features.evidence.features import ROWS, SOMETIMES
+from tidegate.features.evidence.measures import (
+    RISING,
+    StageData,
+    Standing,
+    choose_measured,
+    conclude,
+    measure_sums,
+)
+from tidegate.features.evidence.pairs import (
+    DISTANCE,
+    FAILING,
+    FAILING_OF,
+    LAST_ROW,
+    NUMBERLESS,
+    PAIRS,
+    PER_REPEAT,
+    REPEATED,
+    SLICE,
+    SPREAD,
+    UNUSABLE_OF,
+    UP,
+    centre_of,
+    estimate,
+    is_net,
+    is_part,
+    make_pair_tests,
+    make_part_tests,
+    make_slice_tests,
+    scale,
+    split_part,
+    split_test,
+    sums_of,
+)
+from tidegate.statistics.means import HitTest, NetTest, SumTest, add_sums, split_net
+from tidegate.statistics.stakes import log_mixture
+
+MOST_LOST = 0.1
+"""Part of the copies that may be lost in a stage that passes: those could be the ones that differ."""
+PART = 3
+"""A test that looks at some of the pairs only (a slice, the highest 5 %) needs the minimum divided by this. Having
+fewer makes it undecided, and holds no stage by itself: some slice is always rare."""
+FIRST_COLUMNS = 0.9
+"""Part of the stake that the columns of the first block with any share. The rest is for those that come later."""
+OF_PARTS = 0.2
+"""Part of the stake that tests of further outputs and of the last row have."""
+NUMBERLESS_FROM, NUMBERLESS_SHARE = 50, 0.9
+"""Pairs, and the part of them whose old answer has no number, from which on none is to be expected."""
+MOST_NAMED = 4
+"""Further columns or slices that a reason names."""
+
+
+@dataclass(frozen=True)
+class PairState:
+    """One comparison of pairs, of one variant. ``most``: logarithm of the largest e-value so far."""
+
+    comparison: Comparison
+    variant: str
+    tests: dict[str, SumTest]
+    weights: dict[str, float]
+    totals: dict[str, Sums] = field(default_factory=dict)
+    most: float = 0.0
+    stage_counted: int = 0
+    stage_offered: Sums = NO_SUMS
+    sometimes: frozenset[str] = frozenset()
+    """Columns that some requests do not have."""
+    batches: int = 0
+    """Blocks in which columns, or parts of answers, were first seen."""
+    stages: dict[str, StageData] = field(default_factory=dict)
+    """By test."""
+    risen: dict[str, tuple[float, Sums]] = field(default_factory=dict)
+    """By test: its lowest logarithm so far, and the sums since then, which are those that speak for a difference."""
+    decided: tuple[dict[str, float], dict[str, Sums]] = field(default_factory=lambda: ({}, {}))
+    """The logarithm of each test, and the sums since its lowest, as of the block in which ``most`` was reached."""
+    units: dict[str, float] = field(default_factory=dict)
+    """By part: what one unit of amounts is now."""
+    stage_repeated: int = 0
+    numberless: Sums = NO_SUMS
+
+
+def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
+    if comparison is Comparison.FEATURES:
+        return PairState(comparison, variant, {}, {})
+    tests = make_pair_tests(config.paired.limits(amounts=False))
+    whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
+    return PairState(comparison, variant, tests, dict.fromkeys(tests, whole / len(tests)))
+
+
+def enter_stage(state: PairState) -> PairState:
+    tests = {name: one.enter_stage() for name, one in state.tests.items()}
+    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS, stage_repeated=0)
+
+
+def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:
+    """The state after one more block."""
+    prefix = pair_key(state.variant, state.comparison, "")
+    sums = {key.removeprefix(prefix): _usable(one) for key, one in block.sums.items() if key.startswith(prefix)}
+    units = {key.removeprefix(prefix): size for key, size in block.units.items() if key.startswith(prefix)}
+    state = replace(state, units=state.units | units)
+    if not sums:
+        return state
+    state = _meet(state, sums, config)
+    features = state.comparison is Comparison.FEATURES
+    offered = sums.get(ROWS if features else PAIRS, NO_SUMS)
+    counted = round(offered[1]) if features else sums.get(DISTANCE, NO_SUMS)[0]
+    looked = {
+        test: _look_at_column(state, test, sums, counted) if features else sums_of(test, sums)
+        for test in state.tests
+    }
+    tests = {test: one.update(looked[test], max(1, block.seconds)) for test, one in state.tests.items()}
+    totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
+    stages = {
+        test: state.stages.get(test, StageData()).sum(block.stage, one, block.seconds)
+        for test, one in looked.items()
+    }
+    after = replace(
+        state,
+        tests=tests,
+        totals=totals,
+        stages=stages,
+        stage_counted=state.stage_counted + counted,
+        stage_offered=add_sums(state.stage_offered, offered),
+        risen={test: _rise(state.risen.get(test), one.log_evidence, looked[test]) for test, one in tests.items()},
+        stage_repeated=state.stage_repeated + sums.get(REPEATED, NO_SUMS)[0],
+        numberless=add_sums(state.numberless, sums.get(NUMBERLESS, NO_SUMS)),
+    )
+    evidence = _log_evidence(after)
+    if evidence <= state.most:
+        return after
+    sums = {test: since for test, (_, since) in after.risen.items()}
+    return replace(after, most=evidence, decided=(_alone(after), sums))
+
+
+def _rise(before: tuple[float, Sums] | None, log: float, looked: Sums) -> tuple[float, Sums]:
+    lowest, since = before or (0.0, NO_SUMS)
+    return (log, NO_SUMS) if log <= lowest else (lowest, add_sums(since, looked))
+
+
+def _alone(state: PairState) -> dict[str, float]:
+    """The logarithm of each test with its weight."""
+    return {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
+
+
+def pair_key(variant: str, comparison: Comparison, name: str) -> str:
+    """Key of sums in a block."""
+    return f"{variant}/{comparison}/{name}"
+
+
+def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """Begin with columns and slices as they come."""
+    if state.comparison is Comparison.FEATURES:
+        return _meet_columns(state, sums, config)
+    state = _meet_parts(_measure_amounts(state, config), sums, config)
+    limits = config.paired.limits("" in state.units)
+    tests, weights = dict(state.tests), dict(state.weights)
+    known = sum(1 for test in tests if test.startswith(SLICE) and split_test(test)[1] == UP)
+    for name in (name.removeprefix(FAILING_OF).removeprefix(UNUSABLE_OF) for name in sums):
+        if name.startswith(SLICE) and name + UP not in tests:
+            known += 1
+            made = make_slice_tests(name, limits)
+            tests |= made
+            weights |= dict.fromkeys(made, (1 - OF_PARTS) * 0.5 / (known * (known + 1)) / len(made))
+    return replace(state, tests=tests, weights=weights)
+
+
+def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
+    """Take the tests of amounts in place of those that have counted nothing, once it is known that predictions are
+    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched."""
+    if "" not in state.units:
+        return state
+    limits = config.paired.limits(amounts=True)
+    idle = {name for name in state.tests if not state.totals.get(name, NO_SUMS)[0]}
+    tests, weights = dict(state.tests), dict(state.weights)
+    for name in idle:
+        if name.startswith(SLICE) and name.endswith(UP):
+            made = make_slice_tests(name.removesuffix(UP), limits)
+            tests |= {one: test for one, test in made.items() if one in idle}
+    whole = make_pair_tests(limits, amounts=True)
+    fresh = {name: one for name, one in whole.items() if name in idle or name not in tests}
+    stake = sum(weights.get(name, 0.0) for name in fresh)
+    return replace(state, tests=tests | fresh, weights=weights | dict.fromkeys(fresh, stake / max(1, len(fresh))))
+
+
+def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """Parts that the same block is the first to have share a stake evenly: which ones those are follows from the form
+    of the answers, and not from what is in them."""
+    parts = dict.fromkeys(part for part in (split_part(name)[0] for name in sums) if part)
+    fresh = [part for part in parts if f"{part} {DISTANCE}" not in state.tests]
+    if not fresh:
+        return state
+    number = state.batches
+    stake = OF_PARTS * ((1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS)
+    tests = dict(state.tests)
+    for part in fresh:
+        amounts = _unit_of(state, part) is not None
+        tests |= make_part_tests(part, config.paired.limits(amounts), amounts)
+    weights = {name: stake / (len(tests) - len(state.tests)) for name in tests if name not in state.tests}
+    return replace(state, tests=tests, weights=state.weights | weights, batches=number + 1)
+
+
+def _unit_of(state: PairState, part: str) -> float | None:
+    """What a unit of this part is; None: log-odds."""
+    return state.units.get("" if part == LAST_ROW else part)
+
+
+def _meet_columns(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """A block lists each column that it is the first to have, whether that has a hit or not. So which columns share
+    the stake of a block, and how much each one gets, does not follow from what is found in them."""
+    names = [name for name in sums if name != ROWS]
+    listed = {name.removeprefix(SOMETIMES) for name in names}
+    partly = {name.removeprefix(SOMETIMES) for name in names if name.startswith(SOMETIMES)}
+    state = replace(state, sometimes=(state.sometimes - listed) | partly)
+    columns = sorted(listed - state.tests.keys())
+    if not columns:
+        return state
+    number = state.batches
+    stake = (1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS
+    tests = dict.fromkeys(columns, HitTest(config.features.rows))
+    weights = dict.fromkeys(columns, stake / len(columns))
+    return replace(state, tests=state.tests | tests, weights=state.weights | weights, batches=number + 1)
+
+
+def _look_at_column(state: PairState, name: str, sums: dict[str, Sums], counted: int) -> Sums:
+    """Of a column that every request has, a block without sums had no hit."""
+    if name in state.sometimes:
+        return sums.get(SOMETIMES + name, NO_SUMS)
+    return sums.get(name, (counted, 0.0, 0.0))
+
+
+def _usable(sums: Sums) -> Sums:
+    """Sums that make no sense are no evidence."""
+    count, total, squares = sums
+    return sums if 0 <= squares <= total + 1e-6 and total <= count + 1e-6 else NO_SUMS
+
+
+def _log_evidence(state: PairState) -> float:
+    """The tests that are still to come count as 1."""
+    if not state.tests:
+        return 0.0
+    rest = 1 - sum(state.weights.values())
+    logs = [one.log_evidence for one in state.tests.values()]
+    weights = [state.weights[test] for test in state.tests]
+    if rest > 1e-9:
+        logs, weights = [*logs, 0.0], [*weights, rest]
+    return log_mixture(tuple(logs), tuple(weights))
+
+
+def _name_failed(state: PairState, limit: float) -> list[str]:
+    """The tests that a failure names, the one with most evidence first. Each exceeds its tolerance by the figures of
+    the block that decided; if none does, the one with most evidence alone."""
+    alone, sums = state.decided
+    apart = {test for test in alone if _exceeds(sums.get(test, NO_SUMS), state.tests[test])}
+    ranked = sorted(alone, key=lambda test: (test not in apart, -alone[test]))
+    return [ranked[0], *(test for test in ranked[1:] if alone[test] >= limit and test in apart)]
+
+
+def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: int) -> ComparisonResult:
+    limit = -math.log(rate)
+    evidence = state.most / limit
+    offered, usable = state.stage_offered[0], round(state.stage_offered[1])
+    alone = _alone(state)
+    ranked = sorted(alone, key=lambda test: -alone[test])
+    test, sums = (ranked[0], state.totals.get(ranked[0], NO_SUMS)) if ranked else ("", NO_SUMS)
+    failed = list[str]()
+    if evidence >= 1:
+        failed = _name_failed(state, limit)
+        test, sums = failed[0], state.decided[1].get(failed[0], NO_SUMS)
+    measured = _measure(state, {test: alone[test] / limit for test in ranked}, failed, config, stage)
+    if failed:
+        finding = Finding.FAIL
+    elif _agrees(state, config):
+        finding = Finding.PASS
+    elif state.stage_counted < config.minimum or offered - usable > MOST_LOST * offered:
+        finding = Finding.NO_DATA
+    else:
+        finding = conclude(measured)
+    return ComparisonResult(
+        state.comparison,
+        state.variant,
+        finding,
+        evidence,
+        test,
+        stage_requests=(state.stage_counted, state.stage_counted),
+        pairs=sums,
+        also=tuple(failed[1:]),
+        lost=(offered, offered - usable),
+        measurements=choose_measured(measured),
+        rising=_log_evidence(state) >= RISING * limit or any(one.rising for one in measured),
+        unit=_unit_of(state, split_part(test)[0]),
+        repeated=state.stage_repeated,
+        complete=is_complete(state, config),
+        compared=state.totals.get(DISTANCE, NO_SUMS)[0],
+        never=_find_hindrance(state),
+    )
+
+
+def is_complete(state: PairState, config: EvidenceConfig) -> bool:
+    """Whether nearly all that was asked in this stage had been compared before: the few requests that there are were
+    all compared, and no more are to be expected."""
+    enough = state.stage_repeated >= config.minimum
+    return enough and state.stage_repeated >= PER_REPEAT * state.stage_offered[0] and not _find_hindrance(state)
+
+
+def _agrees(state: PairState, config: EvidenceConfig) -> bool:
+    """Whether the comparison of all that is asked is complete, and no test lies above its tolerance. There are no
+    further requests that could differ, so no more of them are needed."""
+    if not is_complete(state, config) or not state.totals.get(DISTANCE, NO_SUMS)[0]:
+        return False
+    found = {test: sums for test, sums in state.totals.items() if sums[0]}
+    lost = state.numberless[0] - found.get(DISTANCE, NO_SUMS)[0]
+    above = (test for test, sums in found.items() if _exceeds(sums, state.tests[test]))
+    return lost <= MOST_LOST * state.numberless[0] and not any(above)
+
+
+def _find_hindrance(state: PairState) -> str:
+    """Why no pair is to be expected that can be compared."""
+    count, without, _ = state.numberless
+    if count < NUMBERLESS_FROM or without < NUMBERLESS_SHARE * count:
+        return ""
+    return (
+        f"the old version's answers have no number in {without:g} of {count} copied requests, so predictions can"
+        " never be compared: take paired out of compare, and compare text if the model writes"
+    )
+
+
+def _measure(
+    state: PairState, evidence: dict[str, float], failed: Sequence[str], config: EvidenceConfig, stage: int
+) -> list[Measurement]:
+    """Of each test that has data, in the order of the tests."""
+    counted = {test: one for test, one in state.stages.items() if one.sums[0]}
+    paired, found = state.comparison is Comparison.PAIRED, list[Measurement]()
+    parts = {test for test in counted if not paired or is_part(test)}
+    looking = sum(1 for test in parts if counted[test].stage == stage)
+    for test, data in counted.items():
+        now = data.stage == stage
+        needed = math.ceil(config.minimum / PART) if paired and test in parts else config.minimum
+        enough, among = now and data.sums[0] >= needed, looking if test in parts else 1
+        known = Standing(evidence[test], enough, test in failed, among if now else None)
+        unit = partial(scale, test) if paired else float
+        centre = centre_of(test) if paired else 0.0
+        found.append(measure_sums(test, data, _level(state.tests[test]), centre, unit, known))
+    return found
+
+
+def _exceeds(sums: Sums, test: SumTest) -> bool:
+    return sums[1] / max(1, sums[0]) > _level(test)
+
+
+def _level(test: SumTest) -> float:
+    """The tolerance of a test as a mean from 0 to 1."""
+    return (1 + test.tolerance) / 2 if isinstance(test, NetTest) else test.tolerance
+
+
+def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
+    """What was found, as the end of a sentence that begins with the comparison."""
+    if result.comparison is Comparison.FEATURES:
+        what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
+        what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
+    elif is_net(result.test):
+        alike, worse, better = (round(one) for one in split_net(result.pairs))
+        bad = "failed" if result.test.startswith(FAILING) else "answered without a finite number"
+        of = result.test.partition(" ")[2]
+        what = f"{worse} of {alike + worse + better} requests{' of ' + of if of else ''} {bad} on the new version"
+        tolerance = config.paired.limits(amounts=result.unit is not None).failed
+        what += f" only, {better} on the old one only (tolerance {tolerance:.1%})"
+    else:
+        value = estimate(result.test, result.pairs)
+        tolerance = _tolerance(result.test, config, result.unit is not None)
+        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
+    if result.also:
+        more = len(result.also) - MOST_NAMED
+        what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+    return what
+
+
+def describe_few(result: ComparisonResult) -> str:
+    """What a pass of a complete comparison rests on, as the end of a sentence."""
+    return f"; {result.comparison} rests on {result.compared} different requests, as no others come"
+
+
+def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
+    """Why a stage does not pass in which all that is asked was compared."""
+    found = describe_pairs(result, config) if result.pairs[0] else "none of them can be used"
+    return f"all the requests that come were compared, and no others come; {found}"
+
+
+def describe_units(results: Iterable[ComparisonResult]) -> str:
+    """What a difference of 1 is in the predictions' own unit, as the end of a sentence; empty where none is of
+    amounts. The unit is that of the output that the result's test looks at."""
+    found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
+    several = len({variant for variant, _, _ in found}) > 1
+    said = ""
+    for variant, part, size in found:
+        of = f" of {part}" if part and part != LAST_ROW else ""
+        said += f"; one unit is {size:.3g} of the prediction{of}" + (f" (variant {variant})" if several else "")
+    return said
+
+
+def _tolerance(test: str, config: EvidenceConfig, amounts: bool) -> float:
+    limits = config.paired.limits(amounts)
+    if test.startswith(SLICE):
+        return limits.slice
+    name = split_part(test)[1].replace(SPREAD, "bias").replace(" ", "_")
+    found: float = getattr(limits, name)
+    return found

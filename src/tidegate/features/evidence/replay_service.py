@@ -1,0 +1,33 @@
+"""Use cases of replays: keep what was found beside the endpoint, show it, forget it."""
+
+from datetime import datetime
+
+import msgspec
+
+from tidegate.domain.replay import ReplayRecord
+from tidegate.features.evidence.kinds import REPLAY
+from tidegate.ports.store import Tx
+from tidegate.service.record_kinds import ENDPOINT
+
+
+def find_replay(tx: Tx, endpoint: str) -> ReplayRecord | None:
+    """That of the endpoint's last rollout that had one."""
+    saved = tx.get(REPLAY, endpoint)
+    return None if saved is None else saved.body
+
+
+def keep_replay(tx: Tx, record: ReplayRecord, now: datetime) -> None:
+    """Write the record, unless its endpoint is gone."""
+    if tx.get(ENDPOINT, record.endpoint) is not None:
+        tx.put(REPLAY, record.endpoint, record, expect=None, now=now)
+
+
+def forget_replay(tx: Tx, endpoint: str, now: datetime) -> None:
+    """The endpoint was removed."""
+    tx.delete(REPLAY, endpoint, expect=None, now=now)
+
+
+def show_replay(tx: Tx, endpoint: str) -> dict[str, object] | None:
+    """As plain data."""
+    record = find_replay(tx, endpoint)
+    return None if record is None else msgspec.to_builtins(record)

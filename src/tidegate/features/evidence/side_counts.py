@@ -1,0 +1,56 @@
+"""What a fleet did in one second, as the comparison of two versions counts it. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tidegate.domain.metric import FleetSecond, Latency
+from tidegate.domain.text_answers import TextAnswer
+from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.monitoring import sketch
+from tidegate.statistics.distribution import Distribution, merge
+
+
+def count_side(second: FleetSecond) -> SideCounts:
+    """A request fails if it is answered with anything but a status of 2xx, or not at all. Of the requests of a
+    session only the first one counts: the others are not independent of it, as they stay on its version."""
+    series = {one.name: one.values for one in second.series if not one.dimensions}
+    requests, failed = second.invocations, max(second.model_errors, second.errors_4xx + second.errors_5xx)
+    if (repeats := series.get(SESSION_REPEAT)) is not None:
+        requests -= int(repeats.count)
+        failed -= round(repeats.total)
+    requests = max(0, requests)
+    unusable = series.get(UNUSABLE_PREDICTION)
+    return SideCounts(
+        requests=requests,
+        failed=min(requests, max(0, failed)),
+        latencies=_distribution(second.model_latency, 1.0),
+        predictions=merge(
+            (_distribution(series.get(PREDICTION), 1.0), _distribution(series.get(NEGATIVE_PREDICTION), -1.0))
+        ),
+        unusable=0 if unusable is None else int(unusable.count),
+    )
+
+
+def _distribution(values: Latency | None, sign: float) -> Distribution:
+    if values is None:
+        return Distribution()
+    return Distribution.of({sign * sketch.value(index): round(count) for index, count in values.bins.items()})
+
+
+def round_texts(texts: Iterable[TextAnswer]) -> list[TextAnswer]:
+    """Texts to the accuracy of sketches, so that there are no more different values than of latencies."""
+    return [
+        replace(
+            one,
+            tokens=round(_rounded(one.tokens)),
+            given=None if one.given is None else round(_rounded(one.given)),
+            first=_rounded(one.first),
+            speed=None if one.speed is None else _rounded(one.speed),
+        )
+        for one in texts
+    ]
+
+
+def _rounded(value: float) -> float:
+    return sketch.value(sketch.index(value))

@@ -1,0 +1,13 @@
+"""The manifest of the feature examples."""
+
+from tidegate.domain.feature import CommandEntry, Feature
+
+FEATURE = Feature(
+    name="examples",
+    summary="Models to deploy that come with tidegate.",
+    page="examples.md",
+    needs=("batch", "planner"),
+    commands=(
+        CommandEntry("examples", ".command:app", "Deploy a model that comes with tidegate.", "Deploy and serve"),
+    ),
+)

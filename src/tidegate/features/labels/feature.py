@@ -1,0 +1,32 @@
+"""The manifest of the feature labels."""
+
+from tidegate.domain.access import Access
+from tidegate.domain.feature import CommandEntry, Feature, Loop, NativeRoute
+
+FEATURE = Feature(
+    name="labels",
+    summary="Quality measured by labels and feedback that come later.",
+    page="labels.md",
+    needs=("capture",),
+    routes=(
+        NativeRoute("GET", "/endpoints/{name}/labels", ".api:show_labels", Access.READ),
+        NativeRoute("POST", "/endpoints/{name}/labels", ".api:post_labels", Access.USE),
+        NativeRoute("PUT", "/endpoints/{name}/labels/terms", ".api:change_terms", Access.CHANGE),
+    ),
+    commands=(
+        CommandEntry("labels", ".command:labels", "Measure predictions by labels that came later.", "Look"),
+        CommandEntry(
+            "label-terms", ".terms_command:label_terms", "Change how labels and answers are read.", "Look"
+        ),
+        CommandEntry(
+            "feedback", ".feedback_command:feedback", "Post what people think of answers, and show it.", "Look"
+        ),
+    ),
+    pages={
+        "/console/endpoints/{name}/labels": ("GET",),
+        "/console/live/{name}/labels": ("GET",),
+    },
+    tabs=((30, "/labels", "Labels"),),
+    page_routes=".page_routes:page_routes",
+    loops=(Loop(".loop:make_loop", 2.0),),
+)

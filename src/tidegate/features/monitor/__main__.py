@@ -1,0 +1,38 @@
+"""A job of Model Monitor: ``python -m tidegate.features.monitor baseline`` (or ``quality``, ``bias``) reads a task as
+JSON from stdin and writes the outcome to stdout. It takes seconds of processor time, and may be killed at any moment:
+a report appears whole, file by file, and is written again when the job is run again."""
+
+import os
+import sys
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tidegate.domain.monitoring_schedule import LabelledTask
+from tidegate.domain.processing_job import BaselineTask
+from tidegate.features.monitor.baselining import make_baseline
+from tidegate.features.monitor.bias import measure_bias_of
+from tidegate.features.monitor.quality import measure_quality
+
+SEED = 17
+"""The same data give the same result."""
+NICENESS = 10
+"""Niceness, so that serving processes have precedence."""
+JOBS: dict[str, tuple[type[Any], Callable[[Any, Random], object]]] = {
+    "baseline": (BaselineTask, make_baseline),
+    "quality": (LabelledTask, measure_quality),
+    "bias": (LabelledTask, measure_bias_of),
+}
+
+
+def main() -> None:
+    os.nice(NICENESS)
+    kind, work = JOBS[sys.argv[1]]
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+    sys.stdout.buffer.write(msgspec.json.encode(work(task, Random(SEED))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The manifest of the feature monitor."""
+
+from tidegate.domain.feature import CommandEntry, Feature, Loop
+
+FEATURE = Feature(
+    name="monitor",
+    summary="SageMaker Model Monitor: schedules, quality and bias.",
+    page="monitoring.md",
+    needs=("capture", "drift"),
+    notes=".notes:NOTES",
+    operations={
+        "sagemaker": (
+            ".job_operations:OPERATIONS",
+            ".operations:OPERATIONS",
+            ".processing_operations:OPERATIONS",
+        )
+    },
+    kinds=".kinds:KINDS",
+    commands=(
+        CommandEntry("monitor", ".command:app", "Watch an endpoint's captured requests for drift.", "Look"),
+    ),
+    hooks={"taggable": ".kinds:TAGGABLE"},
+    loops=(
+        Loop(".process:make_schedules", kind=".kinds:MONITORING_SCHEDULE"),
+        Loop(".process:make_jobs", kind=".kinds:PROCESSING"),
+    ),
+)

@@ -1,0 +1,90 @@
+"""Processing jobs: runs those that have not ended, stops those that are to be stopped.
+
+What is done is written down when it has ended. A job that the end of the process breaks off has not ended, and is run
+again by the next one: its files appear whole, and are the same.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.processing_job import (
+    BaselineOutcome,
+    BaselineTask,
+    ProcessingJob,
+    ProcessingStatus,
+    StorageAccess,
+)
+from tidegate.features.monitor import processing_service as use
+from tidegate.ports.analyst import MonitorAnalyst
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ProcessingJobs:
+    store: Store
+    clock: Clock
+    analyst: MonitorAnalyst
+    access: StorageAccess
+    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def turn(self) -> None:
+        """Begin the jobs that wait, and break off those that are to stop."""
+        try:
+            found = await self.store.run(use.find_unended)
+        except TidegateError as error:
+            log.warning("processing jobs were not looked at: %s", error)
+            return
+        self._running = {name: task for name, task in self._running.items() if not task.done()}
+        for job in found:
+            if job.status is ProcessingStatus.STOPPING:
+                await self._stop(job.name)
+            elif job.name not in self._running:
+                self._running[job.name] = asyncio.create_task(self._work(job), name=f"processing job {job.name}")
+
+    async def finish(self) -> None:
+        """Wait for the jobs under way."""
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def stop(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _stop(self, name: str) -> None:
+        """The process is gone before the job is said to be stopped."""
+        task = self._running.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._end(name, None)
+
+    async def _work(self, job: ProcessingJob) -> None:
+        try:
+            await self.store.run(lambda tx: use.begin(tx, job.name, self.clock.now()))
+        except TidegateError as error:
+            log.warning(
+                "the begin of processing job %s could not be written, so it is tried again: %s", job.name, error
+            )
+            return
+        try:
+            outcome = await self.analyst.baseline(BaselineTask(job.work, self.access), float(job.longest))
+        except TidegateError as error:
+            outcome = BaselineOutcome(reason=str(error))
+        except Exception as error:
+            log.exception("processing job %s broke down", job.name)
+            outcome = BaselineOutcome(reason=f"the analysis broke down: {type(error).__name__}")
+        await self._end(job.name, outcome)
+
+    async def _end(self, name: str, outcome: BaselineOutcome | None) -> None:
+        now = self.clock.now()
+        try:
+            await self.store.run(lambda tx: use.end(tx, name, outcome, now))
+        except TidegateError as error:
+            log.warning("the end of processing job %s could not be written, so it is run again: %s", name, error)
+        except Exception:
+            log.exception("the end of processing job %s could not be written, so it is run again", name)

@@ -1,0 +1,47 @@
+"""The planner in tidegate's own API: what it asks, and a plan from answers."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate.domain.errors import Invalid
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.models import with_models
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.request_parsing import parse_json_object
+from tidegate.prices import Catalogue, price_folder
+
+
+async def asked(gateway: Gateway, request: Request) -> Response:
+    """Questions, flowchart and examples."""
+    return JSONResponse(planner.what_is_asked())
+
+
+async def make(gateway: Gateway, request: Request) -> Response:
+    """``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``. Changes nothing.
+
+    ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
+    body = parse_json_object(request, ("answers", "example", "models"))
+    answers, models = body.get("answers", {}), body.get("models", [])
+    if not isinstance(answers, dict):
+        raise Invalid("'answers' must be an object")
+    if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
+        raise Invalid("'models' must be a list of addresses")
+    if "example" in body:
+        answers = {**planner.answers_of(str(body["example"])), **answers}
+    return JSONResponse(
+        await asyncio.to_thread(
+            _made, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
+        )
+    )
+
+
+def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:
+    """A year of traffic takes some milliseconds, in which the event loop has better to do."""
+    made = planner.plan(planner.read(answers), Catalogue.load(prices))
+    spec = with_models(made.spec, models) if models else None
+    document = planner.document(made)
+    return {**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)}

@@ -1,0 +1,148 @@
+"""What follows from the answers: assumptions for what was left out, names for conditions, and words for texts."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from tidegate.domain.errors import Invalid
+from tidegate.domain.memory_sizes import parse_bytes
+from tidegate.features.planner import erlang, hardware, rules, units
+from tidegate.features.planner.answers import Answers
+from tidegate.features.planner.hardware import serving
+from tidegate.features.planner.tables import table
+from tidegate.features.planner.traffic import busiest, has_idle_hours
+
+UTC = "UTC"
+BINARY = ("images",)
+"""Kinds of model whose requests are not text."""
+
+
+def known(answers: Answers) -> dict[str, Any]:
+    """Facts by name: every answer, with the assumptions of its kind of model for those that were left out, what is
+    derived from them, and the conditions that the tables name."""
+    book = table("compute")
+    kind, memory = book["kinds"][answers.model_kind], book["memory"]
+    facts: dict[str, Any] = {field.name: getattr(answers, field.name) for field in fields(answers)}
+    del facts["assumed"]
+    facts["time_stated"] = answers.processing_time is not None
+    facts["deadline"] = answers.deadline or units.seconds(book["deadline"])
+    if facts["model_size"] is None:
+        facts["model_size"] = parse_bytes(kind["model_size"])
+    facts |= hardware.derived(facts)
+    facts["timezone"] = answers.timezone or UTC
+    containers = len(answers.stages) or (len(answers.frameworks) if answers.separate_invocation else 1)
+    loaded = facts["model_size"] * containers
+    facts |= {
+        "stage_count": len(answers.stages),
+        "framework_count": len(answers.frameworks),
+        "container_count": containers,
+        "peaks_named": bool(answers.peaks),
+        "has_latency": answers.latency is not None,
+        "shape_idle": has_idle_hours(answers.shape),
+        "binary": answers.model_kind in BINARY,
+        "by_line": answers.model_kind not in BINARY and answers.payload <= parse_bytes(book["line"]),
+        "slowest": facts["processing_time"] * book["slowest_of_mean"],
+        "memory_needed": loaded * memory["working"] + parse_bytes(memory["beside_the_model"]),
+    }
+    facts["concurrency"] = _concurrency(facts) if answers.individual_responses else 0
+    facts = rules.with_named(facts, table("architectures")["facts"])
+    return rules.with_named(facts, table("flowchart")["facts"])
+
+
+def _concurrency(facts: Mapping[str, Any]) -> int:
+    """Requests at one time in the busiest minutes. After hours without any, those of the ordinary rate find nothing
+    started, and each is held for the start as well."""
+    book = table("compute")
+    start = book["cold_start"]
+    cold = units.seconds(start["base"]) + units.seconds(start["per_gb"]) * facts["model_size"] / 1e9
+    starting = facts["rate"] * cold if has_idle_hours(facts["shape"]) else 0.0
+    return erlang.servers(busiest(facts) * facts["processing_time"] + starting, book["refused"])
+
+
+def assumptions(answers: Answers, *, has_calendar: bool = False) -> tuple[str, ...]:
+    """What was not answered and is taken to be so, with its basis."""
+    kind = table("compute")["kinds"][answers.model_kind]
+    facts = known(answers)
+    told = words(facts)
+    found = [f"{key} is taken to be {_listed(getattr(answers, key))}: {_FOLLOWS[key]}" for key in answers.assumed]
+    if answers.processing_time is None and answers.capacity is None:
+        basis = kind.get("time_basis", kind["basis"]).format(**told)
+        found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
+    if answers.model_size is None:
+        found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['text']}")
+    if not answers.individual_responses and answers.deadline is None:
+        found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
+    if has_calendar and answers.timezone is None:
+        found.append(f"timezone is taken to be {UTC}: the calendar's hours are of that place")
+    return tuple(found)
+
+
+_FOLLOWS = {
+    "pattern": "it follows from the shape and the idle hours",
+    "shape": "it follows from the pattern and the idle hours",
+    "frameworks": "the usual one of this kind of model",
+}
+
+
+def _listed(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts as texts say them."""
+    kinds = {question["key"]: question["kind"] for question in table("questions")}
+    told = {name: _word(value, kinds.get(name, "")) for name, value in facts.items()}
+    latency = facts["latency"]
+    limits = {name: str(one["value"]) for name, one in table("limits").items()}
+    return (
+        limits
+        | told
+        | {
+            "memory_needed_text": units.format_size(facts["memory_needed"]),
+            "slowest_text": units.format_seconds(facts["slowest"]),
+            "hardware_text": table("compute")["hardware"]
+            .get(facts["hardware_asked"], {})
+            .get("text", "an accelerator"),
+            "serving_names": " and ".join(serving(facts)),
+            "kind_text": table("compute")["kinds"][facts["model_kind"]]["text"],
+            "stage_names": ", ".join(facts["stages"]),
+            "framework_names": " and ".join(facts["frameworks"]),
+            "latency_need": _need(facts, latency),
+        }
+    )
+
+
+def refuse_contradictions(facts: Mapping[str, Any]) -> None:
+    """Raises Invalid at the first rule of ``data/contradictions.yaml`` that holds."""
+    for rule in table("contradictions"):
+        if rules.holds(rule["when"], facts):
+            raise contradiction(rule, facts)
+
+
+def contradiction(rule: Mapping[str, Any], facts: Mapping[str, Any]) -> Invalid:
+    """``latency and payload: an answer within ...; allow more latency ...``"""
+    keys = " and ".join(rule["keys"])
+    told = words(facts)
+    return Invalid(f"{keys}: {rule['say'].format(**told)}; {rule['change'].format(**told)}")
+
+
+def _need(facts: Mapping[str, Any], latency: float | None) -> str:
+    if facts["latency_matters"]:
+        return (
+            "every answer must come as fast as any other"
+            if latency is None
+            else f"each answer must come within {units.format_seconds(latency)}, every time"
+        )
+    return "an answer may come later now and then"
+
+
+def _word(value: Any, kind: str) -> str:
+    if value is None:
+        return "nothing"
+    if kind == "duration":
+        return units.format_seconds(value)
+    if kind == "size":
+        return units.format_size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

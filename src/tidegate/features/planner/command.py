@@ -1,0 +1,178 @@
+"""``plan``: from what is known of a model to a deployment that can run, with its price and its reasons."""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tidegate.cli import draw
+from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.progress import ProgressBar
+from tidegate.cli.spec_file import read_spec
+from tidegate.domain.errors import Invalid
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.card import card
+from tidegate.features.planner.document import all_notes
+from tidegate.features.planner.models import with_models
+from tidegate.features.planner.plan_promise import lines
+from tidegate.features.planner.planning import Plan
+from tidegate.features.planner.prompts import ask_all
+from tidegate.host.atomic_write import write_atomically
+from tidegate.prices import Catalogue, price_folder
+from tidegate.settings import Settings
+
+
+def plan(
+    *,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Answers in YAML or JSON; asked in the terminal if absent.")
+    ] = None,
+    example: Annotated[str | None, typer.Option(metavar="NAME", help="A worked example's answers.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One answer other than in there.")
+    ] = None,
+    further: Annotated[bool, typer.Option("--all", help="Ask the further questions, too.")] = False,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DATA", help="Model data for the spec: a path, file:// or s3://; by container."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the spec, reasons in its comments.")
+    ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Also the reasons, what would change them, and every price.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan a deployment, each choice with its reason.
+
+    Target, mode, instances, scaling, strategy and price. Without --answers or --example it asks.
+
+    \b
+    Examples:
+      tidegate plan
+      tidegate plan --example payroll-fraud --why
+      tidegate plan --answers answers.yaml --set rate=200 --json
+      tidegate plan --example payroll-fraud --model model.tar.gz --out plan.yaml
+    """
+    if answers is not None and example is not None:
+        raise Invalid("give --answers or --example, not both")
+    made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
+    spec = with_models(made.spec, [_address(text) for text in model]) if model else None
+    document = _describe(made, quiet=as_json)
+    if as_json:
+        print(json.dumps(document if spec is None else {**document, "spec": spec}))
+    else:
+        show(made, console())
+        if why:
+            show_why(made, console())
+    if out is not None:
+        _write(out, planner.render_spec(made, spec))
+        run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
+        print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+
+
+def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
+    """The plan as a document, for which its promise is computed."""
+    with ProgressBar("computing what its alarms can see", quiet=quiet):
+        return planner.document(made)
+
+
+def _made(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:
+    """From the file or the example with its changes; asked in the terminal where there is neither."""
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
+    if answers is None and example is None:
+        return planner.plan(ask_all(changes, further=further), catalogue)
+    return planner.plan(planner.read({**_given(answers, example), **changes}), catalogue)
+
+
+def show(made: Plan, screen: Console) -> None:
+    """The plan on one screen."""
+    first, *others = card(made, screen.width, datetime.now(UTC).date())
+    screen.print(Text(first, style="bold"))
+    for line in others:
+        screen.print(Text(line))
+
+
+def show_why(made: Plan, screen: Console) -> None:
+    """The way through the flowchart, the reasons, and all that the plan rests on."""
+    screen.print("\nThe way through the flowchart:")
+    for step in made.steps:
+        answer = Text("yes" if step.answer else "no", style="green" if step.answer else "cyan")
+        screen.print(Text.assemble("  ", step.question, " ", answer, f": {step.because}"))
+    screen.print("\nWhy, and what would change it:")
+    for row in made.rows:
+        screen.print(Text.assemble("  ", (row.name, "bold"), f": {row.reason}"))
+        screen.print(Text(f"      change: {row.change}", style="dim"))
+    screen.print("\nAlarms that turn a rollout back:")
+    for key, alarm in made.spec["alarms"].items():
+        span = f"{alarm['datapoints']} of {alarm['periods']} periods of {alarm['period']}"
+        screen.print(f"  {key}: {alarm['metric']} {alarm['statistic']} above {alarm['above']}, {span}")
+    if made.promise is not None:
+        screen.print("\nWhat the rollout can promise, at the ordinary rate:")
+        for text in lines(made.promise):
+            screen.print(Text(f"  {text}"))
+    _show_costs(made, screen)
+    if made.choices:
+        screen.print("\nOther choices:")
+        for choice in made.choices:
+            screen.print(Text(f"  {choice.say}"))
+    for one in all_notes(made):
+        screen.print(Text.assemble(("\nNote: ", "yellow"), one.say, f"\n  {one.change}" if one.change else ""))
+    for text in made.assumptions:
+        screen.print(Text.assemble(("\nAssumed: ", "dim"), text))
+
+
+def _show_costs(made: Plan, screen: Console) -> None:
+    screen.print("\nWhat a month costs:")
+    for line in made.bill.lines:
+        month = line.amount / made.bill.total * made.bill.month if made.bill.total else 0.0
+        screen.print(Text(f"  ${month:,.2f}  {line.why}"))
+    screen.print("\nPrices:")
+    for rate in {line.rate.item: line.rate for line in made.bill.lines}.values():
+        note = f" ({rate.note})" if rate.note else ""
+        amount = f"${draw.format_rate(rate.amount)} {draw.each(rate.unit)}"
+        screen.print(Text(f"  {rate.item} {amount}, {rate.date}: {rate.source}{note}"))
+
+
+def _given(answers: Path | None, example: str | None) -> Mapping[str, Any]:
+    if answers is None:
+        return planner.answers_of(example or "")
+    data = read_spec(answers).data
+    if not isinstance(data, dict):
+        raise Invalid(f"{answers}: expected keys and values, such as rate: 20")
+    return data
+
+
+def _change(text: str) -> tuple[str, object]:
+    """``rate=200``; yes, no and numbers are told by the question itself."""
+    key, mark, value = text.partition("=")
+    if not mark:
+        raise Invalid(f"--set {text}: expected KEY=VALUE, such as rate=200")
+    return key.strip(), value.strip() or None
+
+
+def _address(text: str) -> str:
+    """A path as a file:// address; a name before it stays."""
+    name, mark, rest = text.partition("=")
+    before, path = (f"{name}=", rest) if mark and "/" not in name else ("", text)
+    if "://" in path:
+        return text
+    found = Path(path).expanduser().absolute()
+    return before + found.as_uri() + ("/" if path.endswith("/") or found.is_dir() else "")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text.encode(), mode=0o666, durable=False)
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None

@@ -1,0 +1,184 @@
+"""The six rows of a plan: what is recommended, why, and what would change it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.features.cost.bill import Bill
+from tidegate.features.planner import units
+from tidegate.features.planner.assumptions import words
+from tidegate.features.planner.candidates import FARGATE
+from tidegate.features.planner.flowchart import FlowchartStep, Place
+from tidegate.features.planner.guardrails import Guardrail
+from tidegate.features.planner.sizing import FleetSize, OnDemandSize
+from tidegate.features.planner.strategy import Strategy
+from tidegate.features.planner.tables import table
+from tidegate.prices import HOME
+
+NAMES = (
+    *("Deployment Target", "Inference Mode", "Instance Type"),
+    *("Scaling", "Deployment Strategy", "Estimated Cost"),
+)
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    name: str
+    value: str
+    reason: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All that the rows speak of."""
+
+    facts: Mapping[str, Any]
+    steps: Sequence[FlowchartStep]
+    place: Place
+    size: FleetSize | OnDemandSize
+    strategy: Strategy
+    bill: Bill
+    guardrail: Guardrail | None = None
+    calendar: Sequence[Mapping[str, Any]] = ()
+
+
+def rows(decided: Decided) -> tuple[PlanRow, ...]:
+    """In the order of ``NAMES``."""
+    made = (_target, _mode, _instance, _scaling, _strategy, _cost)
+    return tuple(PlanRow(name, *make(decided)) for name, make in zip(NAMES, made, strict=True))
+
+
+Told = tuple[str, str, str]
+"""Value, reason, what would change it."""
+
+
+def _target(of: Decided) -> Told:
+    return of.place.title, of.place.because, of.place.change
+
+
+def _mode(of: Decided) -> Told:
+    facts, told = of.facts, table("flowchart")["modes"][of.place.mode]
+    value = told["title"]
+    if of.place.mode == "batch":
+        value += f", {facts['records']:,} records {_times(facts['runs_per_month'])}"
+    elif facts["latency"] is not None and of.place.mode != "asynchronous":
+        value += f", sub-{units.format_seconds(facts['latency'])}"
+    reasons = [step.because for step in of.steps[-2:]] + [note.say for note in of.place.notes]
+    return value, "; ".join(reasons), told["change"]
+
+
+def _instance(of: Decided) -> Told:
+    size = of.size
+    if isinstance(size, OnDemandSize):
+        memory = units.format_size(of.facts["memory_needed"])
+        return (
+            f"{size.memory_gib} GB of memory, no instance to choose",
+            f"the model and what is beside it take {memory}; serverless is sold by the GB of memory",
+            "a larger model takes more memory",
+        )
+    facts = of.facts
+    machine = f"{size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
+    if size.type.accelerators:
+        machine += f", {size.type.accelerators} x {size.type.accelerator}"
+    need = units.format_size(facts["memory_needed"])
+    value = _type_name(size) + (" on Spot" if facts["spot"] and of.place.target in ("eks", "ecs") else "")
+    if facts["instance_type"]:
+        return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
+    hardware = table("compute")["hardware"][size.type.kind]
+    because = hardware["because"].format(**words(facts))
+    if facts["hardware_asked"] != "any":
+        because = f"{hardware['text']} were asked for"
+    reason = f"{because}; with {machine} it carries the year at the lowest price of all types that fit {need}"
+    return value, reason, hardware["change"]
+
+
+def _type_name(size: FleetSize) -> str:
+    if not size.type.name.startswith(FARGATE):
+        return size.type.name
+    return f"Fargate, {size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
+
+
+def _scaling(of: Decided) -> Told:
+    size, facts = of.size, of.facts
+    if isinstance(size, OnDemandSize):
+        refused = table("compute")["refused"]
+        return (
+            f"From zero to {_requests(size.concurrency)} at a time, by itself",
+            f"{units.format_seconds(facts['processing_time'])} of work and a start from zero at the busiest"
+            " moment's rate:"
+            f" with so many, {units.format_percent(refused)} of requests find all busy at the most",
+            "a higher rate or slower work needs more at a time; provisioned concurrency would avoid cold starts",
+        )
+    if of.place.mode == "batch":
+        return (
+            f"{_count(size.most)} while the job runs, none otherwise",
+            f"{size.least_because}; {_capacity(size)}",
+            "more records, or less time for them, need more instances",
+        )
+    metric = _metric(of.place)
+    value = f"Auto-scaling: min {size.least}, max {size.most} on {metric}"
+    if not size.scales:
+        value = f"{_count(size.least)}, fixed"
+    waiting = "waiting for each" if of.place.mode == "asynchronous" else "a minute"
+    aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
+    part = f"{units.format_percent(size.planned / size.capacity)} of it planned with"
+    reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
+    if of.calendar:
+        most = max(one["count"] for one in of.calendar)
+        reason += f"; its calendar has up to {most} ready before each known peak begins"
+    change = "a measured capacity (load test), other peaks, or another criticality change min and max"
+    return value, reason, change
+
+
+def _metric(place: Place) -> str:
+    waiting = place.mode == "asynchronous"
+    if place.target == "sagemaker":
+        return "ApproximateBacklogSizePerInstance" if waiting else "InvocationsPerInstance"
+    kind = "replica" if place.target == "eks" else "task"
+    if waiting:
+        return f"messages in the queue per {kind}"
+    return f"requests per {kind}" if place.target == "eks" else "ALBRequestCountPerTarget"
+
+
+def _strategy(of: Decided) -> Told:
+    chosen, facts = of.strategy, of.facts
+    by = (
+        f"the playbook's for {chosen.preset}"
+        if chosen.preset
+        else f"criticality {facts['criticality']}, {'can' if facts['reversible'] else 'cannot'} be undone, "
+        f"{'seen' if facts['user_facing'] else 'not seen'} by people"
+    )
+    reason = f"{chosen.because} ({by})"
+    if of.place.mode == "batch":
+        return chosen.title, f"{reason}; {table('strategies')['batch']['because']}", chosen.change
+    held = "" if of.guardrail is None else "".join(f"; {text}" for text in of.guardrail.says)
+    return f"{chosen.title}, alarm rollback", reason + held, chosen.change
+
+
+def _cost(of: Decided) -> Told:
+    bill = of.bill
+    value = f"about {units.format_money(bill.month)} a month"
+    parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])
+    spread = ""
+    if any(line.rate.stands_in for line in bill.lines):
+        value += f" (at {HOME}'s prices)"
+    if bill.month_high > bill.month_low * 1.005:
+        spread = f" (sources say {units.format_money(bill.month_low)} to {units.format_money(bill.month_high)})"
+    return value, f"{parts}{spread}", "the rate, its peaks, the instance type and the fewest instances decide it"
+
+
+def _count(count: int) -> str:
+    return f"{count} instance" + ("" if count == 1 else "s")
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request" + ("" if count == 1 else "s")
+
+
+def _times(runs: float) -> str:
+    return "once a month" if runs == 1 else f"{runs:g} times a month"
+
+
+def _capacity(size: FleetSize) -> str:
+    return f"one instance answers {units.format_rate(size.capacity)} at its limit: {size.basis}"

@@ -1,0 +1,39 @@
+"""The answers' traffic in the terms of ``cost``."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tidegate.domain.calendar_days import EVERY_MONTH
+from tidegate.features.cost.shapes import shape
+from tidegate.features.cost.traffic import PeakDays, Traffic
+from tidegate.features.planner.tables import table
+
+
+def traffic(facts: Mapping[str, Any]) -> Traffic:
+    """The rate of the ordinary busy hour, the curve, and the peaks that were named."""
+    curve = shape(facts["shape"])
+    more = tuple(_peak(one.name, one.factor) for one in facts["peaks"])
+    return Traffic(facts["rate"], replace(curve, peaks=(*curve.peaks, *more)))
+
+
+def busiest(facts: Mapping[str, Any]) -> float:
+    """Requests a second of the busiest minutes of the planned year."""
+    return traffic(facts).hours(table("compute")["year"]).busiest
+
+
+def has_idle_hours(name: str) -> bool:
+    """Whether the curve of a shape has hours without a request."""
+    return min(shape(name).profile) == 0
+
+
+def _peak(name: str, factor: float) -> PeakDays:
+    known = table("peaks")[name]
+    return PeakDays(
+        name.replace("-", " "),
+        factor,
+        tuple(known["days"]),
+        tuple(known.get("months", EVERY_MONTH)),
+        working=known.get("working", False),
+        ahead=known.get("ahead", 0),
+    )

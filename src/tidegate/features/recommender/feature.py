@@ -1,0 +1,31 @@
+"""The manifest of the feature recommender."""
+
+from tidegate.domain.access import Access
+from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+
+FEATURE = Feature(
+    name="recommender",
+    summary="The cheapest configuration, found by load tests.",
+    page="recommender.md",
+    notes=".notes:NOTES",
+    operations={"sagemaker": (".operations:OPERATIONS",)},
+    kinds=".kinds:KINDS",
+    routes=(
+        NativeRoute("GET", "/recommendations", ".native:list_jobs", Access.READ),
+        NativeRoute("POST", "/recommendations", ".native:create", Access.CHANGE),
+        NativeRoute("GET", "/recommendations/{name}", ".native:describe", Access.READ),
+        NativeRoute("POST", "/recommendations/{name}/stop", ".native:stop", Access.CHANGE),
+    ),
+    commands=(
+        CommandEntry(
+            "recommend", ".command:recommend", "Find the cheapest configuration, by load tests.", "Plan and price"
+        ),
+    ),
+    pages={
+        "/console/recommender": ("GET",),
+        "/console/recommender/{name}": ("GET",),
+        "/console/recommender/{name}/live": ("GET",),
+    },
+    page_routes=".pages:page_routes",
+    hooks={"taggable": ".kinds:TAGGABLE"},
+)

@@ -1,0 +1,106 @@
+"""Recommendation jobs in the native API."""
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate.domain.errors import Invalid
+from tidegate.domain.recommendation import RecommendationJob, RecommendationLimits
+from tidegate.features.recommender import service as use
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.request_parsing import NAME, parse_json_object
+from tidegate.ports.store import Filter, Tx
+
+MEMBERS = ("name", "model", "sample", "content_type", "limits", "types")
+MAX_LISTED = 200
+ROLE = "arn:aws:iam::000000000000:role/tidegate"
+"""SageMaker's description of a job has a role; nothing here uses it."""
+
+
+async def create(gateway: Gateway, request: Request) -> Response:
+    """Create a job for the registered model ``model``. ``limits`` has the members of ``RecommendationLimits``."""
+    context, now = gateway.context, gateway.context.clock.now()
+    body = parse_json_object(request, MEMBERS)
+    name = body.get("name") or context.ids.new("recommend")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+    limits = _convert("limits", body.get("limits", {}), RecommendationLimits)
+    types = _convert("types", body.get("types", []), tuple[str, ...])
+    texts = {key: _convert(key, body.get(key, ""), str) for key in ("model", "sample", "content_type")}
+
+    def work(tx: Tx) -> None:
+        job = RecommendationJob(
+            name,
+            use.get_model(tx, texts["model"]),
+            texts["sample"],
+            now,
+            content_type=texts["content_type"],
+            limits=limits,
+            types=types,
+            wire=_describe_for_wire(texts),
+        )
+        use.create(tx, job, {}, runnable=context.runnable, now=now)
+
+    await context.store.run(work)
+    context.kick(use.PREFIX + name)
+    return await _render_job(gateway, name, 201)
+
+
+def _describe_for_wire(texts: dict[str, str]) -> dict[str, object]:
+    """What SageMaker's API shows of a job that was not made by it."""
+    payload: dict[str, object] = {"SamplePayloadUrl": texts["sample"]}
+    if texts["content_type"]:
+        payload["SupportedContentTypes"] = [texts["content_type"]]
+    container = {"ContainerConfig": {"PayloadConfig": payload}}
+    return {"JobType": "Default", "RoleArn": ROLE, "InputConfig": {"ModelName": texts["model"], **container}}
+
+
+def _convert(name: str, value: object, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"'{name}': {error}") from None
+
+
+async def list_jobs(gateway: Gateway, request: Request) -> Response:
+    found = await gateway.context.store.read(lambda tx: use.find(tx, Filter(), MAX_LISTED).items)
+    return JSONResponse({"jobs": [job_view(saved.body) for saved in found]})
+
+
+async def describe(gateway: Gateway, request: Request) -> Response:
+    return await _render_job(gateway, request.path_params["name"])
+
+
+async def stop(gateway: Gateway, request: Request) -> Response:
+    parse_json_object(request, ())
+    context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
+    await context.store.run(lambda tx: use.stop(tx, name, now))
+    context.kick(use.PREFIX + name)
+    return await _render_job(gateway, name)
+
+
+async def _render_job(gateway: Gateway, name: str, status: int = 200) -> Response:
+    job = (await gateway.context.store.read(lambda tx: use.get(tx, name))).body
+    return JSONResponse(job_view(job), status)
+
+
+def job_view(job: RecommendationJob) -> dict[str, Any]:
+    """For JSON. Times are ISO 8601, latencies seconds, rates requests a second."""
+    ended = None if job.ended_at is None else job.ended_at.isoformat()
+    return {
+        "job": job.name,
+        "status": job.status.value,
+        "reason": job.reason,
+        "model": job.model.name,
+        "sample": job.sample,
+        "limits": asdict(job.limits),
+        "types": list(job.types),
+        "created": job.created_at.isoformat(),
+        "started": None if job.started_at is None else job.started_at.isoformat(),
+        "ended": ended,
+        "steps": [asdict(step) for step in job.steps],
+        "found": [asdict(one) for one in job.found],
+    }

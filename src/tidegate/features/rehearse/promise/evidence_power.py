@@ -1,0 +1,151 @@
+"""What the comparison of two versions can find in a rollout: the smallest difference, by stage. Pure.
+
+The logarithm of the evidence grows with the requests like a sum of independent steps, whose mean and variance
+follow from the difference. It is taken for a Brownian motion with that drift, whose first passage of the level at
+which a comparison fails has a known distribution (inverse Gaussian). Compared with rollouts drawn by chance
+(``tests/property/test_evidence_power.py``) probabilities are right for latency and predictions, and up to eleven
+percentage points off for errors where few requests fail, as each of those is a large step.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
+from tidegate.features.evidence.comparisons import make_tests
+from tidegate.features.evidence.judge import false_alarm_rates
+from tidegate.features.evidence.pace import LATENCY_SLACK
+from tidegate.features.rehearse.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
+from tidegate.features.rehearse.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
+from tidegate.features.rehearse.promise.share_power import USUAL_SHARE, growth_of_bets
+from tidegate.statistics import rates, shares
+
+PREDICTIONS_PER_SECOND = 25.0
+"""Predictions of a version that are read in a second at most, with one worker."""
+LEAST_RATE = 1e-6
+TEXTS_PER_SECOND = 5.0
+"""Texts of a version that are measured in a second at most, with one worker."""
+USUAL_REFUSALS = 0.01
+"""Part of the old version's answers that refuse."""
+SMALLEST = 1e-4
+STEPS = 14
+
+
+def chance_to_find(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    usual: float,
+    difference: float,
+    variants: int = 1,
+) -> float:
+    """Probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old version, for
+    errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold; for pairs see
+    ``pair_power``."""
+    if comparison in OF_PAIRS:
+        return chance_to_find_in_pairs(comparison, config, stages, difference, variants)
+    level = -math.log(false_alarm_rates(config, variants)[comparison])
+    compared = [stage for stage in stages if stage.compared]
+    if not compared:
+        return 0.0
+    looks = sum(count_blocks(stage.seconds) for stage in compared)
+    tests = len(make_tests(comparison, config))
+    if comparison is Comparison.ERRORS:
+        growths = _growth_of_rates(
+            lambda effect: _errors(config.errors, effect, usual, difference), compared, usual
+        )
+        return mixture_chance(level, rates.WEIGHTS, growths, looks)
+    if comparison is Comparison.TEXT:
+        growths = _growth_of_rates(
+            lambda effect: _refusals(config.text.refusals, effect, difference), compared, USUAL_REFUSALS
+        )
+        return mixture_chance(level, [weight / tests for weight in rates.WEIGHTS], growths, looks)
+    predictions = comparison is Comparison.PREDICTIONS
+    tolerance = config.predictions if predictions else LATENCY_SLACK
+    most = PREDICTIONS_PER_SECOND if predictions else math.inf
+    parts = [weight / tests for weight in shares.WEIGHTS]
+    return mixture_chance(level, parts, list(growth_of_bets(compared, tolerance, difference, most)), looks)
+
+
+def smallest_difference(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    usual: float,
+    power: float,
+    variants: int = 1,
+) -> float | None:
+    """The smallest difference that is found with this probability by the end of these stages; None: not even the
+    largest one is."""
+    most = _largest_difference(comparison, usual)
+
+    def found(difference: float) -> bool:
+        return chance_to_find(comparison, config, stages, usual, difference, variants) >= power
+
+    if not found(most):
+        return None
+    low, high = math.log(SMALLEST), math.log(most)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if found(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def _largest_difference(comparison: Comparison, usual: float) -> float:
+    match comparison:
+        case Comparison.ERRORS:
+            return 1 - usual
+        case Comparison.TEXT:
+            return 1 - USUAL_REFUSALS
+        case Comparison.PAIRED:
+            return MOST_BIAS
+        case Comparison.FEATURES:
+            return 1.0
+        case _:
+            return 1 - USUAL_SHARE
+
+
+def _growth_of_rates(
+    growth: Callable[[float], Callable[[ComparedStage], Growth]], stages: Sequence[ComparedStage], usual: float
+) -> list[Growth]:
+    """Of each alternative of the test of rates, over these stages. ``growth``: by what an alternative assumes."""
+    effects = rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE))
+    return [sum(map(growth(effect), stages), Growth()) for effect in effects]
+
+
+def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
+    """Growth by one alternative of the test of rates."""
+    old = min(max(usual, LEAST_RATE), rates.LARGEST_RATE - tolerance - effect)
+    new = min(old + tolerance + effect, rates.LARGEST_RATE)
+
+    def growth(stage: ComparedStage) -> Growth:
+        old_n, new_n = 1 - stage.share, stage.share
+        null = rates.project(old_n, new_n, old, new, tolerance)
+        one = _step(usual, old, null)
+        two = _step(min(1.0, usual + difference), new, null + tolerance)
+        requests = stage.rate * stage.seconds
+        return Growth(
+            requests * (old_n * one.mean + new_n * two.mean),
+            requests * (old_n * one.variance + new_n * two.variance),
+        )
+
+    return growth
+
+
+def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[ComparedStage], Growth]:
+    """The same of refusals, in the sample of the answers that is measured."""
+    growth = _errors(tolerance, effect, USUAL_REFUSALS, difference)
+
+    def sampled(stage: ComparedStage) -> Growth:
+        parts = (stage.rate * (1 - stage.share), stage.rate * stage.share)
+        old, new = (min(part, TEXTS_PER_SECOND) for part in parts)
+        # The first answers of the old version only tell its usual rate. Few come in a second, so this takes a while.
+        seconds = max(0.0, stage.seconds - rates.FEWEST / old)
+        return growth(ComparedStage(new / (old + new), seconds, old + new))
+
+    return sampled
+
+
+def _step(rate: float, alternative: float, null: float) -> Growth:
+    """Growth by one request that fails with ``rate``."""
+    hit, miss = math.log(alternative / null), math.log((1 - alternative) / (1 - null))
+    return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)

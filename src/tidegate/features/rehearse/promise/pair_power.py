@@ -1,0 +1,73 @@
+"""What comparisons of pairs can find in a rollout: the chance that a comparison fails, by difference. Pure.
+
+Pairs come in every stage in which the old version has requests, from its own requests: not only from what the new
+version gets. As in ``evidence_power``, the logarithm of the evidence is taken for a Brownian motion."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.features.evidence import features, pairs
+from tidegate.features.evidence.judge import false_alarm_rates
+from tidegate.features.evidence.pair_judge import FIRST_COLUMNS, OF_PARTS
+from tidegate.features.rehearse.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
+from tidegate.statistics import means
+
+PAIRS_PER_SECOND = 20.0
+"""Requests that are copied in a second, with one worker of the old version."""
+ROWS_PER_SECOND = 4.0
+"""Those of which the outputs of the stages are compared."""
+COLUMNS = 20
+"""Assumed number of columns, among which the stake is divided."""
+USUAL_SPREAD = 0.8 * math.sqrt(math.pi / 2)
+"""Standard deviation of the difference of a pair, over the tolerated mean absolute difference: that of normal
+differences that make use of four fifths of it."""
+MOST_BIAS = pairs.CLIP
+
+
+def chance_to_find_in_pairs(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    difference: float,
+    variants: int = 1,
+) -> float:
+    """Probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean difference
+    of two predictions that are scores, in units; for FEATURES the part of the requests in which one column has
+    another value."""
+    level = -math.log(false_alarm_rates(config, variants)[comparison])
+    paired = [stage for stage in stages if stage.paired]
+    count = sum(count_pairs(comparison, stage) for stage in paired)
+    count -= 0 if comparison is Comparison.PAIRED else features.LEARNED_FROM
+    looks = sum(count_blocks(stage.seconds) for stage in paired)
+    if count < (pairs.OF_SCORES if comparison is Comparison.PAIRED else 1):
+        return 0.0
+    parts, growths = zip(*_bets(comparison, config, difference), strict=True)
+    return mixture_chance(level, parts, [Growth(count * one.mean, count * one.variance) for one in growths], looks)
+
+
+def count_pairs(comparison: Comparison, stage: ComparedStage) -> float:
+    """Pairs of a stage, if no two requests are equal."""
+    most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
+    return min(most, stage.rate * (1 - stage.share)) * stage.seconds
+
+
+def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> Iterator[tuple[float, Growth]]:
+    """What is staked on a difference: the part of the whole stake, and its growth by one pair."""
+    if comparison is Comparison.FEATURES:
+        tolerance = config.features.rows
+        for effect in means.EFFECTS:
+            rate = tolerance + effect * (1 - tolerance)
+            hit, miss = math.log(rate / tolerance), math.log((1 - rate) / (1 - tolerance))
+            variance = difference * (1 - difference) * (hit - miss) ** 2
+            growth = Growth(difference * hit + (1 - difference) * miss, variance)
+            yield FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
+        return
+    whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
+    width, limits = 2 * pairs.CLIP, config.paired.limits(amounts=False)
+    mean, limit = (difference + pairs.CLIP) / width, (limits.bias + pairs.CLIP) / width
+    variance = (USUAL_SPREAD * limits.distance / width) ** 2
+    for bet, penalty in zip(means.BETS, means.PENALTIES, strict=True):
+        gain = bet * (mean - limit) / mean - penalty * variance / mean**2
+        part = whole / len(pairs.make_pair_tests(limits)) / len(means.BETS)
+        yield part, Growth(gain, variance * (bet / mean) ** 2)

@@ -1,0 +1,249 @@
+"""Proposes changes that let a first bake detect the wanted faults: a longer bake, a larger canary, or another alarm.
+If none of these is enough: a longer bake with an alarm of longer periods, and the number of requests that are enough
+for a dedicated test."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.metric import SAGEMAKER
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
+from tidegate.domain.traffic import WHOLE
+from tidegate.features.rehearse.promise import alarm_model
+from tidegate.features.rehearse.promise.baseline import Baseline, Quantity, VersionFault
+from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.features.rehearse.promise.sampling import fewest_requests
+
+MAX_BAKE = 86_400
+"""Longest proposed bake in seconds."""
+MAX_CANARY = 50
+"""Percent."""
+SHAPES = (
+    *((10, 2, 3), (10, 3, 3)),
+    *((60, 1, 1), (60, 2, 2), (60, 2, 3), (60, 3, 3), (60, 3, 5), (60, 5, 5), (60, 10, 10)),
+)
+"""Alarms to try: seconds per period, periods that must breach, periods evaluated."""
+
+LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 2, 2))
+LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, MAX_BAKE)
+"""Bakes in seconds to try with long periods, for little traffic."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent), ``alarm`` (``threshold`` in the metric's
+    unit, ``period`` seconds, ``datapoints`` of ``periods``), ``bake_and_alarm`` (both), or ``sample``: test so many
+    ``requests`` to the new version, all those of ``bake`` seconds, on their own. ``power``: probability that the
+    first bake then detects the fault; ``false_alarm``: probability that this alarm then rolls back a good version.
+    ``metric`` and ``statistic`` are what the alarm watches, before and after."""
+
+    what: str
+    power: float
+    false_alarm: float
+    bake: int | None = None
+    share: int | None = None
+    threshold: float | None = None
+    period: int | None = None
+    periods: int | None = None
+    datapoints: int | None = None
+    metric: str = ""
+    statistic: str = ""
+    requests: int | None = None
+
+
+def first_baking_stage(plan: RolloutPlan) -> int:
+    """The first stage in which clients' requests are baked on the new version; the last stage if there is none."""
+    return next((n for n, stage in enumerate(plan.stages) if stage.bake and stage.share), len(plan.stages) - 1)
+
+
+def missing_alarm(quantity: Quantity) -> Alarm | None:
+    """The alarm to add if none watches the quantity, without its threshold; None if it depends on the model."""
+    watched = {
+        Quantity.ERRORS: (alarm_model.ERROR_METRICS[0], "Average"),
+        Quantity.REFUSALS: (alarm_model.REFUSAL_METRICS[0], "Average"),
+        Quantity.LATENCY: ("ModelLatency", "p99"),
+    }
+    if quantity not in watched:
+        return None
+    metric, statistic = watched[quantity]
+    dimensions = {alarm_model.VERSION: "new"}
+    above = ComparisonOperator.GREATER
+    return Alarm(metric, SAGEMAKER, metric, dimensions, statistic, 60, 2, 2, 1e18, above, datetime.max)
+
+
+def propose(
+    now: AlarmWatch, quantity: Quantity, size: float, power: float, false_alarms: float
+) -> tuple[Proposal, ...]:
+    """The shortest bake, the smallest canary and the best alarm that detect a fault of this size with ``power`` and
+    roll back a good version with a probability of at most ``false_alarms``. Impossible ones are left out; if all are,
+    the change that needs the fewest requests."""
+    search = _Search(now, VersionFault.of(quantity, size), power, false_alarms)
+    found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
+    if found:
+        return found
+    sample = propose_sample(now.setting, quantity, size, power, false_alarms)
+    both = search.bake_and_alarm(quantity, sample[0]) if sample else None
+    return sample if both is None else (both, *sample)
+
+
+def propose_sample(
+    setting: RolloutSetting, quantity: Quantity, size: float, power: float, false_alarms: float
+) -> tuple[Proposal, ...]:
+    """The number of requests that a dedicated test needs; empty if no number is enough."""
+    number = fewest_requests(quantity, setting.baseline, size, power, false_alarms)
+    if number is None:
+        return ()
+    return (Proposal("sample", power, false_alarms, requests=number, bake=math.ceil(number / setting.rate)),)
+
+
+@dataclass(frozen=True)
+class _Search:
+    now: AlarmWatch
+    fault: VersionFault
+    power: float
+    false_alarms: float
+
+    def bake(self) -> Proposal | None:
+        period = self.now.alarm.period
+        stage = self._stage()
+        steps = _smallest_holding(
+            1, MAX_BAKE // period, lambda n: self._sees(self.now.alarm, stage.share, n * period)
+        )
+        return (
+            None if steps is None else self._of("bake", replace(stage, bake=steps * period), bake=steps * period)
+        )
+
+    def canary(self) -> Proposal | None:
+        stage = self._stage()
+        if not stage.bake or self.now.setting.plan.rolling:
+            return None
+        percent = _smallest_holding(
+            1, MAX_CANARY, lambda n: self._sees(self.now.alarm, n * WHOLE // 100, stage.bake)
+        )
+        if percent is None or percent * WHOLE // 100 <= stage.share:
+            return None
+        return self._of("canary", replace(stage, share=percent * WHOLE // 100), share=percent)
+
+    def alarm(self, quantity: Quantity) -> Proposal | None:
+        made = (self._shaped(quantity, *shape) for shape in SHAPES)
+        return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
+
+    def bake_and_alarm(self, quantity: Quantity, sample: Proposal) -> Proposal | None:
+        """The shortest of some bakes for which there is an alarm. No alarm needs fewer requests than a dedicated
+        test, the ``sample``."""
+        now, stage = self.now, self._stage()
+        if sample.requests is None or now.setting.plan.rolling:
+            return None
+        least = sample.requests / (now.setting.rate * stage.share / WHOLE)
+        for bake in LONG_BAKES:
+            if bake <= stage.bake or bake < least:
+                continue
+            setting = replace(now.setting, plan=self._with(replace(stage, bake=bake)))
+            longer = replace(self, now=AlarmWatch(now.alarm, setting))
+            made = (longer._shaped(quantity, *shape) for shape in LONG_SHAPES if shape[0] * shape[2] <= bake)
+            if found := next((one for one in made if one is not None), None):
+                return replace(found, what="bake_and_alarm", bake=bake)
+        return None
+
+    def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
+        """The lowest threshold that keeps false alarms rare, if it still detects the fault."""
+        shape = replace(self.now.alarm, period=period, datapoints_to_alarm=datapoints, evaluation_periods=periods)
+        if not alarm_model.is_exact(shape):
+            return None
+        ladder = list(_candidate_thresholds(shape, quantity, self.now.setting.baseline, self.fault))
+        stage = self._stage()
+        if self._seen(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
+            return None  # higher thresholds detect less
+
+        def rare(place: int) -> bool:
+            alarm = replace(shape, threshold=ladder[place])
+            return AlarmWatch(alarm, self.now.setting).false_alarm() <= self.false_alarms
+
+        place = _smallest_holding(0, len(ladder) - 1, rare)
+        if place is None:
+            return None
+        alarm = replace(shape, threshold=ladder[place])
+        chance = self._seen(alarm, stage.share, stage.bake)
+        if chance < self.power:
+            return None
+        false = AlarmWatch(alarm, self.now.setting).false_alarm()
+        return replace(
+            self._proposal("alarm", chance, false),
+            threshold=alarm.threshold,
+            period=period,
+            periods=periods,
+            datapoints=datapoints,
+        )
+
+    def _proposal(self, what: str, chance: float, false: float) -> Proposal:
+        watched = self.now.alarm
+        return Proposal(what, chance, false, metric=watched.metric, statistic=watched.statistic)
+
+    def _of(
+        self, what: str, stage: RolloutStage, *, bake: int | None = None, share: int | None = None
+    ) -> Proposal | None:
+        changed = replace(self.now.setting, plan=self._with(stage))
+        false = AlarmWatch(self.now.alarm, changed).false_alarm()
+        if false > self.false_alarms:
+            return None
+        chance = self._seen(self.now.alarm, stage.share, stage.bake)
+        return replace(self._proposal(what, chance, false), bake=bake, share=share)
+
+    def _with(self, stage: RolloutStage) -> RolloutPlan:
+        """The plan with a different first bake."""
+        plan, place = self.now.setting.plan, first_baking_stage(self.now.setting.plan)
+        return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
+
+    def _stage(self) -> RolloutStage:
+        plan = self.now.setting.plan
+        return plan.stages[first_baking_stage(plan)]
+
+    def _sees(self, alarm: Alarm, share: int, bake: int) -> bool:
+        return self._seen(alarm, share, bake) >= self.power
+
+    def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
+        plan = RolloutPlan(stages=(RolloutStage(share, bake),))
+        setting = RolloutSetting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
+        return AlarmWatch(alarm, setting).by_stage(self.fault)[0]
+
+
+def _smallest_holding(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
+    """The smallest number for which ``holds`` is true, if it is true for all larger ones."""
+    if high < low or not holds(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return high
+
+
+def _candidate_thresholds(
+    alarm: Alarm, quantity: Quantity, good: Baseline, fault: VersionFault
+) -> Iterator[float]:
+    """Round thresholds from normal values to beyond the wanted fault: few requests can look worse by chance."""
+    start, end = (_limit_value(alarm, quantity, side) for side in (good, good.with_fault(fault)))
+    steps = 40
+    for step in range(1, 2 * steps + 1):
+        yield _round(start + (end - start) * step / steps, abs(end - start))
+
+
+def _limit_value(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
+    """The alarm's statistic in the limit of very many requests."""
+    match quantity:
+        case Quantity.ERRORS | Quantity.REFUSALS:
+            return side.rate(quantity)
+        case Quantity.PREDICTIONS:
+            assert side.predictions is not None
+            return side.predictions.mean
+        case Quantity.LATENCY:
+            assert side.latency is not None
+            part = float(alarm.statistic[1:]) / 100 if alarm.statistic.startswith("p") else 0.99
+            return side.latency.quantile(min(part, 1 - 1e-9))
+
+
+def _round(value: float, scale: float) -> float:
+    """Round to two digits of ``scale``, for readability."""
+    digits = 1 - math.floor(math.log10(scale))
+    return round(value, digits)

@@ -1,0 +1,151 @@
+"""Prepares a spec file for simulation and rehearsal. The serving version is assumed to be of the same size."""
+
+import re
+from dataclasses import asdict, dataclass, replace
+from random import Random
+
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison
+from tidegate.domain.fleet import RoutingStrategy, VariantSpec
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import Phase, RolloutPlan, Version
+from tidegate.features.rehearse.promise import Baseline, LatencyDistribution, VersionFault, alarm_model
+from tidegate.features.rehearse.rehearsal.rehearsal import (
+    REPLAYED_POSITIVES,
+    PreparedScenario,
+    RehearsalRun,
+    Scenario,
+)
+from tidegate.features.rehearse.rehearsal.simulation import Timeline, TimelineRecorder
+from tidegate.rollout.plan import compile_plan
+from tidegate.spec.problem import suggest
+from tidegate.spec.units import duration
+from tidegate.testing.faults import AlarmTurns, When
+
+SERVING = "what-serves-now"
+ASSUMED_LATENCY = LatencyDistribution.lognormal(20_000, 80_000)
+"""Of a good version, where nothing says what is usual."""
+
+
+def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
+    """The serving version and the wanted one."""
+    return _make_version(wish, SERVING, 1), _make_version(wish, wish.config.name, 2)
+
+
+def make_plan(wish: DesiredDeployment) -> RolloutPlan:
+    """Compile the plan. Raises Invalid for an impossible one."""
+    return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
+
+
+def traffic_parts(wish: DesiredDeployment) -> dict[str, float]:
+    """Variant -> its fraction of the requests."""
+    weights = make_versions(wish)[1].weights
+    return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
+
+
+def fill_in_latency(wish: DesiredDeployment, baseline: Baseline) -> Baseline:
+    """Fill in an assumed latency if none is given and an alarm of the rollout watches it, or evidence compares it."""
+    spread = None if baseline.latency else alarm_model.assume_latency(find_guards(wish))
+    evidence = wish.deployment.evidence
+    if spread is None and evidence is not None and Comparison.LATENCY in evidence.compare:
+        spread = baseline.latency or ASSUMED_LATENCY
+    return baseline if spread is None else replace(baseline, latency=spread)
+
+
+def find_guards(wish: DesiredDeployment) -> tuple[Alarm, ...]:
+    """The alarms that can roll back the rollout."""
+    return tuple(alarm for alarm in wish.alarms if alarm.name in wish.deployment.alarms)
+
+
+def make_scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, startup: float) -> Scenario:
+    old, new = make_versions(wish)
+    positives = baseline.positives or REPLAYED_POSITIVES
+    return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup, positives)
+
+
+@dataclass(frozen=True)
+class RehearsedRollout:
+    """One rollout with drawn requests. ``shares``: percent of each stage; ``evidence``: what is assumed or left out
+    of it."""
+
+    timeline: Timeline
+    run: RehearsalRun
+    shares: tuple[float, ...]
+    evidence: tuple[str, ...]
+
+
+def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> RehearsedRollout:
+    """Rehearse one rollout and keep its timeline. The same seed gives the same one."""
+    recorder = TimelineRecorder()
+    run = PreparedScenario(scenario, fault).run(Random(seed), (recorder,), to_end=True)
+    last = recorder.moments[-1] if recorder.moments else None
+    phase = Phase.PROVISIONING if last is None else Phase(last.phase)
+    timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)
+    plan = scenario.plan
+    said = scenario.assumptions
+    return RehearsedRollout(timeline, run, tuple(stage.share / 100 for stage in plan.stages), said)
+
+
+def render_rehearsed(found: RehearsedRollout) -> dict[str, object]:
+    """For JSON."""
+    return {
+        **render_timeline(found.timeline),
+        "run": asdict(found.run),
+        "shares": found.shares,
+        "evidence": found.evidence,
+    }
+
+
+def alarm_names(data: object, wish: DesiredDeployment) -> dict[str, str]:
+    """Key of each alarm in a spec's plain data -> its name on the server."""
+    alarms = data.get("alarms") if isinstance(data, dict) else None
+    return dict(zip(alarms or {}, (one.name for one in wish.alarms), strict=True))
+
+
+def parse_alarm_turn(text: str, names: dict[str, str], wish: DesiredDeployment) -> AlarmTurns:
+    """Parse ``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
+    key, at, when = text.partition("@")
+    if not at:
+        raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")
+    if key not in names:
+        raise Invalid(
+            f"--alarm {text!r}: unknown alarm {key!r}{suggest(key, names) or ', the spec declares none'}"
+        )
+    if names[key] not in wish.deployment.alarms:
+        raise Invalid(f"--alarm {text!r}: the rollout does not watch {key!r}")
+    stage = re.fullmatch(r"stage=([1-9][0-9]{0,3})", when)
+    moment = (
+        When(Phase.ACTIVATING_TRAFFIC, nth=int(stage[1]), after=1.0)
+        if stage
+        else When(after=duration(when, ("--alarm",)))
+    )
+    return AlarmTurns(moment, names[key], AlarmState.ALARM)
+
+
+def render_timeline(timeline: Timeline) -> dict[str, object]:
+    """For JSON."""
+    return {
+        "phase": str(timeline.phase),
+        "reason": timeline.reason,
+        "seconds": timeline.seconds,
+        "moments": [asdict(moment) for moment in timeline.moments],
+    }
+
+
+def _make_version(wish: DesiredDeployment, config_name: str, generation: int) -> Version:
+    models = {model.name: model for model in wish.models}
+    variants = tuple(
+        VariantSpec(
+            name=one.name,
+            model=models[one.model_name],
+            instance_count=one.instance_count,
+            weight=one.weight,
+            instance_type=one.instance_type,
+            routing=one.routing or RoutingStrategy.RANDOM,
+            shadow=one in wish.config.shadows,
+        )
+        for one in (*wish.config.variants, *wish.config.shadows)
+    )
+    return Version(generation, config_name, variants)

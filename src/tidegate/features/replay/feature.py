@@ -1,0 +1,15 @@
+"""The manifest of the feature replay."""
+
+from tidegate.domain.feature import CommandEntry, Feature
+
+FEATURE = Feature(
+    name="replay",
+    summary="Recorded requests sent to an endpoint again.",
+    page="replay.md",
+    commands=(
+        CommandEntry(
+            "replay", ".command:replay", "Send a trace to an endpoint and report the answers.", "Jobs and load"
+        ),
+        CommandEntry("trace", ".command:app", "Make a trace to replay.", "Jobs and load"),
+    ),
+)

@@ -1,0 +1,191 @@
+"""AWS cron expressions: six fields, with ``?``, ``L``, ``W`` and ``#``. Pure.
+
+Fields: minutes, hours, day of month, month, day of week, year. One of the two day fields is ``?``. Source: Amazon
+EventBridge Scheduler user guide, "Cron-based schedules". Ranges may wrap around (``FRI-MON``), except those of years.
+"""
+
+import calendar
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from tidegate.domain.errors import Invalid
+from tidegate.schedules.working_days import IsWorkingDay, monday_to_friday
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+HORIZON = 45
+"""Years: any rule that recurs at all does so within this time (a fifth Monday of February: 40 years)."""
+
+_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
+_ITEM = re.compile(r"(?P<from>\*|\w{1,9})(?:-(?P<to>\w{1,9}))?(?:/(?P<step>\d{1,4}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Cron:
+    """Sorted values of each field. Days are ``days`` of the month, or ``weekdays`` 1 (Sunday) to 7; ``special`` has
+    those with L, W or #, in AWS notation."""
+
+    text: str
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    months: frozenset[int]
+    years: frozenset[int]
+    days: frozenset[int] | None
+    weekdays: frozenset[int] | None
+    special: tuple[str, ...] = ()
+
+    @property
+    def uses_working_days(self) -> bool:
+        """Whether the expression depends on working days."""
+        return any(text.endswith("W") for text in self.special)
+
+    def on(self, day: date, works: IsWorkingDay) -> bool:
+        """Whether the expression matches this day at any time; ``works`` says which days are working days."""
+        if day.month not in self.months or day.year not in self.years:
+            return False
+        if self.days is not None:
+            return day.day in self.days or any(_is_month_day(text, day, works) for text in self.special)
+        assert self.weekdays is not None
+        return _weekday(day) in self.weekdays or any(_is_weekday(text, day) for text in self.special)
+
+    def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
+        """Naive times from about ``start`` on, in order; the first ones may be up to an hour earlier."""
+        day, last = start.date(), min(start.year + HORIZON, LAST_YEAR)
+        earliest = max(0, start.hour - 1)
+        while day.year <= last:
+            if day.month not in self.months or day.year not in self.years:
+                day, earliest = _next_month(day), 0
+                continue
+            if self.on(day, works):
+                for hour in self.hours:
+                    if hour >= earliest:
+                        yield from (datetime.combine(day, time(hour, minute)) for minute in self.minutes)
+            day, earliest = day + timedelta(days=1), 0
+
+
+def parse(text: str) -> Cron:
+    """Parse the six fields, without ``cron()``. Raises Invalid."""
+    whole, fields = f"cron({text})", text.upper().split()
+    if len(fields) != 6:
+        raise Invalid(
+            f"{whole} has {len(fields)} fields; it needs 6: minutes hours day-of-month month day-of-week year"
+        )
+    minutes, hours, day, month, weekday, year = fields
+    if (day == "?") == (weekday == "?"):
+        raise Invalid(f"{whole}: one of day-of-month and day-of-week must be ?, and not both")
+    by_date = day != "?"
+    named, special = _parse_days(day, whole) if by_date else _parse_weekdays(weekday, whole)
+    return Cron(
+        text,
+        tuple(sorted(parse_field(minutes, "minutes", 0, 59, whole))),
+        tuple(sorted(parse_field(hours, "hours", 0, 23, whole))),
+        parse_field(month, "month", 1, 12, whole, MONTHS),
+        parse_field(year, "year", FIRST_YEAR, LAST_YEAR, whole),
+        named if by_date else None,
+        None if by_date else named,
+        special,
+    )
+
+
+def parse_field(
+    field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()
+) -> frozenset[int]:
+    """Parse one field of ``text`` to its values. Raises Invalid, naming field and text."""
+    found: set[int] = set()
+    for item in field.split(","):
+        match = _ITEM.fullmatch(item)
+        if match is None:
+            raise Invalid(f"{text}: {item!r} is not valid in the field {name}")
+        start, end, step = match["from"], match["to"], None if match["step"] is None else int(match["step"])
+        first = low if start == "*" else _parse_number(start, name, low, high, text, names)
+        last = first
+        if end is not None:
+            last = _parse_number(end, name, low, high, text, names)
+        elif start == "*" or step is not None:
+            last = high
+        around = last < first and name != "year"
+        if (last < first and not around) or step == 0 or (start == "*" and end is not None):
+            raise Invalid(f"{text}: {item!r} is not a valid range in the field {name}")
+        span = high - low + 1
+        steps = range(first, last + 1 + span * around, step or 1)
+        found.update(low + (value - low) % span for value in steps)
+    return frozenset(found)
+
+
+def _parse_number(word: str, name: str, low: int, high: int, text: str, names: tuple[str, ...]) -> int:
+    if word in names:
+        return names.index(word) + 1
+    if not _NUMBER.fullmatch(word) or not low <= int(word) <= high:
+        raise Invalid(f"{text}: {word!r} is not from {low} to {high} in the field {name}")
+    return int(word)
+
+
+def _parse_days(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+    special = tuple(item for item in field.split(",") if item in ("L", "LW") or _is_nearest_weekday(item))
+    for item in special:
+        if _is_nearest_weekday(item):
+            _parse_number(item[:-1], "day-of-month", 1, 31, text, ())
+    rest = [item for item in field.split(",") if item not in special]
+    return (parse_field(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
+
+
+def _is_nearest_weekday(item: str) -> bool:
+    return item.endswith("W") and item[:-1].isdecimal()
+
+
+def _parse_weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+    """``6L`` the last Friday, ``3#2`` the second Tuesday; ``L`` alone is Saturday."""
+    special, rest = [], []
+    for item in field.split(","):
+        if item == "L":
+            rest.append("7")
+        elif item.endswith("L") and item not in WEEKDAYS:
+            special.append(f"{_parse_number(item[:-1], 'day-of-week', 1, 7, text, WEEKDAYS)}L")
+        elif "#" in item:
+            word, _, nth = item.partition("#")
+            if nth not in ("1", "2", "3", "4", "5"):
+                raise Invalid(f"{text}: {item!r}: expected #1 to #5")
+            special.append(f"{_parse_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
+        else:
+            rest.append(item)
+    named = parse_field(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
+    return named, tuple(special)
+
+
+def _weekday(day: date) -> int:
+    return day.isoweekday() % 7 + 1
+
+
+def _month_length(day: date) -> int:
+    return calendar.monthrange(day.year, day.month)[1]
+
+
+def _is_month_day(text: str, day: date, works: IsWorkingDay) -> bool:
+    length = _month_length(day)
+    if text == "L":
+        return day.day == length
+    wanted = length if text == "LW" else int(text[:-1])
+    return wanted <= length and works(day) and day == _nearest_working_day(day.replace(day=wanted), works)
+
+
+def _nearest_working_day(day: date, works: IsWorkingDay) -> date | None:
+    """Working day nearest to ``day`` in the same month, the earlier of two; None if the month has none."""
+    for away in range(31):
+        for near in (day - timedelta(days=away), day + timedelta(days=away)):
+            if near.month == day.month and works(near):
+                return near
+    return None
+
+
+def _is_weekday(text: str, day: date) -> bool:
+    if text.endswith("L"):
+        return _weekday(day) == int(text[:-1]) and day.day + 7 > _month_length(day)
+    weekday, _, nth = text.partition("#")
+    return _weekday(day) == int(weekday) and (day.day - 1) // 7 + 1 == int(nth)
+
+
+def _next_month(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)

@@ -1,0 +1,69 @@
+"""What works on a server whatever features are off: run by ``test_features.py`` in a process of its own, with
+TIDEGATE_FEATURES or with packages that are gone. Prints what each question was answered as JSON."""
+
+import asyncio
+import json
+import sys
+
+import httpx
+
+from tests.gateway_harness import GatewayHarness
+from tidegate.cli.commands import TASKS
+from tidegate.console.late_routes import LateRoutes
+from tidegate.gateway.app import build_app
+from tidegate.host.features import features
+
+SPEC = {
+    "endpoint": "fraud",
+    "model": {"image": "tidegate/xgboost", "data": "file:///models/fraud.tar.gz"},
+    "instances": 2,
+    "rollout": {"strategy": "canary", "size": "50%", "wait": "1m"},
+}
+MEMBERS = {
+    "DataCaptureConfig": {
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "s3://captures/a",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    },
+    "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://answers/a"}},
+    "ShadowProductionVariants": [{"VariantName": "s", "ModelName": "m"}],
+}
+"""Of CreateEndpointConfig, each served by a feature."""
+HTML = {"accept": "text/html"}
+
+
+async def ask(asked: list[list[str]]) -> dict[str, object]:
+    """``asked``: method and path of further requests."""
+    house = GatewayHarness()
+    app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
+    found: dict[str, object] = {}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471", headers=HTML
+    ) as client:
+        found["deploy"] = (await client.put("/tidegate/v1/deploy", json={"spec": SPEC})).status_code
+        for path in (
+            "/tidegate/v1/endpoints/fraud",
+            "/console",
+            "/console/endpoints/fraud",
+            "/metrics",
+            "/healthz",
+        ):
+            found[path] = (await client.get(path)).status_code
+        listed = await client.post("/", content=b"{}", headers={"x-amz-target": "SageMaker.ListEndpoints"})
+        found["ListEndpoints"] = listed.status_code
+        config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
+        for member, value in MEMBERS.items():
+            body = json.dumps({**config, member: value})
+            target = {"x-amz-target": "SageMaker.CreateEndpointConfig"}
+            found[member] = (await client.post("/", content=body, headers=target)).text
+        for method, path in asked:
+            answer = await client.request(method, path, headers={"accept": "application/json"})
+            found[f"{method} {path}"] = [answer.status_code, answer.text[:300]]
+    await house.store.close()
+    found["commands"] = sorted(entry.name for entries in TASKS.values() for entry in entries)
+    found["on"] = sorted(one.feature.name for one in features())
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(ask(json.loads(sys.argv[1])))))
