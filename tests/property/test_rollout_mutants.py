@@ -137,6 +137,8 @@ def bakes_half_as_long(endpoint: Endpoint, seen: Observation, now: datetime) -> 
 
 
 def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
+    if (was := endpoint.rollout) is not None and was.phase is not Phase.BAKING:
+        endpoint = replace(endpoint, rollout=replace(was, phase_deadline=now + timedelta(days=1)))
     decision = step(endpoint, seen, now)
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if decision.endpoint is None or rollout is None or rollout.phase is Phase.BAKING:

@@ -24,11 +24,16 @@ TREATMENTS = {MissingData.BREACHING: "Breaching", MissingData.NOT_BREACHING: "No
 
 
 MADE_HERE = ("Threshold Crossed: ", "Insufficient Data: ")
+MADE_BY_RULE = " transitioned to "
 
 
 def is_given(alarm: Alarm) -> bool:
     """Whether somebody set the state by hand, with a reason of their own."""
-    return alarm.state_reason_data is None or not alarm.state_reason.startswith(MADE_HERE)
+    if alarm.state_reason_data is None:
+        return True
+    if alarm.rule:
+        return MADE_BY_RULE not in alarm.state_reason
+    return not alarm.state_reason.startswith(MADE_HERE)
 
 
 def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
@@ -357,7 +358,7 @@ class Engine:
             look.routes,
             combine_states(present_states(one, loaded, verdicts), self.guards.states(one)),
             self.guards.evidence(one),
-            from_before=find_alarms_from_before(loaded, verdicts),
+            from_before=find_alarms_from_before(one, loaded, verdicts),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
             replay=self.replayed(one.rollout),
@@ -414,34 +415,56 @@ def present_states(
 ) -> dict[str, AlarmState]:
     """The states on record that count as well as the verdicts. One that went into ALARM since the rollout began, and
     was not judged for it yet, is unknown: that may be by data of before."""
-    kept, found = {guard.name: guard for guard in one.alarms}, dict[str, AlarmState]()
+    guards, judged = _read_guards(one, loaded, verdicts), _find_judged(one, loaded, verdicts)
+    found = dict[str, AlarmState]()
     for name, present in loaded.alarms.items():
-        guard = verdicts[name].alarm if name in verdicts else kept.get(name, present)
-        judged_here = _is_judged_as(present, guard)
-        if name not in verdicts and judged_here and guard.state is not AlarmState.ALARM is present.state:
+        if name not in verdicts and name in judged and guards[name].state is not AlarmState.ALARM is present.state:
             found[name] = AlarmState.INSUFFICIENT_DATA
-        elif name not in verdicts or not judged_here:
+        elif name not in verdicts or name not in judged:
             found[name] = present.state
     return found
 
 
-def find_alarms_from_before(loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> tuple[str, ...]:
+def find_alarms_from_before(
+    one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]
+) -> tuple[str, ...]:
     """Guards in ALARM by data of before the rollout alone; not those that somebody set by hand, or that are in ALARM
     by a later definition."""
-    found = []
+    judged, found = _find_judged(one, loaded, verdicts), []
     for name in (name for name, verdict in verdicts.items() if verdict.from_before):
         present = loaded.alarms.get(name)
-        if (
-            present is None
-            or present.state is not AlarmState.ALARM
-            or _is_judged_as(present, verdicts[name].alarm)
-        ):
+        if present is None or present.state is not AlarmState.ALARM or name in judged:
             found.append(name)
     return tuple(found)
 
 
-def _is_judged_as(present: Alarm, guard: Alarm) -> bool:
-    return present.same_definition(guard) and not reasons.is_given(present)
+def _find_judged(one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> set[str]:
+    """Alarms on record whose states there are those of their guards: not those that somebody set by hand, or that
+    have a later definition. A composite alarm is none of them if its rule holds by alarms that are not, and by data
+    since the rollout began."""
+    guards = _read_guards(one, loaded, verdicts)
+    judged = {
+        name
+        for name, present in loaded.alarms.items()
+        if present.same_definition(guards[name]) and not reasons.is_given(present)
+    }
+    states = {name: alarm.state for name, alarm in guards.items()}
+    states |= {name: AlarmState.OK for name, verdict in verdicts.items() if verdict.from_before}
+    for name, present in loaded.alarms.items():
+        if name not in judged and present.state_updated_at is not None:  # not one that was never judged
+            states[name] = present.state
+    for rule in alarm_rule.order(loaded.alarms[name] for name in judged):
+        if alarm_rule.holds(alarm_rule.parse(rule.rule), states):
+            judged.discard(rule.name)
+            states[rule.name] = rule.state
+    return judged
+
+
+def _read_guards(one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> dict[str, Alarm]:
+    """Each guard as it was judged last, or else as it was when the rollout began; as it is on record, if it was none
+    then."""
+    began = {guard.name: guard for guard in one.alarms}
+    return {**loaded.alarms, **began, **{name: verdict.alarm for name, verdict in verdicts.items()}}
 
 
 def _is_shown(what: str) -> bool:

@@ -136,19 +136,31 @@ class Guards:
         """What cannot be judged keeps its last verdict, which evidence then shows the age of."""
         key, last = guard.key, self._verdicts.get(guard.key)
         alarm = guard.alarm if last is None else last.alarm
+        until = asyncio.get_running_loop().time() + PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout_at(until):
                 data = await read_all(self.metrics, needed(alarm, now))
                 verdict = judge_guard(alarm, guard.endpoint, data, self._rounds, now)
-                before = await self._is_from_before(guard, verdict.alarm, data, now)
-            self._verdicts[key] = replace(verdict, from_before=before)
         except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            if self._troubles.get(key) != why:
-                log.warning("alarm %s cannot be judged for endpoint %s: %s", alarm.name, guard.endpoint, why)
-            self._troubles[key] = why
+            self._note(guard, "cannot be judged", error)
+            return
+        before = False
+        try:
+            async with asyncio.timeout_at(until):
+                before = await self._is_from_before(guard, verdict.alarm, data, now)
+        except Exception as error:
+            # The alarm counts all the same: rolling back needs less evidence than holding.
+            self._note(guard, "is in ALARM, and it cannot be read whether by data of before the rollout", error)
         else:
             self._troubles.pop(key, None)
+        self._verdicts[key] = replace(verdict, from_before=before)
+
+    def _note(self, guard: QueuedGuard, what: str, error: Exception) -> None:
+        """Log trouble with a guard when it begins and when it changes."""
+        why = f"{what}: {type(error).__name__}: {error}"
+        if self._troubles.get(guard.key) != why:
+            log.warning("endpoint %s: alarm %s %s", guard.endpoint, guard.alarm.name, why)
+        self._troubles[guard.key] = why
 
     async def _is_from_before(self, guard: QueuedGuard, alarm: Alarm, data: Data, now: datetime) -> bool:
         """Whether the guard went into ALARM by data of before the rollout began alone. That excuses none that was in

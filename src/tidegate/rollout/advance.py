@@ -256,25 +256,34 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
     ready = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=first)
     if ready and _condition_message(rollout, INSTANCES_LOST):
         return _set_condition(endpoint, rollout, INSTANCES_LOST, "", "the instances that were lost are back", now)
+    # The deadline for capacity does not run while something else holds what is ready.
+    if (not ready and rollout.phase_deadline is None) or (ready and _condition_message(rollout, CAPACITY_SHORT)):
+        return _track_capacity(endpoint, rollout, ready, now)
     if replay_rule.is_awaited(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
         return noted
     if not ready or replay_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
         return None
     if predicates.alarms_from_before(rollout.plan, seen):
-        return None
+        # This ends without a deadline: no data are of before once the alarm's window has moved past the rollout's
+        # begin. An alarm that is in ALARM even then rolls back.
+        return _stop_deadline(endpoint, rollout)
     return _shift_traffic(endpoint, rollout, now)
+
+
+def _stop_deadline(endpoint: Endpoint, rollout: Rollout) -> Transition | None:
+    if rollout.phase_deadline is None:
+        return None
+    return replace(endpoint, rollout=replace(rollout, phase_deadline=None)), ()
 
 
 def _await_replay(
     endpoint: Endpoint, rollout: Rollout, seen: Observation, ready: bool, now: datetime
 ) -> Transition | None:
-    """Note what the replay waits for. The deadline for capacity does not run while there is enough of it."""
+    """Note what the replay waits for."""
     ruling = replay_rule.rule_on_replay(rollout, seen)
     waits = _REPLAY_WAITS.get(ruling, "") if ready else ""
-    if waits and rollout.phase_deadline is not None:
+    if waits:
         rollout = replace(rollout, phase_deadline=None)
-    elif (not ready and rollout.phase_deadline is None) or (ready and _condition_message(rollout, CAPACITY_SHORT)):
-        return _track_capacity(endpoint, rollout, ready, now)
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
     text = f"{waits}: {replay_rule.explain(seen)}" if waits else "labelled rows let the rollout begin"

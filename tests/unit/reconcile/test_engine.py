@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.domain.alarm import AlarmState
+from tidegate.domain import alarm_rule
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient, UnreadableRecord
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -18,11 +19,20 @@ from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
 from tidegate.domain.targets import LOCAL
 from tidegate.domain.traffic import RouteTable
-from tidegate.monitoring.guard_verdicts import GuardVerdict
+from tidegate.monitoring.guard_verdicts import GuardVerdict, judge_composite
 from tidegate.ports.store import Kind
 from tidegate.ports.target import Capabilities, Look
-from tidegate.reconcile.engine import ACTIVE_RESYNC, RETRY, SETTLE, Engine
-from tidegate.reconcile.guards import Guards
+from tidegate.reconcile.engine import (
+    ACTIVE_RESYNC,
+    RETRY,
+    SETTLE,
+    Engine,
+    combine_states,
+    find_alarms_from_before,
+    present_states,
+)
+from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.unsaved_rollbacks import Loaded
 from tidegate.rollout import commands
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.store import SqlStore, open_store
@@ -296,3 +306,118 @@ def test_a_kick_in_the_middle_of_a_tick_is_not_lost(tmp_path: Path) -> None:
             await until(lambda: case.target.looks > before)  # noqa: B023 (awaited right here)
 
     told(tmp_path, story)
+
+
+LATER = NOON + timedelta(seconds=5)
+
+
+def turn(alarm: Alarm, state: AlarmState, reason: str = "", data: str | None = None) -> Alarm:
+    """The alarm after its state was set by hand; without a reason, by its data."""
+    made = (reason, data) if reason else ("Threshold Crossed: 1 datapoint", "{}")
+    return replace(
+        alarm,
+        state=state,
+        state_reason=made[0],
+        state_reason_data=made[1],
+        state_updated_at=LATER,
+        state_changed_at=LATER,
+    )
+
+
+@dataclass
+class Guarded:
+    """A rollout with the composite guard ``both``. It began when every alarm was OK; ``errors`` is in ALARM since
+    then, by data of before. ``records`` are the alarms on record, of which these are changed."""
+
+    rule: str = "ALARM(errors) OR ALARM(late)"
+    nested: bool = False
+
+    def __post_init__(self) -> None:
+        errors, late = (turn(metric_alarm(NOON, name=name), AlarmState.OK) for name in ("errors", "late"))
+        rules = {"inner": self.rule, "both": "ALARM(inner)"} if self.nested else {"both": self.rule}
+        composites = [
+            metric_alarm(NOON, name=name, rule=rule, state=AlarmState.OK) for name, rule in rules.items()
+        ]
+        self.one = GuardedRollout("fraud", "r", (errors, late, *composites), since=NOON)
+        self.verdicts = {
+            "errors": GuardVerdict(turn(errors, AlarmState.ALARM), LATER, LATER, from_before=True),
+            "late": GuardVerdict(late, LATER, LATER),
+        }
+        for rule in composites:
+            found = judge_composite(rule, self.verdicts, LATER)
+            assert found is not None
+            self.verdicts[rule.name] = found
+        self.records = {name: verdict.alarm for name, verdict in self.verdicts.items()}
+
+    def record(self, alarm: Alarm) -> None:
+        """As ``service.alarms`` writes it: composite alarms follow at once."""
+        self.records[alarm.name] = alarm
+        self.records |= {one.name: one for one in alarm_rule.judge_all(self.records, LATER)}
+
+    @property
+    def both(self) -> tuple[AlarmState, bool]:
+        """The state of the composite guard that the rollout observes, and whether it is by data of before alone."""
+        loaded = Loaded(Endpoint("fraud", NOON, NOON), 1, self.records, Endpoint("fraud", NOON, NOON))
+        judged = {name: verdict.alarm.state for name, verdict in self.verdicts.items()}
+        states = combine_states(present_states(self.one, loaded, self.verdicts), judged)
+        return states["both"], "both" in find_alarms_from_before(self.one, loaded, self.verdicts)
+
+
+HELD, FIRING = (AlarmState.ALARM, True), (AlarmState.ALARM, False)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_composite_guard_of_before_rolls_nothing_back_once_it_is_on_record(nested: bool) -> None:
+    case = Guarded(nested=nested)
+    assert case.records["both"].state is AlarmState.ALARM
+    assert case.both == HELD
+    case.records["errors"] = metric_alarm(NOON, name="errors")
+    assert case.both == HELD, "an alarm that it names was never judged, as far as the record says"
+
+
+def test_a_composite_guard_of_before_that_an_alarm_without_data_opens_rolls_nothing_back() -> None:
+    case = Guarded("NOT OK(errors)")
+    case.records["errors"] = metric_alarm(NOON, name="errors")
+    assert case.both == HELD
+
+
+@pytest.mark.parametrize("name", ["errors", "late"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_alarm_set_by_hand_fires_the_composite_guard_that_names_it(name: str, nested: bool) -> None:
+    case = Guarded(nested=nested)
+    case.record(turn(case.records[name], AlarmState.ALARM, "drill"))
+    assert case.both == FIRING
+
+
+def test_an_alarm_set_by_hand_to_what_does_not_fire_leaves_the_guard_of_before() -> None:
+    case = Guarded("ALARM(errors) AND NOT ALARM(late)")
+    case.record(turn(case.records["late"], AlarmState.OK, "the maintenance is over"))
+    assert case.both == HELD
+
+
+def test_a_redefined_alarm_that_goes_off_fires_the_composite_guard_that_names_it() -> None:
+    case = Guarded()
+    case.record(turn(replace(case.records["late"], threshold=0.5), AlarmState.ALARM))
+    assert case.both == FIRING
+
+
+@pytest.mark.parametrize("data", [None, "{}"])
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_composite_guard_set_by_hand_fires(judged: bool, data: str | None) -> None:
+    case = Guarded()
+    calm = case.records["errors"] = turn(case.records["errors"], AlarmState.OK)
+    case.verdicts["errors"] = GuardVerdict(calm, LATER, LATER)
+    if judged:
+        case.verdicts["both"] = GuardVerdict(turn(case.records["both"], AlarmState.OK), LATER, LATER)
+    else:
+        del case.verdicts["both"]
+    case.records["both"] = turn(case.records["both"], AlarmState.ALARM, "drill", data)
+    assert case.both == FIRING
+
+
+def test_a_composite_guard_that_fired_and_was_not_judged_yet_is_unknown() -> None:
+    case = Guarded()
+    case.verdicts.clear()
+    assert case.both[0] is AlarmState.INSUFFICIENT_DATA
+    case.record(turn(case.records["late"], AlarmState.ALARM, "drill"))
+    assert case.both == FIRING

@@ -320,3 +320,47 @@ async def test_a_composite_guard_is_of_before_if_the_alarm_that_it_rests_on_is()
     assert await judge(1) == (AlarmState.ALARM, True)
     await story.count(1, 1.0)
     assert await judge(2) == (AlarmState.ALARM, False)
+
+
+@dataclass
+class KeptShortly(MemoryMetrics):
+    """Seconds are in memory for 300 s, and the database is away, or hangs. ``now``: seconds after noon."""
+
+    now: int = 0
+    hangs: bool = False
+
+    async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+        if (period % 60 or start % 60) and start < AT + self.now - 300:
+            if self.hangs:
+                await asyncio.Event().wait()
+            raise Unavailable("the database is away")
+        return await super().read(metric, start, end, period)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_an_alarm_fires_though_it_cannot_be_read_whether_its_data_are_of_before(
+    hangs: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tidegate.reconcile.guards.PATIENCE", 0.2)
+    metrics = KeptShortly(hangs=hangs)
+    story = Story(replace(calm(60, 5), datapoints_to_alarm=5), metrics, began=NOON + 20 * SECOND)
+    for second in range(20, 420):
+        await story.count(second, 1.0)
+    metrics.now = 250
+    assert await story.judge(250) == (AlarmState.OK, False)
+    for second in (330, 331):
+        metrics.now = second
+        assert await story.judge(second) == (AlarmState.ALARM, False)
+        evidence = story.guards.evidence(story.one)
+        assert evidence is not None and evidence.judged_at == NOON + second * SECOND
+    said = [one for one in caplog.records if "it cannot be read whether" in one.getMessage()]
+    assert len(said) == 1, "logged once"
+
+
+async def test_an_alarm_of_before_rolls_back_once_that_cannot_be_read_any_more() -> None:
+    metrics = KeptShortly()
+    story = Story(calm(60, 5), metrics, began=NOON + 20 * SECOND)
+    await story.count(19, 1.0)
+    for second, expected in ((61, True), (300, True), (321, False)):
+        metrics.now = second
+        assert await story.judge(second) == (AlarmState.ALARM, expected)

@@ -280,3 +280,49 @@ def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_rol
     after = step(held.endpoint, over, now)
     assert rollout_of(after.endpoint).stage == 1
     assert not any(one.status for one in rollout_of(after.endpoint).conditions)
+
+
+def provisioning() -> tuple[Endpoint, datetime, timedelta]:
+    """A canary whose instances are there before its first shift, when that began, and how long it may take."""
+    endpoint, began = baking()
+    rollout = rollout_of(endpoint)
+    waits = timedelta(seconds=rollout.plan.provisioning_timeout)
+    waiting = replace(rollout, phase=Phase.PROVISIONING, bake_until=None, phase_deadline=began + waits)
+    return desired_state.route(replace(endpoint, rollout=waiting), 0), began, waits
+
+
+def held(endpoint: Endpoint, now: datetime, **new: int) -> Endpoint:
+    """After a step in which the alarm is in ALARM by data of before."""
+    seen = replace(look(endpoint, Evidence(now, now, now), **new), alarms={"alarm": AlarmState.ALARM})
+    return stepped(endpoint, replace(seen, from_before=("alarm",)), now)
+
+
+def test_an_alarm_of_before_costs_no_deadline_of_instances_that_are_ready() -> None:
+    endpoint, began, waits = provisioning()
+    for second in (1, 2):
+        endpoint = held(endpoint, began + second * SECOND)
+    end = began + waits + SECOND
+    endpoint = held(endpoint, end)
+    assert (rollout_of(endpoint).phase, rollout_of(endpoint).cause) == (Phase.PROVISIONING, None)
+    over = look(endpoint, Evidence(end, began, end))
+    for _ in range(2):
+        endpoint = stepped(endpoint, over, end)
+    assert rollout_of(endpoint).phase is Phase.ACTIVATING_TRAFFIC
+
+
+def test_the_deadline_for_instances_that_are_lost_while_an_alarm_of_before_holds_begins_then() -> None:
+    endpoint, began, waits = provisioning()
+    for second in (1, 2):
+        endpoint = held(endpoint, began + second * SECOND)
+    lost = began + waits + SECOND
+    endpoint = held(endpoint, lost, ready=1)
+    assert rollout_of(endpoint).phase_deadline == lost + waits
+    assert [one.type for one in rollout_of(endpoint).conditions if one.status] == [
+        "AlarmFromBefore",
+        "CapacityShort",
+    ]
+    late = held(endpoint, lost + waits, ready=1)
+    assert rollout_of(late).cause == Cause.PROVISIONING
+    back = held(endpoint, lost + SECOND)
+    assert rollout_of(back).phase_deadline is None
+    assert [one.type for one in rollout_of(back).conditions if one.status] == ["AlarmFromBefore"]

@@ -1,13 +1,17 @@
 """Instances of the new version that are killed from outside: traffic leaves them at once, the rollout waits until
 they are back, and a version that keeps crashing is rolled back."""
 
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 
 from tests.unit.scenarios.rollout_story import Story, does, fires, pause, resume
+from tidegate.domain.evidence import Comparison, EvidenceConfig, Finding, Verdict
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.domain.traffic import WHOLE
+from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.testing.faults import ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
@@ -119,3 +123,42 @@ def test_the_loss_of_part_of_the_instances_moves_no_traffic() -> None:
     ).run()
     assert told.serves == "v2" and told.times_of("InstancesLost") == []
     assert [later > sooner for sooner, later in pairwise(told.shares())] == [True] * (len(told.shares()) - 1)
+
+
+ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
+
+
+@dataclass
+class CountedRequests:
+    """The comparison of 54 requests a second of the old version with 6 of the new one while it has traffic, of which
+    ``failed`` fail in the second in which its instances are killed."""
+
+    told: Story
+    failed: int
+    replay: None = None
+    ledger: EvidenceLedger = field(default_factory=lambda: EvidenceLedger(ERRORS, ("AllTraffic",), 0))
+
+    @property
+    def verdict(self) -> Verdict:
+        began, lost = self.told.times(Phase.BAKING), self.told.times_of("InstancesLost")
+        for second in range(self.ledger.through, int(self.told.world.now)):
+            self.ledger.add(second, Side.OLD, "AllTraffic", SideCounts(54))
+            killed = bool(lost) and second == int(lost[0])
+            if began and (killed or self.told.share(2)):
+                self.ledger.add(second, Side.NEW, "AllTraffic", SideCounts(6, self.failed if killed else 0))
+            self.ledger.advance(second + 1)
+        return self.ledger.verdict
+
+
+@pytest.mark.parametrize(("failed", "finding"), [(2, False), (3, True), (6, True)])
+def test_requests_in_flight_at_the_kill_count_as_errors_of_the_version(failed: int, finding: bool) -> None:
+    """From outside a kill looks the same as a version that crashes on requests: evidence rolls back for both."""
+    config = replace(canary(percent(10), 300, 60), evidence=ERRORS)
+    told = Story(config, (kill(),), old=version("v1", 9), new=version("v2", 1))
+    told.world.compared = counted = CountedRequests(told, failed)
+    told.run(told.world.now + 120)
+    assert told.times_of("InstancesLost") != []
+    assert (counted.verdict.finding is Finding.FAIL) is finding
+    assert bool(told.times(Phase.ROLLING_BACK)) is finding
+    if finding:
+        assert told.last.cause == "Evidence" and "differs" in (told.last.reason or "")
