@@ -275,6 +275,8 @@ class ComparisonResult:
     """Of paired predictions: different requests that were compared in the rollout."""
     never: str = ""
     """Why this comparison cannot be judged, however long it waits; empty: it can."""
+    needed: bool = True
+    """Whether the present stage needs it to pass."""
 
 
 @dataclass(frozen=True)
@@ -290,8 +292,11 @@ class Verdict:
 
     @property
     def never(self) -> bool:
-        """Whether a comparison cannot be judged, however long the stage waits."""
-        return self.finding is Finding.NO_DATA and any(one.never for one in self.results)
+        """Whether waiting is of no use: no comparison that lacks data can ever be judged, and no other one is on its
+        way to a failure."""
+        lacking = [one for one in self.results if one.needed and one.finding is Finding.NO_DATA]
+        hopeless = bool(lacking) and all(one.never for one in lacking)
+        return self.finding is Finding.NO_DATA and not self.rising and hopeless
 
 
 RULES = 2

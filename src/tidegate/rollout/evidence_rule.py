@@ -2,8 +2,8 @@
 
 Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
 does what the settings say. So does a difference that is rising, unless the settings let it pass. What is undecided
-without that lets the stage end. Where a comparison can never be judged, as its data cannot be compared at all,
-nothing is waited for. The unit tests have the whole truth table."""
+without that lets the stage end. Where every comparison that lacks data can never be judged, as its data cannot be
+compared at all, nothing is waited for. The unit tests have the whole truth table."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum

@@ -8,13 +8,16 @@ from tidegate.domain.evidence import (
     Comparison,
     ComparisonResult,
     EvidenceAction,
+    EvidenceBlock,
     EvidenceConfig,
     Finding,
     NoDataAction,
     RisingAction,
     Verdict,
     action_on,
+    gets_copies_first,
 )
+from tidegate.features.evidence.judge import begin, fold, judge
 from tidegate.rollout.evidence_rule import Ruling, rule
 
 ADVANCE, HOLD, GATE, BACK = Ruling.ADVANCE, Ruling.HOLD, Ruling.GATE, Ruling.ROLL_BACK
@@ -120,3 +123,42 @@ def test_what_features_alone_have_found_waits_for_a_person_unless_the_settings_s
             for late in (False, True)
         }
         assert found == {False: GATE, True: GATE}, "also past the deadline, whatever is done without data"
+
+
+def found(comparison: Comparison, finding: Finding, never: str = "", needed: bool = True) -> ComparisonResult:
+    return ComparisonResult(comparison, "main", finding, 0.0, "x", never=never, needed=needed)
+
+
+NUMBERLESS = found(Comparison.PAIRED, Finding.NO_DATA, "no numbers")
+
+
+@pytest.mark.parametrize(
+    ("others", "rising", "never"),
+    [
+        ((), False, True),
+        ((found(Comparison.ERRORS, Finding.UNDECIDED),), False, True),
+        ((found(Comparison.ERRORS, Finding.PASS),), False, True),
+        ((found(Comparison.ERRORS, Finding.UNDECIDED),), True, False),
+        ((found(Comparison.ERRORS, Finding.NO_DATA),), False, False),
+        ((found(Comparison.ERRORS, Finding.PASS), found(Comparison.LATENCY, Finding.NO_DATA)), False, False),
+        ((found(Comparison.ERRORS, Finding.NO_DATA, needed=False),), False, True),
+        ((found(Comparison.FEATURES, Finding.NO_DATA, "no columns"),), False, True),
+    ],
+)
+def test_what_can_never_be_judged_ends_no_wait_for_anything_else(
+    others: tuple[ComparisonResult, ...], rising: bool, never: bool
+) -> None:
+    assert Verdict(Finding.NO_DATA, 1, "", (*others, NUMBERLESS), rising).never is never
+
+
+@pytest.mark.parametrize(("stage", "never"), [(0, True), (1, False)])
+def test_what_a_stage_of_copies_does_not_need_is_not_waited_for(stage: int, never: bool) -> None:
+    """Its new version has no requests of its own; in the next stage it has, and errors are still to be compared."""
+    config = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED))
+    assert gets_copies_first(config)
+    numberless = EvidenceBlock(
+        1, 1, stage, {}, {"main/paired/pairs": (60, 60, 60), "main/paired/numberless": (60, 60, 60)}
+    )
+    verdict = judge(fold(begin(config, ("main",)), numberless))
+    assert [one.finding for one in verdict.results] == [Finding.NO_DATA, Finding.NO_DATA]
+    assert verdict.never is never

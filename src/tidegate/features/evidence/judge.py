@@ -178,8 +178,9 @@ def judge(state: EvidenceState) -> Verdict:
     comparison, and a pass needs that each of them proves its differences to be within their tolerances."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
-    results = tuple(_result(one, rates[one.comparison], state) for one in state.comparisons)
-    needed = tuple(one for one in results if _is_needed(one, state))
+    found_by = (_result(one, rates[one.comparison], state) for one in state.comparisons)
+    results = tuple(replace(one, needed=_is_needed(one, state)) for one in found_by)
+    needed = tuple(one for one in results if one.needed)
     found = {one.finding for one in needed}
     rising = any(one.rising for one in needed)
     failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
