@@ -248,6 +248,45 @@ async def test_a_rollout_that_cannot_be_compared_stops_no_other(
     assert today.comparisons.verdict("bad") is None, "what is not counted is not judged"
 
 
+@pytest.mark.parametrize("fault", ["verdict", "enter"])
+async def test_evidence_that_cannot_be_judged_disarms_no_alarm_and_stops_no_other(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What watches the alarms asks for the verdict in the same look."""
+    sound_verdict, sound_enter = EvidenceLedger.verdict.fget, EvidenceLedger.enter
+    assert sound_verdict is not None
+
+    def judge_some(ledger: EvidenceLedger) -> object:
+        if ledger.config.minimum == 7 and fault == "verdict":
+            raise ValueError("math domain error")
+        return sound_verdict(ledger)
+
+    def enter_some(ledger: EvidenceLedger, stage: int, since: int) -> None:
+        if ledger.config.minimum == 7 and fault == "enter":
+            raise ValueError("math domain error")
+        sound_enter(ledger, stage, since)
+
+    monkeypatch.setattr(EvidenceLedger, "verdict", property(judge_some))
+    monkeypatch.setattr(EvidenceLedger, "enter", enter_some)
+    today = await day()
+    bad = replace(VERSIONS, endpoint="rent", rollout="bad", config=replace(CONFIG, minimum=7))
+    guards = Guards(MemoryMetrics(), verdict=today.comparisons.verdict)
+    guarded = GuardedRollout("rent", "bad", (), bad)
+    for second in range(START + 1, START + 20):
+        reports = [one(second - 1, 1, 90, 1), one(second - 1, 2, 10, 10)]
+        covered = {name: Coverage(START, second) for name in ("fraud", "rent")}
+        now = datetime.fromtimestamp(second, UTC)
+        await today.comparisons.turn([bad, VERSIONS], CollectionRound(reports, covered), now)
+        await guards.judge([guarded], covered, now)
+        found = guards.evidence(guarded)
+        assert found is not None and found.verdict is None
+        await asyncio.sleep(0.0)
+    assert today.is_found(Finding.FAIL)
+    await today.comparisons.turn([VERSIONS], CollectionRound([], {}), datetime.fromtimestamp(START + 21, UTC))
+    assert today.is_found(Finding.FAIL)
+    assert caplog.text.count("endpoint rent: versions cannot be compared: math domain error") == 1
+
+
 async def test_what_was_kept_is_not_waited_for_without_end() -> None:
     today = await day()
     never = asyncio.Event()

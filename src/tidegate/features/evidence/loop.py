@@ -142,7 +142,11 @@ class Comparisons:
         tracked = self._tracked.get(rollout)
         if tracked is None or not tracked.ready:
             return None
-        found = tracked.ledger.verdict
+        try:
+            found = tracked.ledger.verdict
+        except Exception as error:  # whoever asks judges alarms, too, and those must go on
+            self._note_broken(tracked.versions, error)
+            return None
         return None if rollout in self._broken and found.finding is not Finding.FAIL else found
 
     async def turn(
@@ -151,17 +155,23 @@ class Comparisons:
         """One round: count what was collected. Returns the metrics of it. Each rollout is compared apart: what goes
         wrong for one is logged, and changes nothing for the others."""
         second = int(now.timestamp())
-        self._follow({one.rollout: one for one in versions}, second)
+        present = {one.rollout: one for one in versions}
+        for rollout in self._tracked.keys() - present.keys():
+            self._leave(self._tracked.pop(rollout), second)
+        self._broken &= present.keys()
         samples = list[Sample]()
-        for rollout, tracked in self._tracked.items():
+        for rollout, one in present.items():
             try:
-                samples += self._count(tracked, collected, second)
+                samples += self._count(self._follow(one, second), collected, second)
                 self._broken.discard(rollout)
             except Exception as error:
-                if rollout not in self._broken:
-                    log.exception("endpoint %s: versions cannot be compared: %s", tracked.versions.endpoint, error)
-                self._broken.add(rollout)
+                self._note_broken(one, error)
         return samples
+
+    def _note_broken(self, one: ComparedVersions, error: Exception) -> None:
+        if one.rollout not in self._broken:
+            log.error("endpoint %s: versions cannot be compared: %s", one.endpoint, error, exc_info=error)
+        self._broken.add(one.rollout)
 
     def _count(self, tracked: _Tracked, collected: CollectionRound, second: int) -> list[Sample]:
         periods = collected.periods.get(tracked.versions.endpoint)
@@ -181,26 +191,30 @@ class Comparisons:
         self._save(tracked, verdict, second)
         return evidence_samples(_record(tracked, verdict), second - 1)
 
-    def _follow(self, present: Mapping[str, ComparedVersions], second: int) -> None:
-        """Begin with what is new, and leave what has ended after a last write."""
-        for rollout in self._tracked.keys() - present.keys():
-            gone = self._tracked.pop(rollout)
-            self._broken.discard(rollout)
-            if gone.ready:
-                self._save(gone, gone.ledger.verdict, second, last=True)
-        for rollout, one in present.items():
-            tracked = self._tracked.get(rollout)
-            if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
-                loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
-                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
-                self._tracked[rollout] = tracked
-            tracked.versions = one
-            tracked.ledger.units = error_units(self.replayed(rollout) or {})
-            since = second if one.since is None else int(one.since.timestamp()) + 1
-            tracked.ledger.enter(one.stage, since)
-            if one.baking and one.since is not None:
-                tracked.ledger.settle(one.stage, since)
-            tracked.bakes.follow(one.baking and one.since is not None, since)
+    def _leave(self, gone: _Tracked, second: int) -> None:
+        """Write the evidence of a rollout that has ended for the last time."""
+        if not gone.ready:
+            return
+        try:
+            self._save(gone, gone.ledger.verdict, second, last=True)
+        except Exception as error:
+            self._note_broken(gone.versions, error)
+
+    def _follow(self, one: ComparedVersions, second: int) -> _Tracked:
+        """Note the rollout's present stage. One that is new begins."""
+        tracked = self._tracked.get(one.rollout)
+        if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
+            loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
+            tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
+            self._tracked[one.rollout] = tracked
+        tracked.versions = one
+        tracked.ledger.units = error_units(self.replayed(one.rollout) or {})
+        since = second if one.since is None else int(one.since.timestamp()) + 1
+        tracked.ledger.enter(one.stage, since)
+        if one.baking and one.since is not None:
+            tracked.ledger.settle(one.stage, since)
+        tracked.bakes.follow(one.baking and one.since is not None, since)
+        return tracked
 
     async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
         def work(tx: Tx) -> EvidenceRecord | None:
