@@ -238,6 +238,79 @@ def test_amounts_that_become_known_for_such_take_no_stake_from_tests_that_have_c
     assert all(after.tests[name] == MeanTest(limit) for name in ("slice c=1 up", "slice c=1 down"))
 
 
+@pytest.mark.parametrize("sliced", [False, True])
+def test_amounts_after_scores_are_judged_and_take_no_stake_from_anyone(sliced: bool) -> None:
+    """Predictions of which the first ones lie between 0 and 1 are taken for scores until one does not."""
+    chance, pairs = random.Random(1), list[Pair]()
+    for number in range(2_400):
+        old = 1.02 if number >= 1_200 and not number % 50 else 0.9 * chance.random()
+        part = (("c", "x" if number % 2 else "y"),)
+        pairs.append(Pair(old, old + chance.gauss(0, 0.001), number + 1, slices=part if sliced else ()))
+    config = replace(CONFIG, slices=("c",)) if sliced else CONFIG
+    for last in (1_200, 2_400):
+        found = watch(pairs[:last], config)
+        assert result(found).finding is not Finding.FAIL
+    (state,) = found._state.comparisons
+    assert isinstance(state, PairState) and {"spread up", "spread down"} <= state.tests.keys()
+    assert min(state.weights.values()) > 0 and sum(state.weights.values()) <= 1
+    shrunken = [replace(one, new=0.5 + ((one.new or 0) - 0.5) * 0.4) for one in pairs[1_200:]]
+    worse = result(watch(pairs[:1_200] + shrunken + again(shrunken, 1_200), config))
+    assert worse.finding is Finding.FAIL and "spread down" in (worse.test, *worse.also)
+
+
+def again(pairs: list[Pair], more: int) -> list[Pair]:
+    """The same predictions of other requests."""
+    return [replace(one, key=one.key + 10_000) for one in pairs[:more]]
+
+
+def test_blocks_of_a_rollout_that_began_before_spread_was_compared_go_on() -> None:
+    """All tests of the released version have counted when the first unit is known."""
+    one_sided = dict.fromkeys(("distance", "moved", "top", "order"), (500, 5.0, 0.1))
+    signed = dict.fromkeys(("bias", "top bias", "failing", "unusable"), (500, 250.0, 125.0))
+    counted = {f"main/paired/{name}": one for name, one in (one_sided | signed).items()}
+    state = fold(begin(CONFIG, ("main",)), EvidenceBlock(0, 1, 0, {}, counted))
+    known = EvidenceBlock(1, 1, 0, {}, counted, {"main/paired/": 2.0})
+    for after in (fold(state, known), fold(fold(state, known), replace(known, at=2, units={}))):
+        assert judge(after).finding is not Finding.FAIL
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_answered_is_judged(seed: int) -> None:
+    """Answers that change their kind at any time, in stages, after a new controller took over."""
+    chance, config = random.Random(seed), replace(CONFIG, slices=("c",))
+    found, kind, stage = EvidenceLedger(config, ("main",), 0), "score", 0
+    draw_one: dict[str, Callable[[], float | None]] = {
+        "score": chance.random,
+        "amount": lambda: chance.gauss(100, 30),
+        "constant": lambda: 5.0,
+        "odd": lambda: chance.choice([0.0, 1e308, -1e308, math.nan, None]),
+    }
+    for second in range(90):
+        if chance.random() < 0.05:
+            kind = chance.choice(list(draw_one))
+        if chance.random() < 0.03:
+            stage += 1
+            found.enter(stage, second)
+        if chance.random() < 0.03:
+            taken, found = found.blocks.values(), EvidenceLedger(config, ("main",), second - 1)
+            found.resume(taken)
+            found.enter(stage, second)
+        one, pairs = draw_one[kind], list[Pair]()
+        for _ in range(chance.choice([0, 3, 20, 60])):
+            rows = tuple(tuple((at, one(), one()) for at in range(chance.choice([1, 2, 3]))) for _ in range(2))
+            key = chance.choice([0, chance.randrange(1, 10), chance.randrange(1, 10**6)])
+            flags = [chance.random() < 0.1 for _ in range(3)]
+            part = (("c", chance.choice(["x", "y up"])),)
+            made = Pair(one(), one(), key, part, flags[0], old_failed=flags[1], lost=flags[2])
+            pairs.append(replace(made, rows=rows) if chance.random() < 0.4 else made)
+        found.add_pairs(second, "main", pairs)
+        found.advance(second + 1)
+        assert found.verdict.stage == stage
+    (state,) = found._state.comparisons
+    assert isinstance(state, PairState)
+    assert min(state.weights.values()) > 0 and sum(state.weights.values()) <= 1 + 1e-9
+
+
 def test_a_class_with_a_constant_score_is_found_by_its_order() -> None:
     """The scores of a class hardly vary, so a constant is near to each of them."""
     chance, pairs = random.Random(5), list[Pair]()

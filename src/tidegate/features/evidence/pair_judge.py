@@ -85,7 +85,7 @@ class PairState:
     sometimes: frozenset[str] = frozenset()
     """Columns that some requests do not have."""
     batches: int = 0
-    """Blocks in which columns, or parts of answers, were first seen."""
+    """Blocks in which columns, parts of answers, or amounts after scores were first seen."""
     stages: dict[str, StageData] = field(default_factory=dict)
     """By test."""
     risen: dict[str, tuple[float, Sums]] = field(default_factory=dict)
@@ -185,7 +185,8 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
 
 def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
     """Take the tests of amounts in place of those that have counted nothing, once it is known that predictions are
-    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched."""
+    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched. Where
+    all have counted, since predictions were scores at first, those that are new have the stake of a later part."""
     if "" not in state.units:
         return state
     limits = config.paired.limits(amounts=True)
@@ -197,8 +198,17 @@ def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
             tests |= {one: test for one, test in made.items() if one in idle}
     whole = make_pair_tests(limits, amounts=True)
     fresh = {name: one for name, one in whole.items() if name in idle or name not in tests}
-    stake = sum(weights.get(name, 0.0) for name in fresh)
-    return replace(state, tests=tests | fresh, weights=weights | dict.fromkeys(fresh, stake / max(1, len(fresh))))
+    stake, batches = sum(weights.get(name, 0.0) for name in fresh), state.batches
+    if fresh and not stake:
+        stake, batches = OF_PARTS * _share_of_batch(batches), batches + 1
+    weights |= dict.fromkeys(fresh, stake / max(1, len(fresh)))
+    return replace(state, tests=tests | fresh, weights=weights, batches=batches)
+
+
+def _share_of_batch(number: int) -> float:
+    """The part of their stake that tests have which come in the block with this number, of those that have any: all
+    of them together have no more than the whole."""
+    return (1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS
 
 
 def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
@@ -209,7 +219,7 @@ def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig)
     if not fresh:
         return state
     number = state.batches
-    stake = OF_PARTS * ((1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS)
+    stake = OF_PARTS * _share_of_batch(number)
     tests = dict(state.tests)
     for part in fresh:
         amounts = _unit_of(state, part) is not None
@@ -234,7 +244,7 @@ def _meet_columns(state: PairState, sums: dict[str, Sums], config: EvidenceConfi
     if not columns:
         return state
     number = state.batches
-    stake = (1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS
+    stake = _share_of_batch(number)
     tests = dict.fromkeys(columns, HitTest(config.features.rows))
     weights = dict.fromkeys(columns, stake / len(columns))
     return replace(state, tests=state.tests | tests, weights=state.weights | weights, batches=number + 1)
