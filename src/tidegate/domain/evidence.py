@@ -260,7 +260,8 @@ class ComparisonResult:
     also: tuple[str, ...] = ()
     """Of a comparison of pairs: further tests with a difference above their tolerance."""
     lost: tuple[int, int] = (0, 0)
-    """Of a comparison of pairs: how many were expected in the present stage, and how many of them cannot be used."""
+    """Of a comparison of pairs: how many were expected in the present stage, and how many copies were lost in it,
+    those of requests that came before included."""
     measurements: tuple[Measurement, ...] = ()
     """Of the tests that have data; where they are very many, of those with most evidence."""
     rising: bool = False
@@ -268,7 +269,7 @@ class ComparisonResult:
     unit: float | None = None
     """Of paired predictions that are amounts: what one unit of ``test`` is in the prediction's own unit."""
     repeated: int = 0
-    """Of paired predictions: copies in the present stage of requests that were compared before."""
+    """Of paired predictions: answered copies in the present stage of requests that came before."""
     complete: bool = False
     """Of paired predictions: nearly all that is asked was compared before, so what was found is all there is."""
     compared: int = 0

@@ -27,6 +27,7 @@ from tidegate.statistics.means import MeanTest
 
 CONFIG = EvidenceConfig(compare=(Comparison.PAIRED,))
 PER_SECOND = 10
+NO_DATA = Finding.NO_DATA
 
 Numbers = list[list[float]]
 Change = Callable[[Numbers, random.Random], Numbers]
@@ -371,6 +372,30 @@ def test_requests_that_are_few_but_not_all_are_no_pass() -> None:
     found = result(watch(ask_again(more[:30], 150) + ask_again(more[30:], 0)))
     assert found.finding is Finding.NO_DATA and not found.complete
     assert result(watch(ask_again(FEW, ALL_REPEATED + 20))).finding is Finding.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("lost_of_ten", "finding"), [(0, Finding.PASS), (1, Finding.PASS), (2, NO_DATA), (10, NO_DATA)]
+)
+@pytest.mark.parametrize("scores", [False, True])
+def test_of_few_requests_whose_copies_are_lost_in_a_stage_there_is_no_pass(
+    lost_of_ten: int, finding: Finding, scores: bool
+) -> None:
+    """That the version answered them well in the stage before says nothing of this one."""
+    few = [replace(one, old=(one.old or 0) / 100, new=(one.new or 0) / 100) for one in FEW] if scores else FEW
+    before = ask_again(few, 200)
+    found = watch(before)
+    assert found.verdict.finding is Finding.PASS
+    found.enter(1, len(before))
+    for number, one in enumerate(few * 60):
+        lost = number % 10 < lost_of_ten
+        found.add_pairs(len(before) + number, "main", [replace(one, new=None, lost=True) if lost else one])
+        found.advance(len(before) + number + 1)
+    paired = result(found)
+    assert (found.verdict.stage, paired.finding) == (1, finding)
+    assert paired.lost[1] == 30 * lost_of_ten and paired.repeated == 300 - 30 * lost_of_ten
+    if finding is NO_DATA:
+        assert f"{30 * lost_of_ten} were lost" in found.verdict.reason
 
 
 def test_a_single_request_with_one_prediction_is_compared() -> None:

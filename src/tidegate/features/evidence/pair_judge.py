@@ -94,7 +94,7 @@ class PairState:
     """The logarithm of each test, and the sums since its lowest, as of the block in which ``most`` was reached."""
     units: dict[str, float] = field(default_factory=dict)
     """By part: what one unit of amounts is now."""
-    stage_repeated: int = 0
+    stage_repeated: Sums = NO_SUMS
     numberless: Sums = NO_SUMS
 
 
@@ -108,7 +108,7 @@ def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) ->
 
 def enter_stage(state: PairState) -> PairState:
     tests = {name: one.enter_stage() for name, one in state.tests.items()}
-    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS, stage_repeated=0)
+    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS, stage_repeated=NO_SUMS)
 
 
 def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:
@@ -141,7 +141,7 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         stage_counted=state.stage_counted + counted,
         stage_offered=add_sums(state.stage_offered, offered),
         risen={test: _rise(state.risen.get(test), one.log_evidence, looked[test]) for test, one in tests.items()},
-        stage_repeated=state.stage_repeated + sums.get(REPEATED, NO_SUMS)[0],
+        stage_repeated=add_sums(state.stage_repeated, sums.get(REPEATED, NO_SUMS)),
         numberless=add_sums(state.numberless, sums.get(NUMBERLESS, NO_SUMS)),
     )
     evidence = _log_evidence(after)
@@ -313,22 +313,27 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
         stage_requests=(state.stage_counted, state.stage_counted),
         pairs=sums,
         also=tuple(failed[1:]),
-        lost=(offered, offered - usable),
+        lost=(offered, offered - usable + _count_lost(state.stage_repeated)),
         measurements=choose_measured(measured),
         rising=_log_evidence(state) >= RISING * limit or any(one.rising for one in measured),
         unit=_unit_of(state, split_part(test)[0]),
-        repeated=state.stage_repeated,
+        repeated=round(state.stage_repeated[1]),
         complete=is_complete(state, config),
         compared=state.totals.get(DISTANCE, NO_SUMS)[0],
         never=_find_hindrance(state),
     )
 
 
+def _count_lost(copies: Sums) -> int:
+    return copies[0] - round(copies[1])
+
+
 def is_complete(state: PairState, config: EvidenceConfig) -> bool:
     """Whether nearly all that was asked in this stage had been compared before: the few requests that there are were
-    all compared, and no more are to be expected."""
-    enough = state.stage_repeated >= config.minimum
-    return enough and state.stage_repeated >= PER_REPEAT * state.stage_offered[0] and not _find_hindrance(state)
+    all compared, and no more are to be expected. The new version must have answered them in this stage, too."""
+    copies, answered, _ = state.stage_repeated
+    enough = answered >= max(config.minimum, PER_REPEAT * state.stage_offered[0])
+    return enough and copies - answered <= MOST_LOST * copies and not _find_hindrance(state)
 
 
 def _agrees(state: PairState, config: EvidenceConfig) -> bool:

@@ -58,7 +58,7 @@ FAILING, UNUSABLE = "failing", "unusable"
 """1 for each pair that the new version alone fails, or answers without a finite number, 0 if the old one alone does,
 else 1/2."""
 REPEATED = "repeated"
-"""1 for each copy of a request that was compared before."""
+"""Of copies of requests that came before: 1 for each that was answered and 0 for each that was lost."""
 NUMBERLESS = "numberless"
 """Of the pairs that the old version answered: 1 for each whose old answer has no number at all, 0 for each other."""
 SPREAD = "spread"
@@ -187,8 +187,8 @@ class PairCounter:
         if fresh:
             _add(found, PAIRS, 0.0 if pair.lost else 1.0)
         else:
-            self._repeated += 1
-            _add(found, REPEATED, 1.0)
+            self._repeated += not pair.lost
+            _add(found, REPEATED, 0.0 if pair.lost else 1.0)
             if key not in self._missing:
                 return False
         answered = self._missing.pop(key, False)
