@@ -22,7 +22,7 @@ from tidegate.features.evidence.judge import begin, fold, judge, recompute
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.features.evidence.pair_judge import PairState
 from tidegate.features.evidence.pairs import ALL_REPEATED, CLIP, FEWEST, FIRST, PATIENCE, PairCounter
-from tidegate.features.evidence.units import Unit, error_unit
+from tidegate.features.evidence.units import Unit, error_unit, narrow_unit
 from tidegate.statistics.means import MeanTest
 
 CONFIG = EvidenceConfig(compare=(Comparison.PAIRED,))
@@ -396,6 +396,85 @@ def test_of_few_requests_whose_copies_are_lost_in_a_stage_there_is_no_pass(
     assert paired.lost[1] == 30 * lost_of_ten and paired.repeated == 300 - 30 * lost_of_ten
     if finding is NO_DATA:
         assert f"{30 * lost_of_ten} were lost" in found.verdict.reason
+
+
+WARM_UPS: dict[str, list[Pair]] = {
+    "one small amount": [Pair(10.0, 10.1, 1)],
+    "one score": [Pair(0.37, 0.371, 1)],
+    "zero": [Pair(0.0, 0.0, 1)],
+    "amounts that are near to one another": [Pair(10 + at / 50, 10.2 + at / 50, at + 1) for at in range(5)],
+    "scores that are near to one another": [Pair(0.001 * at, 0.001, at + 1) for at in range(1, 6)],
+    "amounts like the others": [replace(one, old=100 * (one.old or 0), new=100 * (one.new or 0)) for one in FEW],
+}
+
+
+def after_warm_up(warm_up: list[Pair], repeats: int, scores: bool, change: float) -> list[Pair]:
+    """Real requests follow; honest versions differ by an eighth of a unit, or a fifth of one in log-odds."""
+    chance, real = random.Random(4), list[Pair]()
+    for number in range(1_000):
+        if scores:
+            logit = chance.gauss(-1, 1.5)
+            old, new = (1 / (1 + math.exp(-one)) for one in (logit, logit + change + chance.gauss(0, 0.2)))
+        else:
+            old = chance.gauss(1000, 200)
+            new = old + 100 * change + chance.gauss(0, 20)
+        real.append(Pair(old, new, 1_000 + number))
+    return ask_again(warm_up, repeats) + real
+
+
+@pytest.mark.parametrize("repeats", [80, 1_200])
+@pytest.mark.parametrize(
+    ("warm_up", "scores"),
+    [*((one, False) for one in WARM_UPS), *((one, True) for one in WARM_UPS if "score" in one)],
+)
+def test_the_few_requests_of_a_warm_up_decide_nothing_about_those_that_follow(
+    warm_up: str, scores: bool, repeats: int
+) -> None:
+    """A monitor repeats its requests before anyone else comes: a unit that follows from them is none for others."""
+    few = WARM_UPS[warm_up]
+    pairs = after_warm_up(few, repeats, scores, 0.0)
+    state = begin(CONFIG, ("main",))
+    for block in watch(pairs).blocks.values():
+        state = fold(state, block)
+        assert judge(state).finding is not Finding.FAIL
+    waiting = result(watch(pairs[: len(few) + repeats + 30]))
+    assert waiting.evidence == 0 and waiting.complete is (repeats == 1_200)
+    if not waiting.complete:
+        assert (waiting.unit, waiting.finding, waiting.compared) == (None, NO_DATA, 0)
+    honest = result(watch(pairs))
+    assert honest.finding is not NO_DATA and honest.compared == len(few) + 1_000
+    assert honest.unit is None if scores else honest.unit == pytest.approx(100, rel=0.15)
+    worse = result(watch(after_warm_up(few, repeats, scores, 1.2)))
+    assert worse.finding is Finding.FAIL
+
+
+def test_few_requests_are_no_evidence_and_pass_by_a_unit_for_the_time_being() -> None:
+    far = [replace(one, new=2 * (one.new or 0)) for one in FEW]
+    found = result(watch(ask_again(far, 200)))
+    assert (found.finding, found.evidence, found.compared) == (NO_DATA, 0.0, 5) and found.complete and found.unit
+    assert "no others come; moved is +1 over 5 requests" in watch(ask_again(far, 200)).verdict.reason
+    others = [Pair(10.0 + one, 10.0 + one, 50 + one) for one in range(6)]
+    for more, finding, compared in ((0, Finding.PASS, 5), (3, Finding.PASS, 8), (6, NO_DATA, 0)):
+        found = result(watch(ask_again(FEW, 200) + others[:more]))
+        assert (found.finding, found.compared, found.evidence) == (finding, compared, 0.0)
+        assert (found.unit is None) is (compared == 0)
+
+
+def test_a_comparison_of_few_requests_outlives_the_controller_that_made_it() -> None:
+    first = watch(ask_again(FEW, 200))
+    later = EvidenceLedger(CONFIG, ("main",), 0)
+    later.resume(first.blocks.values())
+    assert later.verdict == first.verdict and later.verdict.finding is Finding.PASS
+    start = later.through
+    for number, one in enumerate(ask_again(FEW, 400)):
+        later.add_pairs(start + number, "main", [one])
+        later.advance(start + number + 1)
+    assert result(later).finding is Finding.PASS
+
+
+def test_a_few_equal_scores_are_measured_as_scores() -> None:
+    assert [narrow_unit(one) for one in ([0.37], [0.0, 0.0], [1.0])] == [Unit(True)] * 3
+    assert narrow_unit([-20.0]) == Unit(False, 2.0)
 
 
 def test_a_single_request_with_one_prediction_is_compared() -> None:

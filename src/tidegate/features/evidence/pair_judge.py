@@ -4,9 +4,10 @@ The tests of a comparison share one e-process, their weighted mean. How much eac
 before it: columns weigh the same, slices less the later they come."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from tidegate.domain.evidence import (
     NO_SUMS,
@@ -31,6 +32,7 @@ from tidegate.features.evidence.pairs import (
     DISTANCE,
     FAILING,
     FAILING_OF,
+    FEW,
     LAST_ROW,
     NUMBERLESS,
     PAIRS,
@@ -96,6 +98,8 @@ class PairState:
     """By part: what one unit of amounts is now."""
     stage_repeated: Sums = NO_SUMS
     numberless: Sums = NO_SUMS
+    few: "PairState | None" = None
+    """Of the requests so far, where those are few, by a unit that follows from them alone. It is no evidence."""
 
 
 def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
@@ -116,6 +120,10 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     prefix = pair_key(state.variant, state.comparison, "")
     sums = {key.removeprefix(prefix): _usable(one) for key, one in block.sums.items() if key.startswith(prefix)}
     units = {key.removeprefix(prefix): size for key, size in block.units.items() if key.startswith(prefix)}
+    if state.comparison is Comparison.PAIRED:
+        few, sums = _split_few(sums)
+        few_units, units = _split_few(units)
+        state = _take_few(state, few, few_units, sums.keys(), config)
     state = replace(state, units=state.units | units)
     if not sums:
         return state
@@ -149,6 +157,38 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         return after
     sums = {test: since for test, (_, since) in after.risen.items()}
     return replace(after, most=evidence, decided=(_alone(after), sums))
+
+
+T = TypeVar("T")
+
+
+def _split_few(named: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
+    """What is of the few requests so far, by its name without that, and all else."""
+    few = {name.removeprefix(FEW): one for name, one in named.items() if name.startswith(FEW)}
+    return few, {name: one for name, one in named.items() if not name.startswith(FEW)}
+
+
+def _take_few(
+    state: PairState, sums: dict[str, Sums], units: dict[str, float], others: Iterable[str], config: EvidenceConfig
+) -> PairState:
+    """After a block with these sums of the few requests so far. Where others came that these do not have, or all were
+    measured by a unit that is known, they are not all that there is."""
+    if not sums:
+        return state if {PAIRS, NUMBERLESS, DISTANCE}.isdisjoint(others) else replace(state, few=None)
+    prefix = pair_key(state.variant, state.comparison, "")
+    named = {prefix + name: one for name, one in sums.items()}
+    known = EvidenceBlock(0, 1, 0, {}, named, {prefix + part: size for part, size in units.items()})
+    return replace(state, few=fold_pairs(begin_pairs(state.comparison, state.variant, config), known, config))
+
+
+def _find_basis(state: PairState) -> PairState:
+    """What the few requests differ by, with what became of all copies; where they are not few, the state itself."""
+    if state.few is None:
+        return state
+    few, counted = state.few, {test: sums for test, sums in state.totals.items() if sums[0]}
+    tests = few.tests | {test: state.tests[test] for test in counted}
+    weights = few.weights | {test: state.weights[test] for test in counted}
+    return replace(few, tests=tests, weights=weights, totals=few.totals | counted)
 
 
 def _rise(before: tuple[float, Sums] | None, log: float, looked: Sums) -> tuple[float, Sums]:
@@ -185,8 +225,8 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
 
 def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
     """Take the tests of amounts in place of those that have counted nothing, once it is known that predictions are
-    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched. Where
-    all have counted, since predictions were scores at first, those that are new have the stake of a later part."""
+    amounts: before there is a unit no difference is measured. They share the stake of those, which is untouched.
+    Where all have counted, since predictions were scores at first, those that are new have a later part's stake."""
     if "" not in state.units:
         return state
     limits = config.paired.limits(amounts=True)
@@ -290,7 +330,8 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
     offered, usable = state.stage_offered[0], round(state.stage_offered[1])
     alone = _alone(state)
     ranked = sorted(alone, key=lambda test: -alone[test])
-    test, sums = (ranked[0], state.totals.get(ranked[0], NO_SUMS)) if ranked else ("", NO_SUMS)
+    basis = _find_basis(state)
+    test, sums = _choose_shown(basis, is_complete(state, config))
     failed = list[str]()
     if evidence >= 1:
         failed = _name_failed(state, limit)
@@ -316,10 +357,10 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
         lost=(offered, offered - usable + _count_lost(state.stage_repeated)),
         measurements=choose_measured(measured),
         rising=_log_evidence(state) >= RISING * limit or any(one.rising for one in measured),
-        unit=_unit_of(state, split_part(test)[0]),
+        unit=_unit_of(basis, split_part(test)[0]),
         repeated=round(state.stage_repeated[1]),
         complete=is_complete(state, config),
-        compared=state.totals.get(DISTANCE, NO_SUMS)[0],
+        compared=basis.totals.get(DISTANCE, NO_SUMS)[0],
         never=_find_hindrance(state),
     )
 
@@ -339,12 +380,23 @@ def is_complete(state: PairState, config: EvidenceConfig) -> bool:
 def _agrees(state: PairState, config: EvidenceConfig) -> bool:
     """Whether the comparison of all that is asked is complete, and no test lies above its tolerance. There are no
     further requests that could differ, so no more of them are needed."""
-    if not is_complete(state, config) or not state.totals.get(DISTANCE, NO_SUMS)[0]:
+    basis = _find_basis(state)
+    found = {test: sums for test, sums in basis.totals.items() if sums[0]}
+    if not is_complete(state, config) or DISTANCE not in found:
         return False
-    found = {test: sums for test, sums in state.totals.items() if sums[0]}
-    lost = state.numberless[0] - found.get(DISTANCE, NO_SUMS)[0]
-    above = (test for test, sums in found.items() if _exceeds(sums, state.tests[test]))
-    return lost <= MOST_LOST * state.numberless[0] and not any(above)
+    lost = basis.numberless[0] - found[DISTANCE][0]
+    above = (test for test, sums in found.items() if _exceeds(sums, basis.tests[test]))
+    return lost <= MOST_LOST * basis.numberless[0] and not any(above)
+
+
+def _choose_shown(basis: PairState, complete: bool) -> tuple[str, Sums]:
+    """The test with most evidence, and its sums. Of a complete comparison one above its tolerance comes first."""
+    alone = _alone(basis)
+    if not alone:
+        return "", NO_SUMS
+    found = {test: basis.totals.get(test, NO_SUMS) for test in alone}
+    test = max(alone, key=lambda test: (complete and _exceeds(found[test], basis.tests[test]), alone[test]))
+    return test, found[test]
 
 
 def _find_hindrance(state: PairState) -> str:

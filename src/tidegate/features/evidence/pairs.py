@@ -4,7 +4,9 @@
 What the values are measured by (the unit, and where the highest 5 % begin) is learned from pairs before the block:
 what was chosen by the block itself would spoil the test. The first pairs are the exception. They wait until the unit
 is known, which follows from the old version's predictions of them alone, and are counted then: the test asks how far
-the new version's predictions lie from given ones, in a unit that follows from the given ones.
+the new version's predictions lie from given ones, in a unit that follows from the given ones. Where only a few
+requests come, again and again, a unit for the time being follows from those few: what they differ by in it says
+whether the few may pass, and is no evidence of anything (FEW). Once others come, all wait for a unit.
 
 Predictions of equal requests count once: those of a client that sends one request a thousand times are no thousand
 observations. Failures count whenever they come, for the same request may fail now and not the next time. A request
@@ -50,6 +52,8 @@ MOST_MISSING = 1_000
 """Requests that are compared when they come again, as a version failed them or answered them without a number."""
 MOST_SLICES = 64
 """Values of all sliced columns that are compared, those that come first; more are not looked at."""
+FEW = "few "
+"""Before the name of sums: those of all requests so far, where these are few. They take the place of earlier ones."""
 PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
     "pairs", "distance", "moved", "bias", "top", "top bias", "order",
 )  # fmt: skip
@@ -112,6 +116,16 @@ class Scale:
         self.due = min(math.ceil(LEARNED_AGAIN * self.seen), self.seen + REMEMBERED // 10)
         return True
 
+    def measure_few(self) -> "Scale":
+        """By the few requests so far, however few they are."""
+        olds = [old for old, _ in self.past]
+        found = Scale(self.unit or learn_unit(olds), past=self.past)
+        if found.unit is None:
+            found.unit = narrow_unit(olds)
+        elif not found.unit.logit:
+            found.middle = found.unit.place(sorted(olds)[len(olds) // 2])
+        return found
+
     def order(self, before: str, one: tuple[float, float]) -> Iterator[tuple[str, float]]:
         """Order every second request with the one before it. ``before``: how the name of its sums begins."""
         other, self.single = self.single, one if self.single is None else None
@@ -153,8 +167,14 @@ class PairCounter:
     _waiting: deque[_Request] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """Those of earlier blocks that no unit was known for."""
     _blocks: int = 0
-    """Blocks before there was a unit."""
+    """Blocks before there was a unit, since requests were few."""
     _repeated: int = 0
+    _asked: dict[str, Sums] = field(default_factory=dict)
+    """NUMBERLESS of all blocks."""
+    _fresh: bool = False
+    """Whether there is more than when the few requests so far were last compared."""
+    _few_units: dict[str, float] = field(default_factory=dict)
+    """Those of the few requests, to be reported."""
     _units: dict[int, float] = field(default_factory=dict)
     """By output: the unit that was last reported."""
 
@@ -193,7 +213,8 @@ class PairCounter:
                 return False
         answered = self._missing.pop(key, False)
         if not (answered or pair.old_failed):
-            _add(found, NUMBERLESS, float(_has_no_number(pair)))
+            for sums in (found, self._asked):
+                _add(sums, NUMBERLESS, float(_has_no_number(pair)))
         if _is_usable(pair.old) and _is_usable(pair.new):
             return True
         if key and len(self._missing) < MOST_MISSING:
@@ -213,14 +234,15 @@ class PairCounter:
 
     def take_units(self) -> dict[str, float]:
         """What one unit of each amount is, where that is another one than was reported before: by part, the first
-        output by no name."""
+        output by no name, and after FEW that of the few requests so far."""
         now = {
             output: one.unit.size
             for output, one in self.scales.items()
             if one.unit is not None and not one.unit.logit and self._units.get(output) != one.unit.size
         }
         self._units |= now
-        return {name_part(output): size for output, size in now.items()}
+        few, self._few_units = self._few_units, {}
+        return few | {name_part(output): size for output, size in now.items()}
 
     def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
         """The sums of a block that has these pairs."""
@@ -230,18 +252,29 @@ class PairCounter:
     def _begin(self, opened: Sequence[_Request]) -> None:
         """Learn the unit, if there are pairs enough, and count those that waited for it."""
         self._blocks += 1
-        fresh = len(self._waiting)
-        few = self._repeated >= max(ALL_REPEATED, PER_REPEAT * fresh)
-        fewest = 1 if few else FEWEST if self._blocks >= PATIENCE else FIRST
-        self._learn(opened, fewest)
-        main = self.scales[0]
-        if main.unit is None and few and main.past:
-            main.unit = narrow_unit([old for old, _ in main.past])
-        if main.unit is None:
+        self._learn(opened, FEWEST if self._blocks >= PATIENCE else FIRST)
+        if self.unit is None:
+            self._compare_few(opened)
             return
         for request in self._waiting:
             self._measure(request)
         self._waiting.clear()
+
+    def _compare_few(self, opened: Sequence[_Request]) -> None:
+        """Compare all requests so far once more, where they are few and not the same as the last time."""
+        fresh, few = bool(opened) or PAIRS in self._found or NUMBERLESS in self._found, len(self._waiting)
+        self._fresh = self._fresh or fresh
+        enough = self._repeated >= max(ALL_REPEATED, PER_REPEAT * few)
+        if enough and few < FEWEST:
+            self._blocks = 0
+        if not (self._fresh and enough and few) or (fresh and few >= FEWEST):
+            return
+        self._fresh, trial = False, PairCounter(self.slices)
+        trial.scales = {output: one.measure_few() for output, one in self.scales.items() if one.past}
+        for request in self._waiting:
+            trial._measure(request)
+        self._few_units = {FEW + part: size for part, size in trial.take_units().items()}
+        self._found |= {FEW + name: one for name, one in (trial._found | self._asked).items()}
 
     def _learn(self, requests: Sequence[_Request], fewest: int) -> None:
         for output in {output: None for request in requests for output in request.outputs}:

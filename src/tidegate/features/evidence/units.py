@@ -41,7 +41,9 @@ NARROW = 0.1
 
 
 def narrow_unit(old: Sequence[float]) -> Unit:
-    """The unit of a few predictions of amounts that are all equal: they say nothing of how far they spread."""
+    """The unit of a few predictions that are all equal: they say nothing of how far they spread."""
+    if all(0 <= value <= 1 for value in old):
+        return Unit(True)
     size = NARROW * max(abs(value) for value in old)
     return Unit(False, size if size > 0 else NARROW)
 
