@@ -145,7 +145,8 @@ class Comparisons:
         try:
             found = tracked.ledger.verdict
         except Exception as error:  # whoever asks judges alarms, too, and those must go on
-            self._note_broken(tracked.versions, error)
+            if rollout not in self._broken:
+                self._note_broken(tracked.versions, error)
             return None
         return None if rollout in self._broken and found.finding is not Finding.FAIL else found
 
