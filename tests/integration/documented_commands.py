@@ -78,7 +78,6 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
-    "tidegate uninstall --target kubernetes": CLUSTER,
     "tidegate uninstall --target kubernetes --targets targets.yaml": CLUSTER,
     "tidegate user add alice --role admin": ASKS,
     "tidegate user password alice": ASKS,
