@@ -21,7 +21,10 @@ BASE = ("msgspec", "httptools", "packaging")
 """What the serving code imports, whatever the model."""
 PROVIDED = frozenset({"botocore", "boto3", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six"})
 """What Lambda's own runtime for Python has."""
-PACKAGES = ("domain", "features", "host", "http1", "serving", "storage", "transform")
+PACKAGES = (
+    *("domain", "host", "http1", "serving", "storage", "transform"),
+    *(f"features/{name}" for name in ("capture", "multi_model", "tracing")),
+)
 """The packages of tidegate that serving imports."""
 GLIBC = (2, 34)
 """Of Amazon Linux 2023."""
@@ -76,7 +79,7 @@ def collect(extra: str) -> list[Distribution]:
 
 def _own_code() -> Distribution:
     import_root = Path(__file__).parents[2]
-    files = {"tidegate/__init__.py": import_root / "__init__.py"}
+    files = {f"tidegate/{name}": import_root / name for name in ("__init__.py", "features/__init__.py")}
     for package in PACKAGES:
         for path in sorted((import_root / package).rglob("*.py")):
             files[f"tidegate/{path.relative_to(import_root).as_posix()}"] = path
