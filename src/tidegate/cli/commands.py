@@ -110,9 +110,9 @@ class TaskGroup(PlainGroup):
         self.commands = {entry.name: DeferredCommand(entry) for entry in entries}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        for name, one in features().installed.items():
-            if not features().is_on(name) and any(entry.name == cmd_name for entry in one.feature.commands):
-                raise Invalid(f"{cmd_name}: {describe_switched_off(name)}")
+        for one in features().switched_off:
+            if any(entry.name == cmd_name for entry in one.feature.commands):
+                raise Invalid(f"{cmd_name}: {describe_switched_off(one.feature.name)}")
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -103,10 +103,9 @@ class LateRoutes:
             for group in self.groups
             for path, methods in group.paths.items()
         ]
-        for name, one in features().installed.items():
-            if not features().is_on(name):
-                for path, methods in one.feature.pages.items():
-                    found.append(_refuse_switched_off(self._gateway, name, path, methods))
+        for one in features().switched_off:
+            for path, methods in one.feature.pages.items():
+                found.append(_refuse_switched_off(self._gateway, one.feature.name, path, methods))
         return found
 
     def _make_route(self, group: PageGroup, path: str, methods: tuple[str, ...]) -> Route:

@@ -56,6 +56,11 @@ class FeatureSet:
         """The features that are on, by name."""
         return (one for name, one in sorted(self.installed.items()) if name in self.on)
 
+    @property
+    def switched_off(self) -> Iterator[LoadedFeature]:
+        """The features that are off, by name."""
+        return (one for name, one in sorted(self.installed.items()) if name not in self.on)
+
     def is_on(self, name: str) -> bool:
         return name in self.on
 

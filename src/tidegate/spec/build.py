@@ -106,10 +106,10 @@ def _drift(spec: structures.SpecFile, now: datetime) -> "DriftSchedule | None":
 
 def _refuse_switched_off(data: object) -> None:
     """Raises SpecError for a section of a feature that is off."""
-    for name, one in features().installed.items():
+    for one in features().switched_off:
         for key in one.feature.sections:
-            if not features().is_on(name) and isinstance(data, dict) and data.get(key) is not None:
-                raise SpecError((key,), describe_switched_off(name))
+            if isinstance(data, dict) and data.get(key) is not None:
+                raise SpecError((key,), describe_switched_off(one.feature.name))
 
 
 def parse_runnable(data: object, now: datetime) -> DesiredDeployment:

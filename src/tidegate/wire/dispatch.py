@@ -109,10 +109,10 @@ def load_service(name: str) -> schema.ServedService:
 
 def _refuse_switched_off(target: RequestTarget, params: Params) -> None:
     """Raises Invalid for a member of a feature that is off."""
-    for name, one in features().installed.items():
+    for one in features().switched_off:
         for member in one.feature.members.get(f"{target.service}:{target.operation}", ()):
-            if params.get(member) and not features().is_on(name):
-                raise Invalid(f"{member}: {describe_switched_off(name)}")
+            if params.get(member):
+                raise Invalid(f"{member}: {describe_switched_off(one.feature.name)}")
 
 
 def _find_operation(target: RequestTarget) -> tuple[schema.ServedService, Any]:

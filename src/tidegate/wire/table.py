@@ -52,8 +52,7 @@ TABLE = build_table()
 
 def find_switched_off(service: str, operation: str) -> str | None:
     """The name of the feature that would serve an operation if it were on."""
-    for name, one in features().installed.items():
-        references = one.feature.operations.get(service, ()) if not features().is_on(name) else ()
-        if any(operation in one.load(reference) for reference in references):
-            return name
+    for one in features().switched_off:
+        if any(operation in one.load(reference) for reference in one.feature.operations.get(service, ())):
+            return one.feature.name
     return None
