@@ -25,12 +25,12 @@ COLUMNS = (
     "features", "predictions", "predictions, unit of the error", "predictions, learned tolerances", "replay",
     "predictions or replay", "with the unit of the error", "features too", "learned tolerances too",
 )  # fmt: skip
-"""What each of KINDS is called."""
+"""The heading of each of KINDS."""
 
 
 def cases(runs: int, worlds: Sequence[str], names: Iterable[str]) -> list[Case]:
-    """Of each world; honest versions have three times as many runs, since few may fail. A model with several outputs
-    has each fault once more, in the last one only."""
+    """List the cases of each world. Honest versions have three times as many runs, since few may fail; a model with
+    several outputs has each fault once more, in the last one only."""
     names = tuple(names)
     several = {world.name for world in make_worlds() if world.others and world.name in worlds}
     return [

@@ -90,7 +90,7 @@ class Stage:
 
     world: World
     trainers: tuple[Trainer, ...]
-    """By output."""
+    """Keyed by the number of the output."""
     old: tuple[ModelVersion, ...]
     scores: tuple[Floats, ...]
     learned: PairedTolerance
@@ -159,7 +159,7 @@ def run_case(case: Case) -> CaseRuns:
 
 
 def _measure_harms(stage: Stage, scores: Sequence[Floats]) -> list[Harm]:
-    """By output."""
+    """Keyed by the number of the output."""
     rows = np.arange(stage.world.trained, len(stage.world.y))
     each = zip(stage.world.outputs, stage.scores, scores, strict=True)
     return [measure_harm(world, old, new, rows) for world, old, new in each]

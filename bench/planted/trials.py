@@ -83,7 +83,7 @@ class TwoVersions:
     new: tuple[ModelVersion, ...]
 
     def answer(self, rows: NDArray[np.int64]) -> list[tuple[Floats, Floats]]:
-        """What both answer to these rows, by output."""
+        """The answers of both versions to these rows, by output."""
         x, outputs = self.world.x[rows], self.world.outputs
         models = zip(outputs, self.old, self.new, strict=True)
         return [(old.answer(world, x), new.answer(world, x)) for world, old, new in models]

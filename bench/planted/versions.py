@@ -19,7 +19,7 @@ OLD_SCALER = 1.3
 HOURS_OFF = 8
 DAYS_OLD = 60
 EARLIER = 0.85
-"""What an amount was a year ago, in parts of what it is."""
+"""An amount of a year ago, as a fraction of what it is now."""
 LEFT_OUT = 1
 """The category that a training may lack."""
 

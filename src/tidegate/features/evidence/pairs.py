@@ -154,7 +154,7 @@ class PairCounter:
     top: tuple[float, float] | None = None
     """Where the highest 5 % of the old and of the new version begin, in units."""
     scales: dict[int, Scale] = field(default_factory=dict)
-    """By output."""
+    """Keyed by the number of the output."""
     _keys: KnownKeys = field(default_factory=KnownKeys)
     _missing: dict[int, bool] = field(default_factory=dict)
     """By key: requests whose predictions could not be compared so far, and whether the old version answered them."""
