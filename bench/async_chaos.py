@@ -25,9 +25,9 @@ from typing import Any
 import psutil
 
 from bench.async_client import Answer, Ask, ask_all
+from tests.scene import Scene, train
 from tidegate.cli.client import ApiClient
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, train
+from tidegate.host.platform import Platform
 
 PLAIN, SHAKY, PARKED = "bench-plain", "bench-shaky", "bench-parked"
 STAY = 60

@@ -24,9 +24,9 @@ import psutil
 
 from bench import async_chaos, tables
 from bench.async_client import CLIENTS, Answer, Ask, ask_all
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.postgres_server import DURABLE, database_url, postgres_server
-from tidegate.testing.scene import Scene, train
+from tests.postgres_server import DURABLE, database_url, postgres_server
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 ENDPOINT = "bench-async"
 GOOD = b"0.1,0.2,0.3,0.4"

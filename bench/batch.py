@@ -30,7 +30,7 @@ import pyarrow.parquet
 import xgboost
 
 from bench.tables import show
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 ROWS, FEATURES, RUNS = 50_000, 30, 11
 LARGER_RUNS = 5

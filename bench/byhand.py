@@ -18,7 +18,7 @@ import psutil
 
 from bench import sides, tables
 from bench.sides import Round, Side
-from tidegate.testing.platform import free_port, wait_until
+from tidegate.host.platform import free_port, wait_until
 
 
 def main() -> None:

@@ -23,9 +23,9 @@ import httpx
 
 from bench import tables
 from bench.shadow import cpu
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
 
 BODY = ",".join(["0.125"] * 30).encode() + b"\n"
 HEADERS = {"Content-Type": "text/csv"}

@@ -19,12 +19,12 @@ import numpy as np
 import xgboost
 
 from bench import tables
+from tests.scene import Scene
 from tidegate.domain.fleet import FleetId
+from tidegate.host.platform import Platform, wait_until
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.process import Process
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
 
 BODY = ",".join(["0.1"] * 30).encode()
 HEADERS = {"Content-Type": "text/csv"}

@@ -28,9 +28,9 @@ from sklearn.ensemble import RandomForestClassifier
 
 from bench import tables
 from bench.coldstart import asleep, fresh_process, last_lines, row
+from tests.scene import Scene
+from tidegate.host.platform import Platform
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene
 
 FEATURES = 10
 BODY = ",".join(["0.1"] * FEATURES).encode()

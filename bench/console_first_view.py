@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import httpx
 
 from bench import tables
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 PAGES = (
     *(
@@ -26,8 +26,8 @@ PAGES = (
         "jobs",
         "overview",
         "targets",
-        "challenges",
-        "traffic",
+        "lessons/drift",
+        "rehearse",
         "rolling",
         "flowchart",
         "architectures",

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import cast
 
 from bench import tables
+from tests.samples import canary, percent, version
 from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.list_query import ListQuery
 from tidegate.console.live_stream import changed_parts, write_event
+from tidegate.console.page_context import PageContext
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.domain.observation import FleetStatus, Observation
-from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.dependencies import Gateway
 from tidegate.host.clock import RandomIds
 from tidegate.monitoring import sketch
@@ -36,7 +37,6 @@ from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.store.metrics import SqlMetrics
-from tidegate.testing.samples import canary, percent, version
 from tidegate.wire.operation import WireContext
 
 VARIANT = "AllTraffic"
@@ -136,7 +136,7 @@ async def measure(folder: Path, count: int, updates: int, written: bool) -> list
     await scene.store.run(scene.write)
     for _ in range(SECONDS_BEFORE):
         await scene.serve_second()
-    listed = EndpointList(scene.gateway, CostReader(scene.gateway))
+    listed = EndpointList(PageContext(scene.gateway, {}))
     sent = dict((await listed.snapshot(ListQuery())).parts)
     spent, size = [], []
     for _ in range(updates):

@@ -20,7 +20,7 @@ from bench.drift_data import PayrollYear, Rows, census, stackoverflow
 from tidegate.domain.drift import DAY, DriftSchedule
 from tidegate.features.drift.baseline import RowsBaseline, view_rows
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.features.drift.phases import Phase, phases_of
+from tidegate.features.drift.phases import CalendarPhase, phases_of
 from tidegate.features.drift.slices import SlicedTable
 from tidegate.features.examples.payroll import BRAZIL_JOINS
 from tidegate.rows.profile import Row, TableProfile
@@ -67,7 +67,7 @@ def look(
     present: Sequence[Row],
     by: Sequence[str] = (),
     rate: float = USUAL.rate,
-    phases: Sequence[Phase] = (),
+    phases: Sequence[CalendarPhase] = (),
 ) -> DriftReport:
     names = [name for name in baseline.names if name in present[0]]
     view = view_rows(baseline, names, by, phases)

@@ -6,13 +6,13 @@ Rollouts are simulated second by second, thousands at a time; every second of ea
 are on. Half-way equal versions enter another stage. ``independent`` draws every request by itself. ``clustered`` has
 what breaks tests that assume so: each failure comes five times (a client that tries again, each time on either
 version), bursts of failures hit both versions in one second of twenty, and the latencies of a second share its luck.
-Nothing is served: this is about the tests, and ``tests/integration/test_platform_evidence.py`` about real workers."""
+Nothing is served: this is about the tests, and ``test_platform_evidence.py`` about real workers."""
 
 import argparse
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,13 +213,17 @@ def power_rows(rollouts: int) -> Iterator[list[object]]:
         yield [name, *("never" if math.isinf(cell) else f"{cell:.0f}" for cell in cells)]
 
 
-def show_live(wanted: int, seconds: float, keep: bool) -> None:
-    live = run_live(wanted, seconds)
-    header = ["asked for", "ended", *(kind for kind in (PASSED, EVIDENCE, OTHER))]
-    row = [wanted, sum(live.found.values()), *(live.found[kind] for kind in (PASSED, EVIDENCE, OTHER))]
-    print(*live.reasons, sep="\n")
-    title = "Live rollouts of equal versions"
-    tables.show("evidence-live", title, header, [row], keep=keep, command=f"evidence --live {wanted}")
+def show_live(wanted: int, seconds: float, errors: Sequence[float], keep: bool) -> None:
+    header = ["both fail on", "asked for", "ended", *(kind for kind in (PASSED, EVIDENCE, OTHER))]
+    rows = list[list[object]]()
+    for percent in errors:
+        live = run_live(wanted, seconds, percent / 100)
+        ended = [live.found[kind] for kind in (PASSED, EVIDENCE, OTHER)]
+        rows.append([f"{percent:g} % of requests", wanted, sum(ended), *ended])
+        print(*live.reasons, *rows[-1], sep="\n", flush=True)
+    title, percents = "Live rollouts of equal versions", ",".join(f"{percent:g}" for percent in errors)
+    command = f"evidence --live {wanted} --errors {percents}"
+    tables.show("evidence-live", title, header, rows, keep=keep, command=command)
 
 
 def main() -> None:
@@ -229,6 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--live", type=int, default=0, help="this many rollouts of equal versions on a platform instead"
     )
+    parser.add_argument("--errors", default="0", help="percentages of requests on which both live versions fail")
     parser.add_argument("--labels", action="store_true", help="late labels of amounts instead")
     parser.add_argument("--late", action="store_true", help="faults that begin after a good time instead")
     parser.add_argument("--within", type=float, default=86_400.0, help="seconds in which live rollouts begin")
@@ -241,7 +246,7 @@ def main() -> None:
         show_late(keep=given.keep)
         return
     if given.live:
-        show_live(given.live, given.within, given.keep)
+        show_live(given.live, given.within, [float(one) for one in given.errors.split(",")], given.keep)
         return
     began, rows = time.perf_counter(), list[list[object]]()
     for clustered in (False, True):

@@ -28,7 +28,7 @@ from tidegate.features.evidence import measures
 from tidegate.features.evidence.block_widths import block_width
 from tidegate.features.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS, UNUSABLE
 from tidegate.features.evidence.judge import begin, fold, judge
-from tidegate.features.evidence.pair_counters import PairCounters
+from tidegate.features.evidence.ledger import PairCounters
 
 CONFIG = EvidenceConfig(
     compare=(Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.PAIRED),

@@ -1,10 +1,13 @@
 """Rollouts of equal versions on a whole platform: how many does evidence turn back?
 
 python -m bench.evidence --live 200: several endpoints at a time, each under load, each rolling out the same model
-again and again. A rollout that rolls back for another reason than evidence is counted apart.
+again and again. With --errors 3 both versions fail on that percentage of the requests, chosen at random. A rollout
+that rolls back for another reason than evidence is counted apart.
 """
 
+import io
 import os
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -14,11 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.scene import Scene, train
 from tidegate.cli.client import ApiClient
 from tidegate.domain.errors import TidegateError
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, train
 
 ENDPOINTS = 8
 RATE = 12.0
@@ -26,14 +29,37 @@ RATE = 12.0
 ROWS = [f"{0.1 * place - 1:.1f},0.2,0.3,0.4".encode() for place in range(20)]
 LONGEST = 600.0
 """Seconds of a rollout at most."""
-PASSED, EVIDENCE, OTHER = "passed", "turned back by evidence", "ended otherwise"
+FAILING = """
+import random
+
+def model_fn(folder):
+    return None
+
+def transform_fn(model, data, content_type, accept):
+    if random.random() < {share}:
+        raise RuntimeError("not this time")
+    return str(float(data.split(",")[0]) * 2.0), "text/csv"
+"""
+"""Code of a model that fails on a share of its requests."""
+PASSED, EVIDENCE, OTHER = "passed", "rolled back by evidence", "ended otherwise"
+
+
+def pack_failing(folder: Path, share: float) -> str:
+    """Pack a model that fails on this share of its requests; returns its address."""
+    path, code = folder / "failing.tar.gz", FAILING.format(share=share).encode()
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("code/inference.py")
+        member.size = len(code)
+        archive.addfile(member, io.BytesIO(code))
+    return path.as_uri()
 
 
 def spec(endpoint: str, data: str, number: int) -> dict[str, Any]:
-    """Of equal versions: only a variable that nothing reads differs."""
+    """Specify an endpoint whose versions are equal: only a variable that nothing reads differs."""
+    image = {"image": "tidegate/script"} if data.endswith("failing.tar.gz") else {}
     return {
         "endpoint": endpoint,
-        "model": {"data": data, "environment": {"NOTE": str(number)}},
+        "model": {"data": data, "environment": {"NOTE": str(number)}, **image},
         "rollout": {"strategy": "canary", "size": "50%", "wait": "15s"},
         "evidence": {"compare": ["errors", "latency", "predictions"], "minimum": 100, "deadline": "5m"},
     }
@@ -88,10 +114,13 @@ class LiveRollouts:
             print(f"{done} of {self.wanted}: {dict(self.found)}, load {os.getloadavg()[0]:.0f}", flush=True)
 
 
-def run_live(wanted: int, seconds: float) -> LiveRollouts:
-    """So many rollouts, or as many as begin within these seconds."""
-    with TemporaryDirectory(prefix="tg-live-") as folder, Platform() as platform:
-        data, scene = train(Path(folder), 1, features=4, trees=5), Scene(platform)
+def run_live(wanted: int, seconds: float, errors: float = 0.0) -> LiveRollouts:
+    """Run so many rollouts, or as many as begin within these seconds. ``errors``: share of requests on which both
+    versions fail."""
+    allowed = {"TIDEGATE_TRUST": "code"}
+    with TemporaryDirectory(prefix="tg-live-") as folder, Platform(environment=allowed) as platform:
+        scene = Scene(platform)
+        data = pack_failing(Path(folder), errors) if errors else train(Path(folder), 1, features=4, trees=5)
         live = LiveRollouts(platform, scene, data, wanted, time.monotonic() + seconds)
         threads = [threading.Thread(target=_survive, args=(live, f"equal-{n}")) for n in range(ENDPOINTS)]
         for thread in threads:

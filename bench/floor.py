@@ -25,12 +25,12 @@ from bench.constant_server import BODY
 from bench.sides import Round, Side
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
+from tidegate.host.platform import free_port, wait_until
 from tidegate.proxy import config
 from tidegate.proxy.binary import find_haproxy
 from tidegate.proxy.options import ProxySockets, make_options
 from tidegate.proxy.state import SLOTS, ProxyState
 from tidegate.settings import Settings
-from tidegate.testing.platform import free_port, wait_until
 
 PLAIN = "/endpoints/bench/invocations"
 BASIS = "FastAPI by hand"

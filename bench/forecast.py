@@ -1,13 +1,13 @@
 """What is expected of the load in the next two hours: the shipped rule, the plain seasonal-naive one, and exponential
 smoothing (MSTL with AutoETS of statsforecast, where it is installed), on a bank's calls and on a December.
 
-The bank is the shape of ``tidegate trace`` (hourly means of a real series) with Poisson arrivals and a level of each
-day drawn by chance (log-normal, 12 %), which suits a rule that looks at the day's level; so ``--calls CSV`` takes the
-series itself (``at,count`` in epoch seconds; ``bank_calls`` of the R package fpp3, which may not be shipped). The
-December is that week with three pay days of ten times the load and a rise up to twice on the 23rd. Spans are half an
-hour. Every two hours the next four spans are forecast, over the last week of the bank and from the 16th to the 24th
-of December, where there is any load; instances are the forecast and 10 %, rounded up, one for each 1/8 of the highest
-usual load.
+The bank is the shape of ``tidegate replay trace`` (hourly means of a real series) with Poisson arrivals and a level
+of each day drawn by chance (log-normal, 12 %), which suits a rule that looks at the day's level; so ``--calls CSV``
+takes the series itself (``at,count`` in epoch seconds; ``bank_calls`` of the R package fpp3, which may not be
+shipped). The December is that week with three pay days of ten times the load and a rise up to twice on the 23rd.
+Spans are half an hour. Every two hours the next four spans are forecast, over the last week of the bank and from the
+16th to the 24th of December, where there is any load; instances are the forecast and 10 %, rounded up, one for each
+1/8 of the highest usual load.
 
 python -m bench.forecast [--calls CSV] [--keep]
 """

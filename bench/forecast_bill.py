@@ -8,7 +8,7 @@ forecast knows none of that: it has the rate of each hour and the rule of ``tide
 
 The traces of the named shapes are not the shapes: between the hours the rate goes over in a line, every hour has
 waves and a level of its own that the forecast does not know, and requests come by chance. A bank's calls and the
-December are those of ``tidegate trace``; their forecast is made of other draws of the same traffic.
+December are those of ``tidegate replay run trace``; their forecast is made of other draws of the same traffic.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench import tables
-from tidegate.domain.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
+from tidegate.domain.scaling import Dimension, PredefinedMetricType, ScalableTarget, TargetTracking
 from tidegate.features.autoscaling.simulation import InstanceModel, ScalingRun, ScalingSimulation
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.cost.fleet import ScalingBounds, fleet
@@ -29,7 +29,7 @@ from tidegate.features.cost.traffic import Load, Traffic
 from tidegate.load.shapes import bank_calls, december
 from tidegate.load.trace import Trace
 from tidegate.prices import Catalogue
-from tidegate.testing.arrivals import draw_arrivals
+from tidegate.simulation.arrivals import draw_arrivals
 
 INSTANCE = "ml.c5.xlarge"
 YEAR, DAY = 2026, 86400
@@ -134,7 +134,7 @@ def _day(case: Case, day: int, count: int) -> ScalingRun:
     """One day; it begins with the instances that the day before ended with."""
     start = datetime(YEAR, 1, 1, tzinfo=UTC) + timedelta(days=day)
     target = ScalableTarget("e", "v", Dimension.INSTANCES, case.least, case.most, start)
-    policy = TargetTracking("p", case.per_instance * PART * 60, Predefined.INVOCATIONS)
+    policy = TargetTracking("p", case.per_instance * PART * 60, PredefinedMetricType.INVOCATIONS)
     machine = InstanceModel(slots=8, service_time=8 / case.per_instance, start_up=180.0)
     arrivals = case.arrivals[day * DAY : (day + 1) * DAY]
     return ScalingSimulation(target, [policy], arrivals, instances=machine, count=count, start=start).run()

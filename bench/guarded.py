@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 120.0

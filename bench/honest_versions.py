@@ -10,7 +10,12 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from tidegate.features.evidence.replay.report import Answers, ComparisonTerms, VersionComparison, compare_versions
+from tidegate.features.evidence.replay.report import (
+    ComparisonTerms,
+    ScoredRows,
+    VersionComparison,
+    compare_versions,
+)
 from tidegate.features.evidence.replay.tolerance_learning import measuring_terms
 from tidegate.features.evidence.replay.tolerances import DEFAULTS
 from tidegate.features.examples.payroll import Payments, generate
@@ -48,7 +53,7 @@ def compare(
     scores = [[float(one) for one in model.predict(xgboost.DMatrix(rows.x))] for model in (old, new)]
     slices = [str(country) for country in rows.country]
     count = len(slices)
-    return compare_versions(Answers(scores[0], scores[1], [None] * count, [{}] * count, slices), terms)
+    return compare_versions(ScoredRows(scores[0], scores[1], [None] * count, [{}] * count, slices), terms)
 
 
 def main() -> None:

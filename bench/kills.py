@@ -15,9 +15,9 @@ from datetime import datetime
 import httpx
 
 from bench import tables
+from tests.scene import Scene, linear, train
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, linear, train
 
 BODY = ",".join(["0.1"] * 30).encode()
 

@@ -21,10 +21,10 @@ from bench import rollbacks, tables, updates
 from tests.kubernetes import image
 from tests.kubernetes.cluster import harness
 from tests.kubernetes.on_cluster import GATEWAY, ROW, WORKER, OnCluster, on_cluster
-from tidegate.load import LoadGenerator, Report
+from tests.scene import KINDS, Scene
+from tidegate.host.platform import wait_until
+from tidegate.load import LoadGenerator, LoadReport
 from tidegate.targets.kubernetes.names import PREDICTIONS
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import KINDS, Scene
 
 SECONDS = 15
 """Of one turn of the comparison."""
@@ -105,7 +105,7 @@ def compare(running: OnCluster, rounds: int, rate: float, parts: bool = False) -
     if parts:
         sides["one gateway, past the Service"] = (_pod(running, GATEWAY), "/endpoints/far/invocations")
         sides["one worker, past the gateways"] = (_pod(running, WORKER), "/invocations")
-    reports: dict[str, list[Report]] = {side: [] for side in sides}
+    reports: dict[str, list[LoadReport]] = {side: [] for side in sides}
     for number in range(rounds):
         for side, (front, path) in sides.items():
             reports[side].append(_ask(front, path, rate))
@@ -124,7 +124,7 @@ def _pod(running: OnCluster, labels: str) -> str:
     return f"http://{found[0]['status']['podIP']}:{PREDICTIONS}"
 
 
-def _ask(front: str, path: str, rate: float) -> Report:
+def _ask(front: str, path: str, rate: float) -> LoadReport:
     with LoadGenerator(front, path, ROW, {"Content-Type": "text/csv"}, rate, connections=16) as load:
         wait_until(lambda: load.snapshot().total.count >= WARM, "warm", 60)
         begun = int(time.time()) + 1
@@ -132,18 +132,18 @@ def _ask(front: str, path: str, rate: float) -> Report:
         return load.stop().since(begun)
 
 
-def _row(side: str, reports: list[Report]) -> list[object]:
+def _row(side: str, reports: list[LoadReport]) -> list[object]:
     middle = [statistics.median(_ms(one, percent) for one in reports) for percent in (50, 99)]
     each = ", ".join(f"{_p99(one):.1f}" for one in reports)
     requests, failed = sum(one.total.count for one in reports), sum(one.failed for one in reports)
     return [side, requests, failed, *(f"{value:.1f}" for value in middle), each]
 
 
-def _p99(report: Report) -> float:
+def _p99(report: LoadReport) -> float:
     return _ms(report, 99)
 
 
-def _ms(report: Report, percent: float) -> float:
+def _ms(report: LoadReport, percent: float) -> float:
     found = report.total.percentile(percent)
     assert found is not None, "no answers"
     return found * 1000

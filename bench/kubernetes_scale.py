@@ -24,9 +24,9 @@ import psutil
 import yaml
 
 from bench import tables
+from tests.scene import Scene, all_at_once, canary
 from tidegate.cli.client import ApiClient
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, all_at_once, canary
+from tidegate.host.platform import Platform, wait_until
 
 INSIDE = "TIDEGATE_BENCH_INSIDE"
 """Set in the network namespace."""

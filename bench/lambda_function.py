@@ -24,12 +24,12 @@ import numpy as np
 import xgboost
 
 from bench import tables
+from tests.lambda_runtime import FunctionProcess, RuntimeServer
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.aws_lambda import distributions
 from tidegate.targets.aws_lambda.zip_package import ZipPackage, check_unpacked, megabytes, plan_entries, write_zip
-from tidegate.testing.lambda_runtime import FunctionProcess, RuntimeServer
 
 CLIENTS = Path(__file__).parents[1] / ".clients" / "lambda"
 EMULATOR = CLIENTS / "rie" / f"aws-lambda-rie-{'arm64' if platform.machine() == 'aarch64' else 'x86_64'}"

@@ -14,8 +14,8 @@ import psutil
 
 from bench import tables
 from bench.guarded import guarded_platform
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 LISTS = 50
 

@@ -22,11 +22,11 @@ import psutil
 import uvloop
 
 from bench import clients, tables
+from tests.scene import Scene
+from tidegate.host.platform import Platform
 from tidegate.load.generator import format_request
 from tidegate.load.open_loop import LoadPlan, OpenLoop
-from tidegate.load.report import Report, merge
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene
+from tidegate.load.report import LoadReport, merge
 
 RATE = 500.0
 ROW = ",".join(f"{value:.4f}" for value in np.random.default_rng(1).normal(size=clients.FEATURES)).encode()
@@ -68,12 +68,12 @@ class Endpoint:
 
     def send(
         self, targets: Iterable[str | None], rate: float | None, seconds: float, connections: int = 16
-    ) -> Report:
+    ) -> LoadReport:
         """``targets`` are sent in turn for so many seconds. Without a rate: as fast as it goes, once each."""
         requests = tuple(self.request(target) for target in targets)
         load = LoadPlan("127.0.0.1", self.platform.port, requests, rate, connections, 90.0)
 
-        async def run() -> Report:
+        async def run() -> LoadReport:
             loop = OpenLoop(load)
             loop.start()
             if rate is not None:
@@ -255,7 +255,7 @@ def lower(ours: float, theirs: float) -> str:
     return f"{ours:.4f} $/h against {theirs:.2f} $/h: {1 - ours / theirs:.2%} lower"
 
 
-def spread(report: Report) -> str:
+def spread(report: LoadReport) -> str:
     total = merge(tally for second in report.seconds for tally in second.by_config.values())
     p50, p99 = ((total.percentile(point) or 0) * 1000 for point in (50, 99))
     failed = f", {report.failed} of {total.count} failed" if report.failed else ""

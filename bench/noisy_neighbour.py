@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import slowed, tables
-from tidegate.load import LoadGenerator, Report, Tally
+from tidegate.host.platform import Platform
+from tidegate.load import LoadGenerator, LoadReport, Tally
 from tidegate.load.report import merge
-from tidegate.testing.platform import Platform
 
 CLIENTS, EACH, QUOTA, TIMES = 10, 15, 20, 100
 WINDOW = 10.0
@@ -80,7 +80,7 @@ def turn(platform: Platform, endpoint: str, turns: Turns, loud: bool) -> None:
     )
     with generator:
         time.sleep(WINDOW)
-    report: Report = generator.stop()
+    report: LoadReport = generator.stop()
     turns.calm.append(report.total)
     if process is not None:
         out, _ = process.communicate(timeout=60)

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from bench import slowed, tables
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator, Tally
 from tidegate.load.report import merge
-from tidegate.testing.platform import Platform
 
 SERVICE, INSTANCES = 0.020, 4
 CAPACITY = INSTANCES / SERVICE

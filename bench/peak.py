@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bench import slowed, tables
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator, history
 from tidegate.load.history import Point
 from tidegate.load.trace import Trace, arrivals
 from tidegate.prices.price_catalogue import HOSTING, Catalogue
-from tidegate.testing.platform import Platform
 
 SERVICE, BASE, PEAK, RAMP, HOLD, TAIL = 0.020, 30.0, 10.0, 10, 30, 45
 """Seconds of one request; requests per second and their multiple; seconds of the way up, of the peak, and after."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench import tables
 from bench.sides import BODY
+from tests.scene import train
 from tidegate.features.recommender.command import DEFAULT_BUDGET
 from tidegate.features.recommender.configurations import (
     CandidateConfiguration,
@@ -24,11 +25,10 @@ from tidegate.features.recommender.configurations import (
     candidates,
 )
 from tidegate.features.recommender.estimates import offers
-from tidegate.features.recommender.load_runs import Ground, cores
+from tidegate.features.recommender.load_runs import LoadEnvironment, cores
 from tidegate.features.recommender.local_recommender import SEARCH_SHARE
 from tidegate.features.recommender.search import Effort, SearchEffort, highest, search
 from tidegate.prices import Catalogue
-from tidegate.testing.scene import train
 
 OBJECTIVE = Objective(99, 0.05)
 RATE = 300.0
@@ -46,7 +46,7 @@ def main() -> None:
     space = candidates(cores())
     with tempfile.TemporaryDirectory() as folder:
         model = {"image": "tidegate/xgboost", "data": train(Path(folder), 1, trees=200)}
-        with Ground(model, [BODY], "application/json", OBJECTIVE) as ground:
+        with LoadEnvironment(model, [BODY], "application/json", OBJECTIVE) as ground:
             began = time.monotonic()
             until = began + DEFAULT_BUDGET * SEARCH_SHARE
             few = search(
@@ -72,13 +72,15 @@ def told(what: str) -> None:
     print(what, flush=True)
 
 
-def sweep_one(candidate: CandidateConfiguration, ground: Ground, look: SearchEffort) -> MeasuredConfiguration:
+def sweep_one(
+    candidate: CandidateConfiguration, ground: LoadEnvironment, look: SearchEffort
+) -> MeasuredConfiguration:
     told(f"all: {candidate}")
     return MeasuredConfiguration(candidate, highest(candidate, ground.measure, OBJECTIVE, RATE, look))
 
 
 def in_turn(
-    chosen: list[MeasuredConfiguration], ground: Ground, look: SearchEffort
+    chosen: list[MeasuredConfiguration], ground: LoadEnvironment, look: SearchEffort
 ) -> dict[CandidateConfiguration, MeasuredConfiguration]:
     """Each measured ``REPEATS`` times, one after the other."""
     looks: dict[CandidateConfiguration, list[tuple[LoadProbe, ...]]] = {trial.candidate: [] for trial in chosen}

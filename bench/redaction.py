@@ -4,7 +4,7 @@
 
 Identities are planted in bodies of CSV and JSON, in sentences, names of members, nested and encoded texts; one is
 left if it is found in what would be written, in any of the forms that it may have there. That nothing of them comes
-into logs and metrics either is for ``tests/property/test_capture_identities.py`` to show.
+into logs and metrics either is for ``tests/features/capture/property/test_capture_identities.py`` to show.
 
 Rows are drawn with a seed: amounts, counts, ratios, scores, times, ids and categories as payroll models have them.
 A value that is not as it was is a false finding. The detectors are all on; no field is named.

@@ -11,9 +11,9 @@ import time
 
 from bench import tables
 from bench.probe import Probe
+from tests.scene import Scene, canary, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary, train
 
 BODY = ",".join(["0.1"] * 30).encode()
 HEADER = ["rollbacks", "p50 ms", "p99 ms", "max ms", "requests", "failed"]

@@ -26,9 +26,9 @@ from botocore.credentials import Credentials
 
 from bench import tables
 from bench.throttling_proxy import Weather, weather
+from tests.scene import KINDS, Scene, canary
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import KINDS, Scene, canary
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "a-long-enough-secret", "eu-central-1"
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shaky@sha256:" + "0" * 64

@@ -10,8 +10,8 @@ import psutil
 
 from bench.guarded import guarded_platform
 from bench.many_serverless import deploy, in_service, spent
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 SECONDS = 15.0
 """Of rest that are measured: one round of comparing all endpoints."""

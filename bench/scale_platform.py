@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.samples import linear, percent
 from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -28,7 +29,6 @@ from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.store import open_store
 from tidegate.store.metrics import SqlMetrics
-from tidegate.testing.samples import linear, percent
 
 RATE = 100
 """Requests a second to each endpoint."""

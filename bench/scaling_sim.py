@@ -15,13 +15,13 @@ from tidegate.domain.scaling import (
     CalendarPolicy,
     Dimension,
     FastPolicy,
-    Predefined,
+    PredefinedMetricType,
     ScalableTarget,
     ScalingPolicy,
     TargetTracking,
 )
 from tidegate.features.autoscaling.simulation import START, InstanceModel, ScalingRun, ScalingSimulation
-from tidegate.testing.arrivals import draw_arrivals, ramp
+from tidegate.simulation.arrivals import draw_arrivals, ramp
 
 OBJECTIVE = 0.05
 START_UPS = (1.0, 2.0, 5.0, 30.0)
@@ -34,8 +34,8 @@ PEAK = CalendarPolicy("calendar", (CalendarPeak("peak", "at(2030-01-07T00:30:00)
 RULES: dict[str, tuple[int, tuple[ScalingPolicy, ...]]] = {
     "none, one instance": (1, ()),
     "none, ten instances": (10, ()),
-    "target tracking, minutes": (1, (TargetTracking("t", 40 * 60 * ROOM, Predefined.INVOCATIONS),)),
-    "target tracking, 10 seconds": (1, (TargetTracking("t", 4 * ROOM, Predefined.CONCURRENT),)),
+    "target tracking, minutes": (1, (TargetTracking("t", 40 * 60 * ROOM, PredefinedMetricType.INVOCATIONS),)),
+    "target tracking, 10 seconds": (1, (TargetTracking("t", 4 * ROOM, PredefinedMetricType.CONCURRENT),)),
     "fast": (1, (FAST,)),
     "fast, in flight only": (1, (FAST,)),
     "fast and calendar": (1, (FAST, PEAK)),

@@ -20,9 +20,9 @@ import psutil
 
 from bench import tables
 from bench.tables import BENCHMARKS
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, train
 
 BODY = json.dumps({"instances": [[0.1] * 30]}).encode()
 HEADERS = {"Content-Type": "application/json"}

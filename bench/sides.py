@@ -23,9 +23,9 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 from bench import tables
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform
 from tidegate.load import FailedRequest, LoadGenerator
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, train
 
 ROW = [0.1] * 30
 BODY = json.dumps({"instances": [ROW]}).encode()
@@ -73,13 +73,19 @@ def ours() -> Iterator[Ours]:
     """tidegate with an endpoint of two instances, and the model file that they hold."""
     with Platform() as platform:
         scene = Scene(platform)
-        archive = Path(unquote(urlsplit(train(platform.state / "models", 1, trees=200)).path))
-        with tarfile.open(archive) as packed:
-            packed.extract("model.ubj", archive.parent, filter="data")
+        archive, model = make_model(platform.state / "models")
         variant = {"RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}}
         scene.create("bench", scene.config(archive.as_uri(), instances=2, variant=variant))
         side = Side("tidegate", platform.url, "/endpoints/bench/invocations", platform.processes)
-        yield Ours(side, archive.parent / "model.ubj")
+        yield Ours(side, model)
+
+
+def make_model(folder: Path) -> tuple[Path, Path]:
+    """Train the model of the comparisons; returns its archive and the model file in it, unpacked beside it."""
+    archive = Path(unquote(urlsplit(train(folder, 1, trees=200)).path))
+    with tarfile.open(archive) as packed:
+        packed.extract("model.ubj", archive.parent, filter="data")
+    return archive, archive.parent / "model.ubj"
 
 
 def measure(side: Side, rate: float | None, connections: int, seconds: float) -> Round:

@@ -6,15 +6,15 @@ python bench/simulate_linear.py [--crowd N]
 import argparse
 import time
 
+from tests.samples import linear, percent, version
 from tidegate.domain.rollout import Phase
-from tidegate.features.rehearse.rehearsal.simulation import Timeline, simulate
-from tidegate.testing.samples import linear, percent, version
+from tidegate.features.rehearse.rehearsal.simulation import RolloutTimeline, simulate
 
 HOURS = 8
 STEPS = 10
 
 
-def eight_hours() -> Timeline:
+def eight_hours() -> RolloutTimeline:
     """Ten steps of 10 %; nine waits and the final bake share the eight hours."""
     wait = HOURS * 3600 // STEPS
     return simulate(version("old", 4), version("new", 4), linear(percent(10), wait, wait), startup=60.0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 ENVIRONMENT = {"TIDEGATE_TRUST": "code", "TIDEGATE_DRAIN_TIMEOUT": "10"}
 CODE = """\

@@ -23,9 +23,9 @@ import httpx
 
 from bench import tables
 from bench.soak_faults import ROOM, Faults, Harm, faked_clock
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, all_at_once, canary, linear
-from tidegate.testing.small_disk import mount_small_disk
+from tests.scene import Scene, all_at_once, canary, linear
+from tests.small_disk import mount_small_disk
+from tidegate.host.platform import Platform, wait_until
 
 IMAGE = "soak/model"
 FLAWS = ("", "", "", "fails", "fails in part", "hangs", "slow", "never loads")

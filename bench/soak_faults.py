@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from tidegate.testing.platform import Platform
-from tidegate.testing.small_disk import SmallDisk
+from tests.small_disk import SmallDisk
+from tidegate.host.platform import Platform
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 """Sets the wall clock of processes; None: it is not installed."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidegate.statistics.quantiles import quantile
+
 BENCHMARKS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -56,8 +58,7 @@ def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that at least ``percent`` of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, -(-len(ordered) * percent // 100).__int__() - 1))]
+    return quantile(sorted(values), percent / 100)
 
 
 def _keep(name: str, text: str) -> None:

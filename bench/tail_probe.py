@@ -27,7 +27,7 @@ from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import ResponseFormat
 from tidegate.serving.front.server import Server
-from tidegate.serving.process.lifecycle import Worker
+from tidegate.serving.process.lifecycle import WorkerProcess
 
 KEPT = 200_000
 """Requests and spans of other work that are kept; the last ones."""
@@ -120,7 +120,7 @@ class Probe:
 def install(probe: Probe, notes: Path) -> None:
     """Put the probe into the worker's classes."""
     received, submit, reply = Connection.data_received, Server._submit, Connection.reply
-    aside, run = Loader.aside, Worker.run
+    aside, run = Loader.aside, WorkerProcess.run
 
     def data_received(self: Connection, data: bytes) -> None:
         probe.read = time.monotonic()
@@ -145,7 +145,7 @@ def install(probe: Probe, notes: Path) -> None:
         name = getattr(work, "__name__", type(work).__name__).strip("_")
         return aside(self, probe.timed(f"thread: {name}", work), *arguments)
 
-    async def live(self: Worker) -> int:
+    async def live(self: WorkerProcess) -> int:
         code = await run(self)
         notes.write_bytes(msgspec.json.encode(Notes(list(probe.requests), list(probe.spans))))
         return code
@@ -155,7 +155,7 @@ def install(probe: Probe, notes: Path) -> None:
         (Connection, "reply", replied),
         (Server, "_submit", submitted),
         (Loader, "aside", beside),
-        (Worker, "run", live),
+        (WorkerProcess, "run", live),
     ):
         setattr(owner, name, new)
     for part, name, kind in BLOCKING:

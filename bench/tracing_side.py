@@ -118,7 +118,7 @@ async def main(ratio: str) -> None:
         if more:
             traced: Any = importlib.import_module("tidegate.features.tracing.worker.traced_server")
             traced.MOST_A_SECOND = 10**9  # otherwise all requests would cost what a few do
-            server = traced.make_server(spec, Path(name))
+            server = traced.TracedServer(spec, Path(name))
         print(await run(server, asyncio.get_running_loop()))
 
 

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 
 from bench import tables
+from tests.scene import KINDS, Scene, train
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import KINDS, Scene, train
 
 BODY = ",".join(["0.1"] * 30).encode()
 HEADER = ["kind", "updates", "requests", "failed", "finished", "seconds an update, median"]

@@ -22,10 +22,10 @@ import uvloop
 from bench.tables import percentile, show
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
+from tidegate.host.platform import free_port
 from tidegate.proxy.binary import find_haproxy, read_version
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
-from tidegate.testing.platform import free_port
 
 ENDPOINT = "fraud"
 BODY = b'{"instances":[[' + b"0.5," * 29 + b"0.5]]}"

@@ -22,7 +22,7 @@ from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, Standing, canary, linea
 from demo.train import Trial, train
 from demo.view import View
 from tidegate.domain.errors import TidegateError
-from tidegate.load import LoadGenerator, Report, Tally
+from tidegate.load import LoadGenerator, LoadReport, Tally
 
 RATE = 150.0
 """Requests per second, all through the demo."""
@@ -123,7 +123,7 @@ def _deploy_first(cloud: Cloud, trial: Trial, view: View) -> None:
     cloud.create("good")
 
 
-def _update(cloud: Cloud, release: Release, view: View, snapshot: Callable[[], Report]) -> Outcome:
+def _update(cloud: Cloud, release: Release, view: View, snapshot: Callable[[], LoadReport]) -> Outcome:
     began = time.monotonic()
     view.say(release.title, "bold")
     alarms = cloud.guard(release.name)
@@ -140,7 +140,7 @@ def _update(cloud: Cloud, release: Release, view: View, snapshot: Callable[[], R
     return Outcome(release, standing, took)
 
 
-def check(outcomes: list[Outcome], report: Report) -> list[str]:
+def check(outcomes: list[Outcome], report: LoadReport) -> list[str]:
     """Everything that must be true; returns what is not."""
     problems = []
     serving = "good"
@@ -169,7 +169,7 @@ def check(outcomes: list[Outcome], report: Report) -> list[str]:
     return problems
 
 
-def _table(outcomes: list[Outcome], report: Report) -> Table:
+def _table(outcomes: list[Outcome], report: LoadReport) -> Table:
     table = Table(title="\nWhat the users of this endpoint saw", title_justify="left", title_style="bold")
     table.add_column("update")
     table.add_column("ended as")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo.cloud import Standing
-from tidegate.load import Report, Tally
+from tidegate.load import LoadReport, Tally
 from tidegate.load.report import merge
 
 SPAN = 3
@@ -43,7 +43,7 @@ class View:
         since = f"{time.monotonic() - self._began:6.1f} s  "
         self.console.print(Text.assemble((since, "dim"), (text, style)), soft_wrap=self._live is None)
 
-    def update(self, title: str, standing: Standing, alarms: dict[str, str], report: Report) -> None:
+    def update(self, title: str, standing: Standing, alarms: dict[str, str], report: LoadReport) -> None:
         if self._live is not None:
             self._live.update(picture(title, standing, alarms, report))
         line = f"{standing.share:4.0%} on the new version   {standing.phase or standing.status}"
@@ -54,7 +54,7 @@ class View:
         self._said = line
 
 
-def picture(title: str, standing: Standing, alarms: dict[str, str], report: Report) -> Panel:
+def picture(title: str, standing: Standing, alarms: dict[str, str], report: LoadReport) -> Panel:
     new = round(WIDTH * standing.share)
     bar = Text.assemble(("█" * (WIDTH - new), "cyan"), ("█" * new, "magenta"), f"  {standing.share:.0%} new")
     states = Text("  ").join(Text(f"{name} {state}", style=COLOURS[state]) for name, state in alarms.items())
@@ -69,7 +69,7 @@ def picture(title: str, standing: Standing, alarms: dict[str, str], report: Repo
     return Panel(Group(*parts), title=Text(title, style="bold"), title_align="left", padding=(1, 2))
 
 
-def fleets(standing: Standing, report: Report) -> Table:
+def fleets(standing: Standing, report: LoadReport) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("VERSION")
     for column in ("WEIGHT", "REQUESTS/S", "P50", "P99", "ERRORS/S", "ANSWERED", "FAILED"):

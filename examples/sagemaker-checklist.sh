@@ -41,7 +41,7 @@ expect() {  # status, what, command...
 direct() { tidegate direct "$@" --target sagemaker; }
 
 write_spec "$MODEL" 1m
-expect 0 "1 the preflight finds nothing" tidegate doctor "$WORK/spec.yaml" --target sagemaker
+expect 0 "1 the preflight finds nothing" tidegate target doctor "$WORK/spec.yaml" --target sagemaker
 expect 0 "2 the first version is created" direct deploy "$WORK/spec.yaml"
 expect 0 "3 the same again changes nothing" direct deploy "$WORK/spec.yaml"
 write_spec "$NEXT_MODEL" 1m

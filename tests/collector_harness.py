@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.memory_metrics import MemoryMetrics
 from tests.unit.targets.local.local_harness import spec
 from tidegate.domain.errors import Transient, Unavailable
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import CollectionRound, MetricId
 from tidegate.domain.observation import FleetStatus
 from tidegate.monitoring import sketch
-from tidegate.ports.router import Passed, ServerAddress
+from tidegate.ports.router import PassedRequests, ServerAddress
 from tidegate.service import metric_samples
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local.resource_usage import ProcessUsage
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOW = 1_800_000_000
 NO_PROCESS = 2**22 + 1
@@ -82,7 +82,7 @@ class StandInTarget:
 
     fleets: dict[FleetId, dict[str, Worker]] = field(default_factory=dict)
     failing: set[FleetId] = field(default_factory=set)
-    passed: Mapping[FleetId, Passed] = field(default_factory=dict)
+    passed: Mapping[FleetId, PassedRequests] = field(default_factory=dict)
     answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def serving(self) -> Iterator[ServingReplica]:
@@ -108,7 +108,7 @@ class StandInTarget:
     def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         self.answers = dict(counts)
 
-    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+    def set_load(self, passed: Mapping[FleetId, PassedRequests]) -> None:
         self.passed = passed
 
 
@@ -129,7 +129,7 @@ class CollectorHarness:
     file: Path | None = None
     target: StandInTarget = field(default_factory=StandInTarget)
     metrics: History = field(default_factory=History)
-    loads: list[Mapping[FleetId, Passed]] | None = field(default_factory=list)
+    loads: list[Mapping[FleetId, PassedRequests]] | None = field(default_factory=list)
     now: int = NOW
     collector: Collector = field(init=False)
 
@@ -168,11 +168,11 @@ class CollectorHarness:
                 found[one.second] = before[0] + one.invocations, before[1] + one.errors_5xx
         return found
 
-    async def _passed(self) -> Mapping[FleetId, Passed]:
+    async def _passed(self) -> Mapping[FleetId, PassedRequests]:
         if self.loads is None:
             raise Transient("the proxy is away")
         found = self.loads.pop(0) if self.loads else {}
-        return {**dict.fromkeys(self.target.fleets, Passed(queue_time=0.0)), **found}
+        return {**dict.fromkeys(self.target.fleets, PassedRequests(queue_time=0.0)), **found}
 
     async def answer(self, socket: ServerAddress, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
         asked = parse_qs(urlsplit(path).query)
@@ -191,5 +191,5 @@ def collecting(file: Path | None = None) -> Iterator[CollectorHarness]:
     yield CollectorHarness(file)
 
 
-def loaded(**changed: Any) -> Passed:
-    return replace(Passed(queue_time=0.0), **changed)
+def loaded(**changed: Any) -> PassedRequests:
+    return replace(PassedRequests(queue_time=0.0), **changed)

@@ -9,6 +9,7 @@ import pytest
 sys.dont_write_bytecode = False
 
 pytest_plugins = [
+    "tests.fixtures",
     "tests.postgres",
     "tests.migrated_memory",
     "tests.hypothesis_profiles",

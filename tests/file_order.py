@@ -24,8 +24,14 @@ TABLE = Path(__file__).with_name("file_seconds.txt")
 SHORTEST = 5.0
 """Seconds; shorter files are not in the table."""
 SHARED_OUT = frozenset(
-    f"tests/property/test_{name}.py"
-    for name in ("loop_worlds", "loop_mutants", "loop_scenarios", "rollout_mutants")
+    f"tests/{name}.py"
+    for name in (
+        "integration/test_features",
+        "property/test_loop_mutants",
+        "property/test_loop_scenarios",
+        "property/test_loop_worlds",
+        "property/test_rollout_mutants",
+    )
 )
 
 

@@ -10,13 +10,14 @@ from functools import cached_property
 import httpx
 from starlette.types import ASGIApp
 
+from tests.memory_metrics import MemoryMetrics
 from tidegate.auth.keys import is_login_required
+from tidegate.auth.logins import Logins
+from tidegate.auth.passwords import Cost
 from tidegate.console.late_routes import page_groups
 from tidegate.console.page_context import PageContext
-from tidegate.features.access.logins import Logins
-from tidegate.features.access.passwords import Cost
 from tidegate.gateway.app import build_app
-from tidegate.gateway.dependencies import Gateway, Prediction
+from tidegate.gateway.dependencies import Gateway, PredictionResponse
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.host.features import load_reference
@@ -26,7 +27,6 @@ from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.store.access import SqlAccess
 from tidegate.store.audit import SqlAudit
-from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.wire.operation import WireContext
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -75,8 +75,9 @@ class GatewayHarness:
 
     @cached_property
     def app(self) -> ASGIApp:
-        computations = load_reference("tidegate.features.rehearse.compute_api:routes")
-        return build_app(self.gateway, computations(self.gateway))
+        make_context = load_reference("tidegate.console.page_context:PageContext")
+        rehearsals = load_reference("tidegate.features.rehearse.page_routes:page_routes")
+        return build_app(self.gateway, rehearsals(make_context(self.gateway, {}, warm=False)))
 
     @cached_property
     def logins(self) -> Logins:
@@ -108,7 +109,6 @@ class GatewayHarness:
             proxy_up=self._proxy_up,
             prometheus=self._page,
             logs=self._logs,
-            progress=lambda name: None,
             models=self._models,
             down=self._down,
             changed=self.changed,
@@ -116,9 +116,9 @@ class GatewayHarness:
             unwritable=self.unwritable,
         )
 
-    async def _predict(self, path: str, headers: Mapping[str, str], body: bytes) -> Prediction:
+    async def _predict(self, path: str, headers: Mapping[str, str], body: bytes) -> PredictionResponse:
         self.asked.append((path, dict(headers), body))
-        return Prediction(200, {"content-type": "text/html", "set-cookie": "a=b"}, b"<b>0.5</b>")
+        return PredictionResponse(200, {"content-type": "text/html", "set-cookie": "a=b"}, b"<b>0.5</b>")
 
     async def _proxy_up(self) -> bool:
         return self.proxy

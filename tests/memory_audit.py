@@ -3,7 +3,7 @@
 from tidegate.domain.access import Caller, Means, Role
 from tidegate.ports.clock import Clock
 from tidegate.service.audit_trail import Trail
-from tidegate.testing.memory_audit import MemoryAudit
+from tidegate.simulation.memory_audit import MemoryAudit
 from tidegate.wire.dispatch import Guard
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests import postgres_server as servers
 from tidegate.store.database import open_database
-from tidegate.testing import postgres_server as servers
 
 SKIP = "TIDEGATE_TEST_POSTGRES=0: tests on PostgreSQL are skipped"
 EMPTY = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"

@@ -35,7 +35,7 @@ from tests.process_job_pods import ProcessJobPods
 from tests.unit.targets.kubernetes.memory_api_server import Object, is_leaving
 from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tidegate.host.http_server import serve
-from tidegate.testing.platform import free_port
+from tidegate.host.platform import free_port
 
 TURN = 0.1
 PRE_STOP = 2.0

@@ -25,6 +25,7 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.sessions import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER
 from tidegate.domain.traffic import RouteTable, build_route_table
+from tidegate.host.platform import free_port
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.state import SLOTS
@@ -33,7 +34,6 @@ from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.responses import UNSPENT
 from tidegate.serving.front.sessions import GONE, Sessions
 from tidegate.settings import Settings
-from tidegate.testing.platform import free_port
 
 PROGRAMS = {
     name: path

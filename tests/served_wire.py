@@ -15,19 +15,19 @@ from botocore.config import Config
 from botocore.validate import ParamValidator
 
 from tests.memory_audit import guard_of
+from tests.memory_metrics import MemoryMetrics
+from tests.samples import complete_evidence
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.host.clock import RandomIds
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.store import JournalLine, Saved
+from tidegate.ports.store import JournalLine, StoredRecord
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore, open_store
 from tidegate.store.queue import SqlQueue
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.samples import complete_evidence
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireContext, WireRequest, WireResponse
 
@@ -88,7 +88,7 @@ class Served:
         return future.result(30)
 
     def endpoint(self, name: str) -> Endpoint:
-        saved: Saved[Endpoint] | None = self.run(self.store.run(lambda tx: tx.get(ENDPOINT, name)))
+        saved: StoredRecord[Endpoint] | None = self.run(self.store.run(lambda tx: tx.get(ENDPOINT, name)))
         assert saved is not None
         return saved.body
 
@@ -108,7 +108,7 @@ class Served:
             self._step(saved)
         raise AssertionError(f"{name} did not settle within {STEPS} steps")
 
-    def _step(self, saved: Saved[Endpoint]) -> None:
+    def _step(self, saved: StoredRecord[Endpoint]) -> None:
         now = self.clock.now()
         seen = self.observations[saved.name] = _as_wanted(saved.body, self.alarms, now)
         decision = step(saved.body, seen, now)

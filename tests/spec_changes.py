@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from tidegate.spec import structures
+from tidegate.spec.sections import spec_file
 
 MODEL = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}
 OTHER = {"image": "tidegate/xgboost", "data": "file:///m/other.tar.gz"}
@@ -62,6 +62,23 @@ BASES: dict[str, dict[str, Any]] = {
         "variants": [{"name": "a", "model": MODEL}, {"name": "b", "model": OTHER}],
         "alarms": {"slow": {**ALARM, "variant": "a"}},
         "autoscaling": {"min": 1, "max": 3, "target": 2, "variant": "a"},
+    },
+    "contained": {
+        "endpoint": "fraud",
+        "model": {
+            "container": "ghcr.example/fraud:1",
+            "port": 8000,
+            "headers": {"Authorization": {"secret": "one"}},
+        },
+    },
+    "served": {"endpoint": "fraud", "model": {"url": "http://fraud:8000"}},
+    "contained pipeline": {
+        "endpoint": "fraud",
+        "pipeline": [{"name": "a", "container": "ghcr.example/fraud:1", "port": 8000}, {"name": "b", **MODEL}],
+    },
+    "served pipeline": {
+        "endpoint": "fraud",
+        "pipeline": [{"name": "a", "url": "http://fraud:8000"}, {"name": "b", **MODEL}],
     },
     "many": {"endpoint": "fraud", "model": {**MODEL, "data": "file:///m/", "multi_model": {"memory": "1GiB"}}},
     "serverless": {"endpoint": "fraud", "model": MODEL, "serverless": {"memory": "1GiB", "max_concurrency": 20}},
@@ -130,6 +147,23 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "ContainerSection.method": ("pipeline", "pipeline.0.method", "predict_proba"),
     "ContainerSection.fingerprint": ("pipeline", "pipeline.0.fingerprint", "abc"),
     "ContainerSection.multi_model": ("pipeline", "pipeline.0.multi_model", {"memory": "1GiB"}),
+    **{
+        f"{section}.{key}": (f"{base}{more}", f"{path}.{key}", value)
+        for section, more, path in (("ModelSpec", "", "model"), ("ContainerSection", " pipeline", "pipeline.0"))
+        for base, key, value in (
+            ("contained", "container", "ghcr.example/fraud:2"),
+            ("served", "url", ["http://fraud:8000", "http://other"]),
+            ("contained", "port", 9000),
+            ("contained", "health", "/healthz"),
+            ("contained", "predict", "/predict"),
+            ("contained", "arguments", ["--quiet"]),
+            ("served", "headers", {"X-Team": "risk"}),
+            ("contained", "protocol", "openai"),
+            ("served", "prediction", "$.scores[0]"),
+            ("contained", "gpus", 1),
+        )
+    },
+    "SecretSpec.secret": ("contained", "model.headers.Authorization.secret", "two"),
     "MultiModelSpec.memory": ("many", "model.multi_model.memory", "2GiB"),
     "MultiModelSpec.pin": ("many", "model.multi_model.pin", ["a.tar.gz"]),
     "MultiModelSpec.prefetch": ("many", "model.multi_model.prefetch", ["a.tar.gz"]),
@@ -312,7 +346,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
 def keys() -> set[str]:
     """Of every structure that a spec file may have, but the endpoint's name, which makes it another endpoint."""
     found: set[str] = set()
-    waiting: list[Any] = [structures.SpecFile]
+    waiting: list[Any] = [spec_file()]
     seen: set[Any] = set()
     while waiting:
         kind = waiting.pop()

@@ -12,7 +12,7 @@ _BYTES = 256
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def write(path: Path) -> None:
+def write(path: Path, context: int = CONTEXT) -> None:
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{number:02X}>" for number in range(_BYTES))]
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL] + [
         gguf.TokenType.BYTE
@@ -21,7 +21,7 @@ def write(path: Path) -> None:
     kinds += [gguf.TokenType.NORMAL] * (2 * len(_LETTERS))
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name("tiny")
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(1)
     writer.add_feed_forward_length(2 * _WIDTH)

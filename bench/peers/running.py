@@ -19,7 +19,7 @@ import psutil
 from bench.peers.environments import HERE, environment
 from bench.peers.peers import Peer
 from bench.sides import HEADERS, Side
-from tidegate.testing.platform import free_port
+from tidegate.host.platform import free_port
 
 MARK = "TIDEGATE_BENCH_PEER"
 """A variable whose value tells a peer's processes from all others, also those that left their parent."""

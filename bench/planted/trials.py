@@ -22,7 +22,7 @@ from tidegate.features.evidence.judge import begin, fold, judge
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import PairCounter
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.evidence.replay.report import ScoredRows
 from tidegate.features.evidence.units import Unit
 from tidegate.features.examples.measures import auc
 
@@ -146,7 +146,7 @@ def watch(
 def replay(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> str:
     """Why the replay of these labelled rows fails; empty if it does not. ``old`` and ``new``: scores of all rows."""
     groups = [str(one) for one in world.group[rows]]
-    answers = Answers(
+    answers = ScoredRows(
         *(old[rows].tolist(), new[rows].tolist(), world.y[rows].tolist(), [{}] * len(rows), groups, True)
     )
     found = judge_replay(answers, TOLERATED, FALSE_ROLLBACKS / 2)

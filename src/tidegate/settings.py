@@ -24,6 +24,9 @@ class Settings:
     port: int = 8471
     """The one port for everything: API, predictions, health, metrics."""
 
+    grpc_port: int = 0
+    """Port for predictions by gRPC, at the same address (the Open Inference Protocol). 0: none."""
+
     state: Path = Path("~/.local/state/tidegate")
     """Folder for the database, logs, sockets and unpacked models. One tidegate per folder."""
 
@@ -201,6 +204,21 @@ class Settings:
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
+    containers: tuple[str, ...] = ()
+    """Container images that may be run: names with ``*`` for any characters (``ghcr.example/team/*``), also with a
+    digest. Empty: none, since whoever may create models could run any program in one."""
+
+    container_cpus: int = 0
+    """Processors that each container of an instance may use. 0: all."""
+
+    service_hosts: tuple[str, ...] = ()
+    """Hosts, addresses and networks of services that models may be (``model: {url: ...}``). Empty: any public
+    address, and on a server without keys also those of its own machine and network; never a metadata address."""
+
+    secrets: Path | None = None
+    """Folder with a file for each secret that a spec may name, such as a header of a service; its name is the
+    secret's. Readable by the server's user alone."""
+
     targets: Path | None = None
     """YAML file with the targets of the platform, beside this machine, and their settings; see docs/targets.md."""
 
@@ -334,6 +352,7 @@ def _counts(text: str) -> dict[str, int]:
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_HOST": ("host", str),
     "TIDEGATE_PORT": ("port", int),
+    "TIDEGATE_GRPC_PORT": ("grpc_port", int),
     "TIDEGATE_STATE": ("state", Path),
     "TIDEGATE_DATABASE_URL": ("database_url", str),
     "TIDEGATE_DATABASE_TIMEOUT": ("database_timeout", _positive),
@@ -386,6 +405,10 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_QUOTAS": ("quotas", _counts),
     "TIDEGATE_CAPACITY": ("capacity", _counts),
     "TIDEGATE_IMAGES": ("images", Path),
+    "TIDEGATE_CONTAINERS": ("containers", _words),
+    "TIDEGATE_CONTAINER_CPUS": ("container_cpus", _positive),
+    "TIDEGATE_SERVICE_HOSTS": ("service_hosts", _words),
+    "TIDEGATE_SECRETS": ("secrets", Path),
     "TIDEGATE_TARGETS": ("targets", Path),
     "TIDEGATE_PRICES": ("prices", Path),
     "TIDEGATE_TRUST": ("trust", _trust),

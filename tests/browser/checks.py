@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 PHONE = 480
+expect.set_options(timeout=60_000)  # simulated pages take seconds, and many more on a busy machine
 WIDE_TABLES = """[...document.querySelectorAll(".scroll")]
   .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
   .map((one) => one.ariaLabel)"""
@@ -31,9 +32,14 @@ def watched(page: Page, url: str) -> Iterator[Page]:
     assert trouble == []
 
 
+def await_result(page: Page) -> None:
+    """Return once the page shows its result. A page that is still being computed loads again by itself."""
+    expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
+
+
 def fits(page: Page, width: int) -> None:
     """Once it is computed: accessible, neither the page nor a table wider than the screen, no time broken."""
-    expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
+    await_result(page)
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

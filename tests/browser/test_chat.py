@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests import tiny_language_model
 from tests.browser.checks import fits
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 HOSTILE = "<img src=x onerror=alert(1)>"

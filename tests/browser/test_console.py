@@ -9,9 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.checks import fits, watched
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import train
+from tests.browser.checks import await_result, fits, watched
+from tests.scene import train
+from tidegate.host.platform import Platform
 
 BAD = "strategy=linear&size=25%25&wait=2m&final_bake=1m&instances=3&rps=40&startup=10s"
 PAGES = {
@@ -24,11 +24,13 @@ PAGES = {
     "plan": "/planner?example=payroll-fraud",
     "problem": "/planner?rate=-1",
     "missing": "/planner?rate=",
-    "traffic": "/traffic",
+    "traffic": "/rehearse",
+    "lessons": "/lessons",
+    "lab": "/lessons/lab",
     "drift": "/challenges",
-    "peak": "/challenges?show=peak&rule=tracking",
+    "peak": "/lessons/peak?rule=tracking",
     "update": "/challenges?show=update&deaths=old&deaths=controller",
-    "incident": "/challenges?show=incident",
+    "incident": "/lessons/incident",
     "recommender": "/recommender",
     "summary": "/summary",
     "two plans": "/planner?example=salary-benchmarking&rate=3&against=example%3Dsalary-benchmarking",
@@ -36,9 +38,9 @@ PAGES = {
     "compute": "/compute?rate=nonsense",
     "rolling": "/rolling",
     "targets": "/targets?example=learning-recommendations",
-    "rollout": f"/traffic?{BAD}&fault=error-rate&amount=20%25",
+    "rollout": f"/rehearse?{BAD}&fault=error-rate&amount=20%25",
 }
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def address(platform: Platform, name: str) -> str:
@@ -117,7 +119,7 @@ def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platfo
 
 
 def test_a_good_version_takes_over(page: Page, platform: Platform) -> None:
-    page.goto(f"{platform.url}/console/traffic")
+    page.goto(f"{platform.url}/console/rehearse")
     page.get_by_label("Canary").first.check()
     page.get_by_label("What is wrong with the new version").select_option("")
     page.get_by_role("button", name="Run both").click()
@@ -134,6 +136,8 @@ def test_figures_are_moved_and_the_bill_follows(page: Page, platform: Platform) 
     """Without a new page, by hand and by the keyboard on a slider."""
     page.goto(address(platform, "overview"))
     page.get_by_role("link", name="One endpoint for each client").click()
+    expect(page).to_have_url(re.compile("/console/architectures"))
+    await_result(page)
     page.evaluate("window.stays = true")
     figures = page.get_by_role("region", name="What it costs")
     page.get_by_role("spinbutton", name="Clients, each with a model of its own").fill("10")
@@ -167,7 +171,7 @@ def test_the_story_leads_from_page_to_page(page: Page, platform: Platform) -> No
         page.get_by_role("navigation", name="Next and previous chapter").get_by_role("link").last.click()
         expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
     expect(page.get_by_role("navigation", name="Chapters").locator("[aria-current=page]")).to_contain_text(
-        "Traffic"
+        "Rehearse"
     )
     expect(page.get_by_role("navigation", name="Pages").locator("[aria-current]")).to_have_text("Learn")
 
@@ -192,8 +196,9 @@ def test_a_challenge_is_run_with_what_was_chosen(page: Page, platform: Platform)
     for death in ("an instance of the old version", "an instance of the new version"):
         page.get_by_label(death).uncheck()
     page.get_by_role("button", name="Run it again").click()
-    expect(page.get_by_role("list", name="Journal of the update")).to_contain_text("the controller dies")
-    expect(page.get_by_role("list", name="Journal of the update")).not_to_contain_text("an instance")
+    journal = page.get_by_role("list", name="Journal of the update")
+    expect(journal).to_contain_text("the controller dies")
+    expect(journal).not_to_contain_text("an instance")
 
 
 def test_two_plans_stand_side_by_side(page: Page, platform: Platform) -> None:
@@ -237,7 +242,7 @@ def test_rolling_is_slower_to_turn_back_than_two_fleets(page: Page, platform: Pl
 
 
 def test_what_cannot_be_meant_is_said(page: Page, platform: Platform) -> None:
-    page.goto(f"{platform.url}/console/traffic?strategy=linear&size=90%25")
+    page.goto(f"{platform.url}/console/rehearse?strategy=linear&size=90%25")
     expect(page.get_by_role("alert")).to_contain_text("rollout.step")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.checks import fits
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tests.browser.checks import await_result, fits
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 QUEUED, PLAIN = "queued-ocr", "fraud-eu"
 WAITING = 3
@@ -119,6 +119,7 @@ def test_a_heading_sorts_both_ways_and_says_so_also_on_a_phone(
 
 def test_the_palette_goes_anywhere_by_keyboard_alone(page: Page, platform: Platform, scene: Scene) -> None:
     page.goto(f"{platform.url}/console/planner")
+    await_result(page)
     page.keyboard.press("Control+k")
     box = page.get_by_role("combobox", name="Endpoint, page or action")
     expect(box).to_be_focused()
@@ -133,9 +134,29 @@ def test_the_palette_goes_anywhere_by_keyboard_alone(page: Page, platform: Platf
     expect(box).to_be_hidden()
 
 
+def test_a_page_that_is_still_computed_waits_for_an_open_palette(page: Page, platform: Platform) -> None:
+    held: list[Route] = []
+    page.route(
+        "**/planner?*",
+        lambda route: route.continue_() if route.request.is_navigation_request() else held.append(route),
+    )
+    page.goto(f"{platform.url}/console/planner?example=payroll-fraud&rate=125&name=typed")
+    expect(page.locator("[data-waiting]")).to_have_count(1)
+    page.keyboard.press("Control+k")
+    box = page.get_by_role("combobox", name="Endpoint, page or action")
+    box.press_sequentially("frau")
+    with page.expect_event("requestfinished", lambda request: "/planner?" in request.url):
+        held[0].continue_()
+    box.press_sequentially("d")
+    expect(box).to_have_value("fraud")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", level=1)).to_have_text("typed", timeout=60_000)
+
+
 def test_the_palette_is_left_without_a_keyboard(page: Page, platform: Platform, scene: Scene) -> None:
     page.set_viewport_size({"width": PHONE, "height": 800})
     page.goto(f"{platform.url}/console/planner")
+    await_result(page)
     opener = page.get_by_role("button", name="Go to …")
     opener.click()
     dialog = page.get_by_role("dialog", name="Go to an endpoint, a page or an action")

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.checks import fits
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene, train
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform
 
 NAME = "operated"
 HOSTILE = "odd <img src=x onerror=alert(1)>"

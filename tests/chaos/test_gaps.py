@@ -20,13 +20,13 @@ import psutil
 import pytest
 
 from bench.soak_faults import FAKETIME, faked_clock
-from tests.integration.conftest import STAND_IN, images
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene, canary
 from tests.small_disk import small_disk
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 BAKE = 8
 FORWARD = {"rollout.ActivatingTraffic", "rollout.Succeeded"}
 """Events of a rollout in its bake that goes forward."""

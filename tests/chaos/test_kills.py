@@ -9,9 +9,9 @@ import random
 import pytest
 
 from bench import kills
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
 KILLS = int(os.environ.get("TIDEGATE_CHAOS", "3"))
 
 

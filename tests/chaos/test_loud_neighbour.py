@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.test_gaps import baking
-from tests.integration.conftest import STAND_IN, images
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 HUGE = b'{"predictions":[1.7e308]}'
 
 

@@ -12,12 +12,12 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.conftest import STAND_IN, images
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene, canary
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(600)]
 ENDPOINT = "fraud"
 BAKE = 10
 

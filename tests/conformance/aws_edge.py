@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tests.conformance.front_door import Forwarder, Reply, Request
-from tidegate.testing.aws.clock import FakeClock
-from tidegate.testing.aws.cloudwatch import FakeCloudWatch
-from tidegate.testing.aws.http import answer_call
+from tests.fake_aws.clock import FakeClock
+from tests.fake_aws.cloudwatch import FakeCloudWatch
+from tests.fake_aws.http import answer_call
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
 METRICS_KEPT = 120.0

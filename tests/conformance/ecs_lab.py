@@ -23,7 +23,7 @@ from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import http_load
 from tests.conformance.model_package import IMAGE, environment, write_package
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every call
 BALANCER = "AWS/ApplicationELB"

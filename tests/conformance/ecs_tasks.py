@@ -18,7 +18,7 @@ import httpx
 from moto.ecs.models import ecs_backends
 
 from tests.conformance.aws_credentials import ENVIRONMENT, REGION
-from tidegate.testing.platform import free_port
+from tidegate.host.platform import free_port
 
 ACCOUNT = "123456789012"
 """moto's."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tidegate.testing.lambda_runtime import Ended, FunctionProcess, RuntimeServer
+from tests.lambda_runtime import Ended, FunctionProcess, RuntimeServer
 
 PYTHON = Path(__file__).parents[2] / ".clients" / "lambda" / "bin" / "python"
 MOST = 12

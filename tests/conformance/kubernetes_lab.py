@@ -11,8 +11,8 @@ import yaml
 
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import ENVIRONMENTS, RATE, HttpLoad
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
 
 IMAGE = "test/stand-in"
 PROGRAM = Path(__file__).parents[1] / "integration" / "stand_in_model.py"

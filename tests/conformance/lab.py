@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tidegate.cli.client import ApiClient, ServerError
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 GOOD, BETTER, FAILING, SLOW, UNSTARTABLE = "good", "better", "failing", "slow", "unstartable"
 """Versions of a model. FAILING answers every request with a 500, SLOW takes a second, UNSTARTABLE never starts."""

@@ -23,9 +23,9 @@ from tests.conformance.lab import Load
 from tests.conformance.local_lab import http_load
 from tests.conformance.model_package import IMAGE, environment, write_package
 from tests.integration.ministack import ministack
+from tests.lambda_runtime import Ended
 from tests.unit.serving.aws_lambda.lambda_events import http_api
-from tidegate.testing.lambda_runtime import Ended
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 API = "/2015-03-31/functions"
 PREFIX = "tidegate-"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.conformance.lab import BETTER, FAILING, GOOD, SLOW, UNSTARTABLE, Load, Traffic
+from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform
 
 RATE = 50.0
 ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {

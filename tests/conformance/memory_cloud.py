@@ -74,26 +74,20 @@ class MemoryCloud:
         known = self.fleets.get(name)
         if known is None:
             self.fleets[name] = CloudFleet(name, began=time.monotonic(), **given)
-        elif given["fence"] >= known.fence:
+        else:
             known.began = time.monotonic() if given["count"] > known.count else known.began
             known.count, known.fence = given["count"], given["fence"]
 
     def _delete_fleets(self, name: str, given: dict[str, Any]) -> None:
-        if (known := self.fleets.get(name)) is not None and given["fence"] >= known.fence:
-            del self.fleets[name]
+        self.fleets.pop(name, None)
 
     def _put_tables(self, endpoint: str, given: dict[str, Any]) -> None:
-        if given["fence"] >= self.tables.get(endpoint, given)["fence"]:
-            self.tables[endpoint] = given
+        self.tables[endpoint] = given
 
     def _get_state(self, _: str, __: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "fleets": {
-                one.name: {"config": one.config, "count": one.count, "ready": one.ready, "failure": one.failure}
-                for one in self.fleets.values()
-            },
-            "tables": self.tables,
-        }
+        shown = ("config", "count", "ready", "failure", "fence")
+        fleets = {one.name: {key: getattr(one, key) for key in shown} for one in self.fleets.values()}
+        return {"fleets": fleets, "tables": self.tables}
 
     def _get_requests(self, since: str, _: dict[str, Any]) -> list[Any]:
         """Of whole seconds from ``since`` on."""

@@ -20,6 +20,7 @@ from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 from tidegate.ports.target import Chore, Look, Provider
 from tidegate.targets import registry
 from tidegate.targets.context import TargetContext
+from tidegate.targets.fence import FencedState, FencedTarget
 from tidegate.targets.kind import TargetKind
 from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
 
@@ -41,12 +42,11 @@ class CloudClient:
         return answer.json()
 
 
-@dataclass
-class CloudTarget:
-    cloud: CloudClient
-    name: str = NAME
-    can: Capabilities = field(default_factory=lambda: Capabilities(shadow=False, serverless=False))
-    wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
+class CloudTarget(FencedTarget[None, None]):
+    def __init__(self, cloud: CloudClient) -> None:
+        super().__init__()
+        self.name, self.can = NAME, Capabilities(shadow=False, serverless=False)
+        self.cloud = cloud
 
     async def observe(self, endpoint: str) -> Look:
         state = await self.cloud.call("GET", "/state")
@@ -58,23 +58,25 @@ class CloudTarget:
             RouteTable(endpoint, table["fence"], routes),
         )
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+    async def find_fleet(self, fleet: FleetId) -> FencedState[None]:
+        known = (await self.cloud.call("GET", "/state"))["fleets"].get(str(fleet))
+        return FencedState(known["fence"] if known else 0, None)
+
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: None) -> None:
         (container,) = fleet.variant.model.containers
-        self.wanted[fleet.id] = fleet
         members = {"config": fleet.config_name, "count": fleet.count, "environment": dict(container.environment)}
         await self.cloud.call("PUT", f"/fleets/{fleet.id}", **members, fence=fence)
 
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        await self.cloud.call("DELETE", f"/fleets/{fleet}", fence=fence)
-        self.wanted.pop(fleet, None)
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: None) -> None:
+        await self.cloud.call("DELETE", f"/fleets/{fleet}")
 
-    async def set_traffic(self, table: RouteTable) -> None:
+    async def find_traffic(self, endpoint: str) -> FencedState[None]:
+        known = (await self.cloud.call("GET", "/state"))["tables"].get(endpoint)
+        return FencedState(known["fence"] if known else 0, None)
+
+    async def put_traffic(self, table: RouteTable, there: None) -> None:
         routes = {str(route.fleet): route.share for route in table.routes}
         await self.cloud.call("PUT", f"/tables/{table.endpoint}", fence=table.fence, routes=routes)
-
-    def seen(self, fleet: FleetId) -> FleetStatus | None:
-        spec = self.wanted.get(fleet)
-        return None if spec is None else FleetStatus(fleet, spec.count, 0, spec.count)
 
 
 def _status(id: FleetId, one: Mapping[str, Any]) -> FleetStatus:
@@ -156,7 +158,7 @@ class CloudLifecycle:
 
     async def _tell(self) -> None:
         """The cloud tells nobody of news."""
-        for endpoint in {id.endpoint for id in self.target.wanted}:
+        for endpoint in {spec.id.endpoint for spec in self.target.desired()}:
             self.changed(endpoint)
 
     def prepare(self) -> None: ...
@@ -167,13 +169,13 @@ class CloudLifecycle:
         state = await self.target.cloud.call("GET", "/state")
         for id in map(FleetId.parse, state["fleets"]):
             if id.endpoint not in owners:
-                await self.target.delete_fleet(id, sys.maxsize)
+                await self.target.remove_fleet(id, 0, None)
 
     def serves(self) -> bool:
         return False
 
     def desired(self) -> list[FleetSpec]:
-        return list(self.target.wanted.values())
+        return self.target.desired()
 
     def wake(self, fleet: FleetId, since: float) -> None: ...
 

@@ -18,7 +18,7 @@ from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import ENVIRONMENTS, http_load
 from tidegate.cli.client import ApiClient
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/stand-in@sha256:" + "0" * 64
 LATENCY, STALE, THROTTLE_EVERY = 0.03, 0.3, 9

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from tests.conformance.lab import BETTER, FAILING, SLOW, UNSTARTABLE, Lab, endpoint
+from tests.scene import Scene
 from tidegate.cli.client import ServerError
-from tidegate.testing.scene import Scene
 
 CANARY = {"strategy": "canary", "size": "50%", "wait": "4s", "final_bake": "2s"}
 STRATEGIES: Mapping[str, Mapping[str, str]] = {

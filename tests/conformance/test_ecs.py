@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.ecs_lab import PLACE, EcsLab, ecs_lab
 from tests.conformance.run import run_scenario, scenarios
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from tests.conformance.run import run_scenario, scenarios
 from tests.integration.ministack import PROGRAM
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not PROGRAM.exists(), reason="ministack is not installed: make .clients/ministack/.done"),

@@ -9,9 +9,9 @@ import pytest
 from tests.conformance.local_lab import LocalLab
 from tests.conformance.run import run_scenario
 from tests.conformance.scenarios import SCENARIOS
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 IMAGE = "test/stand-in"
 
 

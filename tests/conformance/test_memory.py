@@ -14,7 +14,7 @@ from tests.conformance.local_lab import ENVIRONMENTS, http_load
 from tests.conformance.memory_cloud import MemoryCloud, memory_cloud
 from tests.conformance.memory_target import NAME
 from tests.conformance.run import run_scenario, scenarios
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.run import run_scenario, scenarios
 from tests.conformance.sagemaker_lab import PLACE, SagemakerLab, sagemaker_lab
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

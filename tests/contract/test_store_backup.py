@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
+from tests.samples import version
 from tidegate.domain.access import AuditEntry, Means, Role, Session, Token, User
 from tidegate.domain.asynchronous import Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.generations import generation_floor
-from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.metric import MetricId
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig
@@ -32,7 +33,6 @@ from tidegate.store.audit import SqlAudit
 from tidegate.store.queue import SqlQueue
 from tidegate.store.samples import SeriesKey
 from tidegate.store.tables import AUDIT, MINUTES, QUEUE, RECORDS, SERIES, SESSIONS, TOKENS, USERS
-from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -303,7 +303,18 @@ def test_the_history_of_versions_is_part_of_a_backup(tmp_path: Path) -> None:
     here, there = open_store(f"sqlite:///{tmp_path / 'here.db'}"), open_store(f"sqlite:///{tmp_path / 'there.db'}")
     artifacts: dict[str, tuple[str, ...]] = {"main": ("sha256-" + "0" * 64, "")}
     entry = HistoryEntry(
-        1, "r1", version("v1"), DeploymentConfig(), "ann", NOW, "d", NOW, LATER, Outcome.REPLACED, "why", artifacts
+        1,
+        "r1",
+        version("v1"),
+        DeploymentConfig(),
+        "ann",
+        NOW,
+        "d",
+        NOW,
+        LATER,
+        VersionOutcome.REPLACED,
+        "why",
+        artifacts,
     )
 
     def records(tx: Tx) -> None:

@@ -10,11 +10,11 @@ from typing import TypeVar
 
 import pytest
 
+from tests.memory_store import MemoryStore
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
 from tidegate.ports.store import Filter, Kind, RecordPage, Stale, Store, Tx
 from tidegate.store import open_store
-from tidegate.testing.memory_store import MemoryStore
 
 R = TypeVar("R")
 T0 = datetime(2026, 1, 1, 12, 0, 0, 1, tzinfo=UTC)

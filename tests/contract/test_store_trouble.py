@@ -15,13 +15,12 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url
 
-from tests.small_disk import small_disk
+from tests.small_disk import SmallDisk, small_disk
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.engine import LOCK
 from tidegate.store.errors import to_unavailable
-from tidegate.testing.small_disk import SmallDisk
 
 R = TypeVar("R")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,47 +10,58 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tidegate.cli.commands import ENTRIES
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
-OWN = ("getting-started.md", "ci-cd.md", "lab.md")
+OWN = ("getting-started.md", "ci-cd.md", "lab.md", "fastapi.md")
 """Pages that are run on a server of their own, which they start and stop."""
 FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("tidegate", "make", "pip", "python", "python3", "aws", "curl", "sudo", "systemctl")
 COMMAND = re.compile(rf"^(?:[A-Z_]+=\S+ )*(?:{'|'.join(PROGRAMS)}) ")
 SPAN = re.compile(r"`((?:[A-Z_]+=\S+ )*tidegate [a-z][^`|]*)`")
+COMMAND_NAMES = {"tidegate compare --shadow", *(f"tidegate {entry.name}" for _, entry in ENTRIES)}
+"""Of two words, too: a sentence may name a command of a group."""
 PLACEHOLDER = re.compile(r"(?<![\w=])[A-Z][A-Z_]+(?![\w=])")
 
 AWS = "asks AWS itself"
-S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
+S3 = "needs an S3: tests/features/batch/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
-COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
+COMPARED = "needs a rollout under load: tests/features/evidence/integration/test_platform_evidence.py has one"
 ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
-TRACED = "needs a collector: tests/integration/test_platform_tracing.py has one, and sends the same"
+TRACED = (
+    "needs a collector: tests/features/tracing/integration/test_platform_tracing.py has one, and sends the same"
+)
 PART = "names the command in a sentence, without its arguments"
-EXAMPLE = "needs what the machine may not have: tests/integration/test_platform_examples.py runs it where it can"
-LIVE = "runs for half a minute: tests/integration/test_platform_live_challenges.py waits for its end"
+EXAMPLE = (
+    "needs what the machine may not have: "
+    "tests/features/examples/integration/test_platform_examples.py runs it where it can"
+)
+LIVE = (
+    "runs for half a minute: tests/features/lessons/integration/test_platform_live_challenges.py waits for its end"
+)
 NOT_RUN: Mapping[str, str] = {
-    "tidegate challenge start incident": LIVE,
-    "tidegate challenge stop incident": LIVE,
+    "tidegate learn start incident": LIVE,
+    "tidegate learn stop incident": LIVE,
     "python tidegate-examples/assist/client.py assist": EXAMPLE,
     "TIDEGATE_TRUST=code tidegate up --detach": "starts such a server: runtimes.md has the same",
     "tidegate examples up document-ocr --version better": EXAMPLE,
     "python tidegate-examples/document-ocr/client.py document-ocr": EXAMPLE,
-    "tidegate queue document-ocr": EXAMPLE,
-    "tidegate prices update": AWS,
-    "tidegate prices update --region eu-central-1": AWS,
+    "tidegate queue show document-ocr": EXAMPLE,
+    "tidegate cost prices update": AWS,
+    "tidegate cost prices update --region eu-central-1": AWS,
     "tidegate recommend --on sagemaker --role arn:aws:iam::123456789012:role/sagemaker --model fraud "
     "--sample s3://data/samples.tar.gz --slo p95=50ms --rps 300 --with types=ml.c5.large,ml.m5.large": AWS,
     "tidegate recommend --model model.tar.gz --sample rows.csv --slo p99=50ms --rps 300": (
-        "measures for minutes: tests/integration/test_platform_recommend.py does so for less long"
+        "measures for minutes: test_platform_recommend.py does so for less long"
     ),
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --join --on-bad-rows errors": S3,
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly": S3,
     "tidegate batch resume nightly": S3,
-    "tidegate plan": "asks a person: tests/unit/cli/test_cli_plan.py answers",
-    "tidegate plan --json": "asks a person: tests/unit/cli/test_cli_plan.py answers",
+    "tidegate plan": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
+    "tidegate plan --json": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
     "pip install '.[otel]'": "needs a package index; the tests' environment has it",
     "TIDEGATE_TRACE_ENDPOINT=http://127.0.0.1:4318 tidegate up --detach": TRACED,
     "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
@@ -59,16 +70,16 @@ NOT_RUN: Mapping[str, str] = {
     "make demo": "tests/unit/demo and CI run it",
     "make test": "is what runs this test",
     "pip install '.[xgboost]'": "needs a package index; make wheel installs",
-    "tidegate backup /backups/tidegate-$(date +%F).backup": "needs a folder of the machine; another page backs up",
+    "tidegate server backup /backups/tidegate-$(date +%F).backup": "needs a folder; another page backs up",
     "pip install 'tidegate[aws]'": "needs a package index; make wheel installs",
     "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
         "downloads wheels: tests/kubernetes/image.py does so"
     ),
-    "tidegate monitor show fraud": "needs captures to look at: tests/integration/test_platform_drift.py has some",
-    "tidegate doctor --target ecs": FAKE_AWS,
-    "tidegate doctor --target lambda": FAKE_AWS,
-    "tidegate doctor fraud.yaml --target lambda": FAKE_AWS,
-    "tidegate doctor fraud.yaml --target sagemaker": FAKE_AWS,
+    "tidegate drift schedule show fraud": ("needs captures to look at: test_platform_drift.py has some"),
+    "tidegate target doctor --target ecs": FAKE_AWS,
+    "tidegate target doctor --target lambda": FAKE_AWS,
+    "tidegate target doctor fraud.yaml --target lambda": FAKE_AWS,
+    "tidegate target doctor fraud.yaml --target sagemaker": FAKE_AWS,
     "tidegate deploy fraud.yaml --target sagemaker": FAKE_AWS,
     "tidegate direct deploy fraud.yaml --target sagemaker --smoke row.csv": FAKE_AWS,
     "tidegate direct status fraud --target sagemaker": FAKE_AWS,
@@ -77,30 +88,32 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct diff fraud.yaml --target sagemaker": FAKE_AWS,
     "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
-    "tidegate doctor --target kubernetes": CLUSTER,
-    "tidegate uninstall --target kubernetes --targets targets.yaml": CLUSTER,
-    "tidegate user add alice --role admin": ASKS,
-    "tidegate user password alice": ASKS,
-    "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
+    "tidegate target doctor --target kubernetes": CLUSTER,
+    "tidegate target uninstall --target kubernetes --targets targets.yaml": CLUSTER,
+    "tidegate access user add alice --role admin": ASKS,
+    "tidegate access user password alice": ASKS,
+    "tidegate access token revoke 0f1e2d3c4b5a": (
+        "names a token that only an example has: test_cli_access.py revokes one"
+    ),
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
         "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"
     ),
-    "tidegate evidence show fraud": COMPARED,
-    "tidegate evidence show fraud --json > evidence.json": COMPARED,
-    "tidegate evidence verify evidence.json": COMPARED,
-    "tidegate evidence show fraud --html evidence.html --png evidence.png": COMPARED,
-    "tidegate labels fraud --html labels.html --png labels.png": (
-        "needs labels that were joined: tests/unit/cli/test_cli_reports.py has some"
+    "tidegate rollout evidence show fraud": COMPARED,
+    "tidegate rollout evidence show fraud --json > evidence.json": COMPARED,
+    "tidegate rollout evidence verify evidence.json": COMPARED,
+    "tidegate rollout evidence show fraud --html evidence.html --png evidence.png": COMPARED,
+    "tidegate labels measure fraud --html labels.html --png labels.png": (
+        "needs labels that were joined: tests/features/evidence/unit/test_cli_reports.py has some"
     ),
-    "tidegate capture fraud --samples 5": "needs a captured file: tests/integration/test_platform_capture.py has one",
-    "tidegate user sign-out oidc:alice@example.com": PART,
-    "tidegate render --as dockerfile": PART,
+    "tidegate show capture fraud --samples 5": ("needs a captured file: test_platform_capture.py has one"),
+    "tidegate access user sign-out oidc:alice@example.com": PART,
+    "tidegate spec render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
     "tidegate deploy --supersede": PART,
-    "tidegate backup --models": PART,
-    "tidegate trace december": PART,
-    "tidegate trace bank-calls": PART,
+    "tidegate server backup --models": PART,
+    "tidegate replay trace december": PART,
+    "tidegate replay trace bank-calls": PART,
 }
 """Commands that are not run here, and why."""
 
@@ -108,17 +121,17 @@ SHORTER = {"tidegate rehearse": "--runs 20", "tidegate examples up": "--scale 0.
 """Options that make a command shorter, and nothing else different."""
 TARGETS = "export TIDEGATE_TARGETS=$PWD/targets.yaml"
 FIRST: Mapping[tuple[str, str], str] = {
-    ("targets.md", "tidegate render fraud.yaml --target sagemaker"): TARGETS,
-    ("targets-sagemaker.md", "tidegate render fraud.yaml --target sagemaker"): TARGETS,
+    ("targets.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
+    ("targets-sagemaker.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
     (
         "targets-ecs.md",
-        "tidegate render fraud.yaml --target ecs --as cloudformation",
+        "tidegate spec render fraud.yaml --target ecs --as cloudformation",
     ): f"{TARGETS}; sed -i 's#data: .*#data: s3://payroll-models/fraud.tar.gz#' fraud.yaml",
-    ("security.md", "tidegate user list"): (
-        "echo correct horse battery | tidegate user add alice --role admin --password-stdin"
+    ("security.md", "tidegate access user list"): (
+        "echo correct horse battery | tidegate access user add alice --role admin --password-stdin"
     ),
-    ("autoscaling.md", "tidegate scaling fraud"): "tidegate deploy fraud.yaml --wait",
-    ("async.md", "tidegate invoke-async fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
+    ("autoscaling.md", "tidegate show scaling fraud"): "tidegate deploy fraud.yaml --wait",
+    ("async.md", "tidegate queue send fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
     ("endpoints.md", "tidegate invoke fraud --target-container predictor --body 1200,3,0.5"): (
         "tidegate deploy fraud.yaml --wait"
     ),
@@ -126,19 +139,19 @@ FIRST: Mapping[tuple[str, str], str] = {
         "endpoints.md",
         "tidegate invoke chat --stream --content-type application/json --file question.json",
     ): "tidegate deploy chat.yaml --wait",
-    ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
+    ("capture.md", "tidegate labels measure fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
-    ("labels.md", "tidegate feedback chat votes.jsonl"): (
+    ("labels.md", "tidegate labels feedback chat votes.jsonl"): (
         "sed s/fraud/chat/ fraud.yaml > chat.yaml; tidegate deploy chat.yaml --wait; "
         'echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
     ),
-    ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
+    ("labels.md", "tidegate labels measure fraud labels.jsonl --post"): (
         "tidegate deploy fraud.yaml --wait; "
         'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
         " > labels.jsonl"
     ),
-    ("drift.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
+    ("drift.md", "tidegate drift check fraud --baseline train.csv --captures captures/"): (
         "mkdir -p captures; echo amount,country > train.csv; for i in $(seq 60); do "
         "echo $i,US >> train.csv; "
         'echo "{\\"captureData\\": {\\"endpointInput\\": {\\"data\\": \\"$i,US\\", '
@@ -149,21 +162,21 @@ FIRST: Mapping[tuple[str, str], str] = {
     ),
     (
         "drift.md",
-        "tidegate monitor set fraud --baseline train.csv --by country",
+        "tidegate drift schedule set fraud --baseline train.csv --by country",
     ): "tidegate deploy fraud.yaml --wait",
-    ("drift.md", "tidegate monitor baseline payments.csv --time paid_at"): (
+    ("drift.md", "tidegate drift schedule baseline payments.csv --time paid_at"): (
         "echo amount,paid_at > payments.csv; echo 1,2026-03-01T12:00:00Z >> payments.csv"
     ),
-    ("drift.md", "tidegate monitor baseline captures/fraud/AllTraffic/ --columns amount,country"): (
+    ("drift.md", "tidegate drift schedule baseline captures/fraud/AllTraffic/ --columns amount,country"): (
         "mkdir -p captures/fraud/AllTraffic; cp captures/b.jsonl captures/fraud/AllTraffic/"
     ),
-    ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
+    ("capture.md", "tidegate show capture fraud"): "tidegate deploy fraud.yaml --wait",
     ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (
         "tidegate deploy fraud.yaml --wait"
     ),
     (
         "replay.md",
-        "tidegate trace december --out day.csv --days 1 --base 0.01",
+        "tidegate replay trace december --out day.csv --days 1 --base 0.01",
     ): "tidegate deploy fraud.yaml --wait",
     (
         "serverless.md",
@@ -175,7 +188,7 @@ FIRST: Mapping[tuple[str, str], str] = {
     ): "sed -i 's/^/name,/' employees.csv",
 }
 """What a page takes for granted before one of its commands."""
-ELSEWHERE = ("tidegate restore",)
+ELSEWHERE = ("tidegate server restore",)
 """Commands of another machine: run with an empty state folder."""
 
 
@@ -203,7 +216,8 @@ def _spans(prose: str) -> Iterator[tuple[str, str]]:
     for found in SPAN.findall(prose):
         words = " ".join(found.split())
         command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", words)
-        if (len(command.split()) > 2 or command != words) and not PLACEHOLDER.search(command):
+        whole = len(command.split()) > 2 and command not in COMMAND_NAMES
+        if (whole or command != words) and not PLACEHOLDER.search(command):
             yield "command", words
 
 

@@ -4,16 +4,19 @@ TIDEGATE_FEATURES or with packages that are gone. Prints what each question was 
 import asyncio
 import json
 import sys
+from typing import Any
 
 import httpx
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.cli.commands import TASKS
+from tidegate.cli.commands import ENTRIES
+from tidegate.compose.control_socket import find_protocol
 from tidegate.console.late_routes import LateRoutes
 from tidegate.gateway.app import build_app
 from tidegate.host.features import features
+from tidegate.service import prometheus
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "endpoint": "fraud",
     "model": {"image": "tidegate/xgboost", "data": "file:///models/fraud.tar.gz"},
     "instances": 2,
@@ -32,11 +35,18 @@ MEMBERS = {
 HTML = {"accept": "text/html"}
 
 
+def with_section(key: str) -> dict[str, object]:
+    """The spec with an empty section."""
+    parent, _, last = key.rpartition(".")
+    return {**SPEC, parent: {**SPEC["model"], last: {}}} if parent else {**SPEC, last: {}}
+
+
 async def ask(asked: list[list[str]]) -> dict[str, object]:
     """``asked``: method and path of further requests."""
     house = GatewayHarness()
     app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
     found: dict[str, object] = {}
+    shown: dict[str, str] = {}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471", headers=HTML
     ) as client:
@@ -45,10 +55,13 @@ async def ask(asked: list[list[str]]) -> dict[str, object]:
             "/tidegate/v1/endpoints/fraud",
             "/console",
             "/console/endpoints/fraud",
+            "/console/endpoints/fraud/card",
+            "/console/endpoints.csv",
             "/metrics",
             "/healthz",
         ):
-            found[path] = (await client.get(path)).status_code
+            answer = await client.get(path)
+            found[path], shown[path] = answer.status_code, answer.text
         listed = await client.post("/", content=b"{}", headers={"x-amz-target": "SageMaker.ListEndpoints"})
         found["ListEndpoints"] = listed.status_code
         config = {"EndpointConfigName": "c", "ProductionVariants": [{"VariantName": "v", "ModelName": "m"}]}
@@ -56,11 +69,19 @@ async def ask(asked: list[list[str]]) -> dict[str, object]:
             body = json.dumps({**config, member: value})
             target = {"x-amz-target": "SageMaker.CreateEndpointConfig"}
             found[member] = (await client.post("/", content=body, headers=target)).text
+        for one in features().switched_off:
+            for section in one.feature.sections:
+                put = {"spec": with_section(section.key)}
+                found[f"section {section.key}"] = (await client.put("/tidegate/v1/deploy", json=put)).text
         for method, path in asked:
             answer = await client.request(method, path, headers={"accept": "application/json"})
-            found[f"{method} {path}"] = [answer.status_code, answer.text[:300]]
+            found[f"{method} {path}"] = [answer.status_code, answer.text]
+        found["delete"] = (await client.delete("/tidegate/v1/endpoints/fraud?force=1")).status_code
     await house.store.close()
-    found["commands"] = sorted(entry.name for entries in TASKS.values() for entry in entries)
+    shown["metrics"] = " ".join(name for name, _, _ in prometheus.families())
+    shown["protocol"] = type(find_protocol(house.gateway)).__name__
+    found["shown"] = shown
+    found["commands"] = sorted(entry.name for _, entry in ENTRIES)
     found["on"] = sorted(one.feature.name for one in features())
     return found
 

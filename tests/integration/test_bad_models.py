@@ -21,11 +21,11 @@ from botocore.exceptions import ClientError
 from sklearn.linear_model import LinearRegression
 
 from tests.integration.test_worker_runtimes import onnx_model
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.serving.process.memory_watch import measure_memory
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 FLAWED = "test/flawed"
 TIMEOUT = 2

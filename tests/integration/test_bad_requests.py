@@ -16,8 +16,8 @@ import xgboost
 from botocore.exceptions import ClientError
 from sklearn.linear_model import LinearRegression
 
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform
 
 pytestmark = pytest.mark.e2e
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tidegate.testing.platform import free_port, wait_until
+from tidegate.host.platform import free_port, wait_until
 
 PATIENCE = 300
 """Seconds for one command or one change, on a machine with ten times as much to do as it can."""
@@ -224,12 +224,14 @@ def test_undo_serves_an_earlier_version_whose_file_is_lost(
     if lost == "deleted":
         file.unlink()
     if lost == "with the machine":
-        commands.words("backup", str(tmp_path / "all.backup"), "--models", "--state", str(commands.state))
+        commands.words(
+            "server", "backup", str(tmp_path / "all.backup"), "--models", "--state", str(commands.state)
+        )
     commands.words("down")
     if lost == "with the machine":
         shutil.rmtree(commands.state)
         assert "parts of model data" in commands.words(
-            "restore", str(tmp_path / "all.backup"), "--state", str(commands.state)
+            "server", "restore", str(tmp_path / "all.backup"), "--state", str(commands.state)
         )
     commands.up()  # the history and what was kept outlive a restart
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 
 from tests.integration.test_local_restart import ROW, _served, load, workers
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 def everything(platform: Platform) -> set[int]:

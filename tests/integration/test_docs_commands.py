@@ -1,6 +1,6 @@
 """Every documented command is run: what the pages show, in its order, with the files that they show.
 
-Three pages start and stop a server of their own, all others share one. They run beside one another, since they
+Four pages start and stop a server of their own, all others share one. They run beside one another, since they
 mostly wait: for bakes, loads and replays. ``documented_commands.NOT_RUN`` has what cannot be run here, and why.
 
 A block is a fence with its language and, for a file, its name: ``yaml fraud.yaml``. ``sh install`` needs a package
@@ -35,7 +35,9 @@ from tests.integration.documented_commands import (
     script,
     write_images,
 )
-from tidegate.testing.platform import free_port
+from tidegate.host.platform import free_port
+
+pytestmark = pytest.mark.slow
 
 BIN = Path(os.environ.get("TIDEGATE_TEST_BIN") or Path(sys.executable).parent)
 """Whose commands: of this environment, or of one with a wheel (make wheel)."""
@@ -47,6 +49,7 @@ MODELS = "python3 train.py\ncp v1.ubj model.ubj"
 EXPECTED = {
     START: ["exit status 1: it was rolled back", "InService"],
     "ci-cd.md": ["fraud", "InService"],
+    "fastapi.md": ["the service http://127.0.0.1:9101", "exit status 1: it was rolled back", "by status: {200: "],
     "lab.md": [
         "compare would have stopped it",
         "it was rolled back",
@@ -54,7 +57,7 @@ EXPECTED = {
         '"payroll-fraud" is deleted',
     ],
     "cost.md": ["a month"],
-    "promise.md": ["bad versions rolled back"],
+    "rehearse.md": ["bad versions rolled back"],
     "replay.md": ["requests"],
     "compare.md": ["verdict: pass"],
     "batch.md": ["Completed, 2 records"],
@@ -62,6 +65,7 @@ EXPECTED = {
     "operations.md": ["restored"],
     "README.md": ["fraud"],
     "endpoints.md": ["explanations"],
+    "open-inference.md": ['"outputs":[{"name":"predictions"'],
 }
 """What a page's commands print, beside ending well."""
 PATIENT = "sed -i 's/above: 100ms/above: 30s/' tidegate-examples/*/*.yaml\n"
@@ -77,7 +81,7 @@ def test_what_is_not_run_is_documented_and_what_is_prepared_is_run() -> None:
     assert set(NOT_RUN) - every == set()
     assert [one for one in FIRST if one[1] not in commands(one[0])] == []
     assert all(NOT_RUN.values())
-    assert {"tidegate cost fraud.yaml --traffic payroll"} <= every
+    assert {"tidegate cost estimate fraud.yaml --traffic payroll"} <= every
     assert any("--speed 3600" in text for text in commands("replay.md"))
 
 
@@ -91,7 +95,7 @@ def test_the_notebook_of_the_lab_has_what_the_page_says() -> None:
     run = {line for source in sources for line in source.replace("\\\n", " ").splitlines()}
     assert {line for line in run if line.startswith("tidegate ")} >= {
         "tidegate down",
-        "tidegate simulate tidegate-examples/payroll-fraud/better.yaml",
+        "tidegate rehearse tidegate-examples/payroll-fraud/better.yaml",
     }
     nbformat = [made["nbformat"], made["nbformat_minor"], len({cell["id"] for cell in made["cells"]})]
     assert nbformat == [4, 5, len(made["cells"])]
@@ -100,7 +104,7 @@ def test_the_notebook_of_the_lab_has_what_the_page_says() -> None:
 def own_script(page: str, port: int) -> str:
     """What a reader would type, in one shell that ends at the first command that fails."""
     pages = [page] if page == START else [START, page]
-    lines = ["set -eu"]
+    lines = ["set -eu", "trap 'kill $(jobs -p) 2> ended.txt || true' EXIT"]
     for each in pages:
         for language, name, text in FENCE.findall((DOCS / each).read_text()):
             here = text.replace(ADDRESS, f"127.0.0.1:{port}")
@@ -145,7 +149,8 @@ def run_own(page: str, folder: Path) -> Ran:
 
 def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
     """Page after page on one server; one that fails leaves nothing to the next."""
-    given = environment(folder, free_port(), BIN)
+    port = free_port()
+    given = environment(folder, port, BIN)
     allowed = {"TIDEGATE_TRUST": "code", "TIDEGATE_OUTPUT_ROOTS": str(folder)}
     server = {**given, **allowed, "TIDEGATE_IMAGES": str(write_images(folder))}
 
@@ -168,7 +173,8 @@ def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
             work = folder / page
             work.mkdir()
             prepare(page, work, train)
-            found[page] = bash(script(page, work, free_port()), work, given)
+            text = script(page, work, free_port()).replace(ADDRESS, f"127.0.0.1:{port}")
+            found[page] = bash(text, work, given)
             if found[page].returncode:
                 bash(f"{CLEAR}\nclear", work, given)
     finally:

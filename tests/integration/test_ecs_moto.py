@@ -14,13 +14,14 @@ from tests.unit.targets.ecs.test_target import OPTIONS, table
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.images import ImageTable
-from tidegate.targets.aws.botocore_calls import open_calls
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls, open_calls
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.ecs.options import EcsOptions, group_name
 from tidegate.targets.ecs.target import EcsTarget
 from tidegate.targets.ecs.target_groups import FLEET, fleet_text
 from tidegate.targets.ecs.task_definition import target_group
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

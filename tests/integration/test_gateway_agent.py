@@ -19,11 +19,11 @@ import pytest
 from tidegate.domain.errors import Conflict, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable, build_route_table
+from tidegate.host.platform import free_port
 from tidegate.ports.gateway_agent import AgentSettings, EndpointPlan, FleetPlan
 from tidegate.ports.router import TcpAddress
 from tidegate.proxy.agent_main import proxy_settings
 from tidegate.targets.kubernetes.agent_client import AgentClient
-from tidegate.testing.platform import free_port
 
 PATIENCE = 30.0
 OLD, NEW = FleetId("fraud", 1, "AllTraffic"), FleetId("fraud", 2, "AllTraffic")

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from tests.gateway_harness import KEY, SECRET, SIGNED, GatewayHarness, ShiftedClock
 from tidegate.gateway.middleware import MAX_BODY
-from tidegate.testing.platform import wait_until
+from tidegate.host.platform import wait_until
 
 
 @dataclass

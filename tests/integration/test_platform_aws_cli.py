@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import XGBOOST, train
+from tests.scene import XGBOOST, train
+from tidegate.host.platform import Platform, wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -26,7 +26,9 @@ RESOURCE = ["--service-namespace", "sagemaker", "--scalable-dimension", "sagemak
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(1, id="v1", marks=pytest.mark.slow), pytest.param(2, id="v2")]
+)
 def major(request: pytest.FixtureRequest) -> int:
     """The CLI's major version. Skips where it is not installed."""
     version: int = request.param

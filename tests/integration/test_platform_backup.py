@@ -11,8 +11,8 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 ROW = [[0.1, 0.2, 0.3, 0.4]]
@@ -54,7 +54,7 @@ def ends_by_itself(platform: Platform) -> None:
 
 
 def test_a_restored_platform_serves_what_it_served_then(
-    models: tuple[str, str], postgres_url: str, tmp_path: Path
+    models: tuple[str, str], empty_postgres_url: str, tmp_path: Path
 ) -> None:
     file = str(tmp_path / "all.backup")
     with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5"}) as platform:
@@ -62,7 +62,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         scene.create("e", scene.config(models[0]))
         old = answer(scene, "e")
         post_label(platform, "then")
-        saved = data(run(platform, "backup", file, "--metrics", "--json"))["rows"]
+        saved = data(run(platform, "server", "backup", file, "--metrics", "--json"))["rows"]
         assert (saved["records"], saved["labels"] > 0) == (5, True)
         post_label(platform, "since")
 
@@ -72,10 +72,10 @@ def test_a_restored_platform_serves_what_it_served_then(
         new = answer(scene, "e")
         assert new not in (old, None)
 
-        refused = run(platform, "restore", file)
+        refused = run(platform, "server", "restore", file)
         assert refused.returncode == 1
         assert "a controller runs on" in refused.stderr and refused.stderr.count("\n") == 1
-        done = data(run(platform, "restore", file, "--force", "--json"))
+        done = data(run(platform, "server", "restore", file, "--force", "--json"))
         assert done["rows"]["records"] == 5
         ends_by_itself(platform)
         assert answer(scene, "e") == new, "what serves was left alone"
@@ -90,9 +90,9 @@ def test_a_restored_platform_serves_what_it_served_then(
         assert {answer(scene, "e") for _ in range(20)} == {new}, "and not a fleet of the lost life"
 
         assert platform.stop(keep=True) == []
-        data(run(platform, "backup", file, "--json"))
-        platform.environment = {**platform.environment, "TIDEGATE_DATABASE_URL": postgres_url}
-        assert data(run(platform, "restore", file, "--json"))["rows"]["journal"] > 3
+        data(run(platform, "server", "backup", file, "--json"))
+        platform.environment = {**platform.environment, "TIDEGATE_DATABASE_URL": empty_postgres_url}
+        assert data(run(platform, "server", "restore", file, "--json"))["rows"]["journal"] > 3
         platform.start()
         wait_until(lambda: answer(scene, "e") == new, "it is moved")
         assert scene.describe("e")["EndpointStatus"] == "InService"
@@ -103,16 +103,16 @@ def test_a_damaged_database_is_replaced_by_a_backup(models: tuple[str, str], tmp
     with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5"}) as platform:
         scene = Scene(platform)
         scene.create("e", scene.config(models[0]))
-        data(run(platform, "backup", file, "--json"))
+        data(run(platform, "server", "backup", file, "--json"))
         platform.kill_controller()
         database = platform.state / "tidegate.db"
         for path in platform.state.glob("tidegate.db-*"):
             path.unlink()
         database.write_bytes(b"these are notes, not a database\n" * 1000)
-        refused = run(platform, "restore", file)
+        refused = run(platform, "server", "restore", file)
         assert refused.returncode == 1
         assert "nothing was restored yet" in refused.stderr
-        done = run(platform, "restore", file, "--force")
+        done = run(platform, "server", "restore", file, "--force")
         assert done.returncode == 0, done.stderr
         assert f"kept as {database}.damaged" in done.stderr
         assert "5 records" in done.stdout and "tidegate up" in done.stdout

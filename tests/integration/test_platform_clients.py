@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import XGBOOST, Scene, train
+from tests.scene import XGBOOST, Scene, train
+from tidegate.host.platform import Platform
 
 pytestmark = pytest.mark.e2e
 ROW = [[0.1, 0.2, 0.3, 0.4]]

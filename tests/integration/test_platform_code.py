@@ -15,7 +15,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tests.unit.serving.runtimes.user_code_harness import folder
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 pytestmark = pytest.mark.e2e
 PAGE = (Path(__file__).parents[2] / "docs" / "runtimes.md").read_text()

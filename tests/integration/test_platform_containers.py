@@ -16,11 +16,11 @@ import xgboost
 from botocore.exceptions import ClientError
 from sklearn.preprocessing import StandardScaler
 
+from tests.scene import Scene, canary
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 CHECKING = "test/checking"
 NAMES = ["grade", "years", "city"]
 ROW = [[3.0, 12.0, 40.0]]
@@ -216,8 +216,8 @@ def test_the_same_by_spec_and_commands(scene: Scene, versions: tuple[Version, Ve
     assert "direct: predictor (tidegate/xgboost) | explainer (tidegate/xgboost-shap)" in shown
 
     def states() -> list[str]:
-        return [alarm["state"] for alarm in json.loads(tidegate("alarms", "--json"))["alarms"]]
+        return [alarm["state"] for alarm in json.loads(tidegate("show", "alarms", "--json"))["alarms"]]
 
     wait_until(lambda: states() == ["OK"], "the alarm on the explainer has data")
-    assert "p99 ContainerLatency > 1h, 1 of 1 x 1s" in tidegate("alarms")
+    assert "p99 ContainerLatency > 1h, 1 of 1 x 1s" in tidegate("show", "alarms")
     tidegate("delete", "explained", "--wait")

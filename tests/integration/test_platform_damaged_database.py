@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 
@@ -46,8 +46,8 @@ def execute(*statements: str) -> Callable[[Path], None]:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a page of zeros": (zero_a_page, "tidegate restore FILE --force"),
-    "cut short": (truncate, "tidegate restore FILE --force"),
+    "a page of zeros": (zero_a_page, "tidegate server restore FILE --force"),
+    "cut short": (truncate, "tidegate server restore FILE --force"),
     "another file": (write_anew, "file is not a database; restore it"),
     "a table gone": (execute("DROP TABLE journal"), "table journal has no"),
     "a record that is no JSON": (

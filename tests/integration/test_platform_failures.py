@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.scene import Scene, canary, linear, rolling
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary, linear, rolling
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.conftest import STAND_IN, images
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary, linear
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene, canary, linear
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 SCALED = {
     "ServiceNamespace": "sagemaker",
     "ResourceId": "endpoint/scaled/variant/AllTraffic",

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from tests.integration.test_platform_failures import load, pids
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 def ready(scene: Scene, endpoint: str) -> int:

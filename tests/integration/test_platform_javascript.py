@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import train
+from tests.scene import train
+from tidegate.host.platform import Platform
 
 MODULES = Path(__file__).parents[2] / ".clients" / "js"
 NODE = shutil.which("node")

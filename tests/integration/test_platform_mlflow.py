@@ -15,13 +15,14 @@ from botocore.exceptions import ClientError
 from sklearn.linear_model import LinearRegression
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 mlflow = pytest.importorskip("mlflow")
 sagemaker = pytest.importorskip("mlflow.sagemaker")
 deployments = pytest.importorskip("mlflow.deployments")
 __all__ = ["s3"]
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(400),
     pytest.mark.filterwarnings("ignore"),

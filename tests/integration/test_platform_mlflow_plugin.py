@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 mlflow = pytest.importorskip("mlflow")
 interface = pytest.importorskip("mlflow.deployments.interface")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 
@@ -29,7 +29,7 @@ def replace_controller(platform: Platform, environment: dict[str, str]) -> Scene
 
 
 def test_a_new_endpoint_of_an_old_name_answers_by_its_own_model(
-    postgres_url: str, models: tuple[str, str], tmp_path: Path
+    empty_postgres_url: str, models: tuple[str, str], tmp_path: Path
 ) -> None:
     plain = {"TIDEGATE_DRAIN_TIMEOUT": "5"}
     with Platform(environment=plain) as platform:
@@ -37,7 +37,7 @@ def test_a_new_endpoint_of_an_old_name_answers_by_its_own_model(
         scene.create("other", scene.config(models[1]))
         scene.create("e", scene.config(models[0]))
         old = answer(scene)
-        moved = replace_controller(platform, {**plain, "TIDEGATE_DATABASE_URL": postgres_url})
+        moved = replace_controller(platform, {**plain, "TIDEGATE_DATABASE_URL": empty_postgres_url})
         moved.create("e", moved.config(models[1]))
         answers = {answer(moved) for _ in range(20)}
         assert old not in answers

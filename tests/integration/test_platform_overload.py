@@ -13,7 +13,7 @@ import botocore.config
 import httpx
 import pytest
 
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 BURST, ROOM = 50, 2
@@ -62,7 +62,7 @@ def replayed(platform: Platform, folder: Path, requests: int, *more: str) -> dic
     (folder / "trace.csv").write_text("at\n" + "0\n" * requests)
     (folder / "rows.csv").write_text("1,2\n")
     words = ("--endpoint", "fraud", "--payloads", str(folder / "rows.csv"), "--json", *more)
-    done = tidegate(platform, "replay", str(folder / "trace.csv"), *words)
+    done = tidegate(platform, "replay", "run", str(folder / "trace.csv"), *words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

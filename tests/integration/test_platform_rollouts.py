@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.scene import KINDS, Scene, all_at_once, canary, linear
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import KINDS, Scene, all_at_once, canary, linear
 
 pytestmark = pytest.mark.e2e
 STAND_IN = "test/stand-in"

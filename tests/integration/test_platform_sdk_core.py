@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 ROOT = Path(__file__).parents[2]
 SDK = Path(os.environ.get("TIDEGATE_TEST_SDK3") or ROOT / ".venv-sdk3") / "bin" / "python"

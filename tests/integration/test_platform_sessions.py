@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.conftest import STAND_IN
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import Scene, canary
+from tests.fixtures import STAND_IN
+from tests.scene import Scene, canary
+from tidegate.host.platform import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 LONG = 10**10
 """Epoch seconds, in the year 2286."""
 

@@ -14,9 +14,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.scene import Scene
 from tidegate.cli.client import ApiClient
-from tidegate.testing.platform import Platform, free_port, wait_until
-from tidegate.testing.scene import Scene
+from tidegate.host.platform import Platform, free_port, wait_until
 
 pytestmark = pytest.mark.e2e
 KEY, SECRET = "AKIDEXAMPLE", "a-long-enough-secret"

@@ -7,12 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.scene import Scene
 from tests.tcp_relay import Relay, relayed
 from tidegate.features.asynchronous.dispatcher_supervisor import find_running
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 
@@ -33,10 +33,10 @@ def queued(scene: Scene, name: str, model: str, out: Path) -> None:
 
 
 def test_a_silent_database_stops_neither_predictions_nor_the_controllers_end(
-    relay: Relay, postgres_url: str, models: tuple[str, str], tmp_path: Path
+    relay: Relay, empty_postgres_url: str, models: tuple[str, str], tmp_path: Path
 ) -> None:
     environment = {
-        "TIDEGATE_DATABASE_URL": relay.url(postgres_url),
+        "TIDEGATE_DATABASE_URL": relay.url(empty_postgres_url),
         "TIDEGATE_DATABASE_TIMEOUT": "3",
         "TIDEGATE_DRAIN_TIMEOUT": "5",
         "TIDEGATE_OUTPUT_ROOTS": str(tmp_path),

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.conftest import STAND_IN, images
-from tidegate.testing.platform import Platform
-from tidegate.testing.scene import Scene
+from tests.fixtures import STAND_IN, images
+from tests.scene import Scene
+from tidegate.host.platform import Platform
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")

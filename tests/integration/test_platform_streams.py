@@ -10,11 +10,11 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
-from tests.integration.conftest import STAND_IN
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import Scene, canary
+from tests.fixtures import STAND_IN
+from tests.scene import Scene, canary
+from tidegate.host.platform import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from tests.scene import XGBOOST, Scene, train
 from tests.terraform.alarm import MetricAlarm
 from tests.terraform.autoscaling import ScalableTarget, ScalingPolicy, ScheduledAction
 from tests.terraform.go_types import check_answers
 from tests.terraform.hosting import Endpoint, EndpointConfiguration, Model
 from tests.terraform.resource import Clients, Look, Resource
 from tests.terraform.stack import ALARM, ROLE, SCALED, STEPS, TAGS, TRACKING, VARIANT
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import XGBOOST, Scene, train
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 CANARY = {
     "BlueGreenUpdatePolicy": {

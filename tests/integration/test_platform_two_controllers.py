@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene
+from tests.scene import Scene
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 
@@ -49,9 +49,9 @@ def test_a_second_controller_on_one_database_is_refused(database_url: str) -> No
         Scene(first).sagemaker.list_endpoints()
 
 
-def test_a_standby_is_left_in_the_background(postgres_url: str, tmp_path: Path) -> None:
-    with Platform(environment=environment(postgres_url)):
-        standby = Platform(environment=environment(postgres_url, TIDEGATE_STANDBY="1"))
+def test_a_standby_is_left_in_the_background(empty_postgres_url: str, tmp_path: Path) -> None:
+    with Platform(environment=environment(empty_postgres_url)):
+        standby = Platform(environment=environment(empty_postgres_url, TIDEGATE_STANDBY="1"))
         command = [sys.executable, "-m", "tidegate.cli", "up", "--detach", "--json", "--port", str(standby.port)]
         done = subprocess.run(
             [*command, "--state", str(standby.state)],
@@ -72,10 +72,10 @@ def test_a_standby_is_left_in_the_background(postgres_url: str, tmp_path: Path) 
 
 
 def test_a_standby_follows_one_that_hangs_which_ends_when_it_wakes(
-    postgres_url: str, models: tuple[str, str]
+    empty_postgres_url: str, models: tuple[str, str]
 ) -> None:
-    standby = Platform(environment=environment(postgres_url, TIDEGATE_STANDBY="1"))
-    with Platform(environment=environment(postgres_url)) as first:
+    standby = Platform(environment=environment(empty_postgres_url, TIDEGATE_STANDBY="1"))
+    with Platform(environment=environment(empty_postgres_url)) as first:
         scene = Scene(first)
         scene.create("e", scene.config(models[0]))
         os.kill(first.controller_pid, signal.SIGSTOP)
@@ -90,8 +90,8 @@ def test_a_standby_follows_one_that_hangs_which_ends_when_it_wakes(
             standby.stop()
 
 
-def test_a_controller_is_followed_in_its_place_without_a_wait(postgres_url: str, tmp_path: Path) -> None:
-    with Platform(environment=environment(postgres_url)) as platform:
+def test_a_controller_is_followed_in_its_place_without_a_wait(empty_postgres_url: str, tmp_path: Path) -> None:
+    with Platform(environment=environment(empty_postgres_url)) as platform:
         platform.kill_controller()
         platform.start()
         assert "standing by" not in platform.log.read_text()

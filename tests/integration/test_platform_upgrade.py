@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 STATES = sorted((Path(__file__).parents[1] / "states").glob("*.tar.gz"))
 ROW = [0.9, 0.8, 0.1]
 ANSWER = 0.999345

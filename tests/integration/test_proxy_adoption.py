@@ -14,7 +14,7 @@ from tidegate.domain.admission import Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.proxy.process import _is_running
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 
 def truncated(path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from tests.proxy_harness import RANDOM, ProxyHarness, each_haproxy, stand, until_it
 from tidegate.domain.fleet import FleetId
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.proxy.counters import FILE
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.runtime import Runtime
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 
 async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
@@ -21,7 +21,7 @@ async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -
         await play(running)
 
 
-async def counted(proxy: HAProxy, fleet: FleetId) -> Passed:
+async def counted(proxy: HAProxy, fleet: FleetId) -> PassedRequests:
     load = (await proxy.passed())[fleet]
     return replace(load, in_flight=0, queued=0, queue_time=0.0)
 
@@ -42,13 +42,13 @@ async def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platf
         await running.proxy.ensure()
         for _ in range(3):
             assert (await running.ask()).status == 503
-        assert await counted(running.proxy, fleet) == Passed(unavailable=3, queue_time=0.0, unserved=True)
+        assert await counted(running.proxy, fleet) == PassedRequests(unavailable=3, queue_time=0.0, unserved=True)
         assert (await running.ask()).status == 503
         await running.proxy.set_fleet(fleet, RANDOM, {})
         assert (await running.ask()).status == 503
         await running.fleet(1, "b")
         await fail(running, 2)
-        assert await counted(running.proxy, fleet) == Passed(unanswered=2, unavailable=2, queue_time=0.0)
+        assert await counted(running.proxy, fleet) == PassedRequests(unanswered=2, unavailable=2, queue_time=0.0)
         await running.kill()
         await running.proxy.ensure()
         assert (await counted(running.proxy, fleet)).unserved, "and so after the next start"
@@ -72,13 +72,13 @@ async def test_a_restarted_controller_goes_on_from_what_was_counted(program: str
         await fail(running, 3)
         second = running.another()
         await second.start_or_adopt()
-        assert await counted(second, fleet) == Passed(unanswered=3, queue_time=0.0)
-        assert await counted(second, fleet) == Passed(queue_time=0.0)
+        assert await counted(second, fleet) == PassedRequests(unanswered=3, queue_time=0.0)
+        assert await counted(second, fleet) == PassedRequests(queue_time=0.0)
         for damaged in (b"", b"{}", b'{"pid": 1, "slots": {}}', b"\xff" * 100):
             kept.write_bytes(damaged)
             third = running.another()
             await third.start_or_adopt()
-            assert await counted(third, fleet) == Passed(queue_time=0.0), "nothing twice"
+            assert await counted(third, fleet) == PassedRequests(queue_time=0.0), "nothing twice"
 
     await scene(program, play)
 
@@ -90,9 +90,9 @@ async def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
         assert (await running.ask()).status == 200
         await fail(running, 2)
         await running.fleet(2, "b")  # no slot left: a reload
-        assert await counted(running.proxy, fleet) == Passed(unanswered=2, queue_time=0.0)
+        assert await counted(running.proxy, fleet) == PassedRequests(unanswered=2, queue_time=0.0)
         await fail(running, 1)
-        assert await counted(running.proxy, fleet) == Passed(unanswered=1, queue_time=0.0)
+        assert await counted(running.proxy, fleet) == PassedRequests(unanswered=1, queue_time=0.0)
 
 
 async def test_looks_beside_each_other_count_once(program: str) -> None:

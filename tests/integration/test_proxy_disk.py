@@ -14,7 +14,7 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.proxy import recorder
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 TROUBLES = [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT]
 

@@ -29,7 +29,7 @@ from tidegate.domain.traffic import build_route_table
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 
 def listens(port: int) -> bool:

@@ -3,10 +3,12 @@
 import asyncio
 from collections import Counter, defaultdict
 
+import pytest
+
 from tests.proxy_harness import Client, ProxyHarness, each_haproxy, loaded, stand, until
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 BY_MODEL = RoutingStrategy.BY_MODEL
 MODELS = [f"client-{number}.tar.gz" for number in range(300)]
 TARGET = "X-Amzn-SageMaker-Target-Model"

@@ -10,7 +10,7 @@ from tests.proxy_harness import ENDPOINT, PATH, ProxyHarness, Reply, each_haprox
 from tidegate.domain.admission import Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 POOLS = {"r": 4, "l": 4, "m": 2}
 BY_MODEL = {"X-Amzn-SageMaker-Target-Model": "acme.tar.gz"}
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS, RoutingStrategy.BY_MODEL)

@@ -15,7 +15,7 @@ from tidegate.domain.traffic import build_route_table
 from tidegate.host.installation import PREFIX
 from tidegate.proxy import haproxy
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 POOLS = {"r": 4, "l": 4, "m": 2, "s": 2}
 SLOW = 1 / 60
 BY_HEADER = Quotas(

@@ -23,7 +23,7 @@ from tidegate.domain.traffic import build_route_table
 from tidegate.host.installation import PREFIX
 from tidegate.proxy import haproxy, sessions
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 LEAST = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
 STREAM = "/endpoints/fraud/invocations-response-stream"
 

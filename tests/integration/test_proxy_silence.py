@@ -13,7 +13,7 @@ import pytest
 from tests.proxy_harness import ENDPOINT, ProxyHarness, each_haproxy, loaded, stand, until, until_it
 from tidegate.host import process_stats
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 
 def family(running: ProxyHarness) -> list[psutil.Process]:

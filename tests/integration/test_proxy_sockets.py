@@ -13,7 +13,7 @@ from tidegate.host.clock import RandomIds
 from tidegate.host.unix_sockets import MAX_FOLDER_LENGTH
 from tidegate.proxy.haproxy import HAProxy
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 
 
 def sockets(running: ProxyHarness) -> list[Path]:

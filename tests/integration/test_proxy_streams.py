@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.proxy_harness import ENDPOINT, PATIENCE, ProxyHarness, Worker, each_haproxy, stand
+from tests.proxy_harness import ENDPOINT, PATH, PATIENCE, ProxyHarness, Worker, each_haproxy, stand
 from tidegate.domain.fleet import FleetId
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 STREAM = f"/endpoints/{ENDPOINT}/invocations-response-stream"
 CHAT = f"/endpoints/{ENDPOINT}/v1/chat/completions"
 HEAD = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -125,7 +125,7 @@ async def test_other_paths_find_the_endpoints_routes_and_parts_come_as_they_are_
     [
         f"/endpoints/{ENDPOINT}/async-invocations",
         f"/endpoints/{ENDPOINT}",
-        f"/endpoints/{ENDPOINT}/v2/models",
+        f"/endpoints/{ENDPOINT}/v3/models",
         f"/endpoints/x/{ENDPOINT}/v1/models",
         "/endpoints/nobody/invocations-response-stream",
         "/endpoints/nobody/v1/models",
@@ -195,9 +195,30 @@ async def test_the_worker_hears_of_a_client_that_leaves(program: str) -> None:
         await worker.parts.put(b"one")
         assert await client.part() == b"one"
         client.writer.close()
-        while not worker.left.is_set():  # the proxy notices by what it cannot send on
-            await worker.parts.put(b"more")
+        await worker.left.wait()  # though nothing more is sent
+
+
+class Silent(Streamer):
+    """Answers nothing."""
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        await self.parts.get()
+
+
+@pytest.mark.parametrize("path", [PATH, STREAM, CHAT])
+async def test_a_worker_that_is_still_silent_hears_of_a_client_that_leaves(program: str, path: str) -> None:
+    async with asyncio.timeout(PATIENCE), stand(program) as running:
+        worker = running.workers["a"] = Silent("a", running.folder / "a")
+        await worker.start()
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx".encode())
+        while not worker.served:
             await asyncio.sleep(0.005)
+        writer.close()
+        await worker.left.wait()
+        assert worker.served == 1  # and it is sent to nobody else
 
 
 async def test_where_keys_are_set_other_paths_need_an_authorization_too(program: str) -> None:

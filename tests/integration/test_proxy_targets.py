@@ -21,7 +21,7 @@ from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.traffic import build_route_table
 
-pytestmark = each_haproxy
+pytestmark = [pytest.mark.slow, each_haproxy]
 ENDPOINTS = ("fraud", "other")
 PREDICTION = re.compile(r"/endpoints/(fraud|other)/(invocations|invocations-response-stream|v1)(/.*)?")
 KEYS = {"AKID": "secret"}

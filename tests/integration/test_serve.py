@@ -16,6 +16,8 @@ from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Listen, ReplicaSpec, encode, read
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["models", "serves"]
 
 ROW = (1.0, 0.5, -1.0, 0.25, 2.0)

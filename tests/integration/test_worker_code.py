@@ -20,6 +20,8 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, e
 from tidegate.targets.local import replica as local_replica
 from tidegate.targets.local.target import LocalTarget
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 JSON = {"content-type": "application/json"}

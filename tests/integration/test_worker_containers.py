@@ -18,6 +18,8 @@ from tests.worker_process import RunningWorker, Workers, exists, workers
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Serving
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 NAMES = ["grade", "years", "city"]

@@ -70,5 +70,5 @@ def test_a_worker_whose_library_has_no_device_says_so(workers: Workers, model: P
     assert worker.failure.permanent
     assert worker.failure.message == (
         "the replica has fake0, and the installed onnxruntime has no CUDAExecutionProvider: leave out devices, or"
-        " serve the model by one of script, python, program"
+        " serve the model by one of script, python, program, container"
     )

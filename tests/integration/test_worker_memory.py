@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.worker_process import Workers, csv, models, workers
-from tidegate.testing.platform import wait_until
+from tidegate.host.platform import wait_until
 
 __all__ = ["models", "workers"]
 

@@ -34,6 +34,8 @@ from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.runtimes import load
 from tidegate.serving.runtimes import mlflow as served
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 TRUST = {"TIDEGATE_TRUST": "pickle"}

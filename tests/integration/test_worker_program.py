@@ -11,6 +11,8 @@ import pytest
 from tests.worker_process import PATIENCE, RunningWorker, Workers, exists, request, workers
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 PROGRAM = """

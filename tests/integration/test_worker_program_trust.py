@@ -14,6 +14,8 @@ import pytest
 
 from tests.worker_process import PATIENCE, RunningWorker, Workers, workers
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 PROGRAM = """

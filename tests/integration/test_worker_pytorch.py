@@ -24,6 +24,8 @@ from tidegate.serving.formats.tensors import Tensors
 from tidegate.serving.runtimes import load, pytorch
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 TRUST = {"TIDEGATE_TRUST": "pickle"}

@@ -23,6 +23,8 @@ from tidegate.serving.contract.images import ImageTable, resolve
 from tidegate.serving.contract.replica_spec import OnDemand
 from tidegate.serving.runtimes import kept_verdict, load
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["workers"]
 
 ROWS = np.random.default_rng(1).normal(size=(100, 3)).astype(np.float32)

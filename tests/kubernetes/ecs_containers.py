@@ -28,7 +28,7 @@ from tests.kubernetes import image as images
 from tests.kubernetes.cluster import network
 from tests.kubernetes.cluster.control_plane import wait_for
 from tests.kubernetes.cluster.machine import Machine
-from tidegate.testing.platform import Platform
+from tidegate.host.platform import Platform
 
 PORT, GATEWAY = 8080, 4566
 IMAGE = "localhost/tidegate:ecs"

@@ -21,13 +21,13 @@ import yaml
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.on_cluster import GATEWAY, MODELS, ROW
+from tests.scene import Scene, train
 from tests.tcp_relay import relayed
 from tidegate.cli.client import ApiClient
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
 from tidegate.targets.kubernetes.control_plane import NAME, TARGETS_FILE, ControlPlane, control_plane
 from tidegate.targets.kubernetes.names import LEADER
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
 
 NAMESPACE = "tidegate"
 KEYS = ("AKIDEXAMPLE", "secret-example")

@@ -14,9 +14,9 @@ import yaml
 from tests.conformance import kubernetes_lab
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
+from tests.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
 
 MODELS = "models"
 PYTHON = "/opt/tidegate/bin/python"

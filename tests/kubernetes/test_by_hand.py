@@ -9,10 +9,10 @@ import pytest
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.installed import CONTROLLER, NAMESPACE, Installed, installed
+from tests.scene import canary
+from tidegate.host.platform import wait_until
 from tidegate.targets.kubernetes.control_plane import NAME
 from tidegate.targets.kubernetes.uninstall import uninstall_kubernetes
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import canary
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 

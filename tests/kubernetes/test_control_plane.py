@@ -6,8 +6,8 @@ import pytest
 
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.installed import installed
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import canary
+from tests.scene import canary
+from tidegate.host.platform import wait_until
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 

@@ -106,7 +106,7 @@ def test_container_serves_as_sagemaker_starts_it(podman: Podman, models: Path, t
 
 
 def test_image_has_the_command_line_and_no_rights(podman: Podman) -> None:
-    podman.start(images.NAME, "tidegate", "version")
+    podman.start(images.NAME, "tidegate", "server", "version")
     wait_for(lambda: not podman.machine.running("serve"), "the command", podman.log)
     assert "0.1" in podman.log()
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from tests.kubernetes.cluster.harness import Cluster
+from tests.scene import Scene, train
 from tests.tcp_relay import relayed
-from tidegate.testing.platform import Platform, wait_until
-from tidegate.testing.scene import Scene, train
+from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 NAMESPACE, SECRET, ROLE = "jobs", "jobs-database", "jobs_only"

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.kubernetes.cluster.harness import Cluster, why_not
+from tests.memory_metrics import MemoryMetrics
 from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tests.unit.targets.kubernetes.target_harness import table
 from tidegate.domain.errors import TargetRefused, Transient
@@ -28,12 +29,11 @@ from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, scale_m
 from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
 from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, token_secret
 from tidegate.targets.kubernetes.names import PROVEN, SCALER, Manifest, endpoint_name, fleet_labels, fleet_name
-from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute, KubernetesOptions
+from tidegate.targets.kubernetes.options import AutoscalingOptions, HttpRoute, KubernetesOptions
 from tidegate.targets.kubernetes.provider import join
 from tidegate.targets.kubernetes.route_objects import RouteObjects
 from tidegate.targets.kubernetes.start_data import start_data
 from tidegate.targets.kubernetes.target import KubernetesTarget
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -75,8 +75,6 @@ def joined(api: KubeApi, chosen: KubernetesOptions, versions: ApiVersions) -> Ku
         environment={},
         new_id=str,
         changed=lambda endpoint: None,
-        transform_file=lambda job, fleet, replicas: b"",
-        recommendation_file=lambda job: b"",
     )
     target = join(context, chosen, api).target
     assert isinstance(target, KubernetesTarget)
@@ -86,7 +84,7 @@ def joined(api: KubeApi, chosen: KubernetesOptions, versions: ApiVersions) -> Ku
 
 def test_real_api_server_takes_every_object_and_changes_nothing_the_second_time(empty: Cluster) -> None:
     async def scenario() -> None:
-        chosen = options(empty, autoscaling={"scaled": Autoscaling("hpa", 1, 3)})
+        chosen = options(empty, autoscaling={"scaled": AutoscalingOptions("hpa", 1, 3)})
         api = connect(chosen)
         versions = choose(await api.groups())
         assert versions == ApiVersions("policy/v1beta1", "autoscaling/v2beta2")
@@ -257,18 +255,22 @@ def test_weights_of_a_route_are_in_force_once_its_gateway_says_so(empty: Cluster
     async def scenario() -> None:
         api = connect(chosen)
         routes = RouteObjects(api, chosen)
+
+        async def put(wanted: RouteTable) -> None:
+            await routes.put(wanted, await routes.find(wanted.endpoint))
+
         for shares in ({1: 10_000}, {1: 9_000, 2: 1_000}):
             wanted = table("routed", len(shares), shares)
             with pytest.raises(Transient, match="public"):
-                await routes.put(wanted)
+                await put(wanted)
             accept()
             assert await routes.table("routed") == wanted
-            await routes.put(wanted)
+            await put(wanted)
         change = json.dumps({"spec": {"rules": []}})
         empty.kubectl("-n", NAMESPACE, "patch", "httproute", name, "--type", "merge", "-p", change)
         with pytest.raises(ForeignChange, match="kubectl-patch"):
-            await routes.put(table("routed", 3, {2: 10_000}))
-        await routes.put(RouteTable("routed", 3))
+            await put(table("routed", 3, {2: 10_000}))
+        await put(RouteTable("routed", 3))
         assert await routes.table("routed") == RouteTable("routed", 0)
         await api.close()
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.on_cluster import ROW, WORKER, OnCluster, on_cluster
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import all_at_once
+from tests.scene import all_at_once
+from tidegate.host.platform import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 

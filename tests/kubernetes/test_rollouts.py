@@ -6,8 +6,8 @@ import pytest
 
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.on_cluster import GATEWAY, WORKER, OnCluster, on_cluster
-from tidegate.testing.platform import wait_until
-from tidegate.testing.scene import KINDS, canary, linear
+from tests.scene import KINDS, canary, linear
+from tidegate.host.platform import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -13,9 +13,6 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tidegate"
 FILES = sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" not in path.as_posix())
 PLATFORM = {
-    "testing/platform.py",
-    "testing/scene.py",
-    "testing/lambda_runtime.py",
     *(f"features/compare/{name}.py" for name in ("inputs", "run")),
     *(f"features/cost/{name}.py" for name in ("price_update", "spec_cost")),
     *(f"features/recommender/{name}.py" for name in ("load_runs", "local_recommender", "sagemaker_recommender")),
@@ -23,8 +20,6 @@ PLATFORM = {
     "features/batch/pod.py",
     "features/drift/baselines.py",
     "features/labels/loop.py",
-    "features/planner/prompts.py",
-    "features/rehearse/baseline_options.py",
     "features/tracing/start.py",
 }
 """Modules that start processes, read clocks or draw chance, and belong to commands or to the start of a server."""
@@ -82,7 +77,9 @@ def test_functions_stay_short(trees: Trees) -> None:
 
 
 def test_functions_take_few_arguments(trees: Trees) -> None:
-    assert offenders(trees, lambda f: len(f.args.posonlyargs + f.args.args + f.args.kwonlyargs), 10) == {}
+    """Commands may have more: each is an option that a person may give."""
+    many = offenders(trees, lambda f: len(f.args.posonlyargs + f.args.args + f.args.kwonlyargs), 10)
+    assert {name: count for name, count in many.items() if count > 14 or "command.py: " not in name} == {}
     assert offenders(trees, lambda f: len(f.args.posonlyargs + f.args.args), 7) == {}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vulture import Vulture
 
-from tidegate.cli.commands import TASKS
+from tidegate.cli.commands import ENTRIES
 from tidegate.host.features import features
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,6 @@ CALLED_BY_LIBRARIES = {
         "on_message_complete",
     ),  # httptools
     "on_chunk_complete",
-    *("_timer_handle_cancelled", "call_exception_handler"),  # asyncio, of its event loop
     *("process_bind_param", "process_result_value", "downgrade"),  # SQLAlchemy and Alembic
     *("do_GET", "do_POST", "log_message"),  # http.server
     *("capture_signals", "main_loop", "format_commands"),  # uvicorn, click
@@ -37,10 +36,13 @@ CALLED_BY_LIBRARIES = {
     ),  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
     *("list_deployments", "get_deployment"),  # MLflow
-    *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account
 }
-FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}
-"""A protocol that nothing names, fakes and checks that are shipped for tests, and what property tests compare."""
+FOR_OTHERS = {
+    *("Lease", "risk"),
+    *("write_infer_request", "read_infer_response", "read_model_metadata"),
+}
+"""A protocol that nothing names, what property tests compare, and the client's side of the Open Inference Protocol:
+for tests, and for programs that speak it."""
 
 
 def named_by_features() -> set[str]:
@@ -52,7 +54,7 @@ def named_by_features() -> set[str]:
 def test_nothing_is_unused() -> None:
     found = Vulture()
     found.scavenge([str(ROOT / folder) for folder in ("src/tidegate", "bench", "demo")])
-    commands = {row.reference.partition(":")[2] for rows in TASKS.values() for row in rows} | named_by_features()
+    commands = {entry.reference.partition(":")[2] for _, entry in ENTRIES} | named_by_features()
     known = CALLED_BY_LIBRARIES | FOR_OTHERS | commands
     unused = [
         f"{Path(item.filename).relative_to(ROOT)}:{item.first_lineno}: {item.typ} {item.name}"

@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from tidegate import settings, spec
-from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
+from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS, DeferredCommand
+from tidegate.features.asynchronous.spec import AsyncSpec
 from tidegate.features.autoscaling import spec as scaling_structures
 from tidegate.features.capture import spec as capture
 from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec
+from tidegate.spec.sections import spec_file
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,12 +28,19 @@ def page(name: str) -> str:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Every command with its name; those of groups as well."""
+    """Every command with its words; those of groups as well."""
     for task in TASKS.values():
         for entry in task:
-            command = DeferredCommand(entry).resolve()
-            inner = getattr(command, "commands", {"": command})
-            yield from ((f"tidegate {entry.name} {name}".strip(), found) for name, found in inner.items())
+            yield from _leaves(f"tidegate {entry.name}", DeferredCommand(entry))
+
+
+def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    found = command.resolve() if isinstance(command, DeferredCommand) else command
+    if not hasattr(found, "commands"):
+        yield words, found
+        return
+    for name, inner in found.commands.items():
+        yield from _leaves(f"{words} {name}", inner)
 
 
 def test_every_command_is_in_its_page_with_its_options() -> None:
@@ -50,12 +59,12 @@ def test_every_setting_is_in_the_page_for_operators() -> None:
 
 
 KINDS = (
-    structures.SpecFile,
+    spec_file(),
     structures.ModelSpec,
     structures.ContainerSection,
     structures.VariantSection,
     structures.ShadowSpec,
-    structures.AsyncSpec,
+    AsyncSpec,
     structures.ServerlessSpec,
     scaling_structures.AutoscalingSpec,
     scaling_structures.PeakSpec,
@@ -110,6 +119,23 @@ def test_every_command_line_that_is_shown_exists() -> None:
     ]
     assert len(lines) > 10
     assert set(lines) <= known
+
+
+def test_nothing_tells_people_to_use_a_former_name() -> None:
+    """Pages of the documentation, messages and the console; a name that is a group today must be followed by one of
+    the group's, or end there."""
+    names = "|".join(sorted(FORMER_NAMES, key=len, reverse=True))
+    call = re.compile(rf"\btidegate ({names})(?=[ `'\"])(?: ([\w{{\"<-]+))?")
+    sources = [path for kind in ("py", "html", "js") for path in (ROOT / "src").rglob(f"*.{kind}")]
+    found = []
+    for path in (*PAGES, *sources):
+        for name, word in call.findall(path.read_text()):
+            group = MEMBER_NAMES.get(name, frozenset())
+            if name not in MEMBER_NAMES or (
+                word and word.rstrip('"') not in group and not word.startswith("--help")
+            ):
+                found.append(f"{path.relative_to(ROOT)}: tidegate {name} {word}")
+    assert [one for one in found if "tidegate drift baseline" not in one] == [], "but for the mark of a file"
 
 
 def test_messages_that_troubleshooting_quotes_are_said() -> None:

@@ -1,14 +1,19 @@
 """Features are packages: their manifests are true, and what they need of one another is declared."""
 
 import ast
+import re
+import subprocess
+import sys
 from collections import defaultdict
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from tidegate.domain.errors import StartupError
-from tidegate.domain.feature import Feature
-from tidegate.host.features import LoadedFeature, choose, features, find_installed
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.feature import HOOKS, Feature
+from tidegate.host.features import FeatureSet, LoadedFeature, choose, features, find_installed
+from tidegate.settings import Settings
 
 SOURCE = Path(__file__).parents[2] / "src" / "tidegate"
 INSTALLED = find_installed()
@@ -30,9 +35,12 @@ def imported(folder: Path) -> set[str]:
 
 def references(feature: Feature) -> list[str]:
     found = [one for many in feature.operations.values() for one in many]
-    found += [feature.notes, feature.kinds, feature.page_routes, *feature.hooks.values()]
+    found += [feature.notes, feature.kinds, feature.endpoint_kinds, feature.page_routes, *feature.hooks.values()]
+    found += [reference for loop in feature.loops for reference in (loop.make, loop.kind)]
     found += [route.handler for route in feature.routes]
     found += [command.reference for command in feature.commands]
+    for section in feature.sections:
+        found += [section.structure, section.build, section.render]
     return [one for one in found if one]
 
 
@@ -57,6 +65,11 @@ def test_every_reference_of_a_manifest_leads_somewhere(name: str) -> None:
         assert one.load(reference) is not None, reference
 
 
+def test_loops_that_need_a_setting_name_one() -> None:
+    names = {field.name for field in fields(Settings)}
+    assert {loop.setting for one in INSTALLED.values() for loop in one.feature.loops if loop.setting} <= names
+
+
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_feature_imports_only_the_features_that_it_needs(name: str) -> None:
     needed, queue = set(), [name]
@@ -67,6 +80,42 @@ def test_a_feature_imports_only_the_features_that_it_needs(name: str) -> None:
                 queue.append(one)
     assert name not in needed, "needs are acyclic"
     assert imported(SOURCE / "features" / name) - {name} <= set(INSTALLED[name].feature.needs)
+
+
+def test_hooks_of_workers_are_in_the_package_of_the_worker() -> None:
+    hooks = {point: hook for one in INSTALLED.values() for point, hook in one.feature.hooks.items()}
+    of_workers = {hook for point, hook in hooks.items() if point.startswith("worker_")}
+    assert len(of_workers) > 2 and all(hook.startswith(".worker.") for hook in of_workers)
+
+
+def test_every_hook_is_one_of_the_core_and_is_in_the_guide() -> None:
+    guide = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text()
+    used = {hook for one in INSTALLED.values() for hook in one.feature.hooks}
+    asked = set(
+        re.findall(
+            r'hooks?\("(\w+)"| = "(\w+)"|(?:engine|fetch)="(\w+)"',
+            "".join(path.read_text() for path in SOURCE.rglob("*.py")),
+        )
+    )
+    assert used == set(HOOKS) and used <= {name for pair in asked for name in pair}
+    assert [name for name, meaning in HOOKS.items() if f"| `{name}` | {meaning} |" not in guide] == []
+
+
+def test_links_and_tabs_lead_to_pages_of_their_feature() -> None:
+    for name, one in INSTALLED.items():
+        paths = [link.path for link in one.feature.links]
+        paths += [f"/console/endpoints/{{name}}{path}" for _, path, _ in one.feature.tabs]
+        served = [
+            re.sub(r"{\w+}", "[^/]+", path) for path, methods in one.feature.pages.items() if "GET" in methods
+        ]
+        assert [path for path in paths if not any(re.fullmatch(one, path) for one in served)] == [], name
+
+
+def test_no_two_folders_have_a_template_or_a_file_of_one_name() -> None:
+    packages = [SOURCE / "console", *(SOURCE / "features" / name for name in INSTALLED)]
+    for kind in ("templates", "static"):
+        names = [str(path.relative_to(one / kind)) for one in packages for path in (one / kind).rglob("*.*")]
+        assert len(names) > 20 and len(names) == len(set(names))
 
 
 def test_no_two_features_have_the_same_path_command_or_operation() -> None:
@@ -108,6 +157,34 @@ def test_a_feature_is_on_with_what_it_needs_and_off_without_it(switches: str, on
 def test_an_unknown_feature_is_refused_by_name() -> None:
     with pytest.raises(StartupError, match="there is no feature 'midle'; there are base, middle, top"):
         choose(THREE, "-midle")
+
+
+def test_a_hook_that_is_required_names_the_feature_that_is_off() -> None:
+    one = LoadedFeature(Feature(name="one", summary="One.", hooks={"greet": "os.path:join"}), "tests.one")
+    installed = {"one": one}
+    assert FeatureSet(installed, frozenset({"one"})).require_hook("greet", "greeting")("a", "b") == "a/b"
+    assert FeatureSet(installed, frozenset()).find_hook("greet") is None
+    with pytest.raises(Invalid, match=r"^greeting: the feature one is switched off \(TIDEGATE_FEATURES\)$"):
+        FeatureSet(installed, frozenset()).require_hook("greet", "greeting")
+    with pytest.raises(Invalid, match=r"^greeting: no feature that is installed has it$"):
+        FeatureSet({}, frozenset()).require_hook("greet", "greeting")
+
+
+LATE = ("check_settings", "label_archive", "restore", "rollout_observer")
+"""Extension points of the controller's start and of backups."""
+
+
+@pytest.mark.parametrize("module", ["tidegate.compose.controller", "tidegate.compose.backups"])
+def test_work_in_the_background_is_imported_when_it_is_joined(module: str) -> None:
+    """So that of a feature that is off none is, and a command that does not need it does not wait for it."""
+    found = set[str]()
+    for one in INSTALLED.values():
+        late = [one.feature.hooks[point] for point in LATE if point in one.feature.hooks]
+        found |= {one.resolve(reference).partition(":")[0] for reference in late}
+        found |= {one.resolve(loop.make).partition(":")[0] for loop in one.feature.loops}
+    program = f"import sys; import {module}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert len(found) > 10 and found.isdisjoint(said.split())
 
 
 def test_all_features_are_on_by_default() -> None:

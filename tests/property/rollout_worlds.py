@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 
 from hypothesis import strategies as st
 
+from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.evidence import Comparison, EvidenceConfig
@@ -16,7 +18,7 @@ from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.step import step
-from tidegate.testing.faults import (
+from tidegate.simulation.faults import (
     AlarmTurns,
     ControllerCrash,
     CrashPoint,
@@ -26,14 +28,12 @@ from tidegate.testing.faults import (
     RouterRestarts,
     ScriptedEvent,
     StartsFail,
-    StartsRecover,
     UserCommand,
     When,
     WorldTiming,
 )
-from tidegate.testing.invariants import Invariants, expect
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
-from tidegate.testing.world import StepFunction, World
+from tidegate.simulation.invariants import Invariants, expect
+from tidegate.simulation.world import StepFunction, World
 
 DAY = 86_400.0
 LONG = 40 * DAY
@@ -88,8 +88,7 @@ deaths = st.builds(ReplicasDie, whens, sides, st.integers(1, 3))
 blindness = st.builds(
     ObservationGap, whens, seconds, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()
 )
-failing = st.builds(StartsFail, whens, sides)
-mending = st.builds(StartsRecover, whens, sides)
+failing = st.builds(StartsFail, whens, sides, st.just("exit code 1"), st.sampled_from([inf, inf, 60.0, 400.0]))
 forgetting = st.builds(RouterRestarts, whens)
 
 
@@ -102,23 +101,15 @@ def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> UserComman
     when = draw(whens)
     what = draw(st.sampled_from(commands_of))
     match what:
-        case "pause":
-            return UserCommand(when, what, lambda e, now: commands.pause(e, "ann", now))
-        case "resume":
-            return UserCommand(when, what, lambda e, now: commands.resume(e, "ann", now))
-        case "abort":
-            return UserCommand(when, what, lambda e, now: commands.abort(e, "ann", now))
-        case "promote":
-            return UserCommand(when, what, lambda e, now: commands.promote(e, "ann", now))
-        case "promote_fully":
-            return UserCommand(when, what, lambda e, now: commands.promote_fully(e, "ann", now))
         case "scale":
             change = VariantChange(
                 draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5]))
             )
             return UserCommand(when, what, lambda e, now: commands.scale(e, {"AllTraffic": change}, now))
-        case _:
+        case "supersede":
             return UserCommand(when, what, superseding(f"v{draw(st.integers(3, 5))}"))
+        case _:
+            return UserCommand(when, what)
 
 
 def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
@@ -178,7 +169,7 @@ def settings(draw: st.DrawFn, happenings: st.SearchStrategy[ScriptedEvent], evid
     )
 
 
-troubles = st.one_of(alarm_fires, alarm_turns, deaths, blindness, failing, mending, forgetting)
+troubles = st.one_of(alarm_fires, alarm_turns, deaths, blindness, failing, forgetting)
 anything = st.one_of(troubles, people(), people(), people())
 crashes = st.lists(
     st.builds(

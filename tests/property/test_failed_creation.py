@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.property import rollout_worlds as worlds
+from tests.samples import version
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
-from tidegate.testing.faults import ScriptedEvent, WorldTiming
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import version
-from tidegate.testing.world import World
+from tidegate.simulation.faults import ScriptedEvent, WorldTiming
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import World
 
 
 def replace_failed(endpoint: Endpoint, now: datetime) -> Endpoint:

@@ -7,24 +7,41 @@ from urllib.parse import parse_qsl
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import Markup
 
-from tidegate.console.list_export import COLUMNS as FIELDS
-from tidegate.console.list_export import disarm, write_csv, write_rows
+from tidegate.console.list_export import disarm, name_fields, write_csv, write_rows
 from tidegate.console.list_query import (
-    COLUMNS,
+    FALLING,
     NEED,
     PAGE,
     STATES,
+    ListColumn,
     ListedFacts,
     ListQuery,
     count_shown,
     cut_page,
     matches,
+    name_columns,
     next_order,
     parse_query,
     sort_facts,
 )
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.usage import Usage
 
+
+class CostColumn(ListColumn):
+    """Of a feature."""
+
+    key, title, exported, falling = "cost", "Cost", "cost_dollars", True
+
+    async def read(self, endpoint: Endpoint, used: Usage) -> tuple[float | None, Markup]:
+        raise AssertionError("nothing here reads cells")
+
+
+ADDED = (CostColumn(),)
+COLUMNS = name_columns(ADDED)
+FIELDS = name_fields(ADDED)
 TEXT = st.text("aBß-=1 ", max_size=6)
 NUMBER = st.none() | st.floats(0, 1e6)
 STATUS = st.sampled_from([state for state in STATES if state != "attention"])
@@ -44,7 +61,7 @@ FACTS = st.builds(
     rate=NUMBER,
     p99_ms=NUMBER,
     errors=NUMBER,
-    dollars=NUMBER,
+    added=st.dictionaries(st.just("cost"), NUMBER),
 )
 MANY = st.lists(FACTS, max_size=12, unique_by=lambda one: one.name)
 QUERIES = st.builds(
@@ -65,6 +82,10 @@ def test_a_sort_keeps_every_endpoint_and_puts_what_is_unknown_last(
     order = sort_facts(found, query)
     assert sorted(one.name for one in order) == sorted(one.name for one in found)
     assert order == sort_facts(list(reversed(found)), query)
+    if query.sort == "cost":
+        known = [cost for one in order if (cost := one.added.get("cost")) is not None]
+        assert known == sorted(known, reverse=query.falling)
+        assert all(one.added.get("cost") is None for one in order[len(known) :])
     if query.sort == "errors":
         known = [one.errors for one in order if one.errors is not None]
         assert known == sorted(known, reverse=query.falling)
@@ -86,15 +107,15 @@ def test_what_is_shown_matches_and_alarms_of_the_rest_are_named(
 
 @given(QUERIES)
 def test_an_address_says_the_whole_view(query: ListQuery) -> None:
-    assert parse_query(dict(parse_qsl(query.address))) == query
+    assert parse_query(dict(parse_qsl(query.address)), ADDED) == query
 
 
 @given(st.sampled_from(sorted(COLUMNS)))
 def test_a_heading_goes_round_three_orders(column: str) -> None:
     query, seen = ListQuery(), []
     for _ in range(3):
-        seen.append(next_order(query, column))
-        query = parse_query({"sort": seen[-1]})
+        seen.append(next_order(query, column, column in FALLING or column == "cost"))
+        query = parse_query({"sort": seen[-1]}, ADDED)
     assert seen[-1] == NEED and set(seen) == {column, f"-{column}", NEED}
 
 
@@ -108,7 +129,7 @@ def test_pages_together_are_the_whole_order(count: int, asked: int) -> None:
 
 @given(FACTS, st.text(max_size=12))
 def test_no_cell_is_a_formula_and_all_cells_come_back(facts: ListedFacts, alarm: str) -> None:
-    rows = list(csv.reader(io.StringIO(write_csv(write_rows([(facts, [alarm])])), newline="")))
+    rows = list(csv.reader(io.StringIO(write_csv(write_rows([(facts, [alarm])], ADDED), ADDED), newline="")))
     assert rows[0] == list(FIELDS) and len(rows) == 2 and len(rows[1]) == len(FIELDS)
     assert not any(cell.lstrip()[:1] in ("=", "+", "-", "@") for cell in rows[1] if cell)
     assert rows[1][FIELDS.index("alarms")].removeprefix("'") == alarm.removeprefix("'")

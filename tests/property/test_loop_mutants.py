@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
+from tests.loops import faults as f
+from tests.loops.plans import WorldPlan, draw_plan
+from tests.loops.report import find_broken
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.observation import Evidence
+from tidegate.domain.observation import GuardCheck
 from tidegate.monitoring import alarm_data
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.reconcile import engine
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.rollout import deadlines, predicates
+from tidegate.simulation.faults import ReplicasDie
 from tidegate.targets.collection.outage import Outage
-from tidegate.testing.loops import faults as f
-from tidegate.testing.loops.plans import WorldPlan, draw_plan
-from tidegate.testing.loops.report import find_broken
 
 WITHIN = 400
 """Worlds."""
@@ -52,9 +53,9 @@ STORE = (f.DatabaseLocked, f.DatabaseFull, f.DatabaseAway)
 def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
     """S1: a verdict from before a gap carries a rollout on."""
 
-    def carefree(self: Guards, one: GuardedRollout) -> Evidence:
+    def carefree(self: Guards, one: GuardedRollout) -> GuardCheck:
         now = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
-        return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
+        return GuardCheck(now, datetime.min.replace(tzinfo=UTC), now)
 
     patch.setattr(Guards, "evidence", carefree)
     patch.setattr(predicates, "MAX_EVIDENCE_AGE", timedelta(days=9_000 * 365))
@@ -136,7 +137,7 @@ def outages_count_against_versions(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def blamed(load: Passed) -> Passed:
+def blamed(load: PassedRequests) -> PassedRequests:
     return replace(load, unanswered=load.unanswered + load.unavailable)
 
 
@@ -165,7 +166,7 @@ MUTANTS = {
     what_hangs_counts_for_nothing: Mutant(what_hangs_counts_for_nothing, (f.BehaviourChanges,), ("I2",)),
     outages_count_against_versions: Mutant(outages_count_against_versions, (f.MachineCrashes,), ("I5",)),
     one_bad_number_stops_the_round: Mutant(one_bad_number_stops_the_round, (), ("I",), neighbour=True),
-    holes_in_a_bake_do_not_matter: Mutant(holes_in_a_bake_do_not_matter, GAPS, ("I1",), beside=(f.WorkersDie,)),
+    holes_in_a_bake_do_not_matter: Mutant(holes_in_a_bake_do_not_matter, GAPS, ("I1",), beside=(ReplicasDie,)),
 }
 
 

@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from tests.loops import faults as f
+from tests.loops.faults import GuardEdit, PageDamage, VersionBehaviour
+from tests.loops.ground_truth import MAIN
+from tests.loops.isolation import check_plan
+from tests.loops.machine import MachineTiming
+from tests.loops.plans import VARIANT, Neighbour, WorldPlan
 from tests.metric_alarm import metric_alarm
+from tests.samples import canary, percent
 from tidegate.domain.rollout import Phase
-from tidegate.testing.faults import RolloutSide, When
-from tidegate.testing.loops import faults as f
-from tidegate.testing.loops.faults import Command, Fault, GuardEdit, PageDamage, VersionBehaviour
-from tidegate.testing.loops.ground_truth import MAIN
-from tidegate.testing.loops.isolation import check_plan
-from tidegate.testing.loops.machine import MachineTiming
-from tidegate.testing.loops.plans import VARIANT, Neighbour, WorldPlan
-from tidegate.testing.samples import canary, percent
-from tidegate.testing.world import START
+from tidegate.simulation.faults import Fault, RolloutSide, UserCommand, When
+from tidegate.simulation.world import START
 
 ERRORS = metric_alarm(
     START,
@@ -89,7 +89,7 @@ SUCCEEDED: dict[str, WorldPlan] = {
     "the machine crashes in the canary": plan(f.MachineCrashes(at(FIRST, 3.0), 5.0)),
     "the answer to the first commit is lost": plan(f.AnswersLost(When(Phase.PROVISIONING), 1)),
     "somebody writes the record while it is first taken up": plan(
-        *[f.ClientCommand(When(after=0.001 * ms), Command.TOUCH) for ms in range(5)]
+        *[UserCommand(When(after=0.001 * ms), f.TOUCH) for ms in range(5)]
     ),
     "another endpoint's numbers contradict themselves": plan(neighbour=Neighbour(20.0, PageDamage.CONTRADICTORY)),
     "the wall clock jumps ahead": plan(f.ClockSteps(at(FIRST, 2.0), 3600.0)),

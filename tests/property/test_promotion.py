@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.samples import linear, percent, version
 from tidegate.domain.rollout import Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
-from tidegate.testing.faults import UserCommand, When
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import linear, percent, version
-from tidegate.testing.world import World
+from tidegate.simulation.faults import UserCommand, When
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import World
 
 WAIT = 600
 STAGES = 5

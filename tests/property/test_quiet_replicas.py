@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.targets.local.local_harness import spec
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.worker_stats import ACTIVITY, decode_activity
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.serving.front.activity_mark import ActivityMark
 from tidegate.serving.front.request_stats import RequestStats, encode_page
 from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas
@@ -34,7 +34,7 @@ class Side:
         self.file = folder / ACTIVITY
         self.stats = RequestStats(ActivityMark(folder))
         self.quiet = QuietReplicas()
-        self.quiet.set_load({FLEET: Passed(queue_time=0.0)})
+        self.quiet.set_load({FLEET: PassedRequests(queue_time=0.0)})
         self.since = START
         self.at = START * 1_000_000
         self.in_flight = 0
@@ -134,7 +134,11 @@ def test_doubt_asks() -> None:
             assert not one.quiet.is_quiet(REPLICA, one.mark(), now)
 
 
-BUSY = [Passed(in_flight=1, queue_time=0.0), Passed(queued=1), Passed(down=frozenset({"r1"}), queue_time=0.0)]
+BUSY = [
+    PassedRequests(in_flight=1, queue_time=0.0),
+    PassedRequests(queued=1),
+    PassedRequests(down=frozenset({"r1"}), queue_time=0.0),
+]
 
 
 def test_a_number_that_cannot_be_written_is_none(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
+from tests.samples import canary, instances, linear, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId
@@ -20,7 +21,7 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetStatus, O
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.step import RolloutDecision, step
-from tidegate.testing.faults import (
+from tidegate.simulation.faults import (
     AlarmTurns,
     ObservationGap,
     ReplicasDie,
@@ -29,9 +30,8 @@ from tidegate.testing.faults import (
     When,
     WorldTiming,
 )
-from tidegate.testing.invariants import InvariantBroken
-from tidegate.testing.samples import canary, instances, linear, percent, rolling, version
-from tidegate.testing.world import StepFunction
+from tidegate.simulation.invariants import InvariantBroken
+from tidegate.simulation.world import StepFunction
 
 
 def ignores_alarms(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
@@ -100,24 +100,24 @@ def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) 
         specs = desired_state.fleets(endpoint)
         fleets = {id: FleetStatus(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
     routes = desired_state.traffic(endpoint) if seen.routes is None else seen.routes
-    return step(endpoint, Observation(fleets, routes, seen.alarms or {}, seen.evidence), now)
+    return step(endpoint, Observation(fleets, routes, seen.alarms or {}, seen.guard_check), now)
 
 
 def takes_old_verdicts_for_new(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
-    evidence = seen.evidence and replace(seen.evidence, judged_at=now)
-    return step(endpoint, replace(seen, evidence=evidence), now)
+    evidence = seen.guard_check and replace(seen.guard_check, judged_at=now)
+    return step(endpoint, replace(seen, guard_check=evidence), now)
 
 
 def leaves_a_bake_before_its_end_is_judged(
     endpoint: Endpoint, seen: Observation, now: datetime
 ) -> RolloutDecision:
-    evidence = seen.evidence and replace(seen.evidence, through=now)
-    return step(endpoint, replace(seen, evidence=evidence), now)
+    evidence = seen.guard_check and replace(seen.guard_check, through=now)
+    return step(endpoint, replace(seen, guard_check=evidence), now)
 
 
 def overlooks_lost_counts(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
-    evidence = seen.evidence and replace(seen.evidence, since=endpoint.created_at)
-    return step(endpoint, replace(seen, evidence=evidence), now)
+    evidence = seen.guard_check and replace(seen.guard_check, since=endpoint.created_at)
+    return step(endpoint, replace(seen, guard_check=evidence), now)
 
 
 def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:

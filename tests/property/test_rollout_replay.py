@@ -8,13 +8,13 @@ from hypothesis import given
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import LONG, Setting, ended
+from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import AlarmTurns, ControllerCrash, CrashPoint, ScriptedEvent, When, WorldTiming
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
-from tidegate.testing.world import World
+from tidegate.simulation.faults import AlarmTurns, ControllerCrash, CrashPoint, ScriptedEvent, When, WorldTiming
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import World
 
 CONFIGS = {
     "all at once": all_at_once(60, ("alarm",)),

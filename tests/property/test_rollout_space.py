@@ -8,17 +8,17 @@ from itertools import product
 
 import pytest
 
+from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
-from tidegate.domain.observation import Evidence, FleetStatus, Observation
+from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import RolloutDecision, step
-from tidegate.testing.invariants import InvariantBroken, Invariants
-from tidegate.testing.samples import canary, instances, percent, rolling, version
-from tidegate.testing.world import START
+from tidegate.simulation.invariants import InvariantBroken, Invariants
+from tidegate.simulation.world import START
 
 ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
     None,
@@ -26,18 +26,18 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
     {"alarm": AlarmState.OK},
     {"alarm": AlarmState.ALARM},
 )
-NOTHING = Evidence(START, START, START)
+NOTHING = GuardCheck(START, START, START)
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
 
-def evidences(now: datetime) -> tuple[Evidence | None, ...]:
+def evidences(now: datetime) -> tuple[GuardCheck | None, ...]:
     """Whole; none; judged before a gap; without the end of the bake; with a hole in it."""
     return (
-        Evidence(now, START, now),
+        GuardCheck(now, START, now),
         None,
-        Evidence(now - timedelta(seconds=30), START, now),
-        Evidence(now, START, START),
-        Evidence(now, now, now),
+        GuardCheck(now - timedelta(seconds=30), START, now),
+        GuardCheck(now, START, START),
+        GuardCheck(now, now, now),
     )
 
 
@@ -174,8 +174,8 @@ def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
 
     def faulty(endpoint: Endpoint, seen: Observation, at: datetime) -> RolloutDecision:
         stage = endpoint.rollout.stage if endpoint.rollout else 0
-        evidence = seen.evidence and replace(seen.evidence, verdict=fault(seen.evidence.verdict, stage))
-        return step(endpoint, replace(seen, evidence=evidence), at)
+        evidence = seen.guard_check and replace(seen.guard_check, verdict=fault(seen.guard_check.verdict, stage))
+        return step(endpoint, replace(seen, guard_check=evidence), at)
 
     def broken() -> Iterator[str]:
         for seen in sights(record, now):

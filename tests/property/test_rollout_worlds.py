@@ -6,8 +6,8 @@ from hypothesis import event, given, note
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
-from tidegate.testing.faults import ControllerCrash
-from tidegate.testing.world import World
+from tidegate.simulation.faults import ControllerCrash
+from tidegate.simulation.world import World
 
 
 def tell(world: World) -> None:

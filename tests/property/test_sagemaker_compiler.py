@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from tests.unit.targets.sagemaker.aws_specs import LOCAL, NOW, drawn_servings, drawn_wishes, options, wish
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.targets.sagemaker import limits, service_model
-from tidegate.targets.sagemaker.calls import Compiled, Serving
+from tidegate.targets.sagemaker.calls import CompiledDeployment, RunningConfig
 from tidegate.targets.sagemaker.cloudformation import render_template
 from tidegate.targets.sagemaker.compile import compile_native
 
 ANY = options(accept_all_at_once=True, accept_larger_steps=True)
 
 
-def compiled(wish: DesiredDeployment, was: Serving | None) -> Compiled:
+def compiled(wish: DesiredDeployment, was: RunningConfig | None) -> CompiledDeployment:
     return compile_native(wish, ANY, LOCAL, was, NOW)
 
 
 @given(drawn_wishes(), drawn_servings)
-def test_compiled_requests_fit_botocores_shapes(wish: DesiredDeployment, was: Serving | None) -> None:
+def test_compiled_requests_fit_botocores_shapes(wish: DesiredDeployment, was: RunningConfig | None) -> None:
     found = compiled(wish, was)
     for call in found.calls:
         error = service_model.find_shape_error(call.service, call.operation, call.params)
@@ -34,7 +34,7 @@ _NAMES = ("ModelName", "EndpointConfigName", "EndpointName")
 
 @given(drawn_wishes(), drawn_servings)
 def test_rollouts_are_compiled_within_the_limits_of_guardrails(
-    wish: DesiredDeployment, was: Serving | None
+    wish: DesiredDeployment, was: RunningConfig | None
 ) -> None:
     found = compiled(wish, was)
     deployment = found.change.params.get("DeploymentConfig", {})
@@ -50,7 +50,7 @@ def test_rollouts_are_compiled_within_the_limits_of_guardrails(
 
 @settings(max_examples=12)  # half a second each
 @given(drawn_wishes(), drawn_servings)
-def test_templates_pass_cfn_lint(wish: DesiredDeployment, was: Serving | None) -> None:
+def test_templates_pass_cfn_lint(wish: DesiredDeployment, was: RunningConfig | None) -> None:
     found = compiled(wish, was)
     if not found.refusals:
         assert complaints(render_template(found)) == []

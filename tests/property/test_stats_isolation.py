@@ -13,7 +13,7 @@ from tests.collector_harness import NOW, CollectorHarness, collecting, second, s
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, FleetSecond, Sample
 from tidegate.monitoring.samples import flaw, statistic
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.service import clients, fleet_totals, metric_samples, prometheus
 
 GOOD = FleetId("good", 1, "main")
@@ -75,7 +75,7 @@ def pages(draw: st.DrawFn) -> bytes:
 BODIES = pages() | JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50)
 NUMBERS: Any = st.integers() | st.floats() | st.none() | st.booleans() | st.just("7")
 LOADS = st.builds(
-    Passed,
+    PassedRequests,
     unanswered=NUMBERS,
     refused=NUMBERS,
     throttled=NUMBERS,
@@ -90,7 +90,7 @@ LOADS = st.builds(
 Seen = tuple[list[FleetSecond], Coverage, list[Sample]]
 
 
-def play(body: bytes, left: bytes, load: Passed) -> Seen:
+def play(body: bytes, left: bytes, load: PassedRequests) -> Seen:
     """Three rounds of the whole way that numbers go; what is seen of the good endpoint."""
 
     async def rounds(stand: CollectorHarness) -> Seen:
@@ -102,7 +102,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
         seconds: list[FleetSecond] = []
         coverage: dict[str, Coverage] = {}
         for now in range(NOW, NOW + 3):
-            stand.loads = [{EVIL: load, GOOD: Passed(unanswered=1, queue_time=0.0)}]
+            stand.loads = [{EVIL: load, GOOD: PassedRequests(unanswered=1, queue_time=0.0)}]
             if now == NOW + 1:
                 stand.collector.harvest(_spec(stand), "r-gone", left)
             collected = await stand.collect(now)
@@ -143,11 +143,11 @@ def check_page(page: str) -> None:
             assert math.isfinite(float(line.rpartition(" ")[2]))
 
 
-BASE = play(b"", b"", Passed())
+BASE = play(b"", b"", PassedRequests())
 
 
 @given(BODIES, BODIES, LOADS)
 def test_no_input_of_one_endpoint_changes_what_another_is_judged_by(
-    body: bytes, left: bytes, load: Passed
+    body: bytes, left: bytes, load: PassedRequests
 ) -> None:
     assert play(body, left, load) == BASE

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, StrEnum
@@ -52,7 +53,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(parts[0]), max_size=2).map(tuple)
     if origin is tuple:
         return st.tuples(*(values(part) for part in parts))
-    if origin is dict:
+    if origin in (dict, Mapping):
         return st.dictionaries(values(parts[0]), values(parts[1]), max_size=2)
     raise TypeError(f"no values are known for {hint}")
 

@@ -15,7 +15,7 @@ from onnx.helper import make_node
 
 from tests.batched_clients import alone, assert_alike, save_onnx, together
 from tidegate.serving.runtimes import onnx as onnx_runtime
-from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
+from tidegate.serving.runtimes.onnx_rows import Unproven, prove, read
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 WIDTH = 4
@@ -234,7 +234,7 @@ def test_models_proven_row_independent_are_row_independent(data: st.DataObject, 
             return
         session = graph.session(graph.last)
         try:
-            prove_file(graph.path, ["rows"], graph.last)
+            prove(read(graph.path), ["rows"], [graph.last])
         except Unproven:
             event("not proven")
             return

@@ -28,9 +28,9 @@ def arns_in(answer: Any) -> set[str]:
     ("region", "expected"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")]
 )
 def test_every_arn_of_a_server_is_in_the_partition_of_its_region(
-    database_url: str, region: str, expected: str
+    sqlite_url: str, region: str, expected: str
 ) -> None:
-    with serve(database_url, region=region) as served:
+    with serve(sqlite_url, region=region) as served:
         sagemaker, scaling = served.client("sagemaker"), served.client("application-autoscaling")
         cloudwatch, sts = served.client("cloudwatch"), served.client("sts")
         made = sagemaker.create_model(ModelName="m", PrimaryContainer={"Image": "tidegate/xgboost"})

@@ -8,10 +8,10 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from tests.features.monitor.wire.test_sagemaker_model_bias import JOB as BIAS_JOB
+from tests.features.monitor.wire.test_sagemaker_model_quality import JOB as MODEL_QUALITY_JOB
+from tests.features.monitor.wire.test_sagemaker_processing import JOB as PROCESSING_JOB
 from tests.served_wire import START, Served
-from tests.wire.test_sagemaker_model_bias import JOB as BIAS_JOB
-from tests.wire.test_sagemaker_model_quality import JOB as MODEL_QUALITY_JOB
-from tests.wire.test_sagemaker_processing import JOB as PROCESSING_JOB
 from tidegate.wire.member_notes import Treatment, all_notes
 
 SOURCE = {"S3Uri": "s3://b/k/", "S3DataType": "S3Prefix", "CompressionType": "None"}
@@ -242,9 +242,12 @@ CASES: Cases = {
 ELSEWHERE = {
     ("sagemaker-runtime", "InvokeEndpoint"): "tests/integration/test_worker_http.py",
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): "tests/integration/test_worker_http.py",
-    ("sagemaker", "CreateMonitoringSchedule"): "tests/wire/test_sagemaker_monitoring.py",
-    ("sagemaker", "UpdateMonitoringSchedule"): "tests/wire/test_sagemaker_monitoring.py",
-    ("application-autoscaling", "PutScalingPolicy"): "tests/wire/test_application_autoscaling.py",
+    ("sagemaker", "CreateMonitoringSchedule"): "tests/features/monitor/wire/test_sagemaker_monitoring.py",
+    ("sagemaker", "UpdateMonitoringSchedule"): "tests/features/monitor/wire/test_sagemaker_monitoring.py",
+    (
+        "application-autoscaling",
+        "PutScalingPolicy",
+    ): "tests/features/autoscaling/wire/test_application_autoscaling.py",
     ("logs", "DescribeLogGroups"): "tests/wire/test_logs.py",
 }
 """Operations whose refusals need another stand, and where they are tested."""

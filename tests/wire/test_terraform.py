@@ -8,7 +8,6 @@ internal/service/cloudwatch/{metric_alarm,tags_gen}.go.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -74,12 +73,6 @@ ROLLING = {
         "RollbackMaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 100},
     },
 }
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """One kind of database: what is kept is the same on both."""
-    return f"sqlite:///{tmp_path / 'tidegate.db'}"
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.samples import version
 from tests.served_wire import START, Served
 from tidegate.domain.endpoint import Endpoint
 from tidegate.ports.store import Kind, Tx
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL
-from tidegate.testing.samples import version
 
 
 def plant(tx: Tx) -> None:

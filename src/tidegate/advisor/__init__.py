@@ -18,7 +18,7 @@ PRESENT = {
 """By the former name below ``tidegate.advisor``."""
 
 
-class FormerName(MetaPathFinder, Loader):
+class _FormerName(MetaPathFinder, Loader):
     """Finds a module by its former name, with everything that the module with the present name has."""
 
     def find_spec(
@@ -42,4 +42,4 @@ def _present_name(name: str) -> str | None:
     return f"{PRESENT[first]}.{rest}" if rest else PRESENT[first]
 
 
-sys.meta_path.append(FormerName())
+sys.meta_path.append(_FormerName())

@@ -20,7 +20,7 @@ def is_login_required(settings: Settings, people: bool) -> bool:
     StartupError for a server that others than this machine's users reach, with neither these nor keys."""
     if settings.access_keys or people:
         return True
-    remedy = "set TIDEGATE_ACCESS_KEYS=ID:SECRET, add a user ('tidegate user add')"
+    remedy = "set TIDEGATE_ACCESS_KEYS=ID:SECRET, add a user ('tidegate access user add')"
     if not settings.loopback:
         raise StartupError(
             f"Listening on {settings.host} without access keys or users would allow everybody: {remedy}, or listen "

@@ -32,7 +32,7 @@ FORWARDED_PART, FORWARDED_NAMES = "forwarded", ("x-real-ip", "via")
 """What a header's name contains, or is, that reverse proxies add: ``X-Forwarded-For``, ``Forwarded``, ..."""
 FORWARDED = (
     "This server asks nobody who they are, and a proxy forwarded this request: set TIDEGATE_ACCESS_KEYS or add a user"
-    " (tidegate user add), and start the server again."
+    " (tidegate access user add), and start the server again."
 )
 
 

@@ -1,5 +1,5 @@
 """Command-line interface. Every command is a client of the server's API, except ``up``, which becomes the server, and
-``simulate``, which needs none."""
+``rehearse``, which needs none."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``version``: of the command and of the server."""
+"""``server version``: of the command and of the server."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def version(as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate version --json
+      tidegate server version --json
     """
     with client() as server:
         try:

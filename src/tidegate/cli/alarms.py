@@ -1,4 +1,4 @@
-"""``alarms``: every alarm with its state, its condition and its reason."""
+"""``show alarms``: every alarm with its state, its condition and its reason."""
 
 import json
 from collections.abc import Iterable
@@ -27,8 +27,8 @@ def alarms(
 
     \b
     Examples:
-      tidegate alarms
-      tidegate alarms --all --json
+      tidegate show alarms
+      tidegate show alarms --all --json
     """
     with client() as server:
         known = server.alarms()

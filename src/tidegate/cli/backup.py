@@ -1,4 +1,4 @@
-"""``backup`` and ``restore``: the platform's database in one file, SQLite or PostgreSQL."""
+"""``server backup`` and ``server restore``: the platform's database in one file, SQLite or PostgreSQL."""
 
 import os
 import sys
@@ -42,8 +42,8 @@ def backup(
 
     \b
     Examples:
-      tidegate backup tidegate-monday.backup
-      tidegate backup /backups/tidegate.backup --metrics --models --json
+      tidegate server backup tidegate-monday.backup
+      tidegate server backup /backups/tidegate.backup --metrics --models --json
     """
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 
@@ -57,7 +57,7 @@ def backup(
 
 def restore(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What 'tidegate backup' wrote.", show_default=False)
+        Path, typer.Argument(metavar="FILE", help="What 'tidegate server backup' wrote.", show_default=False)
     ],
     state: STATE = None,
     force: Annotated[
@@ -75,9 +75,9 @@ def restore(
 
     \b
     Examples:
-      tidegate restore tidegate-monday.backup
-      tidegate restore tidegate-monday.backup --force
-      TIDEGATE_DATABASE_URL=postgresql://tidegate@db/tidegate tidegate restore moving.backup
+      tidegate server restore tidegate-monday.backup
+      tidegate server restore tidegate-monday.backup --force
+      TIDEGATE_DATABASE_URL=postgresql://tidegate@db/tidegate tidegate server restore moving.backup
     """
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 

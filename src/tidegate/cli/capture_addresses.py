@@ -1,4 +1,4 @@
-"""Where the captures of an endpoint are, for commands that read them."""
+"""Addresses of the captures of an endpoint, for commands that read them."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from tidegate.settings import Settings
 
 
 def captured_at(endpoint: str) -> list[str]:
-    """What the server says of it."""
+    """Return the addresses of an endpoint's captures, one for each variant, as the server reports them."""
     with client() as server:
         found = server.captures(endpoint, 60)["captures"]
     return sorted({f"{one['destination'].rstrip('/')}/{endpoint}/{one['variant']}/" for one in found})

@@ -68,7 +68,7 @@ class ApiClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is kept open between requests."""
+        """Do nothing, since no connection is kept open between requests."""
 
     # queries
 
@@ -163,18 +163,19 @@ class ApiClient:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
     def challenges(self) -> dict[str, Any]:
-        return self._request_document("GET", "/challenges")
+        return self._request_document("GET", "/lessons")
 
     def challenge(self, name: str) -> dict[str, Any]:
-        return self._request_document("GET", f"/challenges/{quote(name, safe='')}")
+        return self._request_document("GET", f"/lessons/{quote(name, safe='')}")
 
     # commands
 
     def start_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
-        return self._request_document("POST", f"/challenges/{quote(name, safe='')}", {"by": by, "reason": reason})
+        path = f"/lessons/{quote(name, safe='')}/start"
+        return self._request_document("POST", path, {"by": by, "reason": reason})
 
     def stop_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
-        path = f"/challenges/{quote(name, safe='')}/stop"
+        path = f"/lessons/{quote(name, safe='')}/stop"
         return self._request_document("POST", path, {"by": by, "reason": reason})
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,11 +195,11 @@ class ApiClient:
         return str(self._read_document(answer)["data"])
 
     def diff(self, spec: object) -> dict[str, Any]:
-        """What deploying the spec would change."""
+        """Return what deploying the spec would change."""
         return self._request_document("POST", "/diff", {"spec": spec})
 
     def rollout(self, name: str, what: str, by: str, **options: object) -> dict[str, Any]:
-        """``options``: further members of the command's request."""
+        """Send a command to the rollout of an endpoint. ``options`` are further members of the command's request."""
         return self._request_document(
             "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, **options}
         )
@@ -242,7 +243,7 @@ class ApiClient:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/queue", query={"limit": limit})
 
     def empty_queue(self, name: str, by: str, reason: str, through: float | None) -> dict[str, Any]:
-        """``through``: epoch seconds."""
+        """Empty the queue of an endpoint. ``through`` is in epoch seconds."""
         body = {"by": by, "reason": reason, **({} if through is None else {"through": through})}
         return self._request_document("POST", f"{_check_endpoint_name(name)}/queue/empty", body)
 
@@ -268,7 +269,7 @@ class ApiClient:
                 yield from map(_read_payload, buffer)
 
     def _require_key(self, what: str) -> None:
-        """Raises Invalid."""
+        """Refuse to send an API token with a request for ``what``, which needs an access key. Raises Invalid."""
         if self._token:
             raise Invalid(
                 f"{what} needs an access key: unset TIDEGATE_TOKEN and set AWS_ACCESS_KEY_ID and its secret"
@@ -284,7 +285,7 @@ class ApiClient:
         return answer.headers.get(load("tidegate.host.installation", "HEADER"), "") if well else None
 
     def health_trouble(self) -> str:
-        """Why it cannot save anything; empty if it can."""
+        """Return the reason why the server cannot save anything; empty if it can."""
         answer = self._health()
         return "" if answer is None else str((_parse_json(answer) or {}).get("reason", ""))
 
@@ -337,7 +338,7 @@ class ApiClient:
 
 
 def _check_endpoint_name(name: str) -> str:
-    """Raises Invalid for an invalid name, which might also change the path."""
+    """Return the path of an endpoint. Raises Invalid for an invalid name, which might also change the path."""
     if not ENDPOINT_NAME.fullmatch(name):
         raise Invalid(f"invalid endpoint name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"

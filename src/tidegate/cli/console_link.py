@@ -1,4 +1,4 @@
-"""``open``: the console's address, opened in the browser."""
+"""``show console``: the console's address, opened in the browser."""
 
 from typing import Annotated
 
@@ -21,9 +21,9 @@ def open_console(
 
     \b
     Examples:
-      tidegate open
-      tidegate open fraud
-      tidegate open --no-browser
+      tidegate show console
+      tidegate show console fraud
+      tidegate show console --no-browser
     """
     with client() as server:
         if name is None:

@@ -55,7 +55,7 @@ def deploy(
             done = server.deploy(data, user_name(), override=override, supersede=supersede)
         show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
         if wait:
-            load(FOLLOW, "follow")(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
+            load(FOLLOW, "follow")(server, wish.endpoint, after=after, wanted=done["config"], as_json=as_json)
 
 
 def delete(

@@ -1,4 +1,4 @@
-"""``diff``: what deploying a spec file would change."""
+"""``spec diff``: what deploying a spec file would change."""
 
 import json
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ def diff(spec_file: SpecPath, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate diff fraud.yaml
-      tidegate diff fraud.yaml --json | jq '.changes[].what'
+      tidegate spec diff fraud.yaml
+      tidegate spec diff fraud.yaml --json | jq '.changes[].what'
     """
     loaded = read_spec(spec_file)
     with client() as server:

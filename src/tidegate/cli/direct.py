@@ -15,7 +15,7 @@ from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.errors import Invalid
 from tidegate.host.late_import import load
-from tidegate.ports.direct import Direct, DirectResult, SmokeRequest
+from tidegate.ports.direct import DirectDeployer, DirectResult, SmokeRequest
 
 app = typer.Typer(help="Deploy to a target that shifts the traffic itself.", no_args_is_help=True)
 
@@ -168,12 +168,12 @@ def history(name: Name, target: TargetName = None, targets: TargetsFile = None, 
     console().print(shown)
 
 
-def _direct(target: str | None, file: Path | None) -> Direct:
+def _direct(target: str | None, file: Path | None) -> DirectDeployer:
     name, options = choose_target(target, file)
     open_direct: Any = load("tidegate.targets.registry", "KINDS")[name].direct
     if open_direct is None:
         raise Invalid(f"target {name} needs a server that drives it: 'tidegate up' and 'tidegate deploy'")
-    made: Direct = open_direct(options, print_note)
+    made: DirectDeployer = open_direct(options, print_note)
     return made
 
 

@@ -1,4 +1,4 @@
-"""``doctor``: whether a target can be used: access, permissions, quotas, versions."""
+"""``target doctor``: whether a target can be used: access, permissions, quotas, versions."""
 
 import json
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.host.late_import import load
-from tidegate.ports.target import Finding, Level
+from tidegate.ports.target import CheckFinding, Level
 
 
 def doctor(
@@ -34,8 +34,8 @@ def doctor(
 
     \b
     Examples:
-      tidegate doctor --target kubernetes
-      tidegate doctor fraud.yaml --target sagemaker --json
+      tidegate target doctor --target kubernetes
+      tidegate target doctor fraud.yaml --target sagemaker --json
     """
     wish = _wish(spec_file, target)
     name, options = choose_target(target if wish is None else wish.target, targets)
@@ -54,16 +54,16 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _check_server() -> list[Finding]:
-    """Of this machine 'tidegate up' says what is missing; what is left is whether its server runs and can save."""
+def _check_server() -> list[CheckFinding]:
+    """Check whether this machine's server runs and can save; 'tidegate up' reports what else the machine lacks."""
     with client() as server:
         try:
             version = server.version()["version"]
         except ServerNotRunning as error:
-            return [Finding("server", Level.ERROR, str(error), "start it with 'tidegate up'")]
+            return [CheckFinding("server", Level.ERROR, str(error), "start it with 'tidegate up'")]
         if trouble := server.health_trouble():
-            return [Finding("server", Level.ERROR, trouble)]
-    return [Finding("server", Level.OK, f"tidegate {version} runs at {server.url} and can save changes")]
+            return [CheckFinding("server", Level.ERROR, trouble)]
+    return [CheckFinding("server", Level.OK, f"tidegate {version} runs at {server.url} and can save changes")]
 
 
 def _wish(spec_file: Path | None, target: str | None) -> DesiredDeployment | None:

@@ -1,4 +1,4 @@
-"""What the commands print with ``--json``, as structures: ``tidegate schema DOCUMENT`` makes their JSON Schema.
+"""Structures of what the commands print with ``--json``: ``tidegate spec schema DOCUMENT`` makes their JSON Schema.
 
 Times are ISO 8601 with their offset, shares and percentages 0 to 100. A later version may add members and takes none
 away, so a program should ignore those that it does not know.
@@ -96,6 +96,9 @@ class LastRolloutDocument(Struct):
 class ContainerDocument(Struct):
     name: str
     image: str
+    url: Annotated[str | UnsetType, Meta(description="Address of a service, or its addresses with commas.")] = (
+        UNSET
+    )
 
 
 class ArchitectureDocument(Struct):
@@ -180,7 +183,7 @@ class EndpointDocument(Struct):
 
 
 class ActivityDocument(Struct):
-    """What a fleet was asked in the last 5 seconds. Latencies are the model's; None without requests."""
+    """Requests of a fleet in the last 5 seconds. Latencies are the model's; they are None without requests."""
 
     config: str
     variant: str
@@ -218,14 +221,14 @@ class EventDocument(Struct):
 
 
 class VersionDocument(Struct):
-    """``tidegate version --json``."""
+    """``tidegate server version --json``."""
 
     version: Annotated[str, Meta(description="Of the command.")]
     server: Annotated[dict[str, Any] | None, Meta(description="None where none answers.")]
 
 
 class ExplainDocument(Struct):
-    """``tidegate explain KEY --json``."""
+    """``tidegate spec explain KEY --json``."""
 
     keys: list[KeyHelp]
 

@@ -181,7 +181,8 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
 
 
 def architecture_table(document: Document) -> Table | None:
-    """How the containers of each fleet work together; None if every fleet has a single one."""
+    """How the containers of each fleet work together, and where services are; None if every fleet has a single
+    container that runs here."""
     shown = Table(key("CONFIG"), address("SERVES"))
     lines = {}
     for fleet in document["fleets"]:
@@ -190,6 +191,8 @@ def architecture_table(document: Document) -> Table | None:
             join = " -> " if made["mode"] == "serial" else " | "
             said = join.join(f"{each['name']} ({each['image']})" for each in made["containers"])
             lines[fleet["config"], fleet["variant"]] = f"{made['mode']}: {said}"
+        elif made is not None and (url := made["containers"][0].get("url")):
+            lines[fleet["config"], fleet["variant"]] = f"the service {url}"
     for (config, variant), said in lines.items():
         shown.add_row(config or "-", said if len({v for _, v in lines}) == 1 else f"{variant} {said}")
     return shown if lines else None

@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.evidence import Comparison, PairedTolerance
-from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.evidence import Comparison, EvidenceConfig, PairedTolerance
+from tidegate.domain.registry import ContainerDefinition, Protocol
 
 BY_TEXT = "TEXT_REFUSALS"
 """Variable of a model that writes."""
 
 
 def evidence_notes(wish: DesiredDeployment) -> Iterator[str]:
-    """What a person should know before a rollout is held or rolled back for it, or passes in spite of it."""
+    """Yield notes on evidence that will hold a rollout, roll it back or let it pass although it has a fault."""
     config = wish.deployment.evidence
-    if config is None or Comparison.PAIRED not in config.compare:
+    if config is None:
+        return
+    yield from _notes_on_reach(wish, config)
+    if Comparison.PAIRED not in config.compare:
         return
     writing = [one.name for one in wish.models if _writes(one.containers[-1])]
     if writing:
@@ -29,6 +32,25 @@ def evidence_notes(wish: DesiredDeployment) -> Iterator[str]:
         )
 
 
+def _notes_on_reach(wish: DesiredDeployment, config: EvidenceConfig) -> Iterator[str]:
+    """Yield notes on what cannot be seen of containers and services of the user's."""
+    last = [one.containers[-1] for one in wish.models]
+    reached = [one.upstream for one in last if one.upstream is not None and not _writes(one)]
+    numbers = {Comparison.PREDICTIONS, Comparison.PAIRED} & set(config.compare)
+    if numbers and not all(one.prediction for one in reached):
+        yield (
+            "evidence: of answers of a container or service the first number is taken for the prediction; if they"
+            " have others, say where it is (prediction: $.scores[0] in model)"
+        )
+    if config.slices and reached:
+        yield (
+            "evidence.slices: columns are read from requests that are rows in JSON or CSV; requests of any other form"
+            " are in no slice"
+        )
+
+
 def _writes(container: ContainerDefinition) -> bool:
     image, data = container.image.partition(":")[0], container.data_url or ""
+    if container.upstream is not None and container.upstream.protocol is Protocol.OPENAI:
+        return True
     return image.rpartition("/")[2] == "gguf" or data.endswith(".gguf") or BY_TEXT in container.environment

@@ -1,4 +1,4 @@
-"""``explain``: what a key of a spec file means."""
+"""``spec explain``: what a key of a spec file means."""
 
 import dataclasses
 import json
@@ -27,9 +27,9 @@ def explain(
 
     \b
     Examples:
-      tidegate explain
-      tidegate explain rollout
-      tidegate explain alarms.errors.missing
+      tidegate spec explain
+      tidegate spec explain rollout
+      tidegate spec explain alarms.errors.missing
     """
     found = explain_key(asked)
     if as_json:
@@ -63,7 +63,7 @@ def _describe(one: KeyHelp) -> list[str]:
 
 
 def _as_written(value: Any) -> str:
-    """As YAML has it."""
+    """Return a value as YAML writes it."""
     return json.dumps(value) if isinstance(value, bool | dict | list) else f"{value}"
 
 

@@ -1,4 +1,4 @@
-"""``init``: a first spec file for a model, by asking."""
+"""``spec init``: a first spec file for a model, by asking."""
 
 import os
 import re
@@ -33,8 +33,9 @@ _ROLLOUTS = {
 
 
 @dataclass(frozen=True)
-class InitAnswers:
-    """What the spec is made of. ``latency`` is the p99 above which a rollout turns back, such as ``100ms``."""
+class _InitAnswers:
+    """Answers that the spec is made of. ``latency`` is the p99 above which a rollout rolls back, such as
+    ``100ms``."""
 
     endpoint: str
     image: str
@@ -62,11 +63,11 @@ def init(
 
     \b
     Examples:
-      tidegate init model.tar.gz
-      tidegate init fraud.ubj --yes --out fraud.yaml
+      tidegate spec init model.tar.gz
+      tidegate spec init fraud.ubj --yes --out fraud.yaml
     """
     name = endpoint or suggest_name(model)
-    defaults = InitAnswers(name, _find_image(model), "1", "canary", "500ms")
+    defaults = _InitAnswers(name, _find_image(model), "1", "canary", "500ms")
     answers = defaults if yes else _ask(defaults, named=endpoint is not None)
     path = out or Path(f"{answers.endpoint}.yaml")
     text = write_spec(answers, _relative(model, path.absolute().parent))
@@ -88,7 +89,8 @@ def suggest_name(model: str) -> str:
 
 
 def _find_image(model: str) -> str:
-    """By the file names, where they are here and not in an archive; else the server looks at them."""
+    """Find the image for a model by the file names, if they are here and not in an archive; otherwise the server
+    examines them."""
     path = Path(model.removeprefix("file://")).expanduser()
     if "://" in model and not model.startswith("file://"):
         return AUTO
@@ -103,7 +105,7 @@ def _find_image(model: str) -> str:
         return AUTO
 
 
-def _ask(defaults: InitAnswers, *, named: bool) -> InitAnswers:
+def _ask(defaults: _InitAnswers, *, named: bool) -> _InitAnswers:
     name = defaults.endpoint if named else _answer("Name of the endpoint", defaults.endpoint)
     images = [image.shown for kind in RuntimeKind for image in kind.descriptor.images]
     own = [name for name in images if name.startswith("tidegate/")]
@@ -115,11 +117,12 @@ def _ask(defaults: InitAnswers, *, named: bool) -> InitAnswers:
     if strategy not in STRATEGIES:
         raise Invalid(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     latency = _answer("A new version is turned back when its p99 latency is above", defaults.latency)
-    return InitAnswers(name, image, instances, strategy, latency)
+    return _InitAnswers(name, image, instances, strategy, latency)
 
 
 def _answer(question: str, default: str) -> str:
-    """What was typed; the default for nothing. Prompts go to stderr. Raises Invalid where nobody answers."""
+    """Ask a question and return what was typed, or the default if nothing was. The prompt goes to stderr. Raises
+    Invalid if there is no terminal to answer."""
     print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:
@@ -128,14 +131,14 @@ def _answer(question: str, default: str) -> str:
     return line.strip() or default
 
 
-def write_spec(answers: InitAnswers, data: str) -> str:
+def write_spec(answers: _InitAnswers, data: str) -> str:
     """The text of the spec file."""
     return (
-        f"# Made by 'tidegate init'. 'tidegate schema' prints all that a spec may say.\n"
+        f"# Made by 'tidegate spec init'. 'tidegate spec schema' prints all that a spec may say.\n"
         f"endpoint: {answers.endpoint}\n"
         f"model:\n"
         f"  image: {answers.image}\n"
-        f"  data: {_quoted(data)}\n"
+        f"  data: {_quote(data)}\n"
         f"instances: {answers.instances}\n"
         f"\n# How a new version gets its traffic.\n"
         f"rollout:\n{_ROLLOUTS[answers.strategy]}"
@@ -147,7 +150,7 @@ def write_spec(answers: InitAnswers, data: str) -> str:
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return text if re.fullmatch(r"[\w./:@-]+", text) else "'" + text.replace("'", "''") + "'"
 
 

@@ -1,4 +1,4 @@
-"""``list``, ``status`` and ``models``: what there is, and how it is."""
+"""``list``, ``status`` and ``show models``: what there is, and how it is."""
 
 import json
 from typing import Annotated, Any
@@ -78,8 +78,8 @@ def models(
 
     \b
     Examples:
-      tidegate models clients
-      tidegate models clients --limit 1000 --json
+      tidegate show models clients
+      tidegate show models clients --limit 1000 --json
     """
     with client() as server:
         found = server.models(name, limit)

@@ -35,7 +35,7 @@ FLAGS = (
 """The API's words for what the command's options say, the longest first."""
 
 
-class InvocationFailed(TidegateError):
+class _InvocationFailed(TidegateError):
     """The model failed to answer."""
 
 
@@ -76,7 +76,7 @@ def invoke(
       tidegate invoke chat --stream --file question.json
     """
     if stream and as_json:
-        raise InvocationFailed("--stream and --json exclude each other: a stream is printed unchanged")
+        raise _InvocationFailed("--stream and --json exclude each other: a stream is printed unchanged")
     content = _read_body(body, file)
     headers = {
         "Content-Type": content_type or _default_type(name, content, target_container),
@@ -142,7 +142,7 @@ def _invoke(name: str, content: bytes, headers: dict[str, str], stream: bool, as
         answer = server.invoke(name, content, headers)
         took = time.perf_counter() - started
     if not 200 <= answer.status < 300:
-        raise InvocationFailed(f"{answer.status}: {_error_reason(answer)}")
+        raise _InvocationFailed(f"{answer.status}: {_error_reason(answer)}")
     if as_json:
         print(json.dumps(_describe_prediction(answer, took)))
         return
@@ -158,7 +158,7 @@ def _print_parts(parts: Iterator[bytes]) -> None:
             sys.stdout.buffer.write(last)
             sys.stdout.buffer.flush()
     except NotStreamed as error:
-        raise InvocationFailed(f"{error.answer.status}: {_error_reason(error.answer)}") from None
+        raise _InvocationFailed(f"{error.answer.status}: {_error_reason(error.answer)}") from None
     if sys.stdout.isatty() and not last.endswith(b"\n"):
         print()
 

@@ -25,14 +25,15 @@ from tidegate.cli.follow_rollout import follow_silently
 from tidegate.cli.output import user_name
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.spec.structures import RolloutSpec, SpecFile
+from tidegate.spec.sections import spec_file
+from tidegate.spec.structures import RolloutSpec
 
 HELP = """\
 Deploys MLflow models to a tidegate server: the one at TIDEGATE_URL (http://127.0.0.1:8471 unless set) with
 -t tidegate, or another one with -t tidegate://HOST:PORT. Where it has keys, requests are signed with
 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
-The config is the rest of a spec file ('tidegate explain KEY' tells what each key means), by paths:
+The config is the rest of a spec file ('tidegate spec explain KEY' tells what each key means), by paths:
 
   mlflow deployments create -t tidegate --name fraud -m models:/fraud/1 -C instances=2
   mlflow deployments update -t tidegate --name fraud -m models:/fraud/2 -C instances=2 \\
@@ -51,7 +52,7 @@ SWITCHES = ("follow", "override", "supersede", "force")
 SHORT = tuple(
     field.encode_name
     for field in msgspec.structs.fields(RolloutSpec)
-    if field.encode_name not in SpecFile.__struct_encode_fields__
+    if field.encode_name not in spec_file().__struct_encode_fields__
 )
 """Keys of ``rollout`` that need no ``rollout.`` in front."""
 Config = Mapping[str, Any]
@@ -99,7 +100,7 @@ class TidegateDeployments(BaseDeploymentClient):  # type: ignore[misc] # MLflow 
         config: Config | None = None,
         endpoint: str | None = None,
     ) -> dict[str, Any]:
-        """Without ``model_uri`` the model that serves stays, with another config."""
+        """Update a deployment. Without ``model_uri`` the model that serves stays and gets another config."""
         with _as_mlflow_errors():
             if _find(self._server, name) is None:
                 raise Invalid(f'there is no deployment "{name}": create it')
@@ -123,7 +124,8 @@ class TidegateDeployments(BaseDeploymentClient):  # type: ignore[misc] # MLflow 
     def predict(
         self, deployment_name: str | None = None, inputs: Any = None, endpoint: str | None = None
     ) -> PredictionsResponse:
-        """``inputs``: a DataFrame, or what the scoring server takes as JSON, such as ``{"inputs": ...}``."""
+        """Invoke a deployment. ``inputs`` is a DataFrame, or what the scoring server takes as JSON, such as
+        ``{"inputs": ...}``."""
         body = json.dumps(_scoring_request(inputs)).encode()
         with _as_mlflow_errors():
             answer = self._server.invoke(

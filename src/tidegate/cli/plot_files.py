@@ -1,12 +1,12 @@
-"""Histograms and curves as files: a self-contained SVG, alone or in an HTML page. See ``charts.py`` for plots over
-time."""
+"""Plots as files: a self-contained SVG, alone or in an HTML page, or a PNG."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
-from tidegate.cli import chart_files
+from tidegate.cli import plot_png
 from tidegate.cli.plot_shapes import (
     COLOURS,
     BarPlot,
@@ -17,8 +17,9 @@ from tidegate.cli.plot_shapes import (
     RankPlot,
     interval_range,
 )
+from tidegate.domain.errors import Invalid
 
-SUFFIXES = (".svg", ".html")
+SUFFIXES = (".svg", ".html", ".png")
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 720, 300, 64, 48, 56, 20
 NAMES = 150
 """Pixels for the names of rows."""
@@ -49,17 +50,39 @@ def count_bins(values: Sequence[float], bars: int) -> tuple[list[float], list[fl
 
 
 def check_path(path: Path | None) -> None:
-    """Raises Invalid, before any work is done, if the file could not be written."""
+    """Check, before any work is done, that the file can be written. Raises Invalid."""
     if path is not None:
-        chart_files.check_destination(path, SUFFIXES)
+        if path.suffix not in SUFFIXES:
+            raise Invalid(f"--plot {path}: expected a name that ends in .svg, .html or .png")
+        if not path.absolute().parent.is_dir():
+            raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
+        if path.suffix == ".png":
+            plot_png.require_library()
 
 
-def write_plot(path: Path, title: str, figures: Sequence[Plot]) -> None:
-    """Write ``.svg`` or ``.html``. Raises Invalid if that fails."""
-    text = render_svg(title, figures)
-    if path.suffix == ".html":
-        text = chart_files.render_html(title, text)
-    chart_files.save(path, lambda at: at.write_text(text, encoding="utf-8"))
+def write_plot(path: Path, title: str, figures: Sequence[Plot], facts: Sequence[tuple[str, str]] = ()) -> None:
+    """Write it in the format that its suffix names. ``facts``: names and values above the plots of a page. Raises
+    Invalid if that fails."""
+    try:
+        if path.suffix == ".png":
+            plot_png.save(path, title, figures)
+            return
+        text = render_svg(title, figures)
+        if path.suffix == ".html":
+            rows = "".join(f"<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>" for name, value in facts)
+            text = render_html(title, (f"<h1>{_text(title)}</h1><table>{rows}</table>" if facts else "") + text)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"--plot {path}: {error.strerror}") from None
+
+
+def render_html(title: str, body: str, *, style: str = "") -> str:
+    """A self-contained page. ``body`` and ``style`` are markup, ``title`` is text."""
+    rules = f"<style>{style}</style>" if style else ""
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>{rules}'
+        f"<body>{body}</body></html>\n"
+    )
 
 
 def render_svg(title: str, figures: Sequence[Plot]) -> str:
@@ -142,7 +165,7 @@ def _render_bars(figure: BarPlot) -> str:
 
 def _render_curves(figure: CurvePlot) -> str:
     xs = [x for _, points in figure.curves for x, _ in points] + [x for x, _ in figure.marks]
-    frame = _Frame(min(xs), max(xs), figure.top)
+    frame = _Frame(min(xs, default=0.0), max(xs, default=1.0), figure.top)
     parts = frame.drawn(figure)
     for height, name in figure.levels:
         y = frame.y(height)
@@ -155,9 +178,12 @@ def _render_curves(figure: CurvePlot) -> str:
         parts.append(f'<polygon class="band" fill="{colour}" points="{path}"/>')
     for place, (_, points) in enumerate(figure.curves):
         colour = COLOURS[place % len(COLOURS)]
-        path = " ".join(f"{frame.x(x):.1f},{frame.y(min(y, figure.top)):.1f}" for x, y in points)
         dash = DASHES[place // len(COLOURS) % len(DASHES)]
-        parts.append(f'<polyline class="line" stroke="{colour}"{dash} points="{path}"/>')
+        for known, run in groupby(points, key=lambda point: point[1] is not None):
+            if known:
+                drawn = ((x, min(y or 0.0, figure.top)) for x, y in run)
+                path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in drawn)
+                parts.append(f'<polyline class="line" stroke="{colour}"{dash} points="{path}"/>')
     return "".join((*parts, *_render_legend([name for name, _ in figure.curves], HEIGHT - BOTTOM - 12)))
 
 
@@ -200,7 +226,7 @@ def _render_groups(figure: GroupPlot) -> str:
 
 
 def _render_intervals(figure: IntervalPlot) -> str:
-    across, parts = _across(figure.title, figure.x, *interval_range(figure))
+    across, parts = _place_across(figure.title, figure.x, *interval_range(figure))
     for y, _, name, place in _rows([row.name for row in figure.rows]):
         row, colour = figure.rows[place], COLOURS[place % len(COLOURS)]
         ends = f'x1="{across(row.low):.1f}" x2="{across(row.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
@@ -211,7 +237,9 @@ def _render_intervals(figure: IntervalPlot) -> str:
 
 def _render_ranks(figure: RankPlot) -> str:
     value, label = figure.limit
-    across, parts = _across(figure.title, figure.x, 0.0, 1.05 * max(value, *(row.value for row in figure.rows)))
+    across, parts = _place_across(
+        figure.title, figure.x, 0.0, 1.05 * max(value, *(row.value for row in figure.rows))
+    )
     for y, tall, name, place in _rows([row.name for row in figure.rows]):
         row = figure.rows[place]
         size = f'width="{across(row.value) - across(0.0):.1f}" height="{0.7 * tall:.1f}"'
@@ -223,7 +251,7 @@ def _render_ranks(figure: RankPlot) -> str:
     return "".join(parts)
 
 
-def _across(title: str, x: str, low: float, high: float) -> tuple[Callable[[float], float], list[str]]:
+def _place_across(title: str, x: str, low: float, high: float) -> tuple[Callable[[float], float], list[str]]:
     """An axis across beside the names of rows: where a value is, and what is drawn of it."""
     left, bottom = LEFT + NAMES, HEIGHT - BOTTOM
 
@@ -241,7 +269,7 @@ def _across(title: str, x: str, low: float, high: float) -> tuple[Callable[[floa
 
 
 def _rows(names: Sequence[str]) -> Iterator[tuple[float, float, str, int]]:
-    """Of each row: the middle of its height, its height, its name as drawn, and its place."""
+    """Yield the middle of each row, its height, its name as drawn, and its place."""
     tall = (HEIGHT - BOTTOM - TOP) / max(1, len(names))
     for place, name in enumerate(names):
         y = TOP + tall * (place + 0.5)
@@ -254,7 +282,7 @@ def _shorten(name: str, most: int = 30) -> str:
 
 
 def _text(text: str) -> str:
-    """Without control characters, which no document may have."""
+    """Escape a text for SVG and replace its control characters, which no document may have."""
     return escape("".join(char if char.isprintable() else " " for char in text))
 
 

@@ -1,5 +1,6 @@
 """The plots of ``plot_shapes`` as a PNG, one below the other, by matplotlib."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,12 @@ LONGEST = 80
 
 
 def require_library() -> None:
-    """Raises Invalid."""
+    """Check that matplotlib is installed. Raises Invalid."""
     _import_figure()
 
 
 def save(path: Path, title: str, plots: Sequence[Plot]) -> None:
-    """Raises OSError, and Invalid without matplotlib."""
+    """Draw the plots and write them to a file. Raises OSError, and Invalid without matplotlib."""
     chosen = plots[:MOST_PLOTS]
     figure = _import_figure()(figsize=(WIDE, TALL * len(chosen) + 0.6), layout="constrained")
     figure.suptitle(_plain(title))
@@ -66,7 +67,7 @@ def _draw_curves(axis: Any, plot: CurvePlot) -> None:
         axis.fill_between(*columns, color=COLOURS[place % len(COLOURS)], alpha=0.15, linewidth=0)
     for place, (name, points) in enumerate(plot.curves):
         style = ("-", "--", ":")[place // len(COLOURS) % 3]
-        xs, ys = [x for x, _ in points], [y for _, y in points]
+        xs, ys = [x for x, _ in points], [math.nan if y is None else y for _, y in points]
         axis.plot(xs, ys, style, color=COLOURS[place % len(COLOURS)], label=_plain(name), linewidth=1.4)
     axis.set_ylim(0, (plot.top or 1) * 1.02)
     _mark(axis, plot)
@@ -110,7 +111,7 @@ def _draw_ranks(axis: Any, plot: RankPlot) -> None:
 
 
 def _plain(text: str) -> str:
-    """What matplotlib shows as it is: a dollar would begin a formula, and a broken one raises."""
+    """Return a text that matplotlib draws as it is. A dollar begins a formula, and a broken one raises."""
     shown = "".join(char if char.isprintable() else " " for char in text)
     cut = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
     return cut.replace("$", r"\$")
@@ -120,5 +121,5 @@ def _import_figure() -> "type[Any]":
     try:
         found: type[Any] = load_module("matplotlib.figure").Figure
     except ImportError:
-        raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]'") from None
+        raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]', or choose .html") from None
     return found

@@ -1,4 +1,4 @@
-"""``render``: what a target would create for a spec, as its own documents. Nothing is created."""
+"""``spec render``: what a target would create for a spec, as its own documents. Nothing is created."""
 
 import json
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ def render(
 
     \b
     Examples:
-      tidegate render fraud.yaml --target kubernetes
-      tidegate render fraud.yaml --target sagemaker --as cloudformation
+      tidegate spec render fraud.yaml --target kubernetes
+      tidegate spec render fraud.yaml --target sagemaker --as cloudformation
     """
     loaded = with_target(read_spec(spec_file), target)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))

@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli import plot_png
-from tidegate.cli.chart_files import render_html
-from tidegate.cli.plot_files import render_svg
+from tidegate.cli.plot_files import render_html, render_svg
 from tidegate.cli.plot_shapes import Plot
 from tidegate.domain.errors import Invalid
 
@@ -39,7 +38,7 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class Report:
-    """``lead``: the verdict in a sentence; ``lines``: what else there is to say."""
+    """Content of a report. ``lead`` is the verdict in a sentence; ``lines`` say what else there is to report."""
 
     title: str
     lead: str
@@ -50,7 +49,7 @@ class Report:
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report is to be written; None: nowhere."""
+    """Files to which a report is written; None means that it is not written in that format."""
 
     html: Path | None = None
     png: Path | None = None
@@ -60,7 +59,7 @@ class ReportFiles:
         return self.html is not None or self.png is not None
 
     def write(self, report: Report) -> None:
-        """Raises Invalid."""
+        """Write a report to these files. Raises Invalid."""
         write_report(report, self.html, self.png)
 
 
@@ -97,7 +96,7 @@ def takes_report_files(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def check_destinations(html: Path | None, png: Path | None = None) -> None:
-    """Raises Invalid, before any work is done, if a file could not be written."""
+    """Check, before any work is done, that the files can be written. Raises Invalid."""
     for path, option, suffix in ((html, "--html", ".html"), (png, "--png", ".png")):
         if path is None:
             continue
@@ -110,7 +109,7 @@ def check_destinations(html: Path | None, png: Path | None = None) -> None:
 
 
 def write_report(report: Report, html: Path | None, png: Path | None) -> None:
-    """Raises Invalid if a file cannot be written, or if there is nothing to draw in a PNG."""
+    """Write a report to its files. Raises Invalid if a file cannot be written, or if a PNG would be empty."""
     if png is not None and not report.plots:
         raise Invalid(f"--png {png}: there is nothing to draw: {clean(report.lead)}")
     for path, option in ((html, "--html"), (png, "--png")):
@@ -142,7 +141,7 @@ def render_table(table: ReportTable) -> str:
 
 
 def clean(text: str) -> str:
-    """Without control characters, and those that turn the direction of a text."""
+    """Replace control characters in a text, and those that change the direction of text."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 

@@ -1,4 +1,4 @@
-"""``schema``: JSON Schema of spec files, and of what the commands print."""
+"""``spec schema``: JSON Schema of spec files, and of what the commands print."""
 
 import json
 from typing import Annotated
@@ -23,8 +23,8 @@ def schema(
 
     \b
     Examples:
-      tidegate schema > spec.schema.json
-      tidegate schema --output-of status
+      tidegate spec schema > spec.schema.json
+      tidegate spec schema --output-of status
     """
     if output_of is not None and output_of not in DOCUMENTS:
         raise Invalid(f"there is no schema of the output of {output_of!r}{suggest(output_of, DOCUMENTS)}")

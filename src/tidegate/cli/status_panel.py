@@ -18,7 +18,7 @@ ACTIVITY_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class EventLines:
+class _EventLines:
     """Events as wide as the panel."""
 
     events: Sequence[Mapping[str, Any]]
@@ -29,7 +29,7 @@ class EventLines:
 
 
 @dataclass(frozen=True)
-class Detail:
+class _Detail:
     """How much of an endpoint a live panel shows. ``brief``: a line for each fleet, for the alarms, for an event."""
 
     events: int
@@ -38,9 +38,9 @@ class Detail:
 
 
 _DETAILS = (
-    *(Detail(count) for count in (8, 5, 3, 2)),
-    *(Detail(count, scaling=False) for count in (3, 2, 1)),
-    *(Detail(count, scaling=False, brief=True) for count in (8, 5, 3, 2, 1, 0)),
+    *(_Detail(count) for count in (8, 5, 3, 2)),
+    *(_Detail(count, scaling=False) for count in (3, 2, 1)),
+    *(_Detail(count, scaling=False, brief=True) for count in (8, 5, 3, 2, 1, 0)),
 )
 """From all to the least."""
 
@@ -57,7 +57,7 @@ def fit_status(
 
 
 def _render_live(
-    document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], detail: Detail
+    document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], detail: _Detail
 ) -> Panel:
     shown = events[-detail.events :] if detail.events else []
     if not detail.brief:
@@ -84,11 +84,11 @@ def _render_live(
     rollout = document["rollout"]
     head = [] if rollout is None else _describe_rollout(rollout, bar=False)
     why = [Text(document["why"])] if document["why"] else []
-    body = Group(draw.status_text(document["status"]), *head, *map(_on_one_line, parts), *why)
+    body = Group(draw.status_text(document["status"]), *head, *map(_join_lines, parts), *why)
     return Panel(body, title=Text(document["name"], "bold"), title_align="left")
 
 
-def _on_one_line(text: Text) -> Text:
+def _join_lines(text: Text) -> Text:
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
@@ -101,7 +101,7 @@ def render_status(
     document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], *, boxed: bool
 ) -> Panel | Group:
     """Render an endpoint during a rollout (or at rest): in a box on a terminal, plain in a pipe."""
-    parts: list[Table | Text | EventLines] = []
+    parts: list[Table | Text | _EventLines] = []
     rollout = document["rollout"]
     if rollout is not None:
         parts += [*_describe_rollout(rollout, bar=boxed), Text()]
@@ -116,7 +116,7 @@ def render_status(
     if document["alarms"]:
         parts += [Text(), draw.alarm_table(document["alarms"])]
     if events:
-        parts += [Text(), EventLines(events)]
+        parts += [Text(), _EventLines(events)]
     told = (*(str(event["message"]) for event in events), "" if rollout is None else rollout["reason"] or "")
     if document["why"] and not _is_told(document["why"], told):
         parts += [Text(), Text(document["why"])]

@@ -109,7 +109,7 @@ class Table:
     def _table(self, shown: Sequence[int], width: int, *, wrap: bool) -> Iterator[Text]:
         widths = {place: self._natural(place) for place in shown}
         rest = width - _sum(widths.values()) - GAP
-        beside = self._beside(rest, wrap=wrap)
+        beside = self._fit_sentences(rest, wrap=wrap)
         below = [place for place in self._sentences() if place not in beside]
         widths |= {place: min(self._natural(place), rest) for place in beside}
         shown = [*shown, *beside]
@@ -120,7 +120,7 @@ class Table:
             for place in below:
                 yield from self._below(place, row.cells[place], width, wrap=wrap, named=named)
             for note in row.notes:
-                yield from _indented(note, width, INDENT)
+                yield from _indent_cell(note, width, INDENT)
 
     def _sentences(self) -> list[int]:
         """Sentence columns that have a word in any row."""
@@ -130,7 +130,7 @@ class Table:
             if column.sentence and any(cell.plain for cell in self._cells(place))
         ]
 
-    def _beside(self, rest: int, *, wrap: bool) -> list[int]:
+    def _fit_sentences(self, rest: int, *, wrap: bool) -> list[int]:
         """The sentences that fit beside the rows: all or none of them; on a terminal one that is shortened."""
         places = self._sentences()
         if _sum(map(self._natural, places)) <= rest:
@@ -145,7 +145,7 @@ class Table:
         ]
         line = Text(" " * GAP).join(parts)
         line.rstrip()
-        return _unwrapped(line)
+        return _measure_line(line)
 
     def _below(self, place: int, cell: Text, width: int, *, wrap: bool, named: bool) -> Iterator[Text]:
         if not cell.plain:
@@ -153,9 +153,9 @@ class Table:
         label = f"{self.columns[place].title}: " if named else ""
         text = Text.assemble((label, "dim"), cell)
         if wrap or self.columns[place].whole:
-            yield from _indented(text, width, INDENT)
+            yield from _indent_cell(text, width, INDENT)
         else:
-            yield _unwrapped(Text(" " * INDENT) + _shorten(text, width - INDENT))
+            yield _measure_line(Text(" " * INDENT) + _shorten(text, width - INDENT))
 
     def _records(self, width: int) -> Iterator[Text]:
         widest = max(cell_len(column.title) for column in self.columns[1:]) if self.columns[1:] else 0
@@ -164,13 +164,13 @@ class Table:
             if row.cells[0].plain:
                 heading = row.cells[0].copy()
                 heading.stylize(HEADER)
-                yield from _folded(heading, width)
+                yield from _fold_cell(heading, width)
             for column, cell in list(zip(self.columns, row.cells, strict=True))[1:]:
                 if cell.plain:
                     title = Text(f"{' ' * INDENT}{column.title:<{label}}{' ' * GAP}", style="dim")
-                    yield from _hung(title, cell, width, whole=not column.sentence)
+                    yield from _hang_cell(title, cell, width, whole=not column.sentence)
             for note in row.notes:
-                yield from _indented(note, width, INDENT)
+                yield from _indent_cell(note, width, INDENT)
 
 
 def _clean(cell: Cell) -> Text:
@@ -190,7 +190,7 @@ def _pad(cell: Text, width: int, *, right: bool) -> Text:
     return space + cell if right else cell + space
 
 
-def _unwrapped(line: Text) -> Text:
+def _measure_line(line: Text) -> Text:
     line.no_wrap, line.overflow = True, "ignore"
     return line
 
@@ -211,21 +211,23 @@ def _wrap(text: str, width: int) -> Iterator[str]:
         yield from chop_cells(line, max(1, width))
 
 
-def _folded(cell: Text, width: int) -> Iterator[Text]:
-    return (_unwrapped(Text(line, style=_style(cell))) for line in _wrap(cell.plain, width))
+def _fold_cell(cell: Text, width: int) -> Iterator[Text]:
+    return (_measure_line(Text(line, style=_style(cell))) for line in _wrap(cell.plain, width))
 
 
-def _indented(cell: Text, width: int, indent: int) -> Iterator[Text]:
+def _indent_cell(cell: Text, width: int, indent: int) -> Iterator[Text]:
     style = _style(cell)
-    return (_unwrapped(Text(f"{' ' * indent}{line}", style=style)) for line in _wrap(cell.plain, width - indent))
+    return (
+        _measure_line(Text(f"{' ' * indent}{line}", style=style)) for line in _wrap(cell.plain, width - indent)
+    )
 
 
 def hang(head: Text, text: Text, width: int) -> list[Text]:
     """A line of a log, with its text wrapped in a column of its own."""
-    return list(_hung(head, _clean(text), width, whole=False))
+    return list(_hang_cell(head, _clean(text), width, whole=False))
 
 
-def _hung(title: Text, cell: Text, width: int, *, whole: bool) -> Iterator[Text]:
+def _hang_cell(title: Text, cell: Text, width: int, *, whole: bool) -> Iterator[Text]:
     """The title, and the value beside it, wrapped in its own column. Where there is no space for it, the value goes
     below the title: one that is to stay ``whole`` rather than be wrapped."""
     start = cell_len(title.plain)
@@ -233,12 +235,12 @@ def _hung(title: Text, cell: Text, width: int, *, whole: bool) -> Iterator[Text]
     if cell_len(cell.plain) > space and (whole or space < SHORTEST_SENTENCE):
         heading = title.copy()
         heading.rstrip()
-        yield _unwrapped(heading)
-        yield from _indented(cell, width, 2 * INDENT)
+        yield _measure_line(heading)
+        yield from _indent_cell(cell, width, 2 * INDENT)
         return
     for place, line in enumerate(_wrap(cell.plain, space)):
         head = title.copy() if place == 0 else Text(" " * start)
-        yield _unwrapped(head + Text(line, style=_style(cell)))
+        yield _measure_line(head + Text(line, style=_style(cell)))
 
 
 def _style(cell: Text) -> str:

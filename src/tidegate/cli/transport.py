@@ -18,7 +18,7 @@ PART = 64 * 1024
 
 
 class ServerNotRunning(Unavailable):
-    """Nothing listens at the server's address."""
+    """No process listens at the server's address."""
 
 
 @dataclass(frozen=True)

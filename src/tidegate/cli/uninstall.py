@@ -1,4 +1,4 @@
-"""``uninstall``: remove from a target what a platform left there."""
+"""``target uninstall``: remove from a target what a platform left there."""
 
 import json
 from typing import Annotated
@@ -23,9 +23,9 @@ def uninstall(
 
     \b
     Examples:
-      tidegate uninstall --target kubernetes
-      tidegate uninstall --target kubernetes --yes
-      tidegate uninstall --target kubernetes --json   # lists only, unless --yes is given
+      tidegate target uninstall --target kubernetes
+      tidegate target uninstall --target kubernetes --yes
+      tidegate target uninstall --target kubernetes --json   # lists only, unless --yes is given
     """
     name, options = choose_target(target, targets)
     remove = load("tidegate.targets.registry", "KINDS")[name].uninstall

@@ -1,4 +1,4 @@
-"""``validate``: checks a spec file as ``deploy`` does, and deploys nothing."""
+"""``spec validate``: checks a spec file as ``deploy`` does, and deploys nothing."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def validate(
 
     \b
     Examples:
-      tidegate validate fraud.yaml
-      tidegate validate fraud.yaml --no-data --json
+      tidegate spec validate fraud.yaml
+      tidegate spec validate fraud.yaml --no-data --json
     """
     loaded, now = read_spec(spec_file), datetime.now(UTC)
     data = prepare(loaded, spec_file.parent, must_exist=False)
@@ -53,8 +53,8 @@ def validate(
 
 
 def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None) -> Iterator[Invalid]:
-    """What a server refuses in a spec that can be read. ``folder``: of the model data, None where it is not looked
-    for, since the server is elsewhere and has a table of images of its own."""
+    """Yield the reasons for which a server would refuse a spec that can be read. ``folder`` is that of the model
+    data. It is None if the data is not checked, since the server is elsewhere and has its own table of images."""
     if folder is not None:
         yield from _attempt(lambda: prepare(loaded, folder, must_exist=True))
         yield from _attempt(loaded.refuse_placeholders)
@@ -83,7 +83,7 @@ def _find_unknown_images(loaded: LoadedSpec) -> Iterator[Invalid]:
 
 
 def _refuse(problems: list[str], as_json: bool) -> NoReturn:
-    """Each mistake on a line of its own."""
+    """Print each problem on a line of its own, and raise the last one."""
     if as_json:
         print(json.dumps({"valid": False, "problems": problems}))
     *others, last = problems

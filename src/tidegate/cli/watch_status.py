@@ -26,20 +26,20 @@ AGE_LINE = 1
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look at the server found: all endpoints, or the one that is watched with its activity."""
+class StatusSnapshot:
+    """State of the server at one time: all endpoints, or the one that is watched with its activity."""
 
     endpoints: list[dict[str, Any]]
     live: list[dict[str, Any]] | None = None
 
     def document(self) -> dict[str, Any]:
-        """As ``status --json`` has it."""
+        """Return the document that ``status --json`` prints."""
         if self.live is None:
             return {"endpoints": self.endpoints}
         return {**self.endpoints[0], "live": self.live}
 
     def state(self) -> str:
-        """All but activity and counts of instances' seconds, which change with every look."""
+        """Return all but activity and counts of instances' seconds, which change each time."""
         return json.dumps(self.endpoints, sort_keys=True)
 
 
@@ -52,13 +52,13 @@ def watch_status(server: ApiClient, name: str | None, as_json: bool) -> NoReturn
         _watch_in_lines(server, name, look, as_json)
 
 
-def _look(server: ApiClient, name: str | None) -> Look:
+def _look(server: ApiClient, name: str | None) -> StatusSnapshot:
     if name is None:
-        return Look(server.endpoints())
-    return Look([server.endpoint(name)], server.live(name, ACTIVITY_SECONDS))
+        return StatusSnapshot(server.endpoints())
+    return StatusSnapshot([server.endpoint(name)], server.live(name, ACTIVITY_SECONDS))
 
 
-def _look_again(server: ApiClient, name: str | None) -> Look | str:
+def _look_again(server: ApiClient, name: str | None) -> StatusSnapshot | str:
     """The next look, or why there is none."""
     try:
         return _look(server, name)
@@ -70,20 +70,20 @@ def _look_again(server: ApiClient, name: str | None) -> Look | str:
         return error.message
 
 
-def _watch_in_place(server: ApiClient, name: str | None, look: Look) -> NoReturn:
+def _watch_in_place(server: ApiClient, name: str | None, look: StatusSnapshot) -> NoReturn:
     out, seen = console(), datetime.now()
     with Live(render_look(look, out, ""), console=out, refresh_per_second=4) as live:
         while True:
             time.sleep(POLL_EVERY)
             found = _look_again(server, name)
-            if isinstance(found, Look):
+            if isinstance(found, StatusSnapshot):
                 look, seen, note = found, datetime.now(), ""
             else:
                 note = f"as of {seen:%H:%M:%S}: {found}"
             live.update(render_look(look, out, note))
 
 
-def render_look(look: Look, out: Console, note: str) -> RenderableType:
+def render_look(look: StatusSnapshot, out: Console, note: str) -> RenderableType:
     told = [Text(note, "bold yellow", no_wrap=True, overflow="ellipsis")] if note else []
     if look.live is not None:
         return Group(fit_status(look.endpoints[0], look.live, [], out), *told)
@@ -97,7 +97,7 @@ def render_look(look: Look, out: Console, note: str) -> RenderableType:
     return Group(*lines, *told)
 
 
-def _watch_in_lines(server: ApiClient, name: str | None, look: Look, as_json: bool) -> NoReturn:
+def _watch_in_lines(server: ApiClient, name: str | None, look: StatusSnapshot, as_json: bool) -> NoReturn:
     """The state at first, and whenever it has changed."""
     _print(look, as_json)
     silent = False
@@ -116,7 +116,7 @@ def _watch_in_lines(server: ApiClient, name: str | None, look: Look, as_json: bo
         look, silent = found, False
 
 
-def _print(look: Look, as_json: bool) -> None:
+def _print(look: StatusSnapshot, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"at": datetime.now().astimezone().isoformat(timespec="seconds"), **look.document()}))
     else:

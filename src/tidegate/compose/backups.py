@@ -15,13 +15,12 @@ import psutil
 from sqlalchemy import Connection
 
 from tidegate.compose.leadership import leading
-from tidegate.domain.errors import Conflict, NotFound, StartupError
+from tidegate.domain.errors import Conflict, Invalid, NotFound, StartupError
 from tidegate.domain.targets import LOCAL
-from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSupervisor, start_settings
-from tidegate.features.labels import label_archive
-from tidegate.features.labels.api import label_folder
+from tidegate.host.features import features
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.artifacts import ArtifactArchive
+from tidegate.ports.label_archive import LabelArchive
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, backup, backup_file, open_store
 from tidegate.store.backup import Contents, ProgressCallback
@@ -47,8 +46,13 @@ def open_archive(state: Path) -> ArtifactArchive:
     return kept(state)
 
 
+def find_label_archive() -> LabelArchive | None:
+    """Also while the feature is off: its records are kept, and so are its files."""
+    return next((archive for _, archive in features().hooks("label_archive", off=True)), None)
+
+
 @dataclass(frozen=True)
-class Done:
+class RestoredBackup:
     """``replaced``: where a damaged database was put aside."""
 
     header: Header
@@ -72,8 +76,8 @@ def save(
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     archive = open_archive(settings.state) if models else None
-    folder = label_folder(settings.state.expanduser().absolute())
-    snapshot = label_archive.take_snapshot(folder) if labels else contextlib.nullcontext()
+    state, kept = settings.state.expanduser().absolute(), find_label_archive() if labels else None
+    snapshot = contextlib.nullcontext() if kept is None else kept.take_snapshot(state)
     try:
         with snapshot as found:
             some = found if found is not None and found.count() else None
@@ -89,7 +93,7 @@ def save(
 
 def load(
     settings: Settings, path: Path, *, force: bool, verifying: Callable[[int], None], progress: ProgressCallback
-) -> Done:
+) -> RestoredBackup:
     """Restore a backup file, all of it or nothing. Raises Conflict where a controller runs or something is there
     already; with ``force`` the controller ends, what serves is left to the next one, and what was there is replaced.
     Raises Invalid for a file that cannot be used, StartupError."""
@@ -115,35 +119,39 @@ class _Restore:
     force: bool
     progress: ProgressCallback
 
-    async def run(self) -> Done:
+    async def run(self) -> RestoredBackup:
         if backup.LABELS not in self.header.tables:
             return await self._restore()
-        state = self.folder.path
-        with label_archive.prepared(state, backup.read_labels(self.path)):
+        state, labels = self.folder.path, find_label_archive()
+        if labels is None:
+            raise Invalid("the backup has late labels, and no feature that is installed keeps any")
+        with labels.prepare(state, backup.read_labels(self.path)):
             done = await self._restore()
-            label_archive.settle(state, label_folder(state))
+            labels.settle(state)
         return done
 
-    async def _restore(self) -> Done:
+    async def _restore(self) -> RestoredBackup:
         if backup.MODELS in self.header.tables:
             # First, since data without records does no harm: the server removes what no version needs.
             open_archive(self.folder.path).write(backup.read_models(self.path))
-        # It outlives controllers, and would go on with the queue as it was.
-        await DispatcherSupervisor(start_settings(self.settings, Path()), self.folder.installation).stop()
+        for _, stop in features().hooks("restore", off=True):
+            await stop(self.settings, self.folder.installation)
         store = open_store(_url(self.settings), DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
             async with leading(store, self.settings, asyncio.Event(), lambda: None, seize=self.force):
-                return Done(self.header, await self._into(store))
+                return RestoredBackup(self.header, await self._restore_rows(store))
         except DamagedDatabase as error:
             if not self.force:
                 raise Conflict(f"{error}: nothing was restored yet") from None
             if (file := _sqlite_file(self.settings)) is None:
-                return Done(self.header, await self._into(store, rebuild))
+                return RestoredBackup(self.header, await self._restore_rows(store, rebuild))
         finally:
             await store.close()
-        return await self._beside(file)
+        return await self._restore_new_file(file)
 
-    async def _into(self, store: SqlStore, before: Callable[[Connection], None] = lambda _: None) -> Contents:
+    async def _restore_rows(
+        self, store: SqlStore, before: Callable[[Connection], None] = lambda _: None
+    ) -> Contents:
         """Restore in one transaction, which includes ``before``."""
 
         def work(connection: Connection) -> Contents:
@@ -159,7 +167,7 @@ class _Restore:
 
         return await store.database.call(lambda: store.database.transact(work, limit=LIMIT))
 
-    async def _beside(self, file: Path) -> Done:
+    async def _restore_new_file(self, file: Path) -> RestoredBackup:
         """Restore into a new file, which then replaces the damaged one; that one is kept."""
         lock = lock_file(file)
         new, old = file.with_name(f"{file.name}.new"), file.with_name(f"{file.name}.damaged")
@@ -168,7 +176,7 @@ class _Restore:
                 path.unlink(missing_ok=True)
             store = open_store(f"sqlite:///{new}")
             try:
-                contents = await self._into(store)
+                contents = await self._restore_rows(store)
             finally:
                 await store.close()  # and so its write-ahead log is part of it
             for path in _files(old):
@@ -179,7 +187,7 @@ class _Restore:
             _keep(file, old)
             new.replace(file)
             _settle(file.parent)
-            return Done(self.header, contents, old)
+            return RestoredBackup(self.header, contents, old)
         finally:
             os.close(lock)
 

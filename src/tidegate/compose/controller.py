@@ -19,42 +19,36 @@ from pathlib import Path
 import uvloop
 
 from tidegate.auth import keys
+from tidegate.compose.background import BackgroundWork, Services, find_owners, join_background, join_observers
 from tidegate.compose.control_socket import listening
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
-from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
-from tidegate.compose.leadership import JOURNAL_EVERY, OFFER_EVERY, Lasting, LeaseOffers, leading, prune_records
+from tidegate.compose.leadership import (
+    JOURNAL_EVERY,
+    OFFER_EVERY,
+    LastingTrouble,
+    LeaseOffers,
+    leading,
+    prune_records,
+    standing_by,
+)
+from tidegate.compose.login import check_sign_in, join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
-from tidegate.compose.standby import standing_by
 from tidegate.compose.target import Targets, control_socket, join_targets, reaches_targets, target_context
-from tidegate.compose.transform_jobs import Jobs, join_jobs
-from tidegate.compose.wakeups import join_wakes
 from tidegate.console.late_routes import LateRoutes, resume_pages
-from tidegate.domain.errors import StartupError, TidegateError
-from tidegate.domain.observation import Observation
-from tidegate.features.access.login_start import join_logins, require_login
-from tidegate.features.asynchronous.dispatcher_supervisor import (
-    DispatcherSupervisor,
-    queue_database,
-    start_settings,
-)
-from tidegate.features.asynchronous.loop import Queues
-from tidegate.features.autoscaling.kinds import SCALABLE
-from tidegate.features.autoscaling.loop import Scaling
-from tidegate.features.batch.service import PREFIX
-from tidegate.features.evidence.loop import Comparisons
-from tidegate.features.tracing.start import EVERY, Tracing, join_tracing, make_sender
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.fleet import FleetId
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
-from tidegate.host.features import describe_switched_off, features
+from tidegate.host.features import features
 from tidegate.host.log_files import cut
 from tidegate.host.log_repeats import limit_repeats
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.store import Tx
-from tidegate.ports.target import Provider
+from tidegate.ports.target import Lifecycle, Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
@@ -63,28 +57,40 @@ from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.service import alarms, prometheus
 from tidegate.service.audit_trail import Trail
-from tidegate.service.record_kinds import ENDPOINT, TRANSFORM
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.unreadable_records import UnreadableRecords
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.audit import SqlAudit
 from tidegate.store.commit_mark import CommitMark
+from tidegate.store.database import Database, open_database
 from tidegate.store.lease import SqlLease
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
-from tidegate.targets.containers import check_data, image_table
+from tidegate.targets.containers import check_data, image_table, pin_image
 from tidegate.targets.options import read_targets
 from tidegate.targets.registry import KINDS
 from tidegate.wire.operation import WireContext
+
+
+def join_wakes(proxy: HAProxy, lifecycle: Lifecycle) -> WakeSocket:
+    """The socket that the proxy and new workers call; it does not listen yet."""
+
+    def asleep(slot: str, since: float) -> None:
+        if (fleet := proxy.fleet_in(slot)) is not None:
+            lifecycle.wake(fleet, since)
+
+    return WakeSocket(proxy.wakes, asleep, lambda fleet: lifecycle.kick(FleetId.parse(fleet)))
+
 
 log = logging.getLogger("tidegate")
 
 UNFIT_AFTER = 30.0
 """Seconds of trouble with the proxy after which a controller offers its lease."""
 EVALUATE_AFTER = 0.2
-"""How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
-so that neither can delay the guards of rollouts."""
+"""How far into a second alarms are judged: by what was collected before, and in a loop of its own, so that it cannot
+delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 KEEP_EVERY = 0.5
@@ -101,7 +107,8 @@ def run(settings: Settings) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     limit_repeats()
     keys.check_keys(settings)
-    make_sender(settings, "")  # fails for a missing package before anything runs
+    for _, check in features().hooks("check_settings"):  # fails before anything runs
+        check(settings)
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
@@ -111,8 +118,8 @@ def run(settings: Settings) -> None:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What one controller is made of."""
+class _Parts:
+    """Parts of which one controller is made."""
 
     store: SqlStore
     metrics: SqlMetrics
@@ -122,15 +129,10 @@ class Parts:
     targets: Targets
     engine: Engine
     watch: MetricsLoop
-    scaling: Scaling
-    jobs: Jobs
-    queue: SqlQueue
-    queues: Queues
-    dispatcher: DispatcherSupervisor
+    services: Services
+    background: BackgroundWork
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
-    beside: EvidenceLoops
-    tracing: Tracing | None
     unreadable: UnreadableRecords
 
 
@@ -142,48 +144,51 @@ def join(
     news: Callable[[], None],
     fence: int,
     stopping: asyncio.Event,
-) -> Parts:
+) -> _Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
     the lease on the store."""
     clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
-    comparisons = Comparisons(store, lambda rollout: beside.replays.results(rollout))
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
-        settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
+        settings, folder, proxy, metrics, table, ids.new, lambda owner: background.wake(owner, engine.kick)
     )
-    tracing = join_tracing(settings, folder, store, clock, stopping)
-    spans = None if tracing is None else tracing.spec
-    context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
+    context = replace(
+        context,
+        fence=fence,
+        tracing=lambda: background.tracing(),
+        followed=lambda: background.followed(),
+    )
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
-    provider, collect, jobs = targets.all, targets.all.evidence.collect, join_jobs(store, clock, targets.all, news)
-    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
-    keeper = join_keeper(store, provider, clock, settings)
-    beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
-    engine = Engine(
-        store,
-        targets.driven,
-        clock,
-        guards,
-        partial(note_written, news, keeper),
-        clock.read,
-        beside.replays.results,
+    services = Services(
+        *(settings, folder, store, metrics, clock, ids, SqlQueue(queue_database(settings, store))),
+        *(targets.table, targets.all, table, proxy.queued),
+        kick=lambda endpoint: engine.kick(endpoint),
+        written=news,
+        observed=lambda endpoint: engine.observed.get(endpoint),
+        guarded=lambda: engine.guarded(),
+        stopping=stopping,
     )
-    queue = SqlQueue(queue_database(settings, store))
-    scaling = Scaling(
-        store, metrics, clock, ids, partial(observe_now, engine, provider), queue, engine.kick, targets.table
-    )
+    background = join_background(services)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead, join_observers(services))
+    keeper = join_keeper(store, targets.all, clock, settings)
+    engine = Engine(store, targets.driven, clock, guards, partial(note_written, news, keeper), clock.read)
     watch = MetricsLoop(
-        store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
+        *(store, metrics, clock, targets.all.evidence.collect, engine.kick, guards, engine.guarded),
+        background.followed,
     )
-    dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
-    queues = Queues(
-        store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
+    return _Parts(
+        *(store, metrics, clock, ids, proxy, targets, engine, watch, services, background),
+        *(join_wakes(proxy, targets.all.lifecycle), keeper, UnreadableRecords()),
     )
-    return Parts(
-        *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
-        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing, UnreadableRecords()),
-    )
+
+
+def queue_database(settings: Settings, store: SqlStore) -> Database:
+    """The store's own database; on PostgreSQL a second connection pool, so that requests are accepted while records
+    are written."""
+    if store.database.dialect == "sqlite":
+        return store.database
+    return open_database(settings.database_url, serial=False, limits=DatabaseLimits(settings.database_timeout))
 
 
 def note_written(news: Callable[[], None], keeper: ArtifactKeeper | None, endpoint: str) -> None:
@@ -237,8 +242,8 @@ class Controller:
 
     async def _lead(self, store: SqlStore, lease: SqlLease) -> None:
         self.settings, self.signed = await require_login(self.settings, store)
-        if self.signed and not features().is_on("access"):
-            raise StartupError(f"a login is required, and {describe_switched_off('access')}: nobody could sign in")
+        if self.signed:
+            check_sign_in()
         async with self._serving(store, lease):
             log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
             await self.stopping.wait()
@@ -267,13 +272,12 @@ class Controller:
             lifecycle.start()
             await parts.wakes.start()
             await parts.engine.start()
-            await parts.jobs.start()
+            await parts.background.start()
             await retire_unknown(parts)
             each_second: list[tuple[Callable[[], Awaitable[None]], float]] = [
                 (parts.watch.turn, COLLECT_AFTER),
                 (parts.watch.judge_alarms, EVALUATE_AFTER),
-                (parts.scaling.turn, EVALUATE_AFTER),
-                (parts.queues.turn, COLLECT_AFTER),
+                *parts.background.each_second,
                 *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
             ]
             others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
@@ -282,8 +286,7 @@ class Controller:
                 (OFFER_EVERY, LeaseOffers(lease, find_unfitness(parts)).turn),
                 (CUT_EVERY, partial(cut_log, self.folder.path)),
                 (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
-                *parts.beside.loops,
-                *([(EVERY, parts.tracing.rollouts.turn)] if parts.tracing is not None else []),
+                *parts.background.turns,
                 *([(KEEP_EVERY, parts.keeper.turn)] if parts.keeper is not None else []),
                 *((one.seconds, one.work) for one in lifecycle.chores),
             ]
@@ -300,16 +303,16 @@ class Controller:
             # A start that fails in spite of replicas that serve leaves them to the next.
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
-            await parts.beside.stop()
+            await parts.background.stop()
             await parts.engine.stop()
-            await parts.jobs.end(self.drain)
+            await parts.targets.all.runners.end(self.drain)
+            await parts.targets.all.recommenders.end(self.drain)
             await self._end(parts)
-            if parts.tracing is not None:
-                await parts.tracing.close()
+            await parts.background.close()
 
-    def _gateway(self, parts: Parts) -> Gateway:
+    def _gateway(self, parts: _Parts) -> Gateway:
         def kick(owner: str) -> None:
-            parts.jobs.kick(owner, parts.engine.kick)
+            parts.background.wake(owner, parts.engine.kick)
             self._notify()
 
         context = WireContext(
@@ -324,11 +327,11 @@ class Controller:
             observed=parts.engine.observed.get,
             runnable=lambda container: parts.targets.check_container(container, self.table, self.settings),
             check_data=lambda url: check_data(url, self.settings),
-            queue=parts.queue,
+            pin_image=lambda container: pin_image(container, self.table, self.settings),
+            queue=parts.services.queue,
             logs=parts.targets.all.logs,
-            acceptances=None if parts.tracing is None else parts.tracing.acceptances,
         )
-        return Gateway(
+        gateway = Gateway(
             settings=self.settings,
             context=context,
             signed=self.signed,
@@ -339,7 +342,6 @@ class Controller:
             prometheus=lambda: page(parts),
             logs=parts.targets.all.logs.tail,
             models=parts.targets.all.evidence.list_models,
-            progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
             stopping=self.stopping,
@@ -350,13 +352,14 @@ class Controller:
             ),
             unwritable=WriteProbe(self.folder.path),
         )
+        return parts.background.extend(gateway)
 
-    async def _end(self, parts: Parts) -> None:
+    async def _end(self, parts: _Parts) -> None:
         parts.wakes.close()
         if not self.drain:
             await parts.targets.all.lifecycle.stop(drain=False)
             return
-        await parts.dispatcher.stop()
+        await parts.background.drain()
         # Then the proxy: it takes no new request and lets those in flight come back from their workers.
         try:
             await parts.proxy.stop()
@@ -368,13 +371,13 @@ class Controller:
         self.changed.clear()
 
 
-def find_unfitness(parts: Parts) -> Callable[[], str | None]:
-    """What tells why another controller should lead, if one should."""
-    broken = Lasting(lambda: parts.proxy.trouble, UNFIT_AFTER)
+def find_unfitness(parts: _Parts) -> Callable[[], str | None]:
+    """Make a function that returns the reason why another controller should lead, or None."""
+    broken = LastingTrouble(lambda: parts.proxy.trouble, UNFIT_AFTER)
     return lambda: parts.targets.all.cut_off() or broken()
 
 
-async def retire_unknown(parts: Parts) -> None:
+async def retire_unknown(parts: _Parts) -> None:
     """Stop fleets without a record; nothing is touched unless all records are known."""
     try:
         names = await parts.store.read(owners)
@@ -385,9 +388,9 @@ async def retire_unknown(parts: Parts) -> None:
 
 
 def owners(tx: Tx) -> set[str]:
-    """The names under which fleets may run: endpoints and transform jobs, including those whose records this program
-    cannot read."""
-    return set(tx.versions(ENDPOINT)) | {PREFIX + name for name in tx.versions(TRANSFORM)}
+    """The names under which fleets may run: endpoints and what features run, including those whose records this
+    program cannot read."""
+    return set(tx.versions(ENDPOINT)) | find_owners(tx)
 
 
 async def cut_log(state: Path) -> None:
@@ -395,22 +398,15 @@ async def cut_log(state: Path) -> None:
     await asyncio.to_thread(cut, state / "tidegate.log")
 
 
-def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observation | None:
-    """The last look at an endpoint, with the requests that the router holds for it now."""
-    seen = engine.observed.get(endpoint)
-    return seen and provider.evidence.refresh(seen)
-
-
-async def page(parts: Parts) -> str:
+async def page(parts: _Parts) -> str:
     """The Prometheus page, rendered beside the event loop: of a thousand endpoints it takes longer than others should
     wait."""
     found = await parts.store.read(
-        lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
+        lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, prometheus.read_added(tx))
     )
     unreadable = await parts.unreadable.find(parts.store, parts.clock.now())
-    shown, endpoints, scaled = found
-    looks = [(saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints]
-    targets = [saved.body.target for saved in scaled]
-    text = await asyncio.to_thread(prometheus.render, parts.watch.totals, shown, looks, targets, unreadable)
+    shown, endpoints, added = found
+    looks = [(saved.body, parts.services.observe_now(saved.name)) for saved in endpoints]
+    text = await asyncio.to_thread(prometheus.render, parts.watch.totals, shown, looks, added, unreadable)
     text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
-    return text + (parts.tracing.counted() if parts.tracing is not None else "")
+    return text + parts.background.metric_lines()

@@ -31,7 +31,5 @@ def _send(secret: str, receiver: str, event: dict[str, Any]) -> None:
         OutputFiles((folder,)).append(receiver, body + b"\n")
     else:
         # Its HTTP client takes long to import.
-        webhooks = load("tidegate.features.asynchronous.dispatcher.webhooks", "Webhooks")(
-            secret, (parts.hostname or "",)
-        )
+        webhooks = load("tidegate.host.webhooks", "Webhooks")(secret, (parts.hostname or "",))
         webhooks.post(receiver, body, event["id"])

@@ -1,7 +1,12 @@
-"""One controller acts on a database at a time: how it takes the lease, and what it does when it loses it."""
+"""One controller acts on a database at a time: how it takes the lease, and what it does when it loses it.
+
+A controller that waits for the lease answers that it is healthy, and that another one leads. Kubernetes replaces
+controllers one at a time by it: one that waits is as ready as the one that leads.
+"""
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -13,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tidegate.domain.errors import Unavailable
+from tidegate.gateway.paths import HEALTH, READY
 from tidegate.host.clock import BOOT_ID
 from tidegate.ports.lease import LeaseCandidate
 from tidegate.settings import Settings
@@ -21,6 +27,56 @@ from tidegate.store.access import SqlAccess
 from tidegate.store.audit import SqlAudit
 from tidegate.store.database import Database, open_database
 from tidegate.store.lease import DEFAULT_TIMES, LeaseContender, SqlLease, has_leases
+
+LONGEST_HEAD = 16 * 1024
+TIMEOUT = 5.0
+"""Seconds that a client has for the head of its request."""
+REASON = "this controller stands by: another one leads"
+
+
+@contextlib.asynccontextmanager
+async def standing_by(host: str, port: int) -> AsyncIterator[None]:
+    """Answer on the controller's port during the block. Where another process has the port, such as the leader on the
+    same machine, nobody asks this one."""
+    try:
+        server = await asyncio.start_server(_answer, host, port, limit=LONGEST_HEAD)
+    except OSError as error:
+        log.info("nothing is answered while this controller stands by: %s", error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer_to(head))
+            await writer.drain()
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        pass  # the client's matter
+    finally:
+        writer.close()
+
+
+def answer_to(head: bytes) -> bytes:
+    """Return the response to an HTTP request with this head."""
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    path = words[1].partition(b"?")[0].decode("ascii", "replace") if len(words) > 1 else ""
+    status = "200 OK" if path == READY else "503 Service Unavailable"
+    said = {"status": "standby", "reason": REASON} if path in (HEALTH, READY) else {"message": REASON}
+    body = json.dumps(said).encode()
+    lines = (
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body
+
 
 log = logging.getLogger("tidegate")
 
@@ -51,7 +107,7 @@ async def leading(
     Calls ``leave`` once another controller has taken over; raises Unavailable for that at the end. Raises Conflict
     where another one has the store, unless it is to be seized on PostgreSQL; StartupError. ``fit``: whether this
     controller could do what one that offers its lease cannot; None: it takes none."""
-    database, own = store.database, _own_connection(store, settings)
+    database, own = store.database, _open_connection(store, settings)
     try:
         if not await asyncio.to_thread(database.read, has_leases):
             # Older than leases, or empty. Otherwise the schema is left alone until the lease is held.
@@ -80,7 +136,7 @@ async def leading(
             await own.close()
 
 
-def _own_connection(store: SqlStore, settings: Settings) -> Database | None:
+def _open_connection(store: SqlStore, settings: Settings) -> Database | None:
     if store.database.dialect == "sqlite":
         return None
     limits = DatabaseLimits(min(settings.database_timeout, DEFAULT_TIMES.renewal))
@@ -106,7 +162,7 @@ async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
 
 
 @dataclass
-class Lasting:
+class LastingTrouble:
     """Trouble that has lasted for ``seconds``, on the clock ``now``."""
 
     trouble: Callable[[], str | None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from tidegate.auth import sigv4
 from tidegate.auth.keys import prediction_keys
 from tidegate.domain.errors import Unavailable
-from tidegate.gateway.dependencies import Prediction
+from tidegate.gateway.dependencies import PredictionResponse
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
 from tidegate.ports.clock import Clock
@@ -30,7 +30,7 @@ class SignedPredictions:
         self._host = f"[{address}]:{settings.port}" if ":" in address else f"{address}:{settings.port}"
         self._client = HttpClient((address, settings.port), LONGEST)
 
-    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Prediction:
+    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> PredictionResponse:
         sent = {**headers, **self._sign(path, headers, body)}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
         try:
@@ -39,7 +39,7 @@ class SignedPredictions:
         except (ConnectionBroken, TimeoutError, ValueError) as error:
             raise Unavailable(f"the prediction was not answered: {error or 'it took too long'}") from None
         named = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.items()}
-        return Prediction(reply.status, named, reply.body)
+        return PredictionResponse(reply.status, named, reply.body)
 
     def _sign(self, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         if self._key is None:

@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.compose.environments import child_environment
-from tidegate.compose.transform_jobs import transform_file
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
-from tidegate.features.recommender.process import recommendation_file
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.target import Provider, Target
 from tidegate.proxy.haproxy import HAProxy
@@ -48,8 +46,6 @@ def target_context(
         environment=child_environment(folder.path),
         new_id=new_id,
         changed=changed,
-        transform_file=partial(transform_file, settings, table),
-        recommendation_file=partial(recommendation_file, settings),
     )
 
 
@@ -69,8 +65,8 @@ class Targets:
     table: TargetTable
 
     def check_container(self, container: ContainerDefinition, images: ImageTable, settings: Settings) -> None:
-        """Raises Invalid for a container that no target can run: which one will is not known when a model is
-        created. The default target's reason is given."""
+        """Check that some target can run a container: which one will is not known when a model is created. Raises
+        Invalid with the default target's reason."""
         refused: dict[str, Invalid] = {}
         for name, provider in self.providers.items():
             check = provider.check_container or partial(check_container, table=images, settings=settings)
@@ -82,7 +78,7 @@ class Targets:
 
 
 def join_targets(context: TargetContext, options: TargetOptions, store: SqlStore) -> Targets:
-    """Nothing runs yet."""
+    """Make the targets of a controller. Nothing runs yet."""
     settings = context.settings
     if store.database.dialect == "postgresql":  # other machines reach it, too
         context = replace(context, shards=SqlShards(store.database))
@@ -95,7 +91,8 @@ def join_targets(context: TargetContext, options: TargetOptions, store: SqlStore
 
 
 async def reaches_targets(settings: Settings) -> bool:
-    """Whether every target can be observed from this machine: asked before a controller takes an offered lease."""
+    """Return whether every target can be observed from this machine. A controller checks this before it takes an
+    offered lease."""
     try:
         names = read_targets(settings.targets, KINDS).options
         asked = [(KINDS[name].reaches, given) for name, given in names.items()]

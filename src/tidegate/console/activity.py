@@ -1,5 +1,5 @@
-"""What the endpoints did in the last seconds, by metrics whose names are known: a page of many endpoints asks the
-database for nothing.
+"""Activity of the endpoints in the last seconds, by metrics whose names are known, so that a page of many endpoints
+does not query the database.
 """
 
 import math
@@ -21,7 +21,7 @@ SPANS = 54
 
 
 @dataclass(frozen=True)
-class Activity:
+class RecentActivity:
     """``rate`` is requests per second, ``errors`` the fraction of them that failed; latencies are milliseconds. None
     where there were no requests."""
 
@@ -41,8 +41,9 @@ def variants_of(endpoint: Endpoint) -> list[str]:
 
 async def read_activity(
     metrics: Metrics, endpoint: str, variants: Iterable[str], now: int, config: str | None = None
-) -> Activity:
-    """Of the last ``WINDOW`` whole seconds before ``now``. ``config``: of its fleets alone."""
+) -> RecentActivity:
+    """Return the activity of the last ``WINDOW`` whole seconds before ``now``. ``config`` limits it to the fleets of
+    that config."""
     requests = errors = 0.0
     latencies: list[dict[int, float]] = []
     for variant in variants:
@@ -54,7 +55,7 @@ async def read_activity(
             requests += found
             errors += await read.total("Invocation4XXErrors") + await read.total("Invocation5XXErrors")
     bins = sketch.merge(latencies)
-    return Activity(
+    return RecentActivity(
         requests / WINDOW,
         min(1.0, errors / requests) if requests else None,
         percentile_milliseconds(bins, 50),

@@ -7,14 +7,14 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 
 
 def first_routes(context: PageContext) -> list[GuardedRoute]:
-    gateway, streams = context.gateway, context.streams
+    gateway = context.gateway
     return [
         *static_files.routes(gateway),
         *waiting_page.routes(gateway),
-        *list_pages.routes(gateway, streams),
-        *operate_pages.routes(gateway, streams),
+        *list_pages.routes(context),
+        *operate_pages.routes(context),
     ]
 
 
 def further_routes(context: PageContext) -> list[GuardedRoute]:
-    return [*chat_page.routes(context.gateway), *summary_pages.routes(context.gateway)]
+    return [*chat_page.routes(context.gateway), *summary_pages.routes(context)]

@@ -6,36 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from tidegate.console import endpoint_rows
-from tidegate.console.activity import SPAN, SPANS, Activity, read_activity, read_rates, variants_of
+from tidegate.console.activity import SPAN, SPANS, RecentActivity, read_activity, read_rates, variants_of
 from tidegate.console.endpoint_records import EndpointRecords, RecordReader
 from tidegate.console.list_export import write_rows
 from tidegate.console.list_query import (
-    COLUMNS,
+    FALLING,
     MEASURED,
+    Columns,
     ListedFacts,
     ListedPage,
     ListQuery,
     count_shown,
     cut_page,
     matches,
+    name_columns,
     next_order,
     sort_facts,
 )
 from tidegate.console.live_stream import Snapshot
+from tidegate.console.page_context import PageContext
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.usage import Usage
-from tidegate.features.cost.endpoint_cost import cost_cell, cost_view
-from tidegate.features.cost.reader import CostReader
-from tidegate.gateway.dependencies import Gateway
+from tidegate.host.features import features
 from tidegate.ports.store import Unreadable
 from tidegate.service.views import endpoint_view, unreadable_view
 
-CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
-NO_ACTIVITY = Activity(0.0, None, None, None)
-NO_COST = {"dollars": "-", "stands_in": "", "since": ""}
+CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last")
+NUMBERS = frozenset({"latency", "errors", "instances"})
+"""Columns of the core whose cells are numbers."""
+NO_ACTIVITY = RecentActivity(0.0, None, None, None)
+UNKNOWN_CELL = Markup('<span class="number">-</span>')
 AGAIN = 3
 """Points of a sparkline that are read once more: some of what was counted comes late."""
 HELD = 5
@@ -48,8 +53,8 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class Sparkline:
-    """``point``: the ``SPAN`` in which the last of its values ended."""
+class _Sparkline:
+    """Request rates of an endpoint. ``point`` is the ``SPAN`` in which the last of the values ended."""
 
     variants: tuple[str, ...]
     point: int
@@ -57,18 +62,20 @@ class Sparkline:
 
 
 @dataclass(frozen=True)
-class PricedUsage:
+class _AddedCells:
+    """Cells of one endpoint in the columns of features, by key, and the values that each column is sorted by."""
+
     point: int
     endpoint: Endpoint
     used: Usage
-    cell: dict[str, str]
-    dollars: float | None
+    cells: Mapping[str, Markup]
+    values: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class DescribedEndpoint:
-    """What of an endpoint needs no metrics: its status document, and what is made of that. It is made of ``records``
-    and ``seen``; no records: they cannot be read."""
+class _DescribedEndpoint:
+    """Part of an endpoint's row that needs no metrics: its status document, and what is derived from it. It is made
+    of ``records`` and ``seen``; ``records`` is None if they cannot be read."""
 
     records: EndpointRecords | None
     seen: Observation | None
@@ -78,52 +85,59 @@ class DescribedEndpoint:
 
 
 @dataclass
-class ListedSecond:
-    """What is known of all endpoints in a second. ``rows`` and ``measured`` are made as they are asked for, by all
-    readers together."""
+class _ListSnapshot:
+    """State of all endpoints in one second. All readers share ``rows`` and ``activity``, which are made on demand."""
 
     second: int
     records: list[EndpointRecords]
-    described: dict[str, DescribedEndpoint]
-    activity: dict[str, Activity] = field(default_factory=dict)
+    described: dict[str, _DescribedEndpoint]
+    activity: dict[str, RecentActivity] = field(default_factory=dict)
     rows: dict[str, endpoint_rows.Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class HeldOrder:
-    """``matching``: the endpoints that it is an order of."""
+class _RowOrder:
+    """Order of the list that is kept until ``until``. ``matching`` are the endpoints that it orders."""
 
     until: int
     matching: frozenset[str]
     names: tuple[str, ...]
 
 
-class EndpointList:
-    """Of all readers together."""
+def make_columns(context: PageContext) -> Columns:
+    """Make the columns of the features that are on."""
+    return [column for _, make in features().hooks("endpoint_columns") for column in make(context)]
 
-    def __init__(self, gateway: Gateway, costs: CostReader) -> None:
-        self._gateway = gateway
-        self._costs = costs
+
+class EndpointList:
+    """List of endpoints that all readers of the page share."""
+
+    def __init__(self, context: PageContext) -> None:
+        self._gateway = gateway = context.gateway
+        self.columns = make_columns(context)
         self._reader = RecordReader(gateway.context.store)
-        self._now: ListedSecond | None = None
-        self._orders: dict[ListQuery, HeldOrder] = {}
-        self._sparklines: dict[str, Sparkline] = {}
-        self._priced: dict[str, PricedUsage] = {}
+        self._now: _ListSnapshot | None = None
+        self._orders: dict[ListQuery, _RowOrder] = {}
+        self._sparklines: dict[str, _Sparkline] = {}
+        self._added: dict[str, _AddedCells] = {}
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
 
     async def context(self, query: ListQuery) -> dict[str, Any]:
-        """What the page is rendered with."""
+        """Return the context with which the page is rendered."""
         seen = await self._look()
         order = await self._sort(seen, query)
         listed = cut_page([one.facts for one in seen.described.values()], order, query)
+        falling = FALLING | {one.key for one in self.columns if one.falling}
+        numbers = NUMBERS | {one.key for one in self.columns if one.number}
         headings = [
             {
                 "column": column,
                 "title": title,
-                "order": next_order(query, column),
+                "order": next_order(query, column, column in falling),
+                "number": column in numbers,
                 "sorted": ("descending" if query.falling else "ascending") if query.sort == column else "none",
             }
-            for column, title in COLUMNS.items()
+            for column, title in name_columns(self.columns).items()
         ]
         return {
             "rows": [await self._row(seen, name) for name in listed.names],
@@ -133,6 +147,7 @@ class EndpointList:
             "hidden": [(name, seen.described[name].brief["ringing"]) for name in listed.hidden[:MOST_NAMED]],
             "more_hidden": max(0, len(listed.hidden) - MOST_NAMED),
             "headings": headings,
+            "added": self.columns,
             "query": query,
             "links": _page_links(query, listed),
         }
@@ -142,7 +157,7 @@ class EndpointList:
         seen = await self._look()
         order = await self._sort(seen, query)
         found = [await self._measure(seen, name) for name in order]
-        return write_rows([(one, seen.described[one.name].brief["ringing"]) for one in found])
+        return write_rows([(one, seen.described[one.name].brief["ringing"]) for one in found], self.columns)
 
     async def snapshot(self, query: ListQuery) -> Snapshot:
         context = await self.context(query)
@@ -170,10 +185,11 @@ class EndpointList:
         before, made = self._rendered.get(name, (None, {}))
         if row != before:
             made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
+            made |= {f"{name}/{key}": str(escape(cell)) for key, cell in row["added"].items()}
             self._rendered[name] = row, made
         return made
 
-    async def _look(self) -> ListedSecond:
+    async def _look(self) -> _ListSnapshot:
         context = self._gateway.context
         second, records = int(context.clock.now().timestamp()), await self._reader.read()
         if self._now is not None and self._now.second == second and self._now.records is records:
@@ -185,30 +201,31 @@ class EndpointList:
             one.endpoint.name: _describe(one, context.observed(one.endpoint.name), before) for one in records
         }
         described |= {one.name: _describe_unreadable(one) for one in self._reader.unreadable}
-        self._now = ListedSecond(second, records, described)
+        self._now = _ListSnapshot(second, records, described)
         self._orders = {query: one for query, one in self._orders.items() if second < one.until <= second + HELD}
         return self._now
 
     def _forget(self, there: set[str]) -> None:
-        """What is kept of endpoints that are gone."""
-        for kept in (self._sparklines, self._priced, self._rendered):
+        """Drop what is cached of endpoints that are gone. ``there`` has the names of those that exist."""
+        for kept in (self._sparklines, self._added, self._rendered):
             for name in kept.keys() - there:
                 del kept[name]
 
-    async def _sort(self, seen: ListedSecond, query: ListQuery) -> tuple[str, ...]:
+    async def _sort(self, seen: _ListSnapshot, query: ListQuery) -> tuple[str, ...]:
         """Names of all that the filter lets through."""
         found = [one.facts for one in seen.described.values() if matches(query, one.facts)]
-        if query.sort not in MEASURED:
+        if query.sort not in MEASURED and not any(one.key == query.sort for one in self.columns):
             return tuple(one.name for one in sort_facts(found, query))
         asked, matching = query.on_page(1), frozenset(one.name for one in found)
         held = self._orders.get(asked)
         if held is None or held.matching != matching:
-            measured = [await self._measure(seen, one.name, query.sort == "cost") for one in found]
+            measured = [await self._measure(seen, one.name, query.sort not in MEASURED) for one in found]
             names = tuple(one.name for one in sort_facts(measured, query))
-            held = self._orders[asked] = HeldOrder(seen.second + HELD, matching, names)
+            held = self._orders[asked] = _RowOrder(seen.second + HELD, matching, names)
         return held.names
 
-    async def _measure(self, seen: ListedSecond, name: str, priced: bool = True) -> ListedFacts:
+    async def _measure(self, seen: _ListSnapshot, name: str, added: bool = True) -> ListedFacts:
+        """Return an endpoint's facts with its activity. ``added`` includes the values of the columns of features."""
         known = seen.described[name]
         if known.records is None:
             return known.facts
@@ -220,75 +237,76 @@ class EndpointList:
             p99_ms=activity.p99_ms,
             errors=activity.errors,
         )
-        return replace(facts, dollars=(await self._price(seen, name)).dollars) if priced else facts
+        return replace(facts, added=(await self._read_added(seen, name)).values) if added else facts
 
-    async def _row(self, seen: ListedSecond, name: str) -> endpoint_rows.Row:
+    async def _row(self, seen: _ListSnapshot, name: str) -> endpoint_rows.Row:
         known = seen.described[name]
         if known.records is None:
             now = self._gateway.context.clock.now()
             row = endpoint_rows.make_row(known.brief, known.document, NO_ACTIVITY, (), now)
-            return {**row, "cost": NO_COST}
+            return {**row, "added": {one.key: UNKNOWN_CELL for one in self.columns}}
         if name not in seen.rows:
             activity = await self._read_activity(seen, name)
             sparkline = await self._read_sparkline(name, _variants(seen, name), seen.second)
             self._sparklines[name] = sparkline
-            priced, now = await self._price(seen, name), self._gateway.context.clock.now()
+            added, now = await self._read_added(seen, name), self._gateway.context.clock.now()
             row = endpoint_rows.make_row(known.brief, known.document, activity, sparkline.rates, now)
-            seen.rows[name] = {**row, "cost": priced.cell}
+            seen.rows[name] = {**row, "added": added.cells}
         return seen.rows[name]
 
-    async def _read_activity(self, seen: ListedSecond, name: str) -> Activity:
+    async def _read_activity(self, seen: _ListSnapshot, name: str) -> RecentActivity:
         if name not in seen.activity:
             metrics = self._gateway.context.metrics
             seen.activity[name] = await read_activity(metrics, name, _variants(seen, name), seen.second)
         return seen.activity[name]
 
-    async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> Sparkline:
+    async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> _Sparkline:
         point, kept = second // SPAN, self._sparklines.get(name)
         if kept is None or kept.variants != variants or not 0 <= point - kept.point < SPANS - AGAIN:
             rates = await read_rates(self._gateway.context.metrics, name, variants, second)
-            return Sparkline(variants, point, tuple(rates))
+            return _Sparkline(variants, point, tuple(rates))
         passed = point - kept.point
         if not passed:
             return kept
         latest = await read_rates(self._gateway.context.metrics, name, variants, second, passed + AGAIN)
-        return Sparkline(variants, point, (*kept.rates[passed:-AGAIN], *latest))
+        return _Sparkline(variants, point, (*kept.rates[passed:-AGAIN], *latest))
 
-    async def _price(self, seen: ListedSecond, name: str) -> PricedUsage:
-        one, point, kept = _records(seen, name), seen.second // SPAN, self._priced.get(name)
+    async def _read_added(self, seen: _ListSnapshot, name: str) -> _AddedCells:
+        one, point, kept = _records(seen, name), seen.second // SPAN, self._added.get(name)
         if kept is None or (kept.point, kept.endpoint, kept.used) != (point, one.endpoint, one.used):
-            cost = await self._costs.price(one.endpoint, one.used)
-            kept = PricedUsage(point, one.endpoint, one.used, cost_cell(cost_view(cost)), cost["dollars"])
-            self._priced[name] = kept
+            found = {column.key: await column.read(one.endpoint, one.used) for column in self.columns}
+            cells = {key: cell for key, (_, cell) in found.items()}
+            values = {key: value for key, (value, _) in found.items()}
+            kept = self._added[name] = _AddedCells(point, one.endpoint, one.used, cells, values)
         return kept
 
 
-def _variants(seen: ListedSecond, name: str) -> tuple[str, ...]:
+def _variants(seen: _ListSnapshot, name: str) -> tuple[str, ...]:
     return tuple(variants_of(_records(seen, name).endpoint))
 
 
-def _records(seen: ListedSecond, name: str) -> EndpointRecords:
+def _records(seen: _ListSnapshot, name: str) -> EndpointRecords:
     found = seen.described[name].records
-    assert found is not None, "an endpoint that cannot be read has no variants and no price"
+    assert found is not None, "an endpoint that cannot be read has no variants"
     return found
 
 
 def _describe(
-    one: EndpointRecords, seen: Observation | None, before: Mapping[str, DescribedEndpoint]
-) -> DescribedEndpoint:
+    one: EndpointRecords, seen: Observation | None, before: Mapping[str, _DescribedEndpoint]
+) -> _DescribedEndpoint:
     """The one of the second before where nothing is different since."""
     kept = before.get(one.endpoint.name)
     if kept is not None and (kept.records, kept.seen) == (one, seen):
         return kept
     document = endpoint_view(one.endpoint, seen, one.alarms)
     brief = endpoint_rows.make_brief(document)
-    return DescribedEndpoint(one, seen, document, brief, _make_facts(one, document, brief))
+    return _DescribedEndpoint(one, seen, document, brief, _make_facts(one, document, brief))
 
 
-def _describe_unreadable(found: Unreadable) -> DescribedEndpoint:
+def _describe_unreadable(found: Unreadable) -> _DescribedEndpoint:
     document = unreadable_view(found)
     brief = endpoint_rows.make_brief(document)
-    return DescribedEndpoint(None, None, document, brief, _make_facts(None, document, brief))
+    return _DescribedEndpoint(None, None, document, brief, _make_facts(None, document, brief))
 
 
 def _make_facts(one: EndpointRecords | None, document: Any, brief: endpoint_rows.Row) -> ListedFacts:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.console import figures, rollout_picture
-from tidegate.console.activity import Activity
+from tidegate.console.activity import RecentActivity
 from tidegate.console.endpoint_rows import BAD, GOOD, OUTCOMES, PHASES, PLAIN, TONES, WARN, describe_state
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Conflict
@@ -66,8 +66,8 @@ def former_version(endpoint: Endpoint, history: History) -> HistoryEntry | None:
 
 
 def actions(endpoint: Endpoint, back: HistoryEntry | None = None) -> list[Action]:
-    """What a person can do to the rollout now. Nothing that the platform would refuse. ``back``: the version that
-    undo goes back to."""
+    """Return the actions on the rollout that a person can take now and that the platform would accept. ``back`` is
+    the version that undo goes back to."""
     rollout, name = endpoint.rollout, endpoint.name
     if endpoint.deleting:
         return []
@@ -91,23 +91,6 @@ def actions(endpoint: Endpoint, back: HistoryEntry | None = None) -> list[Action
         ),
         *found,
     ]
-
-
-def emptying(name: str, queue: Mapping[str, Any]) -> Action | None:
-    """Taking out of the queue what waits there and is shown; None while nothing waits."""
-    waiting, newest = queue["waiting"], queue["newest"]
-    if not waiting or newest is None:
-        return None
-    return Action(
-        "empty-queue",
-        "Empty the queue",
-        "queue/empty",
-        json.dumps({"through": newest}),
-        f"{waiting:,} waiting requests of {name} fail, with the usual failure notification. Requests in progress and"
-        " later ones are not affected.",
-        f"tidegate queue {name} --empty",
-        BAD,
-    )
 
 
 def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
@@ -222,7 +205,7 @@ def _differences(told: Mapping[str, Any]) -> list[str]:
 
 
 def _is_news(condition: Condition) -> bool:
-    """Who paused or promoted stands in the journal."""
+    """Return whether a condition is shown as news. Who paused or promoted a rollout is in the journal."""
     return bool(condition.message) and condition.type not in (PAUSED, PROMOTED)
 
 
@@ -244,11 +227,11 @@ def _bake(rollout: Rollout, now: datetime) -> dict[str, Any] | None:
 
 
 def fleet_views(
-    document: Mapping[str, Any], activity: Mapping[tuple[str | None, str], Activity]
+    document: Mapping[str, Any], activity: Mapping[tuple[str | None, str], RecentActivity]
 ) -> list[dict[str, Any]]:
     found = []
     for fleet in document["fleets"]:
-        seen = activity.get((fleet["config"], fleet["variant"]), Activity(0.0, None, None, None))
+        seen = activity.get((fleet["config"], fleet["variant"]), RecentActivity(0.0, None, None, None))
         drawn = max(fleet["desired"], fleet["ready"])
         found.append(
             {

@@ -10,7 +10,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.usage import Usage
-from tidegate.ports.store import Kind, Saved, Store, Tx, Unreadable
+from tidegate.ports.store import Kind, Store, StoredRecord, Tx, Unreadable
 from tidegate.service import usage
 from tidegate.service.alarms import stand_in
 from tidegate.service.record_kinds import ALARM, ENDPOINT, TAGS, USAGE
@@ -24,7 +24,7 @@ _TAGGED = f"{ENDPOINT.name}/"
 
 @dataclass(frozen=True)
 class EndpointRecords:
-    """What the store has of an endpoint, for its row."""
+    """Content of the store on one endpoint, for its row."""
 
     endpoint: Endpoint
     alarms: list[Alarm]
@@ -33,13 +33,13 @@ class EndpointRecords:
     modes: tuple[str, ...]
 
 
-Kept = Mapping[str, Mapping[str, "Saved[Any] | Unreadable"]]
+Kept = Mapping[str, Mapping[str, "StoredRecord[Any] | Unreadable"]]
 """By kind and name."""
 
 
 @dataclass
 class RecordReader:
-    """Of all readers together."""
+    """Reader of the records of all endpoints, shared by all readers of the page."""
 
     store: Store
     _written: int | None = None
@@ -50,7 +50,7 @@ class RecordReader:
     """Endpoints of which nothing else is known."""
 
     async def read(self) -> list[EndpointRecords]:
-        """By name; the same list until something is written."""
+        """Return the records of all endpoints by name. The list is the same object until something is written."""
         known, before = self._written, self._kept
 
         def work(tx: Tx) -> tuple[int, Kept | None]:
@@ -66,10 +66,10 @@ class RecordReader:
 
 
 def _read_changed(tx: Tx, before: Kept) -> Kept:
-    found: dict[str, Mapping[str, Saved[Any] | Unreadable]] = {}
+    found: dict[str, Mapping[str, StoredRecord[Any] | Unreadable]] = {}
     found[ENDPOINT.name] = refresh(tx, ENDPOINT, before.get(ENDPOINT.name, {}), lambda name: True)
     found[USAGE.name] = refresh(tx, USAGE, before.get(USAGE.name, {}), lambda name: True)
-    readable = [saved for saved in found[ENDPOINT.name].values() if isinstance(saved, Saved)]
+    readable = [saved for saved in found[ENDPOINT.name].values() if isinstance(saved, StoredRecord)]
     named = {alarm for saved in readable for alarm in named_alarms(saved.body)}
     found[ALARM.name] = refresh(tx, ALARM, before.get(ALARM.name, {}), named.__contains__)
     found[TAGS.name] = refresh(tx, TAGS, before.get(TAGS.name, {}), lambda name: name.startswith(_TAGGED))
@@ -77,15 +77,15 @@ def _read_changed(tx: Tx, before: Kept) -> Kept:
 
 
 def refresh(
-    tx: Tx, kind: Kind[T], before: Mapping[str, Saved[T] | Unreadable], wanted: Callable[[str], bool]
-) -> dict[str, Saved[T] | Unreadable]:
+    tx: Tx, kind: Kind[T], before: Mapping[str, StoredRecord[T] | Unreadable], wanted: Callable[[str], bool]
+) -> dict[str, StoredRecord[T] | Unreadable]:
     """The wanted records of a kind as they are now; those of ``before`` whose version is the same are not read."""
-    found: dict[str, Saved[T] | Unreadable] = {}
+    found: dict[str, StoredRecord[T] | Unreadable] = {}
     changed = set[str]()
     for name, version in tx.versions(kind).items():
         if wanted(name):
             kept = before.get(name)
-            if isinstance(kept, Saved) and kept.version == version:
+            if isinstance(kept, StoredRecord) and kept.version == version:
                 found[name] = kept
             else:
                 changed.add(name)
@@ -95,7 +95,7 @@ def refresh(
         except UnreadableRecord:
             pass  # a list says of each which one it is
     page = tx.find(kind)
-    every: list[Saved[T] | Unreadable] = [*page.items, *page.unreadable]
+    every: list[StoredRecord[T] | Unreadable] = [*page.items, *page.unreadable]
     return found | {one.name: one for one in every if one.name in changed}
 
 
@@ -111,14 +111,14 @@ def _join(kept: Kept, before: list[EndpointRecords]) -> list[EndpointRecords]:
             modes.get(id(saved.body)) or describe_modes(saved.body),
         )
         for _, saved in sorted(kept[ENDPOINT.name].items())
-        if isinstance(saved, Saved)
+        if isinstance(saved, StoredRecord)
     ]
 
 
-def _find(kept: Kept, kind: Kind[T], name: str) -> Saved[T] | None:
-    """None for one that cannot be read, too: its row says less then."""
+def _find(kept: Kept, kind: Kind[T], name: str) -> StoredRecord[T] | None:
+    """Return a record; None if there is none, or if it cannot be read: its row then has less."""
     found = kept[kind.name].get(name)
-    return found if isinstance(found, Saved) else None
+    return found if isinstance(found, StoredRecord) else None
 
 
 def _named_alarms(kept: Kept, endpoint: Endpoint) -> Iterator[Alarm]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.console import figures
-from tidegate.console.activity import Activity
+from tidegate.console.activity import RecentActivity
 from tidegate.domain.endpoint import UNREADABLE
 
 Row = dict[str, Any]
@@ -38,10 +38,10 @@ ERRORS_BAD = 0.05
 
 
 def make_row(
-    brief: Row, document: Mapping[str, Any], activity: Activity, rates: Sequence[float], now: datetime
+    brief: Row, document: Mapping[str, Any], activity: RecentActivity, rates: Sequence[float], now: datetime
 ) -> Row:
-    """``document``: as the native API describes the endpoint (``service.views.endpoint_view``); ``brief``: made of
-    it."""
+    """Make the row of an endpoint. ``document`` describes the endpoint as the native API does
+    (``service.views.endpoint_view``); ``brief`` is made of it."""
     errors = activity.errors
     return {
         **brief,
@@ -59,7 +59,7 @@ def make_row(
 
 
 def make_brief(document: Mapping[str, Any]) -> Row:
-    """What of a row needs no metrics."""
+    """Make the part of a row that needs no metrics."""
     return {
         "name": document["name"],
         "target": document["target"] or "",
@@ -71,7 +71,7 @@ def make_brief(document: Mapping[str, Any]) -> Row:
 
 
 def describe_state(document: Mapping[str, Any]) -> str:
-    """What an endpoint is doing now, or why it failed; empty for one that serves undisturbed."""
+    """Describe what an endpoint is doing now, or why it failed. The text is empty for one that serves undisturbed."""
     rollout, notes = document["rollout"], "; ".join(document.get("notes", ()))
     if rollout is None:
         return document["failure_reason"] or (notes if document["status"] == "InService" else document["why"])
@@ -108,7 +108,7 @@ def _describe_requested(fleets: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _versions(fleets: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Each config that runs, with its share, and its variants where it has several."""
+    """Return each config that runs, with its share, and with its variants if it has several."""
     configs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for fleet in fleets:
         if fleet["side"] != "leaving":

@@ -18,7 +18,7 @@ def format_rate(rate: float) -> str:
 
 
 def format_milliseconds(value: float | None) -> str:
-    """What is not zero never reads as zero."""
+    """Format a time in milliseconds. A value that is not zero is never shown as zero."""
     if value is None:
         return UNKNOWN
     if value >= 10_000:
@@ -30,17 +30,18 @@ def format_milliseconds(value: float | None) -> str:
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
 
 
-def format_percent(part: float | None) -> str:
-    """A fraction in percent; what is not zero never reads as zero."""
+def format_percent(part: float | None, least: float = 0.001) -> str:
+    """A fraction in percent, with three digits at most that count; what is not zero never reads as zero. ``least``: a
+    smaller fraction is only said to be smaller."""
     if part is None:
         return UNKNOWN
     if part <= 0:
         return "0 %"
-    return "< 0.1 %" if part < 0.001 else f"{100 * part:.3g} %"
+    return f"< {100 * least:g} %" if part < least else f"{float(f'{100 * part:.3g}'):g} %"
 
 
 def format_age(then: str | None, now: datetime) -> str:
-    """How long ago an ISO time was, as coarsely as a person says it."""
+    """Format how long ago an ISO time was, as coarsely as a person would say it."""
     if then is None:
         return ""
     seconds = (now - datetime.fromisoformat(then)).total_seconds()

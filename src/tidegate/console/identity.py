@@ -10,8 +10,8 @@ from tidegate.gateway.browser_pages import HEADERS
 
 @dataclass(frozen=True)
 class Reader:
-    """``signed_in``: with a session, whose ``csrf`` token the page sends with changes. Without a login everybody may
-    do everything."""
+    """Reader of a page. ``signed_in`` means with a session, whose ``csrf`` token the page sends with changes. Without
+    a login everybody may do everything."""
 
     name: str
     role: str
@@ -22,7 +22,8 @@ class Reader:
 
 
 def page_headers(request: Request) -> dict[str, str]:
-    """Of a page: what somebody saw who was signed in is not kept by the browser after they left."""
+    """Return the headers of a page. If the user is signed in, the browser does not keep the page after they sign
+    out."""
     signed_in = identify_reader(request).signed_in
     return {**HEADERS, "cache-control": "no-store"} if signed_in else dict(HEADERS)
 

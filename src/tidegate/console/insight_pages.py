@@ -23,7 +23,8 @@ Read = Callable[[str], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class EndpointPart:
-    """A page with one part, which is sent again when it changes. ``line``: the command that shows the same, with
+    """A page with one part, which is sent again when it changes: the macro ``part`` of ``<path>_part.html`` in the
+    feature's templates. ``line``: the command that shows the same, with
     ``{}`` for the endpoint's name; ``document``: below the endpoint's native address."""
 
     path: str
@@ -44,8 +45,8 @@ def live_routes(context: PageContext, part: EndpointPart, read: Read) -> list[Gu
         name = parse_endpoint_name(request)
 
         async def snapshot() -> Snapshot:
-            macros: Any = TEMPLATES.get_template("insight_parts.html").module
-            return Snapshot({part.path: str(getattr(macros, part.path)(_lead_on(part, name, await read(name))))})
+            macros: Any = TEMPLATES.get_template(f"{part.path}_part.html").module
+            return Snapshot({part.path: str(macros.part(_lead_on(part, name, await read(name))))})
 
         return open_stream(gateway, streams, request, f"{name}/{part.path}", snapshot)
 

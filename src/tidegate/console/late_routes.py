@@ -40,16 +40,14 @@ FIRST: Paths = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
-    f"{CONSOLE}/jobs": ("GET",),
-    f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
     WAITING: ("GET",),
 }
 """What a browser asks for first."""
 FURTHER: Paths = {
     f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
-    f"{CONSOLE}/summary": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/summary": ("GET",),
 }
 
 
@@ -141,7 +139,7 @@ class LateRoutes:
                     self._context = make_context(self._gateway, self._environment)
                 self._context.warm = shown
                 make = await asyncio.to_thread(load_reference, group.make)
-                group.handlers = _by_path(make(self._context))
+                group.handlers = _group_by_path(make(self._context))
                 while self._context.starts:
                     self._context.starts.pop(0)()
         return group.handlers
@@ -161,7 +159,7 @@ class LateRoutes:
                 log.exception("the pages of %s cannot be imported", group.feature or "the core")
 
 
-def _by_path(routes: Iterable[Route]) -> Handlers:
+def _group_by_path(routes: Iterable[Route]) -> Handlers:
     return {(route.path, method): route.endpoint for route in routes for method in route.methods or ()}
 
 

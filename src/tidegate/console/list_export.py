@@ -5,18 +5,24 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tidegate.console.list_query import ListedFacts
+from tidegate.console.list_query import Columns, ListedFacts
 
 COLUMNS = (
     *("name", "target", "state", "modes", "versions", "tags", "alarms", "requests_per_second", "p50_ms", "p99_ms"),
-    *("errors", "instances_ready", "instances_desired", "cost_dollars", "last_rollout_ended"),
+    *("errors", "instances_ready", "instances_desired"),
 )
+LAST = "last_rollout_ended"
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 """How a cell begins that spreadsheets would compute; some read the wide forms of East Asian keyboards alike."""
 _CONTROL = ("\t", "\r", "\n")
 
 
-def write_rows(found: Sequence[tuple[ListedFacts, Sequence[str]]]) -> list[dict[str, Any]]:
+def name_fields(added: Columns) -> tuple[str, ...]:
+    """``added``: columns of features."""
+    return (*COLUMNS, *(one.exported for one in added), LAST)
+
+
+def write_rows(found: Sequence[tuple[ListedFacts, Sequence[str]]], added: Columns = ()) -> list[dict[str, Any]]:
     """Each endpoint with the names of its alarms that are on; what is not known is None."""
     return [
         {
@@ -33,20 +39,21 @@ def write_rows(found: Sequence[tuple[ListedFacts, Sequence[str]]]) -> list[dict[
             "errors": one.errors,
             "instances_ready": one.ready,
             "instances_desired": one.desired,
-            "cost_dollars": one.dollars,
-            "last_rollout_ended": one.last_ended,
+            **{column.exported: one.added.get(column.key) for column in added},
+            LAST: one.last_ended,
         }
         for one, ringing in found
     ]
 
 
-def write_csv(rows: Iterable[dict[str, Any]]) -> str:
+def write_csv(rows: Iterable[dict[str, Any]], added: Columns = ()) -> str:
     """With a line of headings. Cells are text that no spreadsheet computes."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(COLUMNS)
+    fields = name_fields(added)
+    writer.writerow(fields)
     for row in rows:
-        writer.writerow([disarm(_cell(row[column])) for column in COLUMNS])
+        writer.writerow([disarm(_cell(row[column])) for column in fields])
     return text.getvalue()
 
 

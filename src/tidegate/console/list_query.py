@@ -1,13 +1,16 @@
-"""What of the list of endpoints a reader wants to see, and in which order: a filter and a sort, as the page's address
-has them. Pure."""
+"""Filter and order of the list of endpoints, as the page's address has them. Pure."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup
+
 from tidegate.domain.endpoint import UNREADABLE, Endpoint
 from tidegate.domain.errors import Invalid
+from tidegate.domain.usage import Usage
 
 PAGE = 100
 """Endpoints of one page."""
@@ -41,20 +44,49 @@ COLUMNS: Mapping[str, str] = {
     "latency": "p50 / p99",
     "errors": "Errors",
     "instances": "Instances",
-    "cost": "Cost so far",
     "last": "Last rollout",
 }
-"""What a column is sorted by -> its heading."""
-MEASURED = frozenset({"requests", "latency", "errors", "cost"})
-"""Columns whose order takes the metrics of every endpoint that the filter lets through."""
-FALLING = frozenset({"requests", "latency", "errors", "instances", "cost", "last"})
-"""Columns whose first order is the largest first."""
+"""What a column of the core is sorted by -> its heading."""
+MEASURED = frozenset({"requests", "latency", "errors"})
+"""Columns of the core whose order takes the metrics of every endpoint that the filter lets through."""
+FALLING = frozenset({"requests", "latency", "errors", "instances", "last"})
+"""Columns of the core whose first order is the largest first."""
+
+
+class ListColumn(ABC):
+    """A column that a feature adds to the list: the hook ``endpoint_columns``. ``key`` is what the list is sorted by,
+    ``exported`` its name in files."""
+
+    key = ""
+    title = ""
+    exported = ""
+    falling = False
+    """Whether its first order is the largest first."""
+    number = False
+    """Whether its cells are numbers, which are aligned at their ends."""
+    about = ""
+    """One sentence below the table; empty: none."""
+
+    @abstractmethod
+    async def read(self, endpoint: Endpoint, used: Usage) -> tuple[float | None, Markup]:
+        """Return what the endpoint is sorted by (None: unknown), and its cell: text that is no markup is escaped.
+        Asked again each ``SPAN``, and when one of them changes."""
+
+
+Columns = Sequence[ListColumn]
+
+
+def name_columns(added: Columns) -> dict[str, str]:
+    """Headings of the core's columns, and before the last one those of features."""
+    last = "last"
+    found = {key: title for key, title in COLUMNS.items() if key != last}
+    return {**found, **{one.key: one.title for one in added}, last: COLUMNS[last]}
 
 
 @dataclass(frozen=True)
 class ListQuery:
-    """``text``: words, each of which has to be in an endpoint's name, target, state, mode, versions or tags, in any
-    case; ``sort``: a column, or ``NEED``."""
+    """Filter, order and page of the list. ``text`` has words, each of which has to be in an endpoint's name, target,
+    state, mode, versions or tags, in any case. ``sort`` is a column, or ``NEED``."""
 
     text: str = ""
     state: str = ""
@@ -68,7 +100,7 @@ class ListQuery:
 
     @property
     def order(self) -> str:
-        """As the address has it: a minus before a column means the largest first."""
+        """The order as the address has it: a minus before a column means the largest first."""
         return f"-{self.sort}" if self.falling else self.sort
 
     @property
@@ -84,7 +116,7 @@ class ListQuery:
 
 @dataclass(frozen=True)
 class ListedFacts:
-    """What an endpoint is found and sorted by. None is what is not known, such as the latency of no requests."""
+    """Values by which an endpoint is found and sorted. None means unknown, such as the latency of no requests."""
 
     name: str
     target: str
@@ -102,11 +134,13 @@ class ListedFacts:
     p50_ms: float | None = None
     p99_ms: float | None = None
     errors: float | None = None
-    dollars: float | None = None
+    added: Mapping[str, float | None] = field(default_factory=dict)
+    """By the columns of features."""
 
 
-def parse_query(given: Mapping[str, str]) -> ListQuery:
-    """Of a page's address. Raises Invalid for a state, a column or a page that there is not."""
+def parse_query(given: Mapping[str, str], added: Columns = ()) -> ListQuery:
+    """Parse the query of a page's address. ``added`` has the columns of features. Raises Invalid for a filter that is
+    too long, and for a state, a column or a page that does not exist."""
     text, state, order = given.get("q", ""), given.get("state", ""), given.get("sort") or NEED
     page = given.get("page") or "1"
     if len(text) > MAX_TEXT:
@@ -114,8 +148,8 @@ def parse_query(given: Mapping[str, str]) -> ListQuery:
     if state and state not in STATES:
         raise Invalid(f"state={state[:80]!r}: expected one of {', '.join(STATES)}")
     falling, sort = order.startswith("-"), order.removeprefix("-")
-    if sort not in COLUMNS and order != NEED:
-        known = ", ".join(COLUMNS)
+    if sort not in (columns := name_columns(added)) and order != NEED:
+        known = ", ".join(columns)
         raise Invalid(
             f"sort={order[:80]!r}: expected {NEED} or one of {known}, with '-' before it for the largest first"
         )
@@ -124,15 +158,17 @@ def parse_query(given: Mapping[str, str]) -> ListQuery:
     return ListQuery(" ".join(text.split()), state, sort, falling, int(page))
 
 
-def next_order(query: ListQuery, column: str) -> str:
-    """What a press on a column's heading asks for: its first order, then the other one, then the list as it opens."""
-    first = f"-{column}" if column in FALLING else column
-    second = column if column in FALLING else f"-{column}"
+def next_order(query: ListQuery, column: str, falling: bool) -> str:
+    """Return the order that a press on a column's heading selects: the column's first order, then the other one, then
+    the order in which the list opens. ``falling`` says whether the first order has the largest first."""
+    first = f"-{column}" if falling else column
+    second = column if falling else f"-{column}"
     return {first: second, second: NEED}.get(query.order, first)
 
 
 def describe_modes(endpoint: Endpoint) -> tuple[str, ...]:
-    """How an endpoint is asked: real-time, serverless or asynchronous, and whether it has many models or a shadow."""
+    """Describe how an endpoint is invoked: real-time, serverless or asynchronous, and whether it has many models or a
+    shadow."""
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
     variants = version.variants if version is not None else ()
     found = []
@@ -170,17 +206,20 @@ _KEYS: Mapping[str, Callable[[ListedFacts], Any]] = {
     "latency": lambda one: one.p99_ms,
     "errors": lambda one: one.errors,
     "instances": lambda one: one.ready,
-    "cost": lambda one: one.dollars,
     "last": lambda one: one.last_ended,
 }
 
 
 def sort_facts(found: Sequence[ListedFacts], query: ListQuery) -> list[ListedFacts]:
-    """In the order of the query, equal ones by name. What is not known comes last, whichever way round."""
+    """Sort endpoints in the order of the query, and equal ones by name. Unknown values always come last."""
     by_name = sorted(found, key=lambda one: one.name)
     if query.sort == NEED:
         return sorted(by_name, key=lambda one: 0 if one.attention else 1 if one.changing else 2)
-    key = _KEYS[query.sort]
+
+    def of_feature(one: ListedFacts) -> float | None:
+        return one.added.get(query.sort)
+
+    key: Callable[[ListedFacts], Any] = _KEYS.get(query.sort, of_feature)
     known = [one for one in by_name if key(one) is not None]
     known.sort(key=key, reverse=query.falling)
     return known + [one for one in by_name if key(one) is None]
@@ -199,7 +238,8 @@ class ListedPage:
 
 
 def cut_page(every: Sequence[ListedFacts], order: Sequence[str], query: ListQuery) -> ListedPage:
-    """``order``: names of all that match. A page beyond the last one is the last."""
+    """Return one page of the list. ``order`` has the names of all endpoints that match. A page beyond the end is the
+    last."""
     pages = max(1, -(-len(order) // PAGE))
     page = min(query.page, pages)
     names = tuple(order[PAGE * (page - 1) : PAGE * page])
@@ -209,7 +249,7 @@ def cut_page(every: Sequence[ListedFacts], order: Sequence[str], query: ListQuer
 
 
 def count_shown(listed: ListedPage) -> str:
-    """Such as "12 of 1,000 shown"; it always says how many there are."""
+    """Describe how many endpoints are shown, such as "12 of 1,000 shown". The text always has the total."""
     text = f"{len(listed.names):,} of {listed.total:,} shown"
     if listed.pages > 1:
         text += f": page {listed.page} of {listed.pages} of the {listed.matching:,} that match"

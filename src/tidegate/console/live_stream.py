@@ -41,7 +41,7 @@ class Snapshot:
 
 
 @dataclass
-class LivePage:
+class _LivePage:
     """Makes one snapshot for all who look at the same page in the same second."""
 
     make: Callable[[], Awaitable[Snapshot]]
@@ -67,7 +67,7 @@ class LiveStreams:
     stopping: asyncio.Event
     open: int = 0
     readers: Counter[str] = field(default_factory=Counter)
-    pages: dict[str, LivePage] = field(default_factory=dict)
+    pages: dict[str, _LivePage] = field(default_factory=dict)
 
     def respond(
         self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame, reader: str = ""
@@ -88,7 +88,7 @@ class LiveStreams:
     ) -> AsyncGenerator[str, None]:
         """Ends when the endpoint is gone, the server stops, its lifetime is over, or its reader is no longer let
         in."""
-        page = self.pages.setdefault(name, LivePage(make))
+        page = self.pages.setdefault(name, _LivePage(make))
         self.open += 1
         page.readers += 1
         self.readers[reader] += 1

@@ -1,4 +1,4 @@
-"""The pages of those who operate: an endpoint and the batch jobs, live; versions and what differs between them."""
+"""The pages of those who operate: an endpoint, live; its versions and what differs between them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -8,52 +8,43 @@ from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
 from tidegate.console import endpoint_page, version_diff
+from tidegate.console.endpoint_card import make_cards
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
+from tidegate.console.page_context import PageContext
 from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
-from tidegate.features.batch import job_rows
-from tidegate.features.batch import service as transforms
-from tidegate.features.cost.endpoint_cost import cost_view
-from tidegate.features.cost.reader import CostReader
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
-from tidegate.ports.store import Filter
 from tidegate.service import history
 
 LIVE = f"{CONSOLE}/live"
-SHOWN_JOBS = 200
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
-    """GET only: pages make changes through the native API. ``streams``: of all live pages together."""
-    costs = CostReader(gateway)
-
-    async def show_jobs(request: Request) -> Response:
-        return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
-
-    async def stream_jobs(request: Request) -> Response:
-        may = identify_reader(request).may_operate
-        view = "/jobs/commands" if may else "/jobs"
-        return open_stream(gateway, streams, request, view, lambda: snapshot_jobs(gateway, may))
+def routes(context: PageContext) -> list[GuardedRoute]:
+    """GET only: pages make changes through the native API."""
+    gateway, streams, cards = context.gateway, context.streams, make_cards(context)
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
-        page = await endpoint_page.read_page(gateway, name, may)
-        return render("endpoint", request, page=page, cost=cost_view(await costs.read(name)))
+        return render("endpoint", request, page=await endpoint_page.read_page(gateway, cards, name, may))
 
     async def stream_endpoint(request: Request) -> Response:
         name = parse_endpoint_name(request)
         may = identify_reader(request).may_operate
         view = f"{name}/commands" if may else name
-        return open_stream(gateway, streams, request, view, lambda: endpoint_page.snapshot(gateway, name, may))
+
+        def make() -> Awaitable[Snapshot]:
+            return endpoint_page.snapshot(gateway, cards, name, may)
+
+        return open_stream(gateway, streams, request, view, make)
 
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -63,8 +54,6 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         return render("history", request, endpoint=name, many_models=many, **compared)
 
     pages: dict[str, Handler] = {
-        f"{CONSOLE}/jobs": show_jobs,
-        f"{CONSOLE}/jobs/live": stream_jobs,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
         f"{CONSOLE}/endpoints/{{name}}/history": show_history,
         f"{LIVE}/{{name}}": stream_endpoint,
@@ -73,7 +62,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
 
 
 def still_same(gateway: Gateway, request: Request) -> StillSame:
-    """Whether the request's caller is still let in, with the same role."""
+    """Make the check that the request's caller still has access, with the same role."""
     caller: Caller = request.state.caller
 
     async def ask() -> bool:
@@ -94,7 +83,7 @@ def open_stream(
 
 
 def name_reader(caller: Caller) -> str:
-    """Who has a page open; empty where nobody signs in, so that all would be one."""
+    """Return the name of a reader of a page. It is empty if nobody signs in, so that all readers count as one."""
     return "" if caller.means is Means.LOOPBACK else caller.name
 
 
@@ -105,23 +94,8 @@ def render(name: str, request: Request, **context: Any) -> Response:
     return HTMLResponse(text, headers=page_headers(request))
 
 
-async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:
-    """Rows of the latest batch jobs, newest first."""
-    now = gateway.context.clock.now()
-    found = await gateway.context.store.read(lambda tx: transforms.find(tx, Filter(), SHOWN_JOBS).items)
-    return [
-        job_rows.job_row(transforms.view(saved.body, gateway.progress(saved.name), now), now) for saved in found
-    ]
-
-
-async def snapshot_jobs(gateway: Gateway, may_operate: bool) -> Snapshot:
-    listed: Any = TEMPLATES.get_template("job_list.html").module
-    rows = await read_jobs(gateway)
-    return Snapshot({"jobs": str(listed.jobs(rows, gateway.settings.url, may_operate))})
-
-
 def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:
-    """What the page of versions shows; a number that is not there is a problem, and nothing is compared."""
+    """Return the content of the page of versions. An unknown number is a problem, and nothing is compared."""
     shown: dict[str, Any] = {"rows": version_diff.history_rows(found), "problem": None, "changes": []}
     try:
         old, new = version_diff.choose_versions(found, asked.get("from"), asked.get("to"))

@@ -6,12 +6,13 @@ from typing import Any
 from urllib.parse import quote
 
 from tidegate.console import chapters, endpoint_parts
+from tidegate.console.endpoint_card import Cards
 from tidegate.console.endpoint_page import is_multi_model
 from tidegate.console.identity import Reader
 from tidegate.console.rendering import ENDPOINT_PAGES, PAGES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, UnreadableRecord
-from tidegate.features.asynchronous.service import async_config
+from tidegate.domain.feature import Menu
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE
 from tidegate.ports.store import Tx
@@ -22,6 +23,9 @@ MOST = 12
 LOOKED_AT = 6
 """Endpoints whose pages and actions are offered: those whose names fit best."""
 MAX_TEXT = 100
+ENDPOINT_PAGE = f"{CONSOLE}/endpoints/{{name}}"
+MODELS = ("/models", "Models")
+"""The page of an endpoint that has many."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +39,27 @@ class PaletteEntry:
 
 def list_pages(reader: Reader) -> list[PaletteEntry]:
     """Pages that this reader may open."""
-    found = [PaletteEntry(title, "page", path) for path, title in PAGES]
-    found += [PaletteEntry(one.name, one.question, one.path) for one in chapters.CHAPTERS]
+    found = [PaletteEntry(one.title, "page", one.path) for one in PAGES]
+    found += [PaletteEntry(one.title, one.question, one.path) for one in chapters.CHAPTERS]
     if reader.signed_in:
         found.append(PaletteEntry("Your account", "page", f"{CONSOLE}/account"))
     if reader.may_inspect:
-        found += [
-            PaletteEntry("Users", "page", f"{CONSOLE}/users"),
-            PaletteEntry("Audit", "page", f"{CONSOLE}/audit"),
-        ]
+        found += [PaletteEntry(one.title, "page", one.path) for one in chapters.list_links(Menu.PEOPLE)]
     return list({entry.href: entry for entry in reversed(found)}.values())[::-1]
 
 
-def list_of_endpoint(endpoint: Endpoint, reader: Reader) -> list[PaletteEntry]:
+def list_of_endpoint(endpoint: Endpoint, reader: Reader, cards: Cards) -> list[PaletteEntry]:
     """Its pages, and what this reader can do to it now: each action opens the page's own confirmation."""
     base, name = f"{CONSOLE}/endpoints/{quote(endpoint.name, safe='')}", endpoint.name
-    pages = [*ENDPOINT_PAGES, *([("/models", "Models")] if is_multi_model(endpoint) else [])]
+    many = is_multi_model(endpoint) and chapters.has_page(ENDPOINT_PAGE + MODELS[0])
+    pages = [*ENDPOINT_PAGES, *([MODELS] if many else [])]
     found = [PaletteEntry(name, "endpoint", base)]
     found += [PaletteEntry(f"{name}: {title}", "page", base + path) for path, title in pages if path]
     if not reader.may_operate:
         return found
-    for action in endpoint_parts.actions(endpoint):
+    own = (action for card in cards for action in card.actions(endpoint))
+    for action in (*endpoint_parts.actions(endpoint), *own):
         found.append(PaletteEntry(f"{name}: {action.label}", action.line, f"{base}#do={action.key}"))
-    if async_config(endpoint) is not None:
-        line = f"tidegate queue {name} --empty"
-        found.append(PaletteEntry(f"{name}: Empty the queue", line, f"{base}#do=empty-queue"))
     return found
 
 
@@ -97,7 +97,7 @@ def _read_endpoint(tx: Tx, name: str) -> Endpoint | None:
     return None if saved is None else saved.body
 
 
-async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict[str, Any]]:
+async def read_entries(gateway: Gateway, cards: Cards, text: str, reader: Reader) -> list[dict[str, Any]]:
     """Raises Invalid for a text that is too long."""
     if len(text) > MAX_TEXT:
         raise Invalid(f"q has {len(text)} characters: {MAX_TEXT} at most")
@@ -108,6 +108,6 @@ async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict
         return [endpoint for name in best if (endpoint := _read_endpoint(tx, name)) is not None]
 
     found = await gateway.context.store.read(work)
-    of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader)]
+    of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader, cards)]
     every = [*list_pages(reader), *of_endpoints] if not words else [*of_endpoints, *list_pages(reader)]
     return [asdict(entry) for entry in choose_entries(every, words)]

@@ -25,7 +25,7 @@ class PlotLine:
 
 @dataclass(frozen=True)
 class PlotMark:
-    """``place``: across the box, or down, by the list that it is in."""
+    """Labelled mark of a plot. ``place`` is across the box or down, depending on the list that has the mark."""
 
     place: float
     name: str
@@ -33,8 +33,8 @@ class PlotMark:
 
 @dataclass(frozen=True)
 class LinePlot:
-    """``high``: label of the upper edge, the lower one is 0; ``left`` and ``right``: labels of the ends; ``told``:
-    for those who do not see it."""
+    """Plot of lines. ``high`` is the label of the upper edge; the lower one is 0. ``left`` and ``right`` are the
+    labels of the ends. ``told`` describes the plot to those who do not see it."""
 
     title: str
     high: str
@@ -48,7 +48,7 @@ class LinePlot:
 
 @dataclass(frozen=True)
 class Box:
-    """What the edges of a plot stand for; the lower one is 0."""
+    """Range of values between the edges of a plot; the lower edge is 0."""
 
     first: float
     last: float
@@ -79,7 +79,7 @@ def steps(edges: Sequence[float], heights: Sequence[float]) -> list[tuple[float,
 
 @dataclass(frozen=True)
 class BarRow:
-    """``bars``: (style, percent of the width, text) each."""
+    """Row of a list of bars. Each bar is (style, percent of the width, text)."""
 
     name: str
     bars: tuple[tuple[int, float, str], ...]
@@ -95,7 +95,8 @@ class BarList:
 
 
 def bar_list(title: str, series: Sequence[str], names: Sequence[str], parts: Sequence[Sequence[float]]) -> BarList:
-    """``parts``: of each series a percentage for each name; the longest bar is as wide as the box."""
+    """Make a list of bars. ``parts`` has, for each series, a percentage for each name; the longest bar is as wide as
+    the box."""
     most = max((part for one in parts for part in one), default=0.0) or 1.0
     rows = tuple(
         BarRow(

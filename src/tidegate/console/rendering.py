@@ -1,36 +1,39 @@
-"""What every page of the console is rendered with. Light: the first page of a server waits for its import."""
+"""Rendering of every page of the console. It imports little, since the first page of a server waits for the
+import."""
 
 import asyncio
 import re
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
 from tidegate.console import chapters
-from tidegate.console.chapters import OVERVIEW
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.money import format_dollars
+from tidegate.domain.feature import Menu
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.paths import CONSOLE
 from tidegate.host.features import features
 from tidegate.prices import Catalogue, price_folder
 
-PAGES = (
-    (CONSOLE, "Endpoints"),
-    (f"{CONSOLE}/jobs", "Batch jobs"),
-    (OVERVIEW, "Learn"),
-    (f"{CONSOLE}/planner", "Planner"),
-)
+PAGES = chapters.list_links(Menu.TOP)
+
+
+def _find_templates() -> list[PackageLoader]:
+    """Return the loaders of templates: that of the core, then those of the features that are on."""
+    packages = (one.package for one in features())
+    there = (package for package in packages if files(package).joinpath("templates").is_dir())
+    return [PackageLoader("tidegate.console"), *(PackageLoader(package) for package in there)]
 
 
 def _pages_of_features() -> list[tuple[str, str]]:
-    """Those with a title in a manifest, in the order of the path through an update."""
+    """Return the pages of features with a title in a manifest, in the order of the path through an update."""
     found = [tab for one in features() for tab in one.feature.tabs]
     return [(path, title) for _, path, title in sorted(found)]
 
@@ -54,12 +57,12 @@ follow it, such as a verdict."""
 
 
 def show_unseen(value: Any) -> Any:
-    """What a page prints, with a mark in place of characters that nobody sees."""
+    """Replace invisible characters in a value that a page prints with a visible mark."""
     return value.translate(UNSEEN) if type(value) is str else value
 
 
 TEMPLATES = Environment(
-    loader=PackageLoader("tidegate.console"),
+    loader=ChoiceLoader(_find_templates()),
     autoescape=True,
     finalize=show_unseen,
     undefined=StrictUndefined,
@@ -76,6 +79,8 @@ def add_word_breaks(text: str) -> Markup:
 TEMPLATES.filters["soft"] = add_word_breaks
 TEMPLATES.globals["dollars"] = format_dollars
 TEMPLATES.globals["endpoint_pages"] = ENDPOINT_PAGES
+TEMPLATES.globals["people_pages"] = chapters.list_links(Menu.PEOPLE)
+TEMPLATES.globals["has_page"] = chapters.has_page
 
 
 def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
@@ -85,6 +90,7 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
         here=request.url.path,
         chapters=chapters.CHAPTERS,
         neighbours=chapters.neighbours(request.url.path),
+        place=chapters.find_place(request.url.path),
         learning=chapters.is_in_story(request.url.path),
         version=__version__,
         who=identify_reader(request),
@@ -96,8 +102,8 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
 
 
 async def load_catalogue(gateway: Gateway) -> Catalogue:
-    """The same object until the files change. Reads and parses files, so it does not run on the platform's event
-    loop."""
+    """Load the prices. The result is the same object until the files change. Files are read and parsed in a thread,
+    not on the platform's event loop."""
     return await asyncio.to_thread(_load, price_folder(gateway.settings.prices, gateway.settings.state))
 
 
@@ -110,5 +116,5 @@ def _load(folder: Path | None) -> Catalogue:
 
 @lru_cache(maxsize=2)
 def _parse(folder: Path | None, seen: tuple[tuple[str, int, int, int], ...]) -> Catalogue:
-    """``seen``: what tells that files have changed."""
+    """Parse the prices. ``seen`` changes when the files do."""
     return Catalogue.load(folder)

@@ -64,7 +64,7 @@ def planned_points(rollout: Rollout) -> list[Point]:
 
 
 @dataclass(frozen=True)
-class Chart:
+class _Chart:
     """``done`` and ``planned`` are points of polylines, ``area`` those of the polygon below ``done``. ``now`` and
     ``marks`` are places across; a mark has what was asked for then."""
 
@@ -78,7 +78,7 @@ class Chart:
     told: str
 
 
-def draw_chart(rollout: Rollout, points: Sequence[Point], lines: Iterable[JournalLine], now: datetime) -> Chart:
+def draw_chart(rollout: Rollout, points: Sequence[Point], lines: Iterable[JournalLine], now: datetime) -> _Chart:
     planned = planned_points(rollout)
     until = min(rollout.ended_at or now, now)
     start, end = rollout.started_at, max(planned[-1][0] if planned else until, until)
@@ -95,7 +95,7 @@ def draw_chart(rollout: Rollout, points: Sequence[Point], lines: Iterable[Journa
         for event in line.events
         if event.kind in COMMANDS and start <= line.at <= until
     ]
-    return Chart(
+    return _Chart(
         start=start.isoformat(),
         end=end.isoformat(),
         done=_text(done),

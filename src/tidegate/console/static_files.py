@@ -1,6 +1,8 @@
-"""Style sheets, scripts and pictures of the pages."""
+"""Style sheets, scripts and pictures of the pages, those of features too."""
 
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +13,7 @@ from tidegate.gateway.browser_pages import HEADERS
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
+from tidegate.host.features import features
 
 STATIC = f"{CONSOLE}/static/{{path:path}}"
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -26,8 +29,14 @@ async def _show_file(request: Request) -> Response:
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
         raise NotFound(f"there is no {request.url.path}")
-    found = files("tidegate.console").joinpath("static", *parts)
     kind = KINDS.get(path.rpartition(".")[2])
-    if kind is None or not found.is_file():
+    found = next((one for one in _find_places(parts) if one.is_file()), None)
+    if kind is None or found is None:
         raise NotFound(f"there is no {request.url.path}")
     return Response(found.read_bytes(), media_type=kind, headers=HEADERS)
+
+
+def _find_places(parts: Sequence[str]) -> Iterator[Traversable]:
+    """Yield the places where a file may be: the folder of the core, then those of the features that are on."""
+    packages = ("tidegate.console", *(one.package for one in features()))
+    return (files(package).joinpath("static", *parts) for package in packages)

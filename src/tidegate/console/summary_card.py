@@ -1,27 +1,21 @@
-"""A card for each endpoint that fits a page: what it is, where it runs, how it changes, what guards it, and what it
-costs. Pure."""
+"""A card for each endpoint that fits a page: what it is, where it runs, how it changes, and what guards it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from tidegate.console.figures import UNKNOWN, format_clock
-from tidegate.console.money import format_dollars
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
-from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType, TrafficRouting, Version
-from tidegate.features.cost.bill import Tariff
-from tidegate.prices import HOSTING, Catalogue
+from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType, TrafficRouting
 
-MONTH_HOURS = 730
-STAND_IN = "ml.c5.large"
-"""Priced where no instance type is known."""
 SHOWN_VERSIONS = 8
 
 
-def make_card(endpoint: Endpoint, page: Mapping[str, Any], catalogue: Catalogue, region: str) -> dict[str, Any]:
-    """``page``: what the endpoint's own page shows (``endpoint_page.read_page``)."""
+def make_card(endpoint: Endpoint, page: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the summary card of an endpoint. ``page`` is what the endpoint's own page shows
+    (``endpoint_page.read_page``)."""
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
     deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
     return {
@@ -30,13 +24,10 @@ def make_card(endpoint: Endpoint, page: Mapping[str, Any], catalogue: Catalogue,
         "created": endpoint.created_at.isoformat(),
         "config": version.config_name if version else UNKNOWN,
         "models": [_model(variant) for variant in version.variants] if version else [],
-        "runs": [_runs(variant, page["scaling"]) for variant in version.variants] if version else [],
+        "runs": [_runs(variant) for variant in version.variants] if version else [],
         "strategy": describe_strategy(deployment),
         "guards": _guards(deployment),
         "alarms": page["alarms"],
-        "compared": page["compared"],
-        "decides": page["decides"],
-        "cost": estimate_month(version, Tariff(catalogue, region)) if version else None,
         "last": _last(endpoint.rollout or endpoint.last),
     }
 
@@ -52,18 +43,15 @@ def _model(variant: VariantSpec) -> dict[str, str]:
         "variant": variant.name,
         "kind": kind,
         "images": ", ".join(dict.fromkeys(container.image for container in model.containers)),
-        "data": ", ".join(container.data_url or "in the image" for container in model.containers),
+        "data": ", ".join(each.service or each.data_url or "in the image" for each in model.containers),
         "environment": ", ".join(names) or "none",
     }
 
 
-def _runs(variant: VariantSpec, scaling: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _runs(variant: VariantSpec) -> dict[str, str]:
     count = f"{variant.instance_count} instance{'' if variant.instance_count == 1 else 's'}"
     if variant.serverless is not None:
         count = f"serverless, up to {variant.serverless.max_concurrency} requests at a time"
-    bounds = next((one for one in scaling if one["variant"] == variant.name), None)
-    if bounds is not None and variant.serverless is None:
-        count = f"{bounds['min']} to {bounds['max']} instances, by autoscaling"
     limit = f"{format_bytes(variant.memory_limit)} each" if variant.memory_limit else "the server's limit"
     return {
         "variant": variant.name,
@@ -75,7 +63,7 @@ def _runs(variant: VariantSpec, scaling: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 def describe_strategy(deployment: DeploymentConfig | None) -> str:
-    """Such as "Linear: steps of 25 %, 1:00:00 after each, 10:00 at the end"."""
+    """Describe a deployment strategy, such as "Linear: steps of 25 %, 1:00:00 after each, 10:00 at the end"."""
     if deployment is None:
         return "none: a new version takes over at once"
     green, rolling = deployment.blue_green, deployment.rolling
@@ -105,27 +93,6 @@ def _guards(deployment: DeploymentConfig | None) -> str:
     if deployment.evidence is not None:
         found.append(f"a comparison of both versions ({', '.join(map(str, deployment.evidence.compare))})")
     return f"A bad version is rolled back by {' and '.join(found)}."
-
-
-def estimate_month(version: Version, tariff: Tariff) -> dict[str, str]:
-    """What its instances would cost at AWS, where their types have a price."""
-    priced = [variant for variant in version.variants if tariff.has(HOSTING + variant.instance_type)]
-    if not priced:
-        local = all(variant.instance_type == "local" for variant in version.variants)
-        why = "no instance type is declared" if local else "its instance types have no known price"
-        count = sum(variant.instance_count for variant in version.variants)
-        month = tariff.hosting(STAND_IN).amount * MONTH_HOURS * count
-        as_if = f"{count} x {STAND_IN} on SageMaker would cost {format_dollars(month)} a month"
-        return {"month": UNKNOWN, "about": f"{why}, and on this machine nothing is billed; {as_if}"}
-    month = sum(
-        tariff.hosting(variant.instance_type).amount * MONTH_HOURS * variant.instance_count for variant in priced
-    )
-    counts = ", ".join(f"{variant.instance_count} x {variant.instance_type}" for variant in priced)
-    left = "" if len(priced) == len(version.variants) else "; variants without a known price are left out"
-    return {
-        "month": format_dollars(month),
-        "about": f"{counts} at SageMaker's price on demand, at all hours, without data{left}",
-    }
 
 
 def _last(rollout: Rollout | None) -> dict[str, Any] | None:

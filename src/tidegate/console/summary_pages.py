@@ -1,19 +1,17 @@
-"""Routes of the summary: the endpoints with what matters of each, and a card of one to print."""
+"""The summary: what to take along, and the endpoints of this server, each with a card to print."""
 
-import asyncio
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.console import endpoint_page, summary_card, version_diff
-from tidegate.console.rendering import REGION, load_catalogue, render_page
+from tidegate.console.endpoint_card import make_cards
+from tidegate.console.page_context import PageContext
+from tidegate.console.rendering import load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.history import History
-from tidegate.features.cost.endpoint_cost import cost_view
-from tidegate.features.cost.reader import CostReader
-from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
@@ -22,32 +20,26 @@ from tidegate.rollout.status import status
 from tidegate.service import endpoints, history
 from tidegate.service.record_kinds import ENDPOINT
 
-SUMMARY = f"{CONSOLE}/summary"
 MOST_LISTED = 500
 
 
-def routes(gateway: Gateway) -> list[GuardedRoute]:
+def routes(context: PageContext) -> list[GuardedRoute]:
     """GET only."""
-    costs = CostReader(gateway)
-
-    async def show_summary(request: Request) -> Response:
-        found = await gateway.context.store.read(_list)
-        return render_page("summary", request, await load_catalogue(gateway), rows=[_row(one) for one in found])
+    gateway, cards = context.gateway, make_cards(context)
 
     async def show_card(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        page = await endpoint_page.read_page(gateway, name, may_operate=False)
+        page = await endpoint_page.read_page(gateway, cards, name, may_operate=False)
 
         def work(tx: Tx) -> tuple[Endpoint, History]:
             return endpoints.get_endpoint(tx, name).body, history.read(tx, name)
 
         endpoint, past = await gateway.context.store.read(work)
         catalogue, now = await load_catalogue(gateway), gateway.context.clock.now()
-        card = await asyncio.to_thread(summary_card.make_card, endpoint, page, catalogue, REGION)
+        card = summary_card.make_card(endpoint, page)
         rows = version_diff.history_rows(past)
-        so_far = cost_view(await costs.read(name))
         shown: dict[str, Any] = {
-            "so_far": so_far,
+            "sections": await endpoint_page.read_printed(gateway, page, endpoint),
             "versions": rows[: summary_card.SHOWN_VERSIONS],
             "all_versions": len(rows),
         }
@@ -56,8 +48,14 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
             "card", request, catalogue, many_models=many, card=card, printed=now.isoformat(), **shown
         )
 
-    pages = {SUMMARY: show_summary, f"{CONSOLE}/endpoints/{{name}}/card": show_card}
-    return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
+    async def show_summary(request: Request) -> Response:
+        found = await gateway.context.store.read(_list)
+        return render_page("summary", request, await load_catalogue(gateway), rows=[_row(one) for one in found])
+
+    return [
+        GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/card", show_card, Access.READ),
+        GuardedRoute(gateway, f"{CONSOLE}/summary", show_summary, Access.READ),
+    ]
 
 
 def _list(tx: Tx) -> list[Endpoint]:

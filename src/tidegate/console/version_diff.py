@@ -6,17 +6,17 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.spec.changes import Change, flatten
 
-OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
-    Outcome.ROLLING_OUT: ("rolling out", ""),
-    Outcome.SERVING: ("serving", "good"),
-    Outcome.REPLACED: ("replaced", ""),
-    Outcome.UNDONE: ("undone", "warn"),
-    Outcome.ROLLED_BACK: ("rolled back", "warn"),
-    Outcome.ROLLBACK_FAILED: ("rollback failed", "bad"),
-    Outcome.FAILED: ("failed", "bad"),
+OUTCOMES: Mapping[VersionOutcome, tuple[str, str]] = {
+    VersionOutcome.ROLLING_OUT: ("rolling out", ""),
+    VersionOutcome.SERVING: ("serving", "good"),
+    VersionOutcome.REPLACED: ("replaced", ""),
+    VersionOutcome.UNDONE: ("undone", "warn"),
+    VersionOutcome.ROLLED_BACK: ("rolled back", "warn"),
+    VersionOutcome.ROLLBACK_FAILED: ("rollback failed", "bad"),
+    VersionOutcome.FAILED: ("failed", "bad"),
 }
 UNSEEN = ("wire", "created_at")
 """Members that change nothing about what runs."""
@@ -55,7 +55,7 @@ def choose_versions(history: History, before: str | None, after: str | None) -> 
 
 def compare_versions(before: HistoryEntry, after: HistoryEntry) -> list[Change]:
     """Key by key. Values of environment variables are not shown: they may be secrets."""
-    old, new = flatten(_plain(before)), flatten(_plain(after))
+    old, new = flatten(_to_plain(before)), flatten(_to_plain(after))
     keys = (*new, *(key for key in old if key not in new))
     return [_change(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
@@ -67,7 +67,7 @@ def _change(key: str, before: str | None, after: str | None) -> Change:
     return Change(key, None if before is None else "a value", None if after is None else changed)
 
 
-def _plain(entry: HistoryEntry) -> dict[str, Any]:
+def _to_plain(entry: HistoryEntry) -> dict[str, Any]:
     variants = []
     for variant in entry.version.variants:
         found = _strip(msgspec.to_builtins(variant))

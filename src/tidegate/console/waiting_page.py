@@ -14,7 +14,7 @@ from tidegate.gateway.paths import WAITING
 
 async def show_waiting(gateway: Gateway, request: Request) -> Response:
     place = chapters.find_place(request.url.path)
-    title = "One moment" if place is None else chapters.CHAPTERS[place].name
+    title = "One moment" if place is None else chapters.CHAPTERS[place].title
     page = render_page("waiting", request, await load_catalogue(gateway), chapter=title)
     page.headers["cache-control"] = "no-store"
     return page

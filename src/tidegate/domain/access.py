@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Each role may do all that the ones before it may."""
+    """Role of a user. Each role may do all that the ones before it may."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -21,7 +21,7 @@ _ORDER = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
 
 
 class Access(StrEnum):
-    """What an operation asks of its caller. Every operation declares one."""
+    """Access that an operation requires of its caller. Every operation declares one."""
 
     OPEN = "open"
     """Nothing: health, the login itself and the files of its page."""
@@ -86,7 +86,7 @@ class Means(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sends a request. ``role`` is None for somebody who is not known."""
+    """Sender of a request. ``role`` is None for a caller who is not known."""
 
     name: str = ""
     """The user, or the access key's id."""
@@ -107,7 +107,7 @@ class Caller:
 
     @property
     def shown(self) -> str:
-        """For journals: the user, with the token if one was used."""
+        """The user for journals, with the token if one was used."""
         return f"{self.name} (token {self.token})" if self.token else self.name
 
 
@@ -160,8 +160,8 @@ class Session:
     expires_at: datetime
 
 
-class Outcome(StrEnum):
-    """What became of an audited request."""
+class AuditOutcome(StrEnum):
+    """Outcome of an audited request."""
 
     STARTED = "started"
     """Not known: the server ended before the request did."""
@@ -173,7 +173,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One change, or an attempt at one. ``seq`` rises; 0: not written yet."""
+    """Entry for one change, or an attempt at one. ``seq`` rises; 0 means that the entry is not written yet."""
 
     at: datetime
     who: str
@@ -185,7 +185,7 @@ class AuditEntry:
     about: str
     """Name of what it concerns."""
     reason: str
-    outcome: Outcome = Outcome.STARTED
+    outcome: AuditOutcome = AuditOutcome.STARTED
     detail: str = ""
     """Why it failed or was refused."""
     seq: int = 0

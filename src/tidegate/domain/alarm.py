@@ -16,7 +16,7 @@ class AlarmState(StrEnum):
 
 
 class MissingData(StrEnum):
-    """What a period without data counts as (CloudWatch's TreatMissingData)."""
+    """Treatment of a period without data (CloudWatch's TreatMissingData)."""
 
     MISSING = "missing"
     IGNORE = "ignore"
@@ -86,7 +86,7 @@ class Alarm:
 
     @property
     def subject(self) -> str:
-        """What the alarm watches, for display."""
+        """The metric, expression or rule that the alarm watches, for display."""
         if self.rule:
             return self.rule
         if not self.queries:

@@ -31,7 +31,7 @@ _ARN = re.compile(r"arn:[^:]+:cloudwatch:[^:]*:[^:]*:alarm:(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class IsIn:
+class _StateTest:
     """``name`` is in this state."""
 
     name: str
@@ -39,24 +39,24 @@ class IsIn:
 
 
 @dataclass(frozen=True)
-class Constant:
+class _Constant:
     value: bool
 
 
 @dataclass(frozen=True)
-class Negation:
+class _Negation:
     of: "Rule"
 
 
 @dataclass(frozen=True)
-class Joined:
+class _Junction:
     """All of them hold, or any of them."""
 
     every: bool
     parts: "tuple[Rule, ...]"
 
 
-Rule = IsIn | Constant | Negation | Joined
+Rule = _StateTest | _Constant | _Negation | _Junction
 
 
 @lru_cache(maxsize=1024)
@@ -88,19 +88,19 @@ class _Parser:
         parts = [self._both()]
         while self._takes("OR"):
             parts.append(self._both())
-        return Joined(False, tuple(parts)) if parts[1:] else parts[0]
+        return _Junction(False, tuple(parts)) if parts[1:] else parts[0]
 
     def _both(self) -> Rule:
         parts = [self._single()]
         while self._takes("AND"):
             parts.append(self._single())
-        return Joined(True, tuple(parts)) if parts[1:] else parts[0]
+        return _Junction(True, tuple(parts)) if parts[1:] else parts[0]
 
     def _single(self) -> Rule:
         self.depth += 1
         if self.depth > DEEPEST:
             self.fail(f"more than {DEEPEST} parentheses or NOTs within each other")
-        rule = Negation(self._single()) if self._takes("NOT") else self._atom()
+        rule = _Negation(self._single()) if self._takes("NOT") else self._atom()
         self.depth -= 1
         return rule
 
@@ -112,9 +112,9 @@ class _Parser:
 
     def _atom(self) -> Rule:
         if self._takes("TRUE"):
-            return Constant(True)
+            return _Constant(True)
         if self._takes("FALSE"):
-            return Constant(False)
+            return _Constant(False)
         if self._takes("("):
             rule = self.either()
             if not self._takes(")"):
@@ -129,7 +129,7 @@ class _Parser:
         self.at += 1
         name = token["quoted"] or token["single"] or token["plain"]
         arn = _ARN.fullmatch(name)
-        return IsIn(name if arn is None else arn[1], AlarmState(token["state"]))
+        return _StateTest(name if arn is None else arn[1], AlarmState(token["state"]))
 
 
 def named_alarms(text: str, rule: Rule | None = None) -> tuple[str, ...]:
@@ -137,11 +137,11 @@ def named_alarms(text: str, rule: Rule | None = None) -> tuple[str, ...]:
     waiting, found = [parse(text) if rule is None else rule], dict[str, None]()
     while waiting:
         match waiting.pop(0):
-            case IsIn(name):
+            case _StateTest(name):
                 found[name] = None
-            case Negation(of):
+            case _Negation(of):
                 waiting.append(of)
-            case Joined(_, parts):
+            case _Junction(_, parts):
                 waiting += parts
     return tuple(found)
 
@@ -151,16 +151,16 @@ def holds(rule: Rule, states: Mapping[str, AlarmState], *, strict: bool = False)
     leaves it open, too, unless the rule asks for that: CloudWatch takes such an alarm for one that is not in ALARM,
     and a rollout must not go on because of data that it does not have."""
     match rule:
-        case IsIn(name, wanted):
+        case _StateTest(name, wanted):
             state = states.get(name)
             lacks = state is AlarmState.INSUFFICIENT_DATA and wanted is not AlarmState.INSUFFICIENT_DATA
             return None if state is None or (strict and lacks) else state is wanted
-        case Constant(value):
+        case _Constant(value):
             return value
-        case Negation(of):
+        case _Negation(of):
             found = holds(of, states, strict=strict)
             return None if found is None else not found
-        case Joined(every, parts):
+        case _Junction(every, parts):
             values = [holds(part, states, strict=strict) for part in parts]
             if (not every) in values:
                 return not every

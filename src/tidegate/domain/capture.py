@@ -1,4 +1,5 @@
-"""What of an endpoint's requests and answers is captured, where to, and what is redacted before it is written."""
+"""Settings for the capture of an endpoint's requests and answers: which are captured, where to, and what is redacted
+before it is written."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ JSON_TYPES = ("application/json",)
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 
-class Redacted(StrEnum):
-    """What becomes of a value."""
+class RedactionMethod(StrEnum):
+    """Treatment of a value by redaction."""
 
     DROP = "drop"
     """Nothing is left of it."""
@@ -27,7 +28,7 @@ class Redacted(StrEnum):
 
 
 class Detector(StrEnum):
-    """What is looked for in every value, and by the names of fields."""
+    """Kind of data that redaction searches for in every value, and by the names of fields."""
 
     SSN = "ssn"
     IBAN = "iban"
@@ -47,7 +48,7 @@ class Redaction:
     file in the server's folder of keys; None: what detectors find is masked.
     """
 
-    fields: dict[str, Redacted] = field(default_factory=dict)
+    fields: dict[str, RedactionMethod] = field(default_factory=dict)
     detect: tuple[Detector, ...] = tuple(Detector)
     columns: tuple[str, ...] = ()
     key: str | None = None
@@ -74,7 +75,7 @@ class Capture:
 
 
 def check_capture(capture: Capture) -> None:
-    """Raises Invalid for a capture that cannot work. The address itself is not checked."""
+    """Check that a capture can work. The address itself is not checked. Raises Invalid."""
     if not 0 <= capture.percent <= 100:
         raise Invalid(f"data capture of {capture.percent} %: it must be 0 to 100")
     if not (capture.inputs or capture.outputs):
@@ -86,5 +87,5 @@ def check_capture(capture: Capture) -> None:
     rules = capture.redaction
     if rules is not None and rules.key is not None and not _KEY.fullmatch(rules.key):
         raise Invalid(f"{rules.key!r} is no name of a key: use letters, digits, points, hyphens and underscores")
-    if rules is not None and Redacted.HASH in rules.fields.values() and rules.key is None:
+    if rules is not None and RedactionMethod.HASH in rules.fields.values() and rules.key is None:
         raise Invalid("redaction by hash needs a key: name one (its file lies in the server's folder of keys)")

@@ -1,7 +1,8 @@
 """Desired state from a spec file, as domain objects: the native API's counterpart of SageMaker's Create calls."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import EndpointConfig
@@ -38,7 +39,15 @@ class DesiredDeployment:
     deployment: DeploymentConfig
     alarms: tuple[Alarm, ...] = ()
     tags: Tags = field(default_factory=dict)
-    autoscaling: DesiredScaling | None = None
     target: str | None = None
     """Where it runs; None: where the endpoint is, and a new one on the server's default target."""
-    drift: "DriftSchedule | None" = None
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """What sections of features ask for, by their keys; a section that the spec does not have is not there."""
+
+    @property
+    def autoscaling(self) -> DesiredScaling | None:
+        return self.sections.get("autoscaling")
+
+    @property
+    def drift(self) -> "DriftSchedule | None":
+        return self.sections.get("drift")

@@ -32,7 +32,8 @@ _BY_FAMILY: dict[str, dict[str, int]] = {
 
 @dataclass(frozen=True)
 class Device:
-    """``name``: what ``CUDA_VISIBLE_DEVICES`` takes, such as ``GPU-8a56...``; ``memory``: bytes, 0 if unknown."""
+    """One accelerator. ``name`` is what ``CUDA_VISIBLE_DEVICES`` takes, such as ``GPU-8a56...``; ``memory`` is in
+    bytes, 0 if unknown."""
 
     name: str
     memory: int = 0
@@ -45,7 +46,8 @@ class Device:
 
 @dataclass(frozen=True)
 class DeviceReading:
-    """``busy``: percent of the last moments in which the device computed; ``memory``: percent of its memory."""
+    """Use of one device. ``busy`` is the percentage of the last moments in which the device computed; ``memory`` is
+    the percentage of its memory that is used."""
 
     busy: float
     memory: float
@@ -53,7 +55,7 @@ class DeviceReading:
 
 @dataclass(frozen=True)
 class DeviceMemory:
-    """Of one device, or of several together, in bytes."""
+    """Memory of one device, or of several together, in bytes."""
 
     used: int
     total: int
@@ -85,8 +87,8 @@ def parse_devices(text: str) -> tuple[Device, ...]:
 
 
 def select_visible(devices: Iterable[Device], visible: str | None) -> tuple[Device, ...]:
-    """Of the devices in the order of their buses, those that the server's own ``CUDA_VISIBLE_DEVICES`` leaves; None:
-    all. As CUDA does, stop at the first word that names no device."""
+    """Return the devices that the server's own ``CUDA_VISIBLE_DEVICES`` leaves. ``devices`` are in the order of their
+    buses; ``visible`` None means all of them. As CUDA does, stop at the first word that names no device."""
     known = list(devices)
     if visible is None:
         return tuple(known)

@@ -22,10 +22,11 @@ class DriftVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class DriftSchedule:
-    """``baseline``: address of a baseline or of SageMaker's ``statistics.json``; ``every`` and ``window``: seconds
-    between looks, and looked at; ``by``: columns whose values are compared by themselves, too; ``columns``: of rows
-    without names, empty: those of the baseline; ``score``: the place of the score in an answer; ``least``: the
-    smallest distance that matters; ``zone``: the time zone of the calendar."""
+    """Schedule and settings of an endpoint's drift detection. ``baseline`` is the address of a baseline or of
+    SageMaker's ``statistics.json``. ``every`` is the number of seconds between looks, and ``window`` the number that
+    each one covers. ``by`` are columns whose values are compared by themselves, too. ``columns`` names the columns of
+    rows without names; if it is empty, they are those of the baseline. ``score`` is the place of the score in an
+    answer. ``least`` is the smallest distance that matters. ``zone`` is the time zone of the calendar."""
 
     endpoint: str
     baseline: str
@@ -50,7 +51,7 @@ class DriftSchedule:
 
 
 def check_terms(schedule: DriftSchedule) -> None:
-    """Raises Invalid. Addresses and the time zone are not checked."""
+    """Check the terms of a schedule, but not the addresses and the time zone. Raises Invalid."""
     for name, seconds in (("every", schedule.every), ("window", schedule.window)):
         if not FEWEST_SECONDS <= seconds <= MOST_SECONDS:
             raise Invalid(f"{name} of {seconds} s: give {FEWEST_SECONDS} seconds to 31 days")
@@ -64,7 +65,8 @@ def check_terms(schedule: DriftSchedule) -> None:
 
 @dataclass(frozen=True)
 class DriftTask:
-    """One look. ``addresses``: folders of captured files; ``span``: seconds that such a file may be open."""
+    """One look to take. ``addresses`` are folders of captured files; ``span`` is the number of seconds that such a
+    file may be open."""
 
     schedule: DriftSchedule
     addresses: tuple[str, ...]
@@ -80,9 +82,9 @@ class DriftTask:
 
 @dataclass(frozen=True)
 class DriftReportPlace:
-    """Where a look writes its report in SageMaker's shapes: ``address`` of a folder. ``constraints``: address of the
-    baseline's constraints.json, whose threshold counts; empty: none. ``roots``: folders in which reports that are
-    files may be."""
+    """Destination to which a look writes its report in SageMaker's shapes. ``address`` is that of a folder.
+    ``constraints`` is the address of the baseline's constraints.json, whose threshold counts; it is empty if there is
+    none. ``roots`` are the folders in which reports that are files may be."""
 
     address: str
     constraints: str = ""
@@ -101,8 +103,8 @@ class DriftFinding:
 
 @dataclass(frozen=True)
 class DriftChange:
-    """How far a column has moved, of all rows (``slice`` empty) or of one slice. ``distance``: the largest difference
-    of the two distributions; ``probability``: of one as large by chance."""
+    """Change of the distribution of a column, over all rows (``slice`` empty) or over one slice. ``distance`` is the
+    largest difference of the two distributions; ``probability`` is that of one as large by chance."""
 
     slice: str
     column: str
@@ -127,10 +129,10 @@ class ColumnShares:
 
 @dataclass(frozen=True)
 class DriftOutcome:
-    """What one look found in the captures from ``start`` to ``end``. ``reason``: why it is unknown. ``tests``:
-    how many there were. ``distances``: of each column, over all rows. ``unsaid``: what nothing can be said of.
-    ``skipped``: captures that were not used, by reason. ``total``: how many findings there are, of which the
-    first are here."""
+    """Result of one look at the captures from ``start`` to ``end``. ``reason`` says why the verdict is unknown.
+    ``tests`` is the number of tests. ``distances`` has the distance of each column over all rows. ``unsaid`` names
+    what no conclusion is possible on. ``skipped`` counts captures that were not used, by reason. ``total`` is the
+    number of findings, of which ``findings`` has the first."""
 
     start: datetime
     end: datetime

@@ -210,3 +210,9 @@ class Endpoint:
     clock: ClockMark | None = None
     """Clock offset when the deadlines in progress were set; None: not known yet."""
     schema: int = 1
+
+    @property
+    def asynchronous(self) -> AsyncConfig | None:
+        """How requests are queued, of the version that serves or that is to; None: they are not."""
+        version = self.serving or (self.rollout.new if self.rollout else None)
+        return None if version is None else version.asynchronous

@@ -50,7 +50,7 @@ class Invalid(TidegateError):
 
 
 class NotFound(TidegateError):
-    """What the request names is not there."""
+    """The resource that the request names does not exist."""
 
     code = "NotFound"
 
@@ -116,7 +116,7 @@ class AuthError(TidegateError):
 
 
 class MissingAuthentication(AuthError):
-    """Nothing says who asks."""
+    """The request has no credentials that identify its caller."""
 
     code = "MissingAuthenticationToken"
 
@@ -162,8 +162,8 @@ class SessionEnded(AuthError):
 
 
 class TooManyAttempts(AuthError):
-    """Of a login, of changes of users and tokens, or of reads of what clients sent; ``wait``: seconds until the next
-    one is looked at."""
+    """The client made too many logins, changes of users and tokens, or reads of what clients sent. ``wait`` is the
+    number of seconds until the next attempt is considered."""
 
     code = "TooManyAttempts"
 

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Comparison(StrEnum):
-    """What of the two versions is compared."""
+    """Property in which the two versions are compared."""
 
     ERRORS = "errors"
     LATENCY = "latency"
@@ -44,7 +44,7 @@ OF_PAIRS = frozenset({Comparison.PAIRED, Comparison.FEATURES})
 
 
 class EvidenceAction(StrEnum):
-    """What a difference above its tolerance does."""
+    """Action on a difference above its tolerance."""
 
     ROLLBACK = "rollback"
     GATE = "gate"
@@ -53,7 +53,7 @@ class EvidenceAction(StrEnum):
 
 
 class NoDataAction(StrEnum):
-    """What happens to a stage that has too little evidence at its deadline."""
+    """Action on a stage that has too little evidence at its deadline."""
 
     ROLLBACK = "rollback"
     GATE = "gate"
@@ -61,7 +61,7 @@ class NoDataAction(StrEnum):
 
 
 class RisingAction(StrEnum):
-    """What happens to a stage whose bake is over while a difference may be above its tolerance."""
+    """Action on a stage whose bake is over while a difference may be above its tolerance."""
 
     HOLD = "hold"
     """It holds until that is known, at most until the deadline; then what NoDataAction says."""
@@ -70,9 +70,9 @@ class RisingAction(StrEnum):
 
 @dataclass(frozen=True)
 class PairedLimits:
-    """What two predictions of the same requests may differ by. The unit is 1 in log-odds if predictions are scores
-    from 0 to 1; that of amounts follows from the old version (``evidence.units``). Differences of a request count as
-    3 units at most. Shares and the order are fractions."""
+    """Limits for the differences between two predictions of the same requests. The unit is 1 in log-odds if
+    predictions are scores from 0 to 1; that of amounts follows from the old version (``evidence.units``). Differences
+    of a request count as 3 units at most. Shares and the order are fractions."""
 
     distance: float
     """Mean absolute difference, in units."""
@@ -124,7 +124,7 @@ class PairedTolerance:
 
 @dataclass(frozen=True)
 class FeatureTolerance:
-    """What the columns of two versions may differ by."""
+    """Tolerances for differences between the columns of two versions."""
 
     rows: float = 0.01
     """Part of the requests in which a column may have another value."""
@@ -136,7 +136,7 @@ class FeatureTolerance:
 
 @dataclass(frozen=True)
 class TextTolerance:
-    """What texts that two versions answer may differ by, as fractions."""
+    """Tolerances for differences between texts that two versions answer, as fractions."""
 
     refusals: float = 0.02
     """Part of the answers that may be refusals in addition to those of the old version."""
@@ -187,7 +187,7 @@ class EvidenceConfig:
 
 
 def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
-    """What follows from a failure with these findings."""
+    """Return the action on a failure with these findings."""
     failed = [] if verdict is None else [one for one in verdict.results if one.finding is Finding.FAIL]
     by_features = bool(failed) and all(one.comparison is Comparison.FEATURES for one in failed)
     return config.on_features if by_features and config.action is EvidenceAction.ROLLBACK else config.action
@@ -223,10 +223,10 @@ class EvidenceBlock:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one test of a comparison found in the newest stage that it has data of. ``estimate`` is how much worse
-    the new version is, with bounds that hold at all looks together, in the unit of ``tolerance``; ``count``: the
-    pairs, or the requests of the version that has fewer. ``evidence``: what the test has by itself, as in
-    ComparisonResult; ``rising``: the estimate lies above the tolerance by more than chance explains."""
+    """Result of one test of a comparison in the newest stage that the test has data of. ``estimate`` is how much
+    worse the new version is, with bounds that hold at all looks together, in the unit of ``tolerance``. ``count`` is
+    the number of pairs, or of requests of the version that has fewer. ``evidence`` is that of the test by itself, as
+    in ComparisonResult. ``rising`` means that the estimate lies above the tolerance by more than chance explains."""
 
     test: str
     finding: Finding

@@ -1,4 +1,4 @@
-"""What a comparison of two versions finds."""
+"""Finding of a comparison of two versions."""
 
 from enum import StrEnum
 

@@ -140,7 +140,7 @@ class Pairing:
 
 
 @dataclass(frozen=True)
-class Detached:
+class DetachedSettings:
     """Settings of a fleet without an endpoint. The router does not know it; its owner calls the replicas directly."""
 
     max_body: int
@@ -162,7 +162,7 @@ class FleetSpec:
     """Desired replicas; during a rollout this may differ from ``variant.instance_count``."""
     mirror: Mirroring | None = None
     """None: the version has no shadow variant, or this fleet is the shadow."""
-    detached: Detached | None = None
+    detached: DetachedSettings | None = None
     paired: Pairing | None = None
     """None: no other version is compared with it on the same requests."""
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from tidegate.domain.rollout import DeploymentConfig, Version
 
 
-class Outcome(StrEnum):
-    """What became of a version."""
+class VersionOutcome(StrEnum):
+    """Outcome of a version."""
 
     ROLLING_OUT = "RollingOut"
     SERVING = "Serving"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
     @property
     def live(self) -> bool:
         """Whether fleets of the version may run."""
-        return self in (Outcome.ROLLING_OUT, Outcome.SERVING, Outcome.ROLLBACK_FAILED)
+        return self in (VersionOutcome.ROLLING_OUT, VersionOutcome.SERVING, VersionOutcome.ROLLBACK_FAILED)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class HistoryEntry:
     served_at: datetime | None = None
     """When it began to serve alone; None: it never did."""
     ended_at: datetime | None = None
-    outcome: Outcome = Outcome.ROLLING_OUT
+    outcome: VersionOutcome = VersionOutcome.ROLLING_OUT
     reason: str = ""
     """Why it ended."""
     artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -65,5 +65,5 @@ class History:
 
     @property
     def begun(self) -> tuple[HistoryEntry, ...]:
-        """Those of which instances may have run."""
+        """The entries of versions of which instances may have run."""
         return tuple(entry for entry in self.entries if not entry.never_began)

@@ -1,4 +1,4 @@
-"""What an engine observes, and the actions that it takes. Unknown is None, and is never good news."""
+"""Observations and actions of an engine. An unknown value is None, and is never good news."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tidegate.domain.traffic import RouteTable
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a target can do; plans are compiled against it."""
+    """Capabilities of a target; plans are compiled against them."""
 
     smallest_share: int = 1
     """Basis points of the finest split of traffic."""
@@ -110,7 +110,7 @@ class FleetStatus:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GuardCheck:
     """Basis of the verdicts on one endpoint: when its guards were last evaluated, and the span over which its
     requests were counted without a gap (``since`` to ``through``, exclusive). ``verdict`` is that of the
     comparison of its two versions; None: nothing was compared yet."""
@@ -128,13 +128,13 @@ class Observation:
     ``fleets`` has every fleet of the endpoint on the target; an absent one does not exist. None: the target could
     not be observed. ``routes`` is the table in force, with the fence of its last write; an endpoint without routes
     has an empty table with fence 0. ``alarms`` has the plan's alarms, each in the worse of two states: by the
-    definition at the start of the rollout, and by the present definition; a missing name has neither. ``evidence``
+    definition at the start of the rollout, and by the present definition; a missing name has neither. ``guard_check``
     None: nothing was collected and evaluated yet."""
 
     fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None
     alarms: dict[str, AlarmState] | None = field(default_factory=dict)
-    evidence: Evidence | None = None
+    guard_check: GuardCheck | None = None
     deleted: tuple[str, ...] = ()
     """Alarms of the plan that no longer exist."""
     from_before: tuple[str, ...] = ()
@@ -146,6 +146,8 @@ class Observation:
     """The last messages of failed requests of the rollout's new version, without personal data, the newest first."""
     replay: Mapping[str, ReplayResult] | None = None
     """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
+    unobserved: str = ""
+    """Why nothing compares the versions of rollouts, such as that the feature is off; empty: something does."""
     confirmed: RouteTable | None = None
     """The table that was last observed in force, for those who show it: ``routes`` if that is known now. None: none
     was observed since the controller started. Nothing is decided by it."""

@@ -8,10 +8,10 @@ from tidegate.domain.registry import Model
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """``rows``: address of a table, of JSON Lines, or of captures. ``label``: column of the labels; empty: they are
-    lines of ground truth at ``labels``, joined by id. ``by``: column of the slices. Tolerances are what the new
-    version may be worse without harm: ``auc`` and ``calibration`` as they are, the others as parts of the old
-    version's value."""
+    """Settings of a replay. ``rows`` is the address of a table, of JSON Lines, or of captures. ``label`` is the
+    column of the labels; if it is empty, they are lines of ground truth at ``labels``, joined by id. ``by`` is the
+    column of the slices. Tolerances say by how much the new version may be worse without harm: ``auc`` and
+    ``calibration`` as they are, the others as parts of the old version's value."""
 
     rows: str
     label: str = ""
@@ -36,8 +36,9 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class ReplayStatistic:
-    """``worse``: by how much the new version is, in the unit of the tolerance; ``surely``: by how much at least, with
-    the rate of false rollbacks as the error of all statistics together. None: it cannot be said."""
+    """One statistic of a replay. ``worse`` is by how much the new version is worse, in the unit of the tolerance;
+    ``surely`` is by how much it is worse at least, with the rate of false rollbacks as the error of all statistics
+    together. None is an unknown value."""
 
     name: str
     slice: str
@@ -66,7 +67,7 @@ class ReplayResult:
 
 @dataclass(frozen=True)
 class ReplayRecord:
-    """What was found for the last rollout of an endpoint that had a replay."""
+    """Results of the replay of an endpoint's last rollout that had one."""
 
     endpoint: str
     rollout: str
@@ -82,9 +83,9 @@ class ReplayRecord:
 
 @dataclass(frozen=True)
 class ReplayJob:
-    """``variants``: name, and the models of the old and of the new version, whose model data is kept in the folder
-    ``artifacts`` under the digests that their containers name. ``file_roots``: folders that ``file://`` may lead
-    into; None: any."""
+    """One replay to run. ``variants`` has their names and the models of the old and of the new version, whose model
+    data is kept in the folder ``artifacts`` under the digests that their containers name. ``file_roots`` are the
+    folders that ``file://`` may lead into; None allows any."""
 
     config: ReplayConfig
     false_rollback_rate: float

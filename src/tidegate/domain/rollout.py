@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.traffic import WHOLE
@@ -51,7 +52,7 @@ class BlueGreen:
 
 
 @dataclass(frozen=True)
-class Rolling:
+class RollingUpdate:
     """Batches of new instances replace old ones. Waits are seconds."""
 
     batch: CapacitySize
@@ -65,7 +66,7 @@ class DeploymentConfig:
     """How an update is rolled out and what rolls it back."""
 
     blue_green: BlueGreen | None = None
-    rolling: Rolling | None = None
+    rolling: RollingUpdate | None = None
     execution_timeout: int | None = None
     """Seconds for the whole update; past it the update rolls back. None: the waits plus start-up deadlines."""
     alarms: tuple[str, ...] = ()
@@ -110,6 +111,11 @@ class Version:
     @property
     def serverless(self) -> bool:
         return any(v.serverless is not None for v in self.variants)
+
+    @property
+    def asynchronous(self) -> AsyncConfig | None:
+        """Set: requests are queued, and responses written to storage."""
+        return next((v.asynchronous for v in self.variants if v.asynchronous is not None), None)
 
     @property
     def total_instances(self) -> int:

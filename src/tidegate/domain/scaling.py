@@ -50,7 +50,7 @@ class ScalableTarget:
         return f"endpoint/{self.endpoint}/variant/{self.variant}"
 
 
-class Predefined(StrEnum):
+class PredefinedMetricType(StrEnum):
     """Metrics that a policy may refer to by a predefined name."""
 
     INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
@@ -76,7 +76,7 @@ class TargetTracking:
 
     name: str
     target: float
-    metric: Predefined | CustomMetric | tuple[Query, ...]
+    metric: PredefinedMetricType | CustomMetric | tuple[Query, ...]
     """A tuple is metric math, one line of which is the metric."""
     scale_out_cooldown: int = 300
     scale_in_cooldown: int = 300
@@ -211,7 +211,7 @@ class ActivityStatus(StrEnum):
     FAILED = "Failed"
 
 
-class NotScaled(StrEnum):
+class NotScaledCode(StrEnum):
     """Codes for why nothing was scaled."""
 
     FLAPPING = "AutoScalingAnticipatedFlapping"
@@ -223,7 +223,7 @@ class NotScaled(StrEnum):
 
 @dataclass(frozen=True)
 class NotScaledReason:
-    code: NotScaled
+    code: NotScaledCode
     current: int
     maximum: int | None = None
     minimum: int | None = None

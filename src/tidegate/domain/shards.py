@@ -38,8 +38,8 @@ class KnownShard:
 
 @dataclass(frozen=True)
 class ShardProgress:
-    """What a holder has done of its shard. ``bytes_done`` counts the object as stored. ``waiting``: what it waits
-    for, such as a storage that does not answer."""
+    """Progress of a holder on its shard. ``bytes_done`` counts the object as stored. ``waiting`` says what the holder
+    waits for, such as a storage that does not answer."""
 
     records: int = 0
     bad: int = 0
@@ -54,13 +54,13 @@ class JobOver:
 
 @dataclass(frozen=True)
 class NothingFree:
-    """All that is left is leased by others. One of them may die, so ask again."""
+    """The answer that all that is left is leased by others. One of them may die, so ask again."""
 
 
 @dataclass(frozen=True)
 class ShardTally:
-    """All shards of a job together. ``attempt``: how often the job had been resumed; ``reason``: why the job as a
-    whole has failed; ``failed_uri`` and ``failed_reason``: of the first object that failed."""
+    """Totals of all shards of a job. ``attempt`` is how often the job had been resumed. ``reason`` says why the job
+    as a whole has failed. ``failed_uri`` and ``failed_reason`` are of the first object that failed."""
 
     attempt: int
     listed: bool = False

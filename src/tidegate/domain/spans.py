@@ -76,7 +76,7 @@ def shorten(text: str) -> str:
 
 @dataclass(frozen=True)
 class SpanBatch:
-    """What a worker sends. ``lost``: spans that it had to drop since the batch before."""
+    """Spans that a worker sends together. ``lost`` counts those that it had to drop since the batch before."""
 
     spans: list[Span]
     lost: int = 0

@@ -7,11 +7,11 @@ MAX_GRACE = 10.0
 
 
 def remaining_limit(limit: float, spent: float) -> float:
-    """What is left of a limit for the model after the process took ``spent`` to start. The process start counts, so
-    that short limits hold for the whole start, but a busy machine uses up at most a tenth of the limit."""
+    """Return how much of a limit is left for the model after the process took ``spent`` to start. The process start
+    counts, so that short limits hold for the whole start, but a busy machine uses up at most a tenth of the limit."""
     return limit - min(spent, SHARE * limit)
 
 
 def supervisor_grace(limit: float) -> float:
-    """How much later than the worker the supervisor gives up."""
+    """Return how much later than the worker the supervisor gives up."""
     return min(MAX_GRACE, SHARE * limit)

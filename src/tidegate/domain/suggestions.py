@@ -1,4 +1,4 @@
-"""What somebody may have meant."""
+"""Suggestions of what somebody may have meant."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

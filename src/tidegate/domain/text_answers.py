@@ -1,4 +1,4 @@
-"""What is measured of an answer that is text. The text itself is never kept."""
+"""Measurements of an answer that is text. The text itself is never kept."""
 
 from dataclasses import dataclass
 

@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.registry import Model
+
+FLEET_PREFIX = "transform."
+"""Of the names of jobs' fleets: names of endpoints cannot contain a dot."""
+FLEET_VARIANT = "job"
 
 
 class SplitType(StrEnum):
@@ -17,7 +22,7 @@ class SplitType(StrEnum):
 
 
 class BadRows(StrEnum):
-    """What to do with a record that the model rejects."""
+    """Treatment of a record that the model rejects."""
 
     FAIL = "fail"
     """The object fails, and so does the job."""
@@ -37,7 +42,7 @@ class JobStatus(StrEnum):
 
 @dataclass(frozen=True)
 class TransformInput:
-    """``uri``: an object or a prefix; with ``manifest``, an object that lists the inputs."""
+    """Input of a transform job. ``uri`` is an object or a prefix; with ``manifest``, an object that lists inputs."""
 
     uri: str
     manifest: bool = False
@@ -59,7 +64,7 @@ class InputObject:
 
 @dataclass(frozen=True)
 class TransformOutput:
-    """``uri``: prefix of the outputs. ``by_line``: end each response with a line break."""
+    """Output of a transform job, with the prefix ``uri``. ``by_line`` ends each response with a line break."""
 
     uri: str
     accept: str = ""
@@ -151,9 +156,14 @@ class TransformJob:
 
 
 def eta(progress: TransformProgress, seconds: float, before: int = 0) -> float | None:
-    """Estimated seconds until the end, at the rate of the last ``seconds``; None: unknown. ``before``: bytes done
-    when they began."""
+    """Return the estimated seconds until the end, at the rate of the last ``seconds``; None if it is unknown.
+    ``before`` is the number of bytes that were done when these seconds began."""
     done = progress.bytes_done - before
     if done <= 0 or seconds <= 0:
         return None
     return seconds * max(0, progress.bytes_total - progress.bytes_done) / done
+
+
+def job_fleet(name: str) -> FleetId:
+    """The fleet of the job with this name."""
+    return FleetId(f"{FLEET_PREFIX}{name}", 1, FLEET_VARIANT)

@@ -30,8 +30,16 @@ SESSION_REPEAT = "SessionRepeat"
 COMPARED = frozenset({PREDICTION, NEGATIVE_PREDICTION, UNUSABLE_PREDICTION, SESSION_REPEAT})
 """Series that only the comparison of two versions reads; they are no metrics."""
 
+PROMPT_TOKENS, COMPLETION_TOKENS = "PromptTokens", "CompletionTokens"
+"""Tokens that a language model says it used for a request."""
+TOKENS_IN_FLIGHT = "TokensInFlight"
+"""Each second: tokens of the requests that a language model has in hand, where there are any."""
+
 SERIES_OF_REPLICA = COMPARED | frozenset(
     {
+        PROMPT_TOKENS,
+        COMPLETION_TOKENS,
+        TOKENS_IN_FLIGHT,
         "FirstChunkLatency",
         "InFlightLatency",
         "DeviceBatchRows",

@@ -31,8 +31,8 @@ from tidegate.gateway.middleware import (
 )
 from tidegate.gateway.paths import HEALTH, METRICS, READY, is_native_path
 from tidegate.host import installation
+from tidegate.monitoring.exposition import CONTENT_TYPE
 from tidegate.service.audit_trail import missing_login
-from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
 MIDDLEWARE: tuple[Middleware, ...] = (
@@ -115,7 +115,7 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
 
 def _require_caller(scope: Scope) -> None:
-    """What there is and what there is not is told to those who are known alone."""
+    """Raise an error unless the caller is known: only known callers may learn which paths exist and which do not."""
     caller: Caller = scope["state"]["caller"]
     if caller.means is Means.NONE:
         raise missing_login(caller)

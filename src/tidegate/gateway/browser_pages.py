@@ -1,4 +1,4 @@
-"""What a browser gets outside the console's own pages: the way to it from ``/``, and errors that can be read.
+"""Responses to a browser outside the console's own pages: the redirect from ``/``, and errors that can be read.
 
 A browser is recognised by the ``Accept`` header of a page request, which names HTML; clients of AWS's APIs and of the
 native API do not.
@@ -32,8 +32,8 @@ NEGOTIATED = {"vary": "Accept"}
 
 
 def redirect(scope: Scope) -> Response | None:
-    """The console for a browser at ``/``, and ``/console`` for ``/console/``; None: no redirect applies. A query
-    makes ``/`` a call of AWS's Query protocol."""
+    """Return a redirect to the console for a browser at ``/``, and to ``/console`` for ``/console/``; None if no
+    redirect applies. A query makes ``/`` a call of AWS's Query protocol."""
     if scope["method"] not in ("GET", "HEAD"):
         return None
     if scope["path"] == f"{CONSOLE}/":
@@ -62,7 +62,7 @@ def accepts_html(scope: Scope) -> bool:
 
 
 def to_login(scope: Scope, error: TidegateError) -> Response | None:
-    """The login, for somebody who is not signed in; None: the error is another one."""
+    """Return a redirect to the login for somebody who is not signed in; None if the error is another one."""
     if not isinstance(error, MissingAuthentication | SessionEnded):
         return None
     query = scope["query_string"].decode("latin-1")

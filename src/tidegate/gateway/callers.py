@@ -19,7 +19,7 @@ from tidegate.domain.errors import AuthError, CrossSite, SessionEnded
 from tidegate.gateway import request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE, LOGIN, is_native_path
-from tidegate.service.audit_trail import Doing, missing_login
+from tidegate.service.audit_trail import RequestedOperation, missing_login
 from tidegate.settings import Settings
 from tidegate.wire.routing import SCOPES, WireProtocol, guess_target
 
@@ -106,7 +106,7 @@ def find_cookie(settings: Settings, headers: Headers) -> str | None:
 
 
 def check_site(gateway: Gateway, headers: Headers) -> None:
-    """Raises CrossSite for a change that a page of another site asks for."""
+    """Refuse a change that a page of another site requests. Raises CrossSite."""
     given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
     if (why := sites.refusal_reason(gateway.own_hosts, *given)) is not None:
         raise CrossSite(FOREIGN_PAGE if why == sites.FOREIGN_PAGE else why)
@@ -124,7 +124,7 @@ def _check_host(gateway: Gateway, headers: Headers, path: str) -> None:
 
 
 async def _check_change(gateway: Gateway, scope: Scope, caller: Caller) -> None:
-    """Raises CrossSite, which is recorded, for a change that is not from a page of this session."""
+    """Refuse a change that is not from a page of this session, and record it. Raises CrossSite."""
     if scope["method"] in SAFE or scope["path"] == LOGIN:  # the login checks the site itself
         return
     headers = Headers(scope=scope)
@@ -134,7 +134,7 @@ async def _check_change(gateway: Gateway, scope: Scope, caller: Caller) -> None:
             raise CrossSite(OLD_PAGE)
     except CrossSite as error:
         action = f"{scope['method']} {scope['path']}"
-        doing = Doing(caller, Access.CHANGE, action, source=find_source(gateway.settings, headers))
+        doing = RequestedOperation(caller, Access.CHANGE, action, source=find_source(gateway.settings, headers))
         await gateway.trail.note_refusal(doing, error)
         raise
 
@@ -172,7 +172,8 @@ def find_source(settings: Settings, headers: Headers) -> str:
 
 
 def network_of(source: str) -> str:
-    """What is limited as one: an address of IPv4, 64 bits of IPv6, of which everybody has as many as they like."""
+    """Return the network whose requests are limited together: one address of IPv4, or 64 bits of IPv6, within which
+    everybody has as many addresses as they like. A source that is not an address is returned unchanged."""
     address = _parse_address(source)
     if address is None:
         return source
@@ -187,7 +188,8 @@ def _is_trusted(text: str, settings: Settings) -> bool:
 
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """One of IPv4 is one, also where a socket of both kinds shows it as of IPv6 (``::ffff:192.0.2.1``)."""
+    """Parse an IP address; None if the text is none. An IPv4 address is returned as one even if a socket of both
+    kinds shows it as IPv6 (``::ffff:192.0.2.1``)."""
     try:
         found = ip_address(text)
     except ValueError:

@@ -9,8 +9,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from tidegate.auth import same_site
+from tidegate.auth.logins import Logins
 from tidegate.domain.transform import TransformProgress
-from tidegate.features.access.logins import Logins
 from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.logs import ReplicaLog
 from tidegate.service.audit_trail import Trail
@@ -22,12 +22,16 @@ def _none() -> str | None:
     return None
 
 
-async def _nothing() -> str | None:
+def _no_progress(name: str) -> None:
+    return None
+
+
+async def _return_none() -> str | None:
     return None
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionResponse:
     """Names of headers are in lower case."""
 
     status: int
@@ -36,7 +40,7 @@ class Prediction:
 
 
 class Predict(Protocol):
-    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Prediction:
+    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> PredictionResponse:
         """Send a prediction through the proxy, signed where that is needed. Raises Unavailable."""
         ...
 
@@ -58,12 +62,12 @@ class Gateway:
     """The last so many log lines of each replica of an endpoint."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
     """Returns the models that each replica of an endpoint has loaded, up to a limit per replica, as JSON data."""
-    progress: Callable[[str], TransformProgress | None]
-    """Returns the progress of a transform job's runner; None if there is none."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop; returns at once."""
     changed: asyncio.Event
     """Set and cleared after each write of a record, to wake requests that wait for events."""
+    progress: Callable[[str], TransformProgress | None] = _no_progress
+    """Returns the progress of a transform job's runner; None if there is none."""
     artifacts: Artifacts | None = None
     """Model data of earlier versions; None: the target keeps none."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,7 +76,7 @@ class Gateway:
     """Id of the state folder's installation."""
     trouble: Callable[[], str | None] = _none
     """Returns why the loops cannot save their work; None if they can."""
-    unwritable: Callable[[], Awaitable[str | None]] = _nothing
+    unwritable: Callable[[], Awaitable[str | None]] = _return_none
     """Returns why the state folder cannot be written; None if it can."""
 
     @cached_property

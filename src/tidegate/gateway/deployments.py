@@ -1,13 +1,30 @@
 """Begin a deployment in one transaction, and wake the loop that carries it out."""
 
+import copy
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from tidegate import spec
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.features.autoscaling.spec_scaling import Arns
+from tidegate.domain.registry import ContainerDefinition, Upstream
+from tidegate.domain.targets import LOCAL
 from tidegate.service.deploy import DeployOptions, DeployResult
+from tidegate.service.endpoint_extension import DeploymentIds
 from tidegate.wire.operation import WireContext
+
+
+async def pin_images(context: WireContext, data: object) -> object:
+    """Copy a spec's plain data, with the digests of container images that run on this machine: a tag may move, and a
+    version stays what it was. Raises Invalid or Unavailable."""
+    if not isinstance(data, dict) or (data.get("target") or context.targets.default) != LOCAL:
+        return data
+    pinned = copy.deepcopy(data)
+    for _, model in spec.artifacts(pinned):
+        for key, reached in (("container", Upstream()), ("image", None)):
+            if isinstance(model.get(key), str):
+                model[key] = await context.pin_image(ContainerDefinition(model[key], upstream=reached))
+    return pinned
 
 
 async def begin_deployment(
@@ -27,7 +44,7 @@ async def begin_deployment(
         rollout_id=rollout_id,
         targets=context.targets,
         now=now,
-        arns=Arns(context.region, context.account, rollout_id),
+        ids=DeploymentIds(context.region, context.account, rollout_id),
     )
     done = await context.store.run(work)
     context.kick(desired.endpoint)

@@ -12,7 +12,7 @@ from tidegate.domain.access import Access, Caller, Means
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import NATIVE
-from tidegate.service.audit_trail import Doing
+from tidegate.service.audit_trail import RequestedOperation
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -30,7 +30,7 @@ class GuardedRoute(Route):
         super().__init__(path, endpoint, methods=list(methods))
 
 
-def describe_request(gateway: Gateway, request: Request, access: Access) -> Doing:
+def describe_request(gateway: Gateway, request: Request, access: Access) -> RequestedOperation:
     caller: Caller = request.state.caller
     about = next((str(value) for value in request.path_params.values()), "")
     said: dict[str, object] = {}
@@ -40,7 +40,7 @@ def describe_request(gateway: Gateway, request: Request, access: Access) -> Doin
     if caller.means is Means.LOOPBACK:
         caller = Caller(_text(said.get("by")), caller.role, caller.means)
     path = request.url.path.removeprefix(NATIVE)
-    return Doing(
+    return RequestedOperation(
         caller,
         access,
         f"{request.method} {path}",

@@ -1,4 +1,4 @@
-"""What the replicas of an endpoint wrote, one by one and merged."""
+"""Views of the logs of an endpoint's replicas, one by one and merged."""
 
 import asyncio
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ async def search_lines(gateway: Gateway, request: Request) -> Response:
 
 
 async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
-    """Raises NotFound where there are neither logs nor an endpoint."""
+    """Read the logs of an endpoint. Raises NotFound if there are neither logs nor an endpoint."""
     found = await gateway.logs(name, tail)
     if not found:
         await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))

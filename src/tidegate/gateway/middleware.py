@@ -125,9 +125,9 @@ def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Where nobody is asked who they are, reject requests that another site's web page makes a browser on this
-    machine send, and those that a proxy forwards from other machines. Otherwise sessions are checked alone
-    (``callers``)."""
+    """Reject requests from other sites and machines if callers are not authenticated: those that another site's web
+    page makes a browser on this machine send, and those that a proxy forwards from other machines. If callers are
+    authenticated, only sessions are checked (``callers``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if not gateway.signed:

@@ -1,30 +1,26 @@
 """Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate import __version__, spec
-from tidegate.domain.access import Access
+from tidegate.domain.access import Access, Caller
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
-from tidegate.features.access import audit_native as audit_view
-from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.scalable_records import Scalable
-from tidegate.features.autoscaling.views import scaling_summary
 from tidegate.gateway import invocations, log_view, spec_diff, uploads, versions
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import begin_deployment
+from tidegate.gateway.deployments import begin_deployment, pin_images
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -42,6 +38,7 @@ from tidegate.ports.store import Tx, Unreadable
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions, deploy
+from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import find_capabilities
 from tidegate.service.views import (
@@ -75,12 +72,13 @@ async def version(gateway: Gateway, request: Request) -> Response:
 
 
 @dataclass(frozen=True)
-class EndpointRecords:
-    """What the store has of an endpoint, for its status document."""
+class _EndpointRecords:
+    """Content of the store on one endpoint, for its status document. ``sections`` has the extensions of features,
+    each with what it found."""
 
     endpoint: Endpoint
     alarms: list[Alarm]
-    scalables: list[Scalable]
+    sections: list[tuple[EndpointExtension, Any]]
 
 
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
@@ -90,22 +88,21 @@ async def list_endpoints(gateway: Gateway, request: Request) -> Response:
 
     def render() -> Response:
         found = {one.endpoint.name: _render_endpoint(one, seen) for one, seen in looks}
-        found |= {one.name: {**unreadable_view(one), "scaling": []} for one in unreadable}
+        empty = {one.section: one.describe(None, None, None) for one in _sections()}
+        found |= {one.name: {**unreadable_view(one), **empty} for one in unreadable}
         return JSONResponse({"endpoints": [found[name] for name in sorted(found)]})
 
     return await asyncio.to_thread(render)
 
 
-def _read_endpoints(tx: Tx) -> tuple[list[EndpointRecords], tuple[Unreadable, ...]]:
-    """In as many statements for many endpoints as for one."""
-    page, scaled = tx.find(ENDPOINT), defaultdict[str, list[Scalable]](list)
-    for saved in scalables.list_all(tx):
-        scaled[saved.body.target.endpoint].append(saved.body)
+def _read_endpoints(tx: Tx) -> tuple[list[_EndpointRecords], tuple[Unreadable, ...]]:
+    """Read all endpoints, in as many statements for many endpoints as for one."""
+    page, sections = tx.find(ENDPOINT), [(one, one.find(tx)) for one in _sections()]
     known = {alarm.name: alarm for alarm in alarms.find_all(tx)}
 
-    def join(endpoint: Endpoint) -> EndpointRecords:
+    def join(endpoint: Endpoint) -> _EndpointRecords:
         named = of_present_versions(endpoint, (known[name] for name in named_alarms(endpoint) if name in known))
-        return EndpointRecords(endpoint, named, scaled.get(endpoint.name, []))
+        return _EndpointRecords(endpoint, named, [(one, found.get(endpoint.name)) for one, found in sections])
 
     return [join(saved.body) for saved in page.items], page.unreadable
 
@@ -113,20 +110,25 @@ def _read_endpoints(tx: Tx) -> tuple[list[EndpointRecords], tuple[Unreadable, ..
 async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
     name = parse_endpoint_name(request)
 
-    def work(tx: Tx) -> EndpointRecords:
+    def work(tx: Tx) -> _EndpointRecords:
         endpoint = endpoints.get_endpoint(tx, name).body
-        scaled = [saved.body for saved in scalables.list_for_endpoint(tx, name)]
-        return EndpointRecords(endpoint, alarms_of(tx, endpoint), scaled)
+        sections = [(one, one.find(tx, name).get(name)) for one in _sections()]
+        return _EndpointRecords(endpoint, alarms_of(tx, endpoint), sections)
 
     records = await gateway.context.store.read(work)
     return JSONResponse(_render_endpoint(records, gateway.context.observed(name)))
 
 
-def _render_endpoint(records: EndpointRecords, seen: Observation | None) -> EndpointDocument:
+def _render_endpoint(records: _EndpointRecords, seen: Observation | None) -> EndpointDocument:
     return {
         **endpoint_view(records.endpoint, seen, records.alarms),
-        "scaling": scaling_summary(records.scalables, records.endpoint, seen),
+        **{one.section: one.describe(found, records.endpoint, seen) for one, found in records.sections},
     }
+
+
+def _sections() -> list[EndpointExtension]:
+    """Return the extensions that add to the status document."""
+    return [one for one in endpoint_extensions() if one.section]
 
 
 async def list_alarms(gateway: Gateway, request: Request) -> Response:
@@ -163,7 +165,8 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     how = DeployOptions(
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
-    wish = spec.parse_runnable(body.get("spec"), now)
+    spec.parse_runnable(body.get("spec"), now)  # before its images are looked for
+    wish = spec.parse_runnable(await pin_images(context, body.get("spec")), now)
     done = await begin_deployment(context, deploy, wish, how, now)
     return JSONResponse(asdict(done))
 
@@ -203,13 +206,19 @@ async def undo_rollout(gateway: Gateway, request: Request) -> Response:
 
 
 async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
-    """With ``?force=1`` even during an update."""
+    """Delete an endpoint, with ``?force=1`` even during an update."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     force = parse_number(request, "force", 0, 0, 1) == 1
     who = parse_requester(request, parse_json_object(request, ("by",)))
     await context.store.run(lambda tx: endpoints.delete_endpoint(tx, name, now, who, force))
     context.kick(name)
     return await describe_endpoint(gateway, request)
+
+
+async def describe_caller(gateway: Gateway, request: Request) -> Response:
+    """Describe the caller as the server identifies it."""
+    caller: Caller = request.state.caller
+    return JSONResponse({"name": caller.name, "role": str(caller.role or ""), "means": str(caller.means)})
 
 
 async def down(gateway: Gateway, request: Request) -> Response:
@@ -239,7 +248,7 @@ ROUTES: NativeRoutes = (
     ("POST", "/diff", spec_diff.compare, Access.READ),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
     ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
-    ("GET", "/caller", audit_view.describe_caller, Access.READ),
+    ("GET", "/caller", describe_caller, Access.READ),
     ("POST", "/down", down, Access.STOP),
 )
 

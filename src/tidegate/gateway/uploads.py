@@ -36,7 +36,7 @@ async def upload(gateway: Gateway, request: Request) -> Response:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Invalid("a compressed body is not supported: send the file as it is")
     folder = gateway.settings.state / "uploads"
-    limit = gateway.settings.upload_bytes - await asyncio.to_thread(_used, folder)
+    limit = gateway.settings.upload_bytes - await asyncio.to_thread(_count_used, folder)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal():
         _check_size(int(declared), limit, gateway.settings.upload_bytes)
@@ -65,7 +65,7 @@ async def _store(
             file.flush()
             await asyncio.to_thread(os.fsync, file.fileno())
         # Others may have arrived meanwhile: each counted only what was there when it began.
-        _check_size(await asyncio.to_thread(_used, folder), whole, whole)
+        _check_size(await asyncio.to_thread(_count_used, folder), whole, whole)
         return await asyncio.to_thread(_publish, partial, folder / digest.hexdigest()[:32], name), size
     finally:
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
@@ -103,6 +103,6 @@ def _check_size(size: int, limit: int, whole: int) -> None:
         )
 
 
-def _used(folder: Path) -> int:
+def _count_used(folder: Path) -> int:
     """Bytes of uploads that are stored or under way."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

@@ -11,7 +11,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Allowance:
+class AttemptAllowance:
     """``attempts`` at once, and as many again in each ``seconds``."""
 
     attempts: int
@@ -30,7 +30,7 @@ class AttemptLimits:
     _full_at: OrderedDict[str, float] = field(default_factory=OrderedDict)
     """Key -> time at which its bucket is full again."""
 
-    def take(self, key: str, allowance: Allowance, now: float) -> float:
+    def take(self, key: str, allowance: AttemptAllowance, now: float) -> float:
         """Count an attempt. Returns 0, or the seconds to wait if there are too many: then nothing is counted."""
         full = self._full_at.get(key, now)
         # A clock that was set back must not lock anybody out for longer than a whole refill.
@@ -46,7 +46,7 @@ class AttemptLimits:
             self._full_at.popitem(last=False)
         return 0.0
 
-    def give_back(self, key: str, allowance: Allowance) -> None:
+    def give_back(self, key: str, allowance: AttemptAllowance) -> None:
         """Undo the last attempt, which was a good one."""
         if key in self._full_at:
             self._full_at[key] -= allowance.interval

@@ -13,7 +13,7 @@ from functools import cache
 from pkgutil import iter_modules
 from typing import Any
 
-from tidegate.domain.errors import StartupError
+from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.feature import Feature, Reference
 from tidegate.host.late_import import load
 
@@ -64,11 +64,30 @@ class FeatureSet:
     def is_on(self, name: str) -> bool:
         return name in self.on
 
-    def hooks(self, point: str) -> Iterator[tuple[LoadedFeature, Any]]:
-        """What the features that are on have for an extension point of the core, imported now."""
-        for one in self:
+    def hooks(self, point: str, *, off: bool = False) -> Iterator[tuple[LoadedFeature, Any]]:
+        """Yield what the features that are on provide for an extension point of the core, and import it now. ``off``
+        includes the features that are off."""
+        for one in (*self, *self.switched_off) if off else self:
             if point in one.feature.hooks:
                 yield one, one.load(one.feature.hooks[point])
+
+    def find_hook(self, point: str) -> Any:
+        """Return the hook of an extension point that only one feature may have; None if no feature that is on has
+        one."""
+        return next((hook for _, hook in self.hooks(point)), None)
+
+    def require_hook(self, point: str, what: str) -> Any:
+        """``find_hook`` for what is not possible without the hook. Raises Invalid, which names the feature that is
+        off."""
+        found = self.find_hook(point)
+        if found is None:
+            raise Invalid(f"{what}: {self.explain_absence(point)}")
+        return found
+
+    def explain_absence(self, point: str) -> str:
+        """Explain why no feature has something for an extension point."""
+        off = (one.feature.name for one in self.switched_off if point in one.feature.hooks)
+        return next(map(describe_switched_off, off), "no feature that is installed has it")
 
 
 def describe_switched_off(name: str) -> str:
@@ -146,10 +165,10 @@ def choose(installed: Mapping[str, LoadedFeature], switches: str) -> frozenset[s
     off = {word.removeprefix("-") for word in words if word.startswith("-")}
     kept = {word for word in words if not word.startswith("-")}
     on = (kept or set(installed)) - off
-    return _close(installed, on if not kept else on | _needed(installed, on, off), off)
+    return _close(installed, on if not kept else on | _find_needed(installed, on, off), off)
 
 
-def _needed(installed: Mapping[str, LoadedFeature], names: Iterable[str], off: set[str]) -> set[str]:
+def _find_needed(installed: Mapping[str, LoadedFeature], names: Iterable[str], off: set[str]) -> set[str]:
     """Features that these need, with what those need, without the ones that were switched off."""
     found, queue = set[str](), list(names)
     while queue:
@@ -161,7 +180,7 @@ def _needed(installed: Mapping[str, LoadedFeature], names: Iterable[str], off: s
 
 
 def _close(installed: Mapping[str, LoadedFeature], on: set[str], off: set[str]) -> frozenset[str]:
-    """Those whose needs are all on."""
+    """Return those features whose needs are all on."""
     while broken := {name for name in on if not on.issuperset(installed[name].feature.needs)}:
         on = on - broken
     return frozenset(on - off)

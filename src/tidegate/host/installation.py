@@ -8,6 +8,7 @@ touch the processes of the original."""
 import contextlib
 import itertools
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,12 @@ class Installation:
             return False
         marks = {word for word in command_line if word.startswith(PREFIX)}
         return marks == {self.mark} if marks else self.accepts_unmarked and _is_program(command_line)
+
+
+def own_installation() -> str:
+    """The id of the installation that this process was started for; empty if nobody said."""
+    given = sys._xoptions.get(PREFIX.rstrip("="), "")
+    return given if isinstance(given, str) else ""
 
 
 def _is_program(command_line: Sequence[str]) -> bool:

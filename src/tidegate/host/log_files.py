@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 LARGEST = 32 * 1024 * 1024
@@ -10,6 +11,8 @@ CUT_TO = 4 * 1024 * 1024
 """Bytes of its end that are then kept beside it."""
 _BLOCK = 256 * 1024
 """Bytes read from the end of a file at the most."""
+_OWN = 4096
+"""Bytes read from the end of a process's own log."""
 
 
 def read_end(path: Path, lines: int) -> list[str]:
@@ -18,6 +21,18 @@ def read_end(path: Path, lines: int) -> list[str]:
     if len(found) < lines and cut_off_part(path).exists():
         found = _last(cut_off_part(path), lines - len(found)) + found
     return found
+
+
+def read_own_end(lines: int) -> list[str]:
+    """The last lines of this process's log; none where its output does not go to a file."""
+    try:
+        if not stat.S_ISREG(os.fstat(2).st_mode):
+            return []
+        with open("/proc/self/fd/2", "rb") as log:
+            log.seek(max(0, os.fstat(2).st_size - _OWN))
+            return log.read().decode("utf-8", "replace").splitlines()[-lines:]
+    except OSError:
+        return []
 
 
 def cut(path: Path) -> None:

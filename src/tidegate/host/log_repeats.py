@@ -63,12 +63,12 @@ def _errors(record: logging.LogRecord) -> Iterator[TidegateError]:
     given = record.args if isinstance(record.args, tuple) else ()
     raised = record.exc_info[1] if record.exc_info else None
     for error in (raised, *(() if raised is not None else given)):
-        leaves = _leaves(error) if isinstance(error, BaseException) else []
+        leaves = _list_leaves(error) if isinstance(error, BaseException) else []
         if leaves and all(isinstance(leaf, TidegateError) for leaf in leaves):
             yield from (leaf for leaf in leaves if isinstance(leaf, TidegateError))
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
+def _list_leaves(error: BaseException) -> list[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
         return [error]
-    return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [leaf for one in error.exceptions for leaf in _list_leaves(one)]

@@ -31,18 +31,18 @@ class _Utilization(ctypes.Structure):
 
 
 def find_devices(load: LoadLibrary = ctypes.CDLL, driver: Path = DRIVER) -> tuple[Device, ...]:
-    """In the order of their buses, which NVML's is. A device that is split (MIG) is left out: its parts have names of
-    their own and are not assigned."""
-    with contextlib.suppress(OSError, AttributeError), _opened(load) as nvml:
+    """Return the devices in the order of their buses, which is NVML's order. A device that is split (MIG) is left
+    out: its parts have names of their own and are not assigned."""
+    with contextlib.suppress(OSError, AttributeError), _open_library(load) as nvml:
         if nvml is not None:
             return tuple(one for one in map(_describe(nvml), _handles(nvml)) if one is not None)
-    return tuple(_listed(driver))
+    return tuple(_list_devices(driver))
 
 
 def read_devices(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> Mapping[str, DeviceReading]:
-    """What each device does now; one that cannot be read is absent."""
+    """Return the present use of each device; a device that cannot be read is absent."""
     found: dict[str, DeviceReading] = {}
-    with contextlib.suppress(OSError, AttributeError), _opened(load) as nvml:
+    with contextlib.suppress(OSError, AttributeError), _open_library(load) as nvml:
         for handle in _handles(nvml) if nvml is not None else ():
             memory, busy = _memory(nvml, handle), _Utilization()
             name = _text(nvml.nvmlDeviceGetUUID, handle)
@@ -55,7 +55,7 @@ def read_devices(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> Mappi
 def read_memory(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> DeviceMemory | None:
     """The memory of all these devices together; None unless it is known of each."""
     found: dict[str, DeviceMemory] = {}
-    with contextlib.suppress(OSError, AttributeError), _opened(load) as nvml:
+    with contextlib.suppress(OSError, AttributeError), _open_library(load) as nvml:
         for handle in _handles(nvml) if nvml is not None else ():
             memory = _memory(nvml, handle)
             if memory is not None and memory.total:
@@ -66,7 +66,7 @@ def read_memory(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> Device
 
 
 @contextlib.contextmanager
-def _opened(load: LoadLibrary) -> Iterator[Any]:
+def _open_library(load: LoadLibrary) -> Iterator[Any]:
     """The initialised library, or None if it does not start. Raises OSError where there is none."""
     nvml = load(LIBRARY)
     if nvml.nvmlInit_v2() != _GOOD:
@@ -110,7 +110,7 @@ def _text(call: Any, handle: Any) -> str:
     return text.value.decode("ascii", "replace") if call(handle, text, _TEXT) == _GOOD else ""
 
 
-def _listed(driver: Path) -> Iterator[Device]:
+def _list_devices(driver: Path) -> Iterator[Device]:
     """The devices that the driver lists. How much memory they have is not known."""
     for file in sorted(driver.glob("*/information")):
         try:

@@ -31,16 +31,16 @@ def process_state(pid: int) -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in clock ticks since the boot; None for one that has ended, as a zombie has, or that is
-    ending: it has no memory any more. With the pid this names a process, whatever it executes."""
+    """Return the time when a process started, in clock ticks since the boot; None for one that has ended, as a zombie
+    has, or that is ending: it has no memory any more. With the pid this names a process, whatever it executes."""
     words = _stat(f"/proc/{pid}")
     return words[19] if words and words[20] != "0" else None
 
 
 @dataclass(frozen=True)
 class ProcessUse:
-    """What one process has used, from one file. ``started`` in clock ticks since the boot, ``used`` in seconds of a
-    processor, ``memory`` in bytes that are resident."""
+    """Resources that one process has used, from one file. ``started`` is in clock ticks since the boot, ``used`` in
+    seconds of a processor, and ``memory`` in resident bytes."""
 
     started: int
     used: float
@@ -48,7 +48,7 @@ class ProcessUse:
 
 
 def use_of(pid: int) -> ProcessUse | None:
-    """None: there is no such process, or it cannot be read."""
+    """Return the resources that a process has used; None if there is no such process, or it cannot be read."""
     words = _stat(f"/proc/{pid}")
     try:
         ticks, started, pages = int(words[11]) + int(words[12]), int(words[19]), int(words[21])
@@ -85,7 +85,8 @@ class ProcessStats:
 
     @classmethod
     def of(cls, pid: int) -> "ProcessStats | None":
-        """None: there is no such process, or nothing is known about it."""
+        """Read the statistics of a process and its descendants; None if there is no such process, or nothing is known
+        about it."""
         runnable, ticks, waited, faults = False, 0, 0, 0
         members = list(process_tree(pid))
         for member in members:
@@ -105,7 +106,7 @@ class ProcessStats:
         return max(1.0 if self.runnable and before.runnable else 0.0, wanted / seconds if seconds > 0 else 1.0)
 
     def has_progressed(self, before: "ProcessStats", seconds: float) -> bool:
-        """Whether the tree made progress since ``before``, ``seconds`` ago. The end of a process counts as
+        """Return whether the tree made progress since ``before``, ``seconds`` ago. The end of a process counts as
         progress."""
         used, waited = self.used - before.used, (self.waited - before.waited) / 1e9
         if self.faults != before.faults or min(used, waited) < 0:
@@ -116,7 +117,7 @@ class ProcessStats:
 
 
 def is_frozen(pid: int, groups: Path = _GROUPS) -> bool:
-    """Whether its control group is frozen, so that it cannot run."""
+    """Return whether the control group of a process is frozen, so that the process cannot run."""
     try:
         lines = (_PROC / str(pid) / "cgroup").read_text().splitlines()
     except OSError:

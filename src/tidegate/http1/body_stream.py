@@ -9,7 +9,7 @@ HIGH, LOW = 256 * 1024, 64 * 1024
 """Bytes that wait for the consumer: reading pauses above the one, and resumes below the other."""
 
 
-class StreamSource(Protocol):
+class _StreamSource(Protocol):
     """The connection. ``end_stream`` is called once; ``whole`` says that the response came to its end."""
 
     def pause(self) -> None: ...
@@ -22,7 +22,7 @@ class StreamSource(Protocol):
 class BodyStream(AsyncIterator[bytes]):
     """``wrong`` makes the error that the consumer gets from the connection's error."""
 
-    def __init__(self, source: StreamSource, wrong: Callable[[Exception], Exception]) -> None:
+    def __init__(self, source: _StreamSource, wrong: Callable[[Exception], Exception]) -> None:
         self._source = source
         self._wrong = wrong
         self._waiting: deque[bytes] = deque()

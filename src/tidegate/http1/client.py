@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from tidegate.http1.connection import HttpConnection, Waiter
 from tidegate.http1.exchange import Exchange, Take, TakeAny
@@ -17,6 +17,9 @@ from tidegate.http1.messages import (
     format_head,
 )
 
+if TYPE_CHECKING:
+    import ssl
+
 KEPT = 64
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 2.0
@@ -25,6 +28,13 @@ HEAD_LIMIT = 256 * 1024
 """Bytes of a response's headers."""
 
 PeerCheck = Callable[[asyncio.BaseTransport], bool]
+
+
+class Tls(NamedTuple):
+    """TLS to a server whose certificate has to be that of ``name``."""
+
+    context: "ssl.SSLContext"
+    name: str
 
 
 class HttpClient:
@@ -39,16 +49,18 @@ class HttpClient:
         head_limit: int = HEAD_LIMIT,
         kept: int = KEPT,
         connect_timeout: float = CONNECT_TIMEOUT,
+        tls: Tls | None = None,
     ) -> None:
         """``address``: a unix socket's path, a port on loopback, or an IP address with a port. ``limit``: bytes of a
         body that is held whole. ``head_limit``: bytes of the headers. ``check``: whether the right process listens,
-        asked for each new connection."""
+        asked for each new connection. ``tls``: of a server at an IP address."""
         self._address = address
         self._limit = limit
         self._head_limit = head_limit
         self._check = check
         self._kept = kept
         self._connect_timeout = connect_timeout
+        self._tls = tls
         self._idle: list[HttpConnection] = []
         self._connecting: set[asyncio.Task[HttpConnection]] = set()
 
@@ -179,14 +191,23 @@ class HttpClient:
                     transport, connection = await loop.create_unix_connection(self._make, self._address)
                 else:
                     host, port = ("127.0.0.1", self._address) if isinstance(self._address, int) else self._address
-                    transport, connection = await loop.create_connection(self._make, host, port)
+                    context, name = self._tls or (None, None)
+                    transport, connection = await loop.create_connection(
+                        self._make, host, port, ssl=context, server_hostname=name
+                    )
             foreign = self._check is not None and not self._check(transport)
         except (OSError, TimeoutError) as error:
-            raise Unreachable(self._address, str(error) or type(error).__name__) from None
+            raise Unreachable(self._address, self._explain(error)) from None
         if foreign:
             transport.abort()
             raise ConnectionBroken(f"another process listens on {self._address}")
         return connection
+
+    def _explain(self, error: OSError) -> str:
+        """Explain why there is no connection, without the address."""
+        if isinstance(error, ConnectionRefusedError):
+            return "connection refused"
+        return str(error) or f"no connection within {self._connect_timeout:g} s"
 
     def _make(self) -> HttpConnection:
         return HttpConnection(self._limit, self._head_limit, self._keep)

@@ -5,6 +5,6 @@ chaos tests use it; ``python -m tidegate.load URL`` runs it by hand.
 """
 
 from tidegate.load.generator import LoadGenerator, Payload
-from tidegate.load.report import FailedRequest, Report, Second, Tally
+from tidegate.load.report import FailedRequest, LoadReport, Second, Tally
 
-__all__ = ["FailedRequest", "LoadGenerator", "Payload", "Report", "Second", "Tally"]
+__all__ = ["FailedRequest", "LoadGenerator", "LoadReport", "Payload", "Second", "Tally"]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from tidegate.domain.errors import TidegateError
 from tidegate.load.generator import LoadGenerator
-from tidegate.load.report import Report, Tally, document
+from tidegate.load.report import LoadReport, Tally, document
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(given: argparse.Namespace) -> Report:
+def _run(given: argparse.Namespace) -> LoadReport:
     parts = urlsplit(given.url)
     text: str = given.body
     body = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
@@ -60,7 +60,7 @@ def _run(given: argparse.Namespace) -> Report:
     return generator.stop()
 
 
-def _table(report: Report) -> str:
+def _table(report: LoadReport) -> str:
     lines = [f"sent {report.sent}, failed {report.failed}, statuses {report.total.statuses}"]
     lines += [_line("all", report.total)]
     lines += [_line(name or "(unnamed)", tally) for name, tally in report.by_config.items()]

@@ -20,7 +20,7 @@ class AnswerSummary:
     snippet: bytes = b""
 
 
-class ConnectionOwner(Protocol):
+class _ConnectionOwner(Protocol):
     def on_answer(self, connection: "LoadConnection", answer: AnswerSummary, keep: bool) -> None: ...
 
     def on_broken(self, connection: "LoadConnection", reason: str) -> None:
@@ -31,7 +31,7 @@ class ConnectionOwner(Protocol):
 class LoadConnection(asyncio.Protocol):
     """``intended`` is when the current request was due, on ``time.perf_counter``; None while idle."""
 
-    def __init__(self, owner: ConnectionOwner) -> None:
+    def __init__(self, owner: _ConnectionOwner) -> None:
         self.intended: float | None = None
         self._owner = owner
         self._parser = httptools.HttpResponseParser(self)

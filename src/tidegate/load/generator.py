@@ -13,7 +13,7 @@ import uvloop
 from tidegate.domain.errors import Invalid
 from tidegate.http1.messages import format_head
 from tidegate.load.open_loop import LoadPlan, OpenLoop
-from tidegate.load.report import Report
+from tidegate.load.report import LoadReport
 
 T = TypeVar("T")
 SIGNATURE_LIFETIME = 60.0
@@ -63,19 +63,19 @@ class LoadGenerator:
             format_request(parts.netloc, path, {**headers, **one.headers}, one.body) for one in payloads
         )
         if sign is not None:
-            messages = SignedRequests(parts.netloc, path, [one.body for one in payloads], sign)
+            messages = _SignedRequests(parts.netloc, path, [one.body for one in payloads], sign)
         load = LoadPlan(parts.hostname, parts.port or 80, messages, rate, connections, timeout, schedule)
         self._load = OpenLoop(load)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-        self._final: Report | None = None
+        self._final: LoadReport | None = None
 
     def start(self) -> "LoadGenerator":
         self._thread.start()
         self._call(self._start())
         return self
 
-    def snapshot(self) -> Report:
+    def snapshot(self) -> LoadReport:
         """The run so far; after ``stop``, the whole run."""
         return self._final or self._call(self._report())
 
@@ -84,7 +84,7 @@ class LoadGenerator:
         """All requests of the schedule are sent, or wait for a connection."""
         return self._load.exhausted
 
-    def stop(self, grace: float = 5.0) -> Report:
+    def stop(self, grace: float = 5.0) -> LoadReport:
         """Sends nothing more, waits up to ``grace`` seconds for answers that are due, and closes. May be called
         again."""
         if self._final is None:
@@ -111,14 +111,14 @@ class LoadGenerator:
     async def _start(self) -> None:
         self._load.start()
 
-    async def _report(self) -> Report:
+    async def _report(self) -> LoadReport:
         return self._load.report()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-class SignedRequests(Sequence[bytes]):
+class _SignedRequests(Sequence[bytes]):
     """Requests with signed headers, each made when it is needed and no older than a minute."""
 
     def __init__(

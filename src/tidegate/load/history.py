@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from tidegate.load.report import Report, Second, merge
+from tidegate.load.report import LoadReport, Second, merge
 
 MAX_POINTS = 600
 
@@ -25,7 +25,7 @@ class Point:
     instances: int | None
 
 
-def points(report: Report, instances: Mapping[int, int], most: int = MAX_POINTS) -> list[Point]:
+def points(report: LoadReport, instances: Mapping[int, int], most: int = MAX_POINTS) -> list[Point]:
     """``instances``: epoch second -> how many there were. A request counts in the span in which it was due, its
     answer in the one in which it arrived; ``errors`` are failed answers other than 503 and 429."""
     if not report.seconds:
@@ -62,7 +62,7 @@ def _point(at: int, width: int, seconds: list[Second], instances: int | None) ->
     )
 
 
-def document(report: Report, instances: Mapping[int, int]) -> dict[str, object]:
+def document(report: LoadReport, instances: Mapping[int, int]) -> dict[str, object]:
     """The whole replay as JSON data."""
     total = report.total
     found = list(instances.values())

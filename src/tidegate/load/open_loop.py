@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from tidegate.load.connection import AnswerSummary, LoadConnection
-from tidegate.load.report import SOCKET, FailedRequest, Report, Second, Tally, is_failure
+from tidegate.load.report import SOCKET, FailedRequest, LoadReport, Second, Tally, is_failure
 
 GRANULARITY = 0.002
 """Seconds: timers of event loops are whole milliseconds. A request sent within this of its due time counts as
@@ -25,8 +25,9 @@ MAX_FAILURES = 10_000
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """What to send. ``requests`` are whole HTTP messages, sent in turn. ``schedule`` has the moments at which they
-    are due, in seconds after the start, in order; without one, ``rate`` gives them, and None is the closed loop."""
+    """Requests of a load test and the times at which they are sent. ``requests`` are whole HTTP messages, sent in
+    turn. ``schedule`` has the moments at which they are due, in seconds after the start, in order; without one,
+    ``rate`` gives them. If ``rate`` is None as well, the load is a closed loop."""
 
     host: str
     port: int
@@ -81,7 +82,7 @@ class OpenLoop:
             self._tick()
         self._sweep()
 
-    async def stop(self, grace: float) -> Report:
+    async def stop(self, grace: float) -> LoadReport:
         """Sends nothing more and waits up to ``grace`` seconds for answers. Requests without one then count as
         failures."""
         self._running = False
@@ -106,9 +107,9 @@ class OpenLoop:
             self._changed.clear()
             await self._changed.wait()
 
-    def report(self) -> Report:
+    def report(self) -> LoadReport:
         seconds = tuple(self._seconds[at].copy() for at in sorted(self._seconds))
-        return Report(seconds, tuple(self._failures), self._sent, self._sent - self._answered)
+        return LoadReport(seconds, tuple(self._failures), self._sent, self._sent - self._answered)
 
     # sending
 
@@ -231,7 +232,7 @@ class OpenLoop:
         return found
 
     def _sweep(self) -> None:
-        """Once a second: abandons requests that have waited too long."""
+        """Abandon requests that have waited too long. This runs once a second."""
         late = time.perf_counter() - self._plan.timeout
         for connection in list(self._open):
             if connection.intended is not None and connection.intended < late:

@@ -66,7 +66,7 @@ class Second:
 
 
 @dataclass(frozen=True)
-class Report:
+class LoadReport:
     """A run so far. ``unanswered`` counts requests that are due but have no answer yet."""
 
     seconds: tuple[Second, ...]
@@ -90,11 +90,11 @@ class Report:
     def failed(self) -> int:
         return self.total.failed
 
-    def since(self, epoch: int) -> "Report":
+    def since(self, epoch: int) -> "LoadReport":
         """The report from the second ``epoch`` on, with ``sent`` and failures of that time."""
         seconds = tuple(second for second in self.seconds if second.at >= epoch)
         failures = tuple(failure for failure in self.failures if failure.at >= epoch)
-        return Report(seconds, failures, sum(second.sent for second in seconds), self.unanswered)
+        return LoadReport(seconds, failures, sum(second.sent for second in seconds), self.unanswered)
 
 
 def is_failure(status: str) -> bool:
@@ -122,7 +122,7 @@ def _group_by(parts: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
     return {key: merge(tallies) for key, tallies in groups.items()}
 
 
-def document(report: Report) -> dict[str, object]:
+def document(report: LoadReport) -> dict[str, object]:
     """The report as plain JSON data; latencies in milliseconds."""
     return {
         "sent": report.sent,

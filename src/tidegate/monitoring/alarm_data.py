@@ -20,7 +20,7 @@ OF_NUMBERS = ("SampleCount", "Sum")
 
 
 @dataclass(frozen=True)
-class Needed:
+class SampleQuery:
     """Samples of one series, one for each span. ``unit``: of this unit alone; None: of the newest."""
 
     metric: MetricId
@@ -28,7 +28,7 @@ class Needed:
     spans: range
 
 
-Data = Mapping[Needed, Mapping[int, Sample]]
+Data = Mapping[SampleQuery, Mapping[int, Sample]]
 """By begin of the span; spans without data are absent."""
 
 
@@ -37,14 +37,14 @@ def series_of(alarm: Alarm) -> MetricId:
 
 
 def watched_endpoints(alarm: Alarm) -> set[str]:
-    """Endpoints whose metrics the alarm looks at."""
+    """Return the endpoints whose metrics the alarm watches."""
     named = [alarm.dimensions, *(dict(q.metric.dimensions) for q in alarm.queries if q.metric is not None)]
     return {dimensions["EndpointName"] for dimensions in named if "EndpointName" in dimensions}
 
 
 def evaluation_cost(alarm: Alarm) -> int:
-    """Steps of one evaluation: datapoints, and what metric math makes of each. Math that this program cannot read, as
-    another version of it may have taken, costs nothing more: judging it fails, for this alarm alone."""
+    """Return the steps of one evaluation: the datapoints, and what metric math does with each. Math that this program
+    cannot read, because another version accepted it, costs nothing more: judging it fails, for this alarm alone."""
     spans = alarm.evaluation_periods + EXTRA
     try:
         return spans * (metric_math.size(alarm.queries) if alarm.queries else 1)
@@ -52,20 +52,20 @@ def evaluation_cost(alarm: Alarm) -> int:
         return spans
 
 
-def needed(alarm: Alarm, now: datetime) -> list[Needed]:
-    """What has to be read to judge the alarm at ``now``; nothing for a composite alarm."""
+def needed(alarm: Alarm, now: datetime) -> list[SampleQuery]:
+    """List the data that must be read to judge the alarm at ``now``; empty for a composite alarm."""
     if alarm.rule:
         return []
-    spans, found = windows(alarm, now), list[Needed]()
+    spans, found = windows(alarm, now), list[SampleQuery]()
     if not alarm.queries:
-        found.append(Needed(series_of(alarm), alarm.unit, spans))
+        found.append(SampleQuery(series_of(alarm), alarm.unit, spans))
         if alarm.comparison in (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL):
-            found += _hanging(found[0], alarm.statistic)
+            found += _complete_series(found[0], alarm.statistic)
         return found
     for query in alarm.queries:
         if query.metric is not None:
-            found.append(Needed(query.metric, query.unit, spans))
-            found += _hanging(found[-1], query.statistic)
+            found.append(SampleQuery(query.metric, query.unit, spans))
+            found += _complete_series(found[-1], query.statistic)
     return list(dict.fromkeys(found))
 
 
@@ -74,9 +74,9 @@ def evaluate_data(alarm: Alarm, data: Data, now: datetime) -> Alarm:
     return evaluate(alarm, points(alarm, data, now), now)
 
 
-def needed_since(alarm: Alarm, start: int, now: datetime) -> list[Needed]:
-    """What has to be read, besides what is ``needed``, to know the alarm's data of ``start`` (epoch seconds) and
-    later: the rest of the span that ``start`` lies in."""
+def needed_since(alarm: Alarm, start: int, now: datetime) -> list[SampleQuery]:
+    """List the data that must be read, besides what is ``needed``, to know the alarm's data of ``start`` (epoch
+    seconds) and later: the rest of the span in which ``start`` lies."""
     parts = (_rest_of_span(one, start) for one in needed(alarm, now))
     return [part for part in parts if part is not None]
 
@@ -93,7 +93,7 @@ def rests_on_data_since(alarm: Alarm, data: Data, rests: Data, start: int, now: 
     return missing and alarm.missing is MissingData.BREACHING
 
 
-def _rest_of_span(one: Needed, start: int) -> Needed | None:
+def _rest_of_span(one: SampleQuery, start: int) -> SampleQuery | None:
     """The part of a span that begins at ``start``; None if a span begins there, or none contains it."""
     into = (start - one.spans.start) % one.spans.step
     if not into or not one.spans.start <= start < one.spans.stop:
@@ -102,7 +102,7 @@ def _rest_of_span(one: Needed, start: int) -> Needed | None:
     return replace(one, spans=range(start, end, end - start))
 
 
-def _keep_since(one: Needed, samples: Mapping[int, Sample], rests: Data, start: int) -> dict[int, Sample]:
+def _keep_since(one: SampleQuery, samples: Mapping[int, Sample], rests: Data, start: int) -> dict[int, Sample]:
     kept = {at: sample for at, sample in samples.items() if at >= start}
     rest = _rest_of_span(one, start)
     if rest is not None and (sample := rests.get(rest, {}).get(start)) is not None:
@@ -116,29 +116,29 @@ def points(alarm: Alarm, data: Data, now: datetime) -> list[Datapoint | None]:
         return []
     spans = windows(alarm, now)
     if not alarm.queries:
-        series = Needed(series_of(alarm), alarm.unit, spans)
+        series = SampleQuery(series_of(alarm), alarm.unit, spans)
         return _datapoints(series, alarm.statistic, data)
     values = {}
     for query in alarm.queries:
         if query.metric is not None:
-            made = _datapoints(Needed(query.metric, query.unit, spans), query.statistic, data)
+            made = _datapoints(SampleQuery(query.metric, query.unit, spans), query.statistic, data)
             values[query.id] = [None if point is None else point.value for point in made]
     watched = next(query.id for query in alarm.queries if query.returned)
     found = metric_math.evaluate(alarm.queries, values, spans)[watched]
     return [None if value is None else Datapoint(at, value) for at, value in zip(spans, found, strict=True)]
 
 
-def _datapoints(series: Needed, statistic: str, data: Data) -> list[Datapoint | None]:
+def _datapoints(series: SampleQuery, statistic: str, data: Data) -> list[Datapoint | None]:
     samples = add_hanging(series, statistic, data)
     return [datapoint(at, samples.get(at), statistic) for at in series.spans]
 
 
-def add_hanging(series: Needed, statistic: str, data: Data) -> Mapping[int, Sample]:
+def add_hanging(series: SampleQuery, statistic: str, data: Data) -> Mapping[int, Sample]:
     """The samples of a series. A latency gets the requests without an answer yet: a model that answers nothing has no
     latency, and an alarm would see it only after its requests have timed out. A request's age is the least that its
     latency will be; one that hangs for the whole of a span counts in it as one."""
     found = data[series]
-    hanging = [data[one] for one in _hanging(series, statistic) if data.get(one)]
+    hanging = [data[one] for one in _complete_series(series, statistic) if data.get(one)]
     if not hanging:
         return found
     whole = dict(found)
@@ -148,7 +148,7 @@ def add_hanging(series: Needed, statistic: str, data: Data) -> Mapping[int, Samp
     return whole
 
 
-def _hanging(series: Needed, statistic: str) -> list[Needed]:
+def _complete_series(series: SampleQuery, statistic: str) -> list[SampleQuery]:
     """The series that a latency is completed by."""
     if (
         (series.metric.namespace, series.metric.name) != (SAGEMAKER, LATENCY)

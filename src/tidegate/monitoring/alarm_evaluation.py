@@ -23,8 +23,8 @@ INTERVALS = {1: 1, 5: 5, 10: 10, 20: 10, 30: 10}
 
 @dataclass(frozen=True)
 class AlarmVerdict:
-    """What the points say. ``used`` are the real points it rests on, oldest first; ``filled`` counts the missing
-    periods that were filled in by the alarm's treatment."""
+    """The state of an alarm by its points. ``used``: the real points that determine it, oldest first; ``filled``:
+    number of missing periods that were filled in by the alarm's treatment of missing data."""
 
     state: AlarmState
     used: tuple[Datapoint, ...]
@@ -45,8 +45,8 @@ def windows(alarm: Alarm, now: datetime) -> range:
 
 
 def next_evaluation(alarm: Alarm, last: datetime | None) -> datetime:
-    """When to evaluate next after ``last``: on the whole multiples of the alarm's interval. Never evaluated, or
-    changed since: at once."""
+    """Return when to evaluate next after ``last``: at whole multiples of the alarm's interval, or at once if it was
+    never evaluated, or has changed since."""
     if last is None or last < alarm.configured_at:
         return alarm.configured_at
     interval = INTERVALS.get(alarm.period, MINUTE)
@@ -100,8 +100,8 @@ def judge(alarm: Alarm, points: Sequence[Datapoint | None]) -> AlarmVerdict:
 
 
 def enough_samples(statistic: str) -> float:
-    """Samples a percentile needs to mean something: 10 / (1 - p) from the median up, 10 / p below; other
-    statistics need none."""
+    """Return the number of samples that a percentile needs to be meaningful: 10 / (1 - p) from the median up, 10 / p
+    below; other statistics need none."""
     percent = PERCENTILE.fullmatch(statistic)
     if percent is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""What the journal says of an alarm whose state has changed. Pure."""
+"""Journal events of an alarm whose state has changed. Pure."""
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.observation import Event

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import Coverage
-from tidegate.domain.observation import Evidence
+from tidegate.domain.observation import GuardCheck
 from tidegate.monitoring.alarm_data import Data, evaluate_data, evaluation_cost, watched_endpoints
 from tidegate.monitoring.alarm_evaluation import windows
 
@@ -90,13 +90,13 @@ def _rank(queued: QueuedGuard) -> tuple[bool, datetime, int]:
 
 def evidence(
     counted: tuple[datetime, Coverage] | None, verdicts: Sequence[GuardVerdict | None]
-) -> Evidence | None:
-    """What a step of a rollout may rest on; None where part of it was never counted or judged."""
+) -> GuardCheck | None:
+    """Return the evidence on which a step of a rollout may rest; None if part of it was never counted or judged."""
     if counted is None or None in verdicts:
         return None
     at, coverage = counted
     judged = [verdict for verdict in verdicts if verdict is not None]
-    return Evidence(
+    return GuardCheck(
         judged_at=min([at, *(verdict.at for verdict in judged)]),
         since=_instant(coverage.since),
         through=min([_instant(coverage.through), *(verdict.through for verdict in judged)]),

@@ -113,17 +113,17 @@ FUNCTIONS = (*AGGREGATES, *EACH, *TIMES, *ALONG, *COUNTS, *PICKS, "PERIOD", "TIM
 
 
 @dataclass(frozen=True)
-class Number:
+class _Number:
     value: float
 
 
 @dataclass(frozen=True)
-class LineReference:
+class _LineReference:
     id: str
 
 
 @dataclass(frozen=True)
-class Chain:
+class _Chain:
     """``first``, then each operator with its right side, in order."""
 
     first: "Node"
@@ -131,7 +131,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Listed:
+class _ExpressionList:
     """Several expressions. ``of`` None: the metrics whose id contains ``part``."""
 
     of: "tuple[Node, ...] | None"
@@ -139,7 +139,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Applied:
+class _Application:
     """A function of one expression."""
 
     function: str
@@ -147,14 +147,14 @@ class Applied:
 
 
 @dataclass(frozen=True)
-class Fill:
+class _Fill:
     of: "Node"
     how: "float | str"
     """A value, REPEAT or LINEAR."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class _Choice:
     """IF. Without ``otherwise`` there is no value where the condition does not hold."""
 
     condition: "Node"
@@ -162,7 +162,7 @@ class Choice:
     otherwise: "Node | None"
 
 
-Node = Number | LineReference | Chain | Listed | Applied | Fill | Choice
+Node = _Number | _LineReference | _Chain | _ExpressionList | _Application | _Fill | _Choice
 
 
 def check(queries: Sequence[Query]) -> None:
@@ -185,24 +185,24 @@ def check(queries: Sequence[Query]) -> None:
 
 
 def size(queries: Sequence[Query]) -> int:
-    """Steps that all lines together take for one span."""
+    """Return the steps that all lines together take for one span."""
     return sum(_sizes(queries))
 
 
 def _sizes(queries: Sequence[Query]) -> Iterator[int]:
-    """Of each line, read only when it is asked for."""
+    """Yield the steps that each line takes for one span. A line is parsed only when its size is requested."""
     metrics = sum(query.metric is not None for query in queries)
     for query in queries:
         yield 1 if query.metric is not None else _size(parse(query.expression), metrics)
 
 
 def order(queries: Sequence[Query]) -> list[Query]:
-    """Each line after those that it is made of. Raises Invalid where there is no such order."""
+    """Sort the lines so that each follows those that it uses. Raises Invalid if there is no such order."""
     known = {query.id: query for query in queries}
     metrics = {query.id for query in queries if query.metric is not None}
     if not metrics:
         raise Invalid("metric math needs at least one metric (MetricStat)")
-    uses = {id: _uses(parse(known[id].expression), metrics) for id in known if id not in metrics}
+    uses = {id: _find_used(parse(known[id].expression), metrics) for id in known if id not in metrics}
     for id, used in uses.items():
         if unknown := sorted(used - known.keys()):
             raise Invalid(f"Expression {known[id].expression!r}: there is no line with the Id {unknown[0]!r}")
@@ -227,7 +227,7 @@ def evaluate(queries: Sequence[Query], read: Mapping[str, Points], spans: range)
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Node:
-    """Raises Invalid with what is wrong."""
+    """Parse an expression. Raises Invalid with a description of what is wrong."""
     parser = _Parser(text)
     node = parser.whole()
     if parser.next is not None:
@@ -273,10 +273,10 @@ class _Parser:
             rest.append((sign, part()))
         return self._join(first, rest) if rest else first
 
-    def _join(self, first: Node, rest: Sequence[tuple[str, Node]]) -> Chain:
+    def _join(self, first: Node, rest: Sequence[tuple[str, Node]]) -> _Chain:
         if any(map(_is_list, (first, *(right for _, right in rest)))):
             self.fail("operators take no lists: put a function around each")
-        return Chain(first, tuple(rest))
+        return _Chain(first, tuple(rest))
 
     def _signed(self) -> Node:
         self.depth += 1
@@ -285,7 +285,7 @@ class _Parser:
         if self.next in ("-", "+"):
             sign = self.take()
             node: Node = self._signed()
-            node = self._join(Number(-1.0), [("*", node)]) if sign == "-" else node
+            node = self._join(_Number(-1.0), [("*", node)]) if sign == "-" else node
         else:
             node = self._atom()
             if self.next == "^":
@@ -308,23 +308,23 @@ class _Parser:
         if token[0].isdigit() or token[0] == ".":
             return self._number(token)
         if _ID.fullmatch(token):
-            return LineReference(token)
+            return _LineReference(token)
         if self.next == "(" or token in FUNCTIONS:
             return self._function(token)
         known = "use numbers, Ids, + - * / ^ ( ), < > <= >= == !=, AND, OR"
         self.fail(f"{token!r} is not supported: {known} and {', '.join(FUNCTIONS)}")
         raise AssertionError
 
-    def _number(self, token: str) -> Number:
+    def _number(self, token: str) -> _Number:
         try:
             value = float(token)
         except ValueError:
             value = math.inf
         if not math.isfinite(value):
             self.fail(f"{token!r} is not a number")
-        return Number(value)
+        return _Number(value)
 
-    def _list(self) -> Listed:
+    def _list(self) -> _ExpressionList:
         items = [self.whole()]
         while self.next == ",":
             self.take()
@@ -332,7 +332,7 @@ class _Parser:
         self.want("]")
         if any(map(_is_list, items)):
             self.fail("a list within a list")
-        return Listed(tuple(items))
+        return _ExpressionList(tuple(items))
 
     def _function(self, name: str) -> Node:
         if name not in FUNCTIONS:
@@ -350,34 +350,34 @@ class _Parser:
         self.want(")")
         return node
 
-    def _metrics(self) -> Listed:
+    def _metrics(self) -> _ExpressionList:
         if self.next is None or self.next[0] not in "\"'":
-            return Listed(None)
-        return Listed(None, str(self.take())[1:-1])
+            return _ExpressionList(None)
+        return _ExpressionList(None, str(self.take())[1:-1])
 
-    def _applied(self, name: str) -> Applied:
+    def _applied(self, name: str) -> _Application:
         of = self.whole()
         listed = _is_list(of)
         if name in _LISTS and not listed:
             self.fail(f"{name} needs a list: {name}([m1, m2]) or {name}({ALL}())")
         if listed and name in (*TIMES, "PERIOD", "TIME_SERIES", "DATAPOINT_COUNT"):
             self.fail(f"{name} takes one series, not a list")
-        return Applied(name, of)
+        return _Application(name, of)
 
-    def _fill(self) -> Fill:
+    def _fill(self) -> _Fill:
         of = self.whole()
         self.want(",")
         if self.next in ("REPEAT", "LINEAR"):
-            return Fill(of, str(self.take()))
+            return _Fill(of, str(self.take()))
         sign = -1.0 if self.next == "-" else 1.0
         if sign < 0:
             self.take()
         token = self.take() or ""
         if not token[:1].isdigit() and token[:1] != ".":
             self.fail(f"FILL({token or '...'}): a number, REPEAT or LINEAR must come second")
-        return Fill(of, sign * self._number(token).value)
+        return _Fill(of, sign * self._number(token).value)
 
-    def _choice(self) -> Choice:
+    def _choice(self) -> _Choice:
         condition = self.whole()
         self.want(",")
         then = self.whole()
@@ -387,43 +387,43 @@ class _Parser:
             otherwise = self.whole()
         if any(_is_list(part) for part in (condition, then, otherwise) if part is not None):
             self.fail("IF takes series and numbers, not lists")
-        return Choice(condition, then, otherwise)
+        return _Choice(condition, then, otherwise)
 
 
 def _is_list(node: Node) -> bool:
     match node:
-        case Listed():
+        case _ExpressionList():
             return True
-        case Fill():
+        case _Fill():
             return _is_list(node.of)
-        case Applied():
+        case _Application():
             return (node.function in EACH or node.function in ALONG) and _is_list(node.of)
     return False
 
 
 def _parts(node: Node) -> "Iterable[Node]":
     match node:
-        case Chain():
+        case _Chain():
             return (node.first, *(right for _, right in node.rest))
-        case Listed():
+        case _ExpressionList():
             return node.of or ()
-        case Applied() | Fill():
+        case _Application() | _Fill():
             return (node.of,)
-        case Choice():
+        case _Choice():
             return (node.condition, node.then, *([] if node.otherwise is None else [node.otherwise]))
     return ()
 
 
-def _uses(node: Node, metrics: set[str]) -> set[str]:
-    if isinstance(node, LineReference):
+def _find_used(node: Node, metrics: set[str]) -> set[str]:
+    if isinstance(node, _LineReference):
         return {node.id}
-    if isinstance(node, Listed) and node.of is None:
+    if isinstance(node, _ExpressionList) and node.of is None:
         return {id for id in metrics if node.part in id}
-    return set().union(*(_uses(one, metrics) for one in _parts(node)))
+    return set().union(*(_find_used(one, metrics) for one in _parts(node)))
 
 
 def _size(node: Node, metrics: int) -> int:
-    if isinstance(node, Listed) and node.of is None:
+    if isinstance(node, _ExpressionList) and node.of is None:
         return 1 + metrics
     return 1 + sum(_size(one, metrics) for one in _parts(node))
 
@@ -443,27 +443,27 @@ class _Evaluation:
 
     def value(self, node: Node) -> Value:
         match node:
-            case Number():
+            case _Number():
                 return self._scalar(node.value)
-            case LineReference():
+            case _LineReference():
                 return self.known[node.id]
-            case Chain():
+            case _Chain():
                 return self._chained(node)
-            case Listed():
+            case _ExpressionList():
                 if node.of is None:
                     return [self.known[id] for id in self.metrics if node.part in id]
                 return [self.series(one) for one in node.of]
-            case Fill():
+            case _Fill():
                 return _map(self.value(node.of), lambda one: Series(_fill(one.points, node.how)))
-            case Choice():
-                return self._chosen(node)
-            case Applied():
+            case _Choice():
+                return self._choose_series(node)
+            case _Application():
                 return self._applied(node.function, self.value(node.of))
 
     def _scalar(self, value: float | None) -> Series:
         return Series([value] * len(self.spans), scalar=True)
 
-    def _chained(self, node: Chain) -> Series:
+    def _chained(self, node: _Chain) -> Series:
         left = self.series(node.first)
         for sign, part in node.rest:
             right, scalar = self.series(part), left.scalar
@@ -476,7 +476,7 @@ class _Evaluation:
             left = Series(found, scalar and right.scalar)
         return left
 
-    def _chosen(self, node: Choice) -> Series:
+    def _choose_series(self, node: _Choice) -> Series:
         condition, then = self.series(node.condition), self.series(node.then)
         otherwise = self._scalar(None) if node.otherwise is None else self.series(node.otherwise)
         rows = zip(condition.points, then.points, otherwise.points, strict=True)
@@ -492,14 +492,14 @@ class _Evaluation:
         if name in EACH:
             return _map(given, lambda one: Series([_each(name, value) for value in one.points], one.scalar))
         if name in ALONG:
-            return _map(given, lambda one: Series(_along(name, one.points, self.spans.step)))
+            return _map(given, lambda one: Series(_accumulate(name, one.points, self.spans.step)))
         if isinstance(given, list):
             if name == "METRIC_COUNT":
                 return self._scalar(float(len(given)))
             return given[0 if name == "FIRST" else -1] if given else self._scalar(None)
-        return self._described(name, given)
+        return self._describe_series(name, given)
 
-    def _described(self, name: str, given: Series) -> Series:
+    def _describe_series(self, name: str, given: Series) -> Series:
         match name:
             case "PERIOD":
                 return self._scalar(float(self.spans.step))
@@ -517,7 +517,7 @@ def _map(given: Value, work: Callable[[Series], Series]) -> Value:
 
 
 def _judge(test: Callable[[float, float], bool], a: float | None, b: float | None, both: bool) -> float | None:
-    """``both``: both sides are series, so that what one of them lacks counts as 0."""
+    """Compare two values. ``both``: both sides are series, so that a value that one of them lacks counts as 0."""
     if (a is None and b is None) or (not both and (a is None or b is None)):
         return None
     return float(test(a or 0.0, b or 0.0))
@@ -563,8 +563,9 @@ def _each(function: str, value: float | None) -> float | None:
         return None
 
 
-def _along(function: str, points: Points, step: int) -> list[float | None]:
-    """DIFF and RATE: the change since the last value before, however long ago; RATE of it by the second."""
+def _accumulate(function: str, points: Points, step: int) -> list[float | None]:
+    """Compute RUNNING_SUM, DIFF or RATE along the points. DIFF and RATE: the change since the last value before,
+    however long ago; RATE divides it by the seconds between them."""
     last, total, found = None, 0.0, list[float | None]()
     for place, point in enumerate(points):
         value = None
@@ -590,7 +591,7 @@ def _fill(points: Points, how: float | str) -> list[float | None]:
 
 
 def _fill_linearly(points: Points) -> list[float | None]:
-    """Only gaps between two values."""
+    """Fill the gaps between two values linearly. Other gaps stay."""
     found, last = list(points), None
     for place, point in enumerate(points):
         if point is None:

@@ -40,7 +40,7 @@ def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int
     """One line for people: what was seen, against which threshold."""
     if state is AlarmState.INSUFFICIENT_DATA:
         return f"Insufficient Data: {_count(filled, 'datapoint')} {_were(filled)} unknown."
-    treated = _treated(alarm, filled)
+    treated = _describe_treatment(alarm, filled)
     if not used:
         return f"Threshold Crossed: no datapoints were received for {_count(filled, 'period')}{treated}."
     crossed = f"{WORDS[alarm.comparison]} the threshold ({float(alarm.threshold)})"
@@ -77,7 +77,7 @@ def data(alarm: Alarm, used: Sequence[Datapoint], now: datetime) -> str:
     return json.dumps(body)
 
 
-def _treated(alarm: Alarm, filled: int) -> str:
+def _describe_treatment(alarm: Alarm, filled: int) -> str:
     if not filled or alarm.missing not in TREATMENTS:
         return ""
     how = TREATMENTS[alarm.missing]

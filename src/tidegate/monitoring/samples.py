@@ -27,7 +27,7 @@ END = 2**40
 
 
 @dataclass(frozen=True)
-class Trimmed:
+class TrimmedStatistic:
     """A statistic of the values within bounds: TM their mean, TC their count, TS their sum, PR their share in
     percent; WM the mean of all, with those outside moved to the nearest bound. The bounds are percentiles, or values:
     above ``low``, up to ``high``."""
@@ -39,12 +39,12 @@ class Trimmed:
 
 
 @lru_cache(maxsize=1024)
-def parse_trimmed(name: str) -> Trimmed | None:
+def parse_trimmed(name: str) -> TrimmedStatistic | None:
     """None for what is no trimmed statistic."""
     if name == "IQM":
-        return Trimmed("TM", 25.0, 75.0, True)
+        return TrimmedStatistic("TM", 25.0, 75.0, True)
     if short := _SHORT.fullmatch(name):
-        return Trimmed(short[1].upper(), 0.0, float(short[2]), True)
+        return TrimmedStatistic(short[1].upper(), 0.0, float(short[2]), True)
     found, by_percent = _BY_PERCENT.fullmatch(name), True
     if found is None:
         found, by_percent = _BY_VALUE.fullmatch(name), False
@@ -53,7 +53,7 @@ def parse_trimmed(name: str) -> Trimmed | None:
     least, most = (0.0, 100.0) if by_percent else (-math.inf, math.inf)
     low = least if found[2] is None else float(found[2])
     high = most if found[3] is None else float(found[3])
-    return Trimmed(found[1], low, high, by_percent) if low < high else None
+    return TrimmedStatistic(found[1], low, high, by_percent) if low < high else None
 
 
 def is_extended(name: str) -> bool:
@@ -62,8 +62,8 @@ def is_extended(name: str) -> bool:
 
 
 def merge(samples: Sequence[Sample]) -> Sample:
-    """What the span from the first begin to the last end holds. Metric and unit are the first one's; at least
-    one sample is needed."""
+    """Merge samples into one for the span from the first begin to the last end. Metric and unit are those of the
+    first sample; at least one sample is needed."""
     first = samples[0]
     if len(samples) == 1:
         return first
@@ -95,8 +95,8 @@ def spans(samples: Iterable[Sample], start: int, period: int) -> dict[str, dict[
 
 
 def newest_unit(found: Mapping[str, dict[int, Sample]]) -> dict[int, Sample]:
-    """Spans of one unit, where a reader names none: the unit with the newest span, the first by name among
-    several. CloudWatch leaves open what an alarm without a unit sees of a metric with several."""
+    """Return the spans of one unit, for a reader that names none: the unit with the newest span, the first by name
+    among several. CloudWatch does not define which unit an alarm without one reads from a metric with several."""
     if not found:
         return {}
     return found[min(found, key=lambda unit: (-max(found[unit], default=0), unit))]
@@ -132,9 +132,10 @@ def _is_writable(metric: MetricId, unit: str) -> bool:
 
 
 def statistic(sample: Sample, name: str) -> float | None:
-    """``Average``, ``Sum``, ``Minimum``, ``Maximum``, ``SampleCount``, a percentile (``p0`` to ``p100``, with
-    decimals) or a trimmed statistic. None without values, and for a percentile or a trimmed statistic of values of
-    which only the sums are known: part of them would answer for the whole. Raises Invalid for another name."""
+    """Return a statistic of a sample: ``Average``, ``Sum``, ``Minimum``, ``Maximum``, ``SampleCount``, a percentile
+    (``p0`` to ``p100``, with decimals) or a trimmed statistic. None without values; None also for a percentile or a
+    trimmed statistic if only the sums of some values are known, since the others would stand for the whole. Raises
+    Invalid for another name."""
     simple = {
         "SampleCount": sample.count,
         "Sum": sample.total,
@@ -159,8 +160,8 @@ def statistic(sample: Sample, name: str) -> float | None:
     return None if found is None else min(sample.high, max(sample.low, found))
 
 
-def _trim(sample: Sample, bins: Mapping[int, float], wanted: Trimmed) -> float | None:
-    """None for the mean of no values. A bin at a percentile counts in part."""
+def _trim(sample: Sample, bins: Mapping[int, float], wanted: TrimmedStatistic) -> float | None:
+    """Compute a trimmed statistic; None for the mean of no values. A bin at a percentile counts in part."""
     rows = [(min(sample.high, max(sample.low, sketch.value(key))), bins[key]) for key in sorted(bins)]
     total, low, high = finite.add(bins.values()), wanted.low, wanted.high
     if wanted.by_percent:
@@ -188,7 +189,7 @@ def _trim(sample: Sample, bins: Mapping[int, float], wanted: Trimmed) -> float |
 
 
 def _bin_of(bound: float) -> float:
-    """Values are compared with a bound by their bins, so that one that equals it is not above it."""
+    """Return the bin of a bound. Values are compared with it by their bins, so that an equal one is not above it."""
     return -math.inf if bound < 0 else bound if math.isinf(bound) else sketch.index(bound)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ddsketch.mapping import LogarithmicMapping
 
 from tidegate.monitoring import finite
+from tidegate.statistics.quantiles import quantile_of_counts
 
 ACCURACY = 0.01
 ZERO = -1_000_000
@@ -58,17 +59,8 @@ def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
 
 
 def percentile(bins: dict[int, float], percent: float) -> float | None:
-    """The least value that ``percent`` (0 to 100) of all counted values do not exceed (nearest rank: of few values
-    a high percentile is the highest, so that a guard does not look away); None where there is none."""
+    """The least value that ``percent`` (0 to 100) of all counted values do not exceed, as of
+    ``statistics.quantiles``; None where there is none."""
     total = finite.add(bins.values())
-    if total <= 0:
-        return None
-    rank = math.ceil(percent / 100 * total) - 1
-    seen = 0.0
-    last = None
-    for key in sorted(bins):
-        seen += bins[key]
-        last = key
-        if seen > rank:
-            break
-    return None if last is None else value(last)
+    found = quantile_of_counts(sorted(bins.items()), total, percent / 100) if total > 0 else None
+    return None if found is None else value(found)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tidegate.domain.access import AuditEntry, Outcome, Role, Session, Token, User
+from tidegate.domain.access import AuditEntry, AuditOutcome, Role, Session, Token, User
 
 
 class AccessBook(Protocol):
@@ -89,7 +89,7 @@ class Audit(Protocol):
         """Write it before what it tells of happens; durable when this returns. Returns its number."""
         ...
 
-    async def finish(self, seq: int, outcome: Outcome, detail: str) -> None: ...
+    async def finish(self, seq: int, outcome: AuditOutcome, detail: str) -> None: ...
 
     async def read(
         self, *, before: int = 0, limit: int = 100, who: str = "", about: str = ""

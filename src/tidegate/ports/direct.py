@@ -14,7 +14,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DirectResult:
-    """``exit_status``: 0 if the wanted version serves; otherwise one for each way in which it does not."""
+    """Result of a deployment. ``exit_status`` is 0 if the desired version serves; otherwise there is one for each way
+    in which it does not."""
 
     outcome: str
     message: str
@@ -24,7 +25,8 @@ class DirectResult:
 
 @dataclass(frozen=True)
 class DirectChange:
-    """What a deployment would change: ``what`` in the target's own terms, and its values as text; empty: none."""
+    """One change that a deployment would make. ``what`` is in the target's own terms, and the values are text; an
+    empty value means that there is none."""
 
     what: str
     before: str
@@ -39,7 +41,7 @@ class SmokeRequest:
     content_type: str = "text/csv"
 
 
-class Direct(Protocol):
+class DirectDeployer(Protocol):
     """Calls block until they are done, and raise TidegateError."""
 
     def deploy(self, wish: DesiredDeployment, *, wait: bool, smoke: SmokeRequest | None) -> DirectResult: ...
@@ -57,7 +59,7 @@ class Direct(Protocol):
     def delete(self, endpoint: str, *, wait: bool) -> DirectResult: ...
 
     def diff(self, wish: DesiredDeployment) -> Sequence[DirectChange]:
-        """What deploying would change. Changes nothing."""
+        """Return what deploying would change, without changing anything."""
         ...
 
     def logs(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
@@ -69,4 +71,4 @@ class Direct(Protocol):
         ...
 
 
-OpenDirect = Callable[[Options, Say], Direct]
+OpenDirect = Callable[[Options, Say], DirectDeployer]

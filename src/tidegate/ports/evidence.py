@@ -1,4 +1,4 @@
-"""What is measured of the fleets of a target."""
+"""Measurements of the fleets of a target."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -19,6 +19,6 @@ class EvidenceSource(Protocol):
         ...
 
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
-        """For each replica of a multi-model endpoint, JSON data with at most ``most`` of the models that it has
-        loaded. Empty where a target cannot tell."""
+        """Return JSON data for each replica of a multi-model endpoint, with at most ``most`` of the models that the
+        replica has loaded. It is empty if a target cannot report them."""
         ...

@@ -1,4 +1,4 @@
-"""What a controller and the agent of a gateway on another machine tell each other, as JSON over HTTP.
+"""Messages between a controller and the agent of a gateway on another machine, as JSON over HTTP.
 
     GET  /ready                   200 once it has all endpoints and its proxy serves; without a token
     GET  /v1/state                ``AgentState``
@@ -62,14 +62,14 @@ class AgentState:
 
 @dataclass(frozen=True)
 class EndpointView:
-    """What the proxy has in force. ``alive``: fleet -> replica -> whether the proxy considers it alive."""
+    """State that the proxy has in force. ``alive`` maps fleet -> replica -> whether the proxy considers it alive."""
 
     table: RouteTable
     alive: dict[str, dict[str, bool]]
 
 
 @dataclass(frozen=True)
-class FleetTotals:
+class RouterTotals:
     """Counts since the agent's start; the last three are as of now."""
 
     unanswered: int = 0
@@ -86,7 +86,7 @@ class FleetTotals:
 @dataclass(frozen=True)
 class PassedTotals:
     boot: str
-    fleets: Mapping[str, FleetTotals]
+    fleets: Mapping[str, RouterTotals]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class FleetDemand:
 
 @dataclass(frozen=True)
 class DemandReport:
-    """Of every serverless fleet that the gateway has."""
+    """Demand for every serverless fleet that the gateway has."""
 
     boot: str
     fleets: Mapping[str, FleetDemand]

@@ -1,4 +1,4 @@
-"""What replicas and runners wrote, by log group and log stream."""
+"""Logs of replicas and runners, by log group and log stream."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ NOT_READ = "(not read: the newer logs of this endpoint are too long together; as
 
 @dataclass(frozen=True)
 class ReplicaLog:
-    """The end of the log of one replica. ``written``: when it was written last, in epoch seconds; None: unknown."""
+    """The end of the log of one replica. ``written`` is the epoch second of the last write; None if unknown."""
 
     generation: int
     variant: str
@@ -50,10 +50,10 @@ class Logs(Protocol):
         ...
 
     async def streams(self, group: str) -> Sequence[LogStream]:
-        """By name; empty for a group that is not there."""
+        """List the streams of a group by name; empty for a group that does not exist."""
         ...
 
     async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
-        """Whole lines from an offset on, at most ``limit``; the last ones for None. None where there is no such
-        stream."""
+        """Read at most ``limit`` whole lines from an offset, or the last lines if the offset is None. Return None if
+        there is no such stream."""
         ...

@@ -1,4 +1,4 @@
-"""Where measurements are kept and read back."""
+"""Storage and retrieval of measurements."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,7 +25,7 @@ class Metrics(Protocol):
     async def read_units(
         self, metric: MetricId, start: int, end: int, period: int
     ) -> dict[str, dict[int, Sample]]:
-        """The same for each unit that has data there."""
+        """Return the samples of a metric as ``read`` does, for each unit that has data there."""
         ...
 
     async def series(
@@ -35,12 +35,12 @@ class Metrics(Protocol):
         dimensions: Sequence[tuple[str, str | None]],
         since: int,
     ) -> list[MetricId]:
-        """Series that have data since ``since`` and carry at least these dimensions (None: any value)."""
+        """List the series that have data since ``since`` and carry at least these dimensions (None: any value)."""
         ...
 
 
 class MetricHistory(Protocol):
-    """What is known of measurements that an earlier process took."""
+    """Queries on measurements that an earlier process took."""
 
     async def last(self, metric: MetricId, since: int) -> int | None:
         """The begin of the newest second with data of the metric, not older than ``since``. Raises Unavailable while

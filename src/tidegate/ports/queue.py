@@ -21,8 +21,8 @@ from tidegate.ports.store import Tx
 
 
 class ItemReport(NamedTuple):
-    """What a holder reports of its item. Ignored unless the fence is the item's own. A tuple, since there are
-    thousands a second, and a frozen dataclass takes ten times as long to make."""
+    """Report of a holder on its item. It is ignored unless the fence is the item's own. It is a tuple, since there
+    are thousands a second, and a frozen dataclass takes ten times as long to make."""
 
     id: str
     fence: int

@@ -1,4 +1,4 @@
-"""What runs recommendation jobs: one process per job, which outlives whoever started it."""
+"""Processes that run recommendation jobs: one per job, which outlives the process that started it."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,9 +7,9 @@ from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob
 
 
 @dataclass(frozen=True)
-class RecommenderSeen:
-    """``reason``: of a job that has ended, empty when it is complete; None: it has not. ``said``: the last line that
-    the process wrote."""
+class RecommenderState:
+    """State of a job's process. ``reason`` is that of a job that has ended, and empty if the job is complete; None
+    means that it has not ended. ``said`` is the last line that the process wrote."""
 
     alive: bool
     steps: tuple[ConfigurationTrial, ...] = ()
@@ -23,11 +23,11 @@ class Recommenders(Protocol):
         """Jobs of which something is left: a process, or files of its work."""
         ...
 
-    async def start(self, job: RecommendationJob) -> None:
-        """Nothing where it runs already. Raises Transient."""
+    async def start(self, job: RecommendationJob, file: bytes) -> None:
+        """Start the job. No-op if it is already running. The process is started with ``file``. Raises Transient."""
         ...
 
-    async def look(self, name: str) -> RecommenderSeen: ...
+    async def look(self, name: str) -> RecommenderState: ...
 
     def stop(self, name: str) -> None:
         """Ask it to end, then kill it."""
@@ -38,6 +38,6 @@ class Recommenders(Protocol):
         ...
 
     async def end(self, drain: bool) -> None:
-        """With the controller: end every job's process, which begins anew at the next start; without ``drain`` leave
-        them running for the next controller."""
+        """End every job's process, which begins anew at the next start; without ``drain`` leave them running for the
+        next controller. This runs when the controller ends."""
         ...

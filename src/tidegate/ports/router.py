@@ -13,7 +13,7 @@ from tidegate.domain.traffic import RouteTable
 
 @dataclass(frozen=True)
 class TcpAddress:
-    """Where a replica on another machine listens: an IP address, not a name, so that no resolver is asked."""
+    """Address of a replica on another machine: an IP address, not a name, so that no resolver is queried."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class TcpAddress:
 
     @classmethod
     def parse(cls, text: str) -> "TcpAddress":
-        """Of ``str``. Raises ValueError."""
+        """Parse an address as ``str`` writes it. Raises ValueError."""
         host, _, port = text.partition("@")[2].rpartition(":")
         return cls(host, int(port))
 
@@ -43,8 +43,8 @@ class Demand:
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What went through the router to a fleet. Counts are since the last call."""
+class PassedRequests:
+    """Requests to a fleet that passed through the router. Counts are since the last call."""
 
     unanswered: int = 0
     """Requests that no replica answered, the refused ones among them."""
@@ -68,14 +68,14 @@ class Passed:
     """Replicas that the router considers dead, and gives no request."""
 
 
-IDLE = Passed(queue_time=0.0)
+IDLE = PassedRequests(queue_time=0.0)
 """What most fleets have in most seconds."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What the router has for one endpoint now: the table in force, and the replicas of each fleet with whether the
-    router considers them alive."""
+    """Present state of the router for one endpoint: the table in force, and the replicas of each fleet with whether
+    the router considers them alive."""
 
     routes: RouteTable
     alive: Mapping[FleetId, Mapping[str, bool]]
@@ -114,7 +114,7 @@ class Router(Protocol):
         ...
 
     def is_routed(self, fleet: FleetId) -> bool:
-        """Whether the fleet takes traffic."""
+        """Return whether the fleet takes traffic."""
         ...
 
     async def view(self, endpoint: str) -> View:
@@ -122,7 +122,7 @@ class Router(Protocol):
         ...
 
     async def views(self, endpoints: Collection[str]) -> Mapping[str, View]:
-        """The same of many endpoints, for little more than of one. What cannot be read of one is absent."""
+        """Return the views of many endpoints, at little more cost than for one. One that cannot be read is absent."""
         ...
 
 
@@ -134,6 +134,6 @@ class DataPlane(Router, Protocol):
     wakes: Path
     """Socket to which workers, and requests that wait for one, report (``Lifecycle.kick``, ``Lifecycle.wake``)."""
 
-    async def passed(self) -> Mapping[FleetId, Passed]:
-        """What went through to each fleet since the last call. Raises Transient."""
+    async def passed(self) -> Mapping[FleetId, PassedRequests]:
+        """Return the requests to each fleet that passed through since the last call. Raises Transient."""
         ...

@@ -1,7 +1,8 @@
-"""What runs transform jobs on a target: one process per job, which outlives whoever started it."""
+"""Processes that run transform jobs on a target: one per job, which outlives the process that started it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tidegate.domain.fleet import FleetSpec
@@ -9,20 +10,25 @@ from tidegate.domain.transform import TransformJob, TransformProgress
 
 
 @dataclass(frozen=True)
-class RunnerSeen:
-    """``reason``: of a job that has ended, empty when it is complete; None: it has not."""
+class RunnerState:
+    """State of a job's runner. ``reason`` is that of a job that has ended, and empty if the job is complete; None
+    means that it has not ended."""
 
     alive: bool
     progress: TransformProgress
     reason: str | None
 
 
+Describe = Callable[[Path], bytes]
+"""Makes what a runner is started with, of the folder of its fleet's replicas."""
+
+
 class Runners(Protocol):
-    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
-        """Nothing where it runs already. Raises Transient."""
+    async def start(self, job: TransformJob, fleet: FleetSpec, describe: Describe) -> None:
+        """Start the job. No-op if it is already running. Raises Transient."""
         ...
 
-    async def look(self, job: TransformJob) -> RunnerSeen:
+    async def look(self, job: TransformJob) -> RunnerState:
         """A result from before the job was resumed is ignored."""
         ...
 
@@ -43,10 +49,10 @@ class Runners(Protocol):
         ...
 
     def progress(self, name: str) -> TransformProgress | None:
-        """What the runner of a job has done by now; None where there is none."""
+        """Return the progress of a job's runner until now; None if there is no runner."""
         ...
 
     async def end(self, drain: bool) -> None:
-        """With the controller: stop every runner, whose job goes on at the next start; without ``drain`` leave them
-        running for the next controller."""
+        """Stop every runner, whose job goes on at the next start; without ``drain`` leave them running for the next
+        controller. This runs when the controller ends."""
         ...

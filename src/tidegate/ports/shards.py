@@ -7,7 +7,7 @@ from tidegate.domain.shards import ShardTally
 
 
 class ShardBoard(Protocol):
-    """Raises Unavailable."""
+    """Shards of jobs, which runners lease. Methods raise Unavailable."""
 
     async def open(self, job: str, attempt: int) -> None:
         """Offer the job's listing to runners, again for a later attempt: what an earlier one left leased is revoked.
@@ -15,11 +15,11 @@ class ShardBoard(Protocol):
         ...
 
     async def tally(self, job: str) -> ShardTally | None:
-        """None: the job has no shards."""
+        """Return the totals of a job's shards; None if it has none."""
         ...
 
     async def revoke(self, job: str) -> None:
-        """Nothing more is leased, and what holders still report is dropped, until the job is opened again."""
+        """Lease no more shards of the job, and drop what holders still report, until the job is opened again."""
         ...
 
     async def discard(self, job: str) -> None: ...

@@ -27,7 +27,7 @@ class Kind(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Saved(Generic[T]):
+class StoredRecord(Generic[T]):
     """A record as it stands in the store."""
 
     name: str
@@ -53,12 +53,12 @@ class RecordPage(Generic[T]):
     """Records that can be read are ``items``. Whoever concludes anything from a record's absence looks at
     ``unreadable``, too."""
 
-    items: list[Saved[T]]
+    items: list[StoredRecord[T]]
     next: str | None
     """Opaque; pass it back to go on. None: that was all."""
     unreadable: tuple[Unreadable, ...] = ()
 
-    def require_all(self) -> list[Saved[T]]:
+    def require_all(self) -> list[StoredRecord[T]]:
         """The items, for what would be wrong without one of them. Raises UnreadableRecord."""
         for one in self.unreadable:
             raise UnreadableRecord(one.why, about=(one.kind, one.name))
@@ -81,7 +81,7 @@ class JournalLine:
 
 @dataclass(frozen=True)
 class Filter:
-    """What a listing keeps and how it is ordered. Times are exclusive bounds, as in SageMaker's lists."""
+    """Filter and order of a listing. Times are exclusive bounds, as in SageMaker's lists."""
 
     name_contains: str | None = None
     name_prefix: str | None = None
@@ -106,10 +106,10 @@ class Stale(Exception):
 
 
 class Tx(Protocol):
-    """One transaction; all of it lands or none of it."""
+    """One transaction: all of it is committed, or none of it."""
 
-    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
-        """None: there is none. Raises UnreadableRecord."""
+    def get(self, kind: Kind[T], name: str) -> StoredRecord[T] | None:
+        """Return a record; None if there is none. Raises UnreadableRecord."""
         ...
 
     def put(
@@ -177,8 +177,8 @@ class Store(Protocol):
         ...
 
     async def newest(self) -> tuple[int, datetime] | None:
-        """Number and time of the journal's newest line; None: it has none. All that ask within half a second may
-        share one look; nothing that this process wrote before is missing. Raises Unavailable."""
+        """Return the number and time of the journal's newest line; None if it has none. All callers within half a
+        second may share one read; nothing that this process wrote before is missing. Raises Unavailable."""
         ...
 
     async def close(self) -> None: ...

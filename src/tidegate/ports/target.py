@@ -25,10 +25,10 @@ from tidegate.ports.runners import Runners
 
 __all__ = [
     "Capabilities",
+    "CheckFinding",
     "Checker",
     "Chore",
     "Document",
-    "Finding",
     "Fleets",
     "Level",
     "Lifecycle",
@@ -44,7 +44,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Look:
-    """One endpoint on one target; a None says that part could not be seen, and ``trouble`` why, if that is known."""
+    """Observation of one endpoint on one target. A part that could not be observed is None, and ``trouble`` says why,
+    if that is known."""
 
     fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None
@@ -89,7 +90,7 @@ class Fleets(Protocol):
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None: ...
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        """As known now. None: the fleet does not exist, and nothing is left of it."""
+        """Return the known status of a fleet; None if the fleet does not exist and nothing is left of it."""
         ...
 
 
@@ -108,7 +109,7 @@ class Lifecycle(Protocol):
     def chores(self) -> Sequence[Chore]: ...
 
     def prepare(self) -> None:
-        """Before anything starts: check and write what the start needs. Raises OSError or StartupError."""
+        """Check and write what the start needs, before anything starts. Raises OSError or StartupError."""
         ...
 
     def start(self) -> None:
@@ -121,7 +122,7 @@ class Lifecycle(Protocol):
         ...
 
     def serves(self) -> bool:
-        """Whether a replica of an endpoint takes requests, or finishes some."""
+        """Return whether a replica of an endpoint takes requests, or finishes some."""
         ...
 
     def desired(self) -> list[FleetSpec]:
@@ -175,7 +176,8 @@ class Document:
 
 @dataclass(frozen=True)
 class Rendering:
-    """``notes``: what a reader should know and the documents do not say, one line each."""
+    """Documents that a target would create. ``notes`` has what a reader should know and the documents do not say, one
+    line each."""
 
     documents: tuple[Document, ...]
     notes: tuple[str, ...] = ()
@@ -190,7 +192,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """Result of one check of a target: ``what`` was checked, what was found, and what to do about it."""
 
     what: str
@@ -202,5 +204,5 @@ class Finding:
 Options = Mapping[str, object]
 """Settings of a target, from the file of TIDEGATE_TARGETS; each target documents and checks its own."""
 Renderer = Callable[[DesiredDeployment, Options], Rendering]
-Checker = Callable[[Options, DesiredDeployment | None], Sequence[Finding]]
+Checker = Callable[[Options, DesiredDeployment | None], Sequence[CheckFinding]]
 """Checks access, permissions, quotas and versions, also for one deployment; changes nothing and raises nothing."""

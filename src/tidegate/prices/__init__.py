@@ -1,4 +1,4 @@
-"""What things cost: a dated catalogue of rates, each row with its region, source and date."""
+"""Prices: a dated catalogue of rates, each row with its region, source and date."""
 
 from tidegate.prices.price_catalogue import EC2, HOSTING, Catalogue, Discount, price_folder
 from tidegate.prices.rates import (

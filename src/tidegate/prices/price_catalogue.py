@@ -47,8 +47,8 @@ class Discount:
 
 
 def price_folder(given: Path | None, state: Path) -> Path | None:
-    """The folder whose rows go over the packaged ones: TIDEGATE_PRICES (``given``), or where 'tidegate prices update'
-    puts them in the state folder; None where there is neither."""
+    """The folder whose rows go over the packaged ones: TIDEGATE_PRICES (``given``), or where 'tidegate cost prices
+    update' puts them in the state folder; None where there is neither."""
     updated = state.expanduser() / "prices"
     return given if given is not None or not updated.is_dir() else updated
 
@@ -57,7 +57,7 @@ class Catalogue:
     """Rates by item and region, and instance types by name. Immutable once made."""
 
     def __init__(self, rates: Iterable[Rate], instances: Iterable[InstanceType]) -> None:
-        """Of two rows with the same item and region the later one counts."""
+        """Index the rates and instance types. Of two rows with the same item and region, the later one counts."""
         self._rates = {(rate.item, rate.region): rate for rate in rates}
         self._instances = {one.name: one for one in instances}
 
@@ -79,11 +79,12 @@ class Catalogue:
         return cls(rates, instances)
 
     def has(self, item: str, region: str) -> bool:
-        """Whether there is a row of this item for this region, or for all."""
+        """Return whether there is a row of this item for this region, or for all."""
         return (item, region) in self._rates or (item, EVERYWHERE) in self._rates
 
     def rate(self, item: str, region: str) -> Rate:
-        """Raises UnknownRegion, MissingPrice, and UnknownInstanceType for the item of an instance."""
+        """Return the rate of an item in a region, or its rate for all regions. Raises UnknownRegion, MissingPrice,
+        and UnknownInstanceType for the item of an instance."""
         found = self._rates.get((item, region)) or self._rates.get((item, EVERYWHERE))
         if found is not None:
             return found
@@ -96,8 +97,8 @@ class Catalogue:
             meant = f", did you mean {near[0]!r}?" if near else ""
             raise UnknownRegion(
                 f"no prices for region {region!r}{meant} (there are: {', '.join(known)}); "
-                f"'tidegate prices update --region {region}' gets them, or add rows to a CSV file in the folder that "
-                "TIDEGATE_PRICES names",
+                f"'tidegate cost prices update --region {region}' gets them, or add rows to a CSV file in the folder "
+                "that TIDEGATE_PRICES names",
                 known,
             )
         having = self.regions(item)
@@ -112,17 +113,17 @@ class Catalogue:
         return self.rate(HOSTING + instance, region)
 
     def instance(self, name: str) -> InstanceType:
-        """Raises UnknownInstanceType with the nearest names."""
+        """Return an instance type. Raises UnknownInstanceType with the nearest names."""
         found = self._instances.get(name)
         if found is not None:
             return found
         wanted = name if name.startswith("ml.") else f"ml.{name}"
         near = tuple(get_close_matches(wanted, self._instances, n=3, cutoff=0.6))
         meant = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UnknownInstanceType(f"unknown instance type {name!r}{meant}; `tidegate prices` shows all", near)
+        raise UnknownInstanceType(f"unknown instance type {name!r}{meant}; `tidegate cost prices` shows all", near)
 
     def instances(self) -> tuple[InstanceType, ...]:
-        """All of them, in the order of the files."""
+        """Return all instance types, in the order of the files."""
         return tuple(self._instances.values())
 
     def regions(self, item: str | None = None) -> tuple[str, ...]:
@@ -136,7 +137,8 @@ class Catalogue:
         return tuple(self._rates.values())
 
     def discount(self, years: int) -> Discount:
-        """Of a SageMaker Savings Plan of ``years``. Raises MissingPrice for a term that is not offered."""
+        """Return the discount of a SageMaker Savings Plan of ``years``. Raises MissingPrice for a term that is not
+        offered."""
         item = f"{_SAVINGS}{years}y"
         found = self._rates.get((item, EVERYWHERE))
         if found is None:
@@ -146,7 +148,7 @@ class Catalogue:
 
 
 def _read(file: Traversable, columns: tuple[str, ...], make: Callable[[Row], T]) -> list[T]:
-    """One row each; a row that starts with # is a comment."""
+    """Read the rows of a file, and make an item of each. A row that starts with # is a comment."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

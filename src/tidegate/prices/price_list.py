@@ -28,7 +28,7 @@ class PriceQuery:
 
 
 @dataclass(frozen=True)
-class PriceItem:
+class _PriceItem:
     """Something of the catalogue: products of a service whose ``usagetype`` is ``usage``, after the region's
     code, and
     which have ``attributes``. ``times`` makes the catalogue's unit of the list's (a million of requests)."""
@@ -48,26 +48,26 @@ _ON_DEMAND_LINUX = {
 }
 MILLION, THOUSAND = 1e6, 1e3
 ITEMS = (
-    PriceItem("AmazonSageMaker", r"Host:(ml\..+)", HOSTING + "{0}", "hour", note=HOSTING_NOTE),
-    PriceItem("AmazonSageMaker", r"ServerlessInf:Mem-1GB", "sagemaker-serverless/gb-second", "GB-second"),
-    PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-In", "sagemaker-data/in", "GB"),
-    PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-Out", "sagemaker-data/out", "GB"),
-    PriceItem("AmazonSageMaker", r"Host:VolumeUsage\.gp2", "sagemaker-storage/gb-month", "GB-month"),
-    PriceItem("AmazonEC2", r"BoxUsage:(.+)", EC2 + "{0}", "hour", attributes=_ON_DEMAND_LINUX),
-    PriceItem("AmazonEC2", r"EBS:VolumeUsage\.gp3", "ebs/gp3-gb-month", "GB-month"),
-    PriceItem("AWSLambda", r"Lambda-GB-Second", "lambda/gb-second", "GB-second"),
-    PriceItem("AWSLambda", r"Request", "lambda/requests", "million requests", MILLION),
-    PriceItem("AmazonECS", r"Fargate-vCPU-Hours:perCPU", "fargate/vcpu-hour", "vCPU-hour"),
-    PriceItem("AmazonECS", r"Fargate-GB-Hours", "fargate/gb-hour", "GB-hour"),
-    PriceItem("AmazonEKS", r"AmazonEKS-Hours:perCluster", "eks/cluster-hour", "hour"),
-    PriceItem("AmazonS3", r"Requests-Tier1", "s3/put", "thousand requests", THOUSAND),
-    PriceItem("AmazonS3", r"Requests-Tier2", "s3/get", "thousand requests", THOUSAND),
-    PriceItem("AmazonS3", r"TimedStorage-ByteHrs", "s3/gb-month", "GB-month"),
-    PriceItem("AmazonCloudWatch", r"CW:AlarmMonitorUsage", "cloudwatch/alarm-month", "alarm-month"),
-    PriceItem(
+    _PriceItem("AmazonSageMaker", r"Host:(ml\..+)", HOSTING + "{0}", "hour", note=HOSTING_NOTE),
+    _PriceItem("AmazonSageMaker", r"ServerlessInf:Mem-1GB", "sagemaker-serverless/gb-second", "GB-second"),
+    _PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-In", "sagemaker-data/in", "GB"),
+    _PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-Out", "sagemaker-data/out", "GB"),
+    _PriceItem("AmazonSageMaker", r"Host:VolumeUsage\.gp2", "sagemaker-storage/gb-month", "GB-month"),
+    _PriceItem("AmazonEC2", r"BoxUsage:(.+)", EC2 + "{0}", "hour", attributes=_ON_DEMAND_LINUX),
+    _PriceItem("AmazonEC2", r"EBS:VolumeUsage\.gp3", "ebs/gp3-gb-month", "GB-month"),
+    _PriceItem("AWSLambda", r"Lambda-GB-Second", "lambda/gb-second", "GB-second"),
+    _PriceItem("AWSLambda", r"Request", "lambda/requests", "million requests", MILLION),
+    _PriceItem("AmazonECS", r"Fargate-vCPU-Hours:perCPU", "fargate/vcpu-hour", "vCPU-hour"),
+    _PriceItem("AmazonECS", r"Fargate-GB-Hours", "fargate/gb-hour", "GB-hour"),
+    _PriceItem("AmazonEKS", r"AmazonEKS-Hours:perCluster", "eks/cluster-hour", "hour"),
+    _PriceItem("AmazonS3", r"Requests-Tier1", "s3/put", "thousand requests", THOUSAND),
+    _PriceItem("AmazonS3", r"Requests-Tier2", "s3/get", "thousand requests", THOUSAND),
+    _PriceItem("AmazonS3", r"TimedStorage-ByteHrs", "s3/gb-month", "GB-month"),
+    _PriceItem("AmazonCloudWatch", r"CW:AlarmMonitorUsage", "cloudwatch/alarm-month", "alarm-month"),
+    _PriceItem(
         "AWSELB", r"LoadBalancerUsage", "alb/hour", "hour", attributes={"operation": "LoadBalancing:Application"}
     ),
-    PriceItem(
+    _PriceItem(
         "AWSELB", r"LCUUsage", "alb/lcu-hour", "LCU-hour", attributes={"operation": "LoadBalancing:Application"}
     ),
 )
@@ -76,8 +76,8 @@ _CODE = r"(?:[A-Z]{2,4}[0-9]?-)?"
 
 
 def queries(region: str, types: Sequence[str]) -> tuple[PriceQuery, ...]:
-    """What has to be asked for a region. ``types`` are the instance types of the catalogue; EC2, whose list of a
-    region has tens of thousands of products, is asked for each of them."""
+    """Return the queries for the prices of a region. ``types`` are the instance types of the catalogue. EC2 is
+    queried for each of them, since its list of a region has tens of thousands of products."""
     there = {"regionCode": region}
     found = [PriceQuery(service, there) for service in dict.fromkeys(item.service for item in ITEMS)]
     found.remove(PriceQuery("AmazonEC2", there))
@@ -88,7 +88,7 @@ def queries(region: str, types: Sequence[str]) -> tuple[PriceQuery, ...]:
 
 
 def rates(products: Iterable[Product], region: str, types: Sequence[str]) -> tuple[Rate, ...]:
-    """One rate per item of the catalogue. Other products, and instance types outside the catalogue, are ignored."""
+    """Return one rate per item of the catalogue. Other products, and instance types outside it, are ignored."""
     found: dict[str, Rate] = {}
     for product in products:
         made = _rate(product, region)

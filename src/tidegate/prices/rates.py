@@ -13,7 +13,7 @@ MAIN_REGIONS = (
     *("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1"),
     *("ap-northeast-1", "ap-southeast-2"),
 )
-"""Plans are made for these with whatever is packaged; ``tidegate prices update`` gets their prices."""
+"""Plans are made for these with whatever is packaged; ``tidegate cost prices update`` gets their prices."""
 
 
 class BadPrices(Invalid):

@@ -1,4 +1,4 @@
-"""What a restarted controller adopts: the running HAProxy's state, completed from disk. Pure.
+"""Find the state that a restarted controller adopts: that of the running HAProxy, completed from disk. Pure.
 
 The file may be outdated (the disk was full), damaged, or from before a crash, whereas the running process is
 authoritative about what it does: which fleet is in which slot, its servers, and the routes in force. The file adds
@@ -134,7 +134,7 @@ def _merge_sizes(usual: Mapping[str, int], recorded: Mapping[str, int], shown: P
 
 
 def _merge_tables(state: ProxyState, recorded: ProxyState, entries: Mapping[str, str]) -> tuple[RouteTable, ...]:
-    """For each endpoint the table with the highest fence whose fleets are all present."""
+    """Return for each endpoint the table with the highest fence whose fleets are all present."""
     found = {table.endpoint: table for table in _active_tables(state, entries)}
     for table in recorded.tables:
         present = found.get(table.endpoint)

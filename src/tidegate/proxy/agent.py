@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import Conflict, TidegateError
@@ -17,13 +19,43 @@ from tidegate.ports.gateway_agent import (
     EndpointPlan,
     EndpointView,
     FleetDemand,
-    FleetTotals,
     PassedTotals,
+    RouterTotals,
 )
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.proxy.haproxy import HAProxy
-from tidegate.proxy.waiting_requests import WaitingRequests
 from tidegate.service.endpoint_plan import apply_plan
+
+FORGOTTEN = 1.0
+"""Seconds after the last call for a fleet from which on nobody waits any more: HAProxy calls many times a second."""
+
+
+@dataclass
+class WaitingRequests:
+    clock: Callable[[], float] = time.monotonic
+    _calls: dict[FleetId, tuple[float, float]] = field(default_factory=dict)
+    """Since when (epoch seconds) the first of them waits, and when HAProxy called last."""
+    _called: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, fleet: FleetId, since: float) -> None:
+        known = self.now().get(fleet, since)
+        self._calls[fleet] = min(known, since), self.clock()
+        self._called.set()
+
+    def now(self) -> dict[FleetId, float]:
+        """Fleet -> since when a request waits for it."""
+        now = self.clock()
+        self._calls = {fleet: call for fleet, call in self._calls.items() if now - call[1] < FORGOTTEN}
+        return {fleet: since for fleet, (since, _) in self._calls.items()}
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until a request waits, for ``seconds`` at most."""
+        self._called.clear()
+        if seconds > 0 and not self.now():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._called.wait()
+
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +70,15 @@ class GatewayAgent:
     """Endpoint -> the plan that was put last. It may not be in force yet: then it has no digest."""
     waiting: WaitingRequests = field(default_factory=WaitingRequests)
     _digests: dict[str, str] = field(default_factory=dict)
-    _totals: dict[FleetId, FleetTotals] = field(default_factory=dict)
+    _totals: dict[FleetId, RouterTotals] = field(default_factory=dict)
     _locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def state(self) -> AgentState:
         return AgentState(self.boot, self.synced, self.controller, dict(self._digests))
 
     async def put(self, endpoint: str, plan: EndpointPlan) -> None:
-        """Raises Conflict for a plan that is older than the one in force, Transient, TargetRefused."""
+        """Apply the plan of an endpoint. Raises Conflict for a plan that is older than the one in force, Transient,
+        TargetRefused."""
         self.take_controller(plan.controller)
         async with self._locks[endpoint]:
             old = self.plans.get(endpoint)
@@ -60,7 +93,7 @@ class GatewayAgent:
                 del self.plans[endpoint]
 
     def take_controller(self, controller: int) -> None:
-        """Raises Conflict for one that a later one has replaced."""
+        """Accept a controller by its number. Raises Conflict if a later controller has replaced it."""
         if controller < self.controller:
             raise Conflict(f"controller {controller} was replaced by {self.controller}")
         self.controller = controller
@@ -69,16 +102,16 @@ class GatewayAgent:
         await apply_plan(self.proxy, endpoint, plan, lambda fleet: self._totals.pop(fleet, None))
 
     async def view(self, endpoint: str) -> EndpointView:
-        """Raises Transient."""
+        """Read an endpoint's routes in force and the state of its servers. Raises Transient."""
         found = await self.proxy.view(endpoint)
         alive = {str(fleet): dict(servers) for fleet, servers in found.alive.items()}
         return EndpointView(found.routes, alive)
 
     async def passed(self) -> PassedTotals:
-        """Raises Transient. What is read from the proxy is added here: an answer that is lost on its way loses no
-        count."""
+        """Return all counts of requests so far. Counts that are read from the proxy are added up here, so that an
+        answer that is lost on its way loses no count. Raises Transient."""
         for fleet, passed in (await self.proxy.passed()).items():
-            self._totals[fleet] = add(self._totals.get(fleet, FleetTotals()), passed)
+            self._totals[fleet] = add(self._totals.get(fleet, RouterTotals()), passed)
         return PassedTotals(self.boot, {str(fleet): total for fleet, total in self._totals.items()})
 
     def note_waiting(self, slot: str, since: float) -> None:
@@ -87,7 +120,8 @@ class GatewayAgent:
             self.waiting.note(fleet, since)
 
     async def demand(self, wait: float) -> DemandReport:
-        """At once if a request waits for a fleet without a server, else after so many seconds. Raises Transient."""
+        """Report the demand of serverless fleets: at once if a request waits for a fleet without a server, else after
+        ``wait`` seconds. Raises Transient."""
         await self.waiting.wait(wait)
         waits = self.waiting.now()
         found = {
@@ -120,7 +154,7 @@ class GatewayAgent:
                     self._digests[endpoint] = plan.digest
 
 
-def add(total: FleetTotals, passed: Passed) -> FleetTotals:
+def add(total: RouterTotals, passed: PassedRequests) -> RouterTotals:
     return replace(
         total,
         unanswered=total.unanswered + passed.unanswered,

@@ -21,7 +21,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 
 
 @dataclass(frozen=True)
-class AgentHttp:
+class _AgentHttp:
     """``token``: the one that the controller's requests carry, as it is now."""
 
     agent: GatewayAgent
@@ -87,8 +87,8 @@ class AgentHttp:
 
 
 def build_app(agent: GatewayAgent, token: Callable[[], str]) -> Starlette:
-    """For the controller."""
-    http = AgentHttp(agent, token)
+    """Build the agent's API for the controller."""
+    http = _AgentHttp(agent, token)
     return Starlette(
         routes=[
             Route("/ready", http.ready),
@@ -104,7 +104,7 @@ def build_app(agent: GatewayAgent, token: Callable[[], str]) -> Starlette:
 
 
 def build_public_app(agent: GatewayAgent) -> Starlette:
-    """For requests to the gateway that are no predictions: load balancers ask for its health."""
+    """Build the app for requests to the gateway that are no predictions: load balancers ask for its health."""
 
     async def ping(request: Request) -> Response:
         return Response(status_code=200 if await agent.ready() else 503)

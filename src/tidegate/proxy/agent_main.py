@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read(path: Path) -> AgentSettings:
-    """Raises StartupError, OSError."""
+    """Read the agent's settings from a file. Raises StartupError, OSError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=AgentSettings)
     except msgspec.DecodeError as error:

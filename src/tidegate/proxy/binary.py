@@ -36,7 +36,7 @@ def find_haproxy(setting: str) -> Path:
 
 
 def read_version(program: str) -> tuple[int, int] | None:
-    """None if the program does not run or does not print a version."""
+    """Read the version of the program. None if it does not run or does not print a version."""
     found = re.search(r"version (\d+)\.(\d+)", _read_output(program, "-v"))
     return (int(found[1]), int(found[2])) if found else None
 

@@ -131,7 +131,7 @@ class WakeSocket:
         before = os.umask(0o077)
         try:
             self._socket.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._called, str(self._socket))
+            self._server = await asyncio.start_unix_server(self._on_call, str(self._socket))
         finally:
             os.umask(before)
 
@@ -141,7 +141,7 @@ class WakeSocket:
         if self._server is not None:
             self._server.close()
 
-    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(2):
                 line = (await reader.readuntil(b"\n"))[:_MAX_LINE].decode().split()

@@ -123,6 +123,8 @@ def render_config(state: ProxyState, options: Options) -> str:
         parts.append(sessions.render_peers(options.peer, options.peers))
     if options.successor:
         parts.append(succession.render_backends(options, pools.QUEUED_TIMEOUT))
+    if options.further.backends:
+        parts.append(options.further.backends)
     parts += [_controller_backend(options), _fleet_defaults(options), _metered_defaults(options)]
     parts += [
         pools.MODELS_TABLE,
@@ -205,11 +207,11 @@ def _public_frontend(options: Options) -> str:
     return f"""\
 frontend public from all
   bind {host}:{options.port}
+{options.further.binds}\
 {succession.render_public(options)}\
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
 {usual_requests.render_rules(options, SINGLE_FLEET)}\
-{OPENAI}\
-{CANONICAL}\
+{options.further.rules}{OPENAI}{CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request set-header X-Tidegate-Source %[src] if !{{ var(txn.routes) -m found }}
   http-request allow if !{{ var(txn.routes) -m found }}
@@ -341,7 +343,8 @@ backend controller from all
 
 
 def _fleet_defaults(options: Options) -> str:
-    """At most two tries per request: a request that kills its worker must not kill them all."""
+    """Render the defaults of fleets. A request has two tries at most: one that kills its worker must not kill them
+    all."""
     none = retry_response(
         "ServiceUnavailable", f"No instance of endpoint {ENDPOINT} can take the request now; try again.", "1"
     )
@@ -368,6 +371,8 @@ defaults fleets
   option http-buffer-request
   # Otherwise the kernel delays small parts of a streamed answer by up to 200 ms.
   option http-no-delay
+  # A client that leaves ends its request at once, also one that waits or whose answer has not begun.
+  option abortonclose
   http-reuse always
   retries 1
   option redispatch 1

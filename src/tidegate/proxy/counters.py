@@ -16,7 +16,7 @@ import msgspec
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.host.background_file import BackgroundFile
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.slot_counts import SlotCounts
 
@@ -52,7 +52,7 @@ class Counters:
         self._saved: tuple[int, dict[str, FleetId]] | None = None
         """Which process and slots the file is of."""
         self._looked = 0.0
-        self._more: dict[str, Passed] = {}
+        self._more: dict[str, PassedRequests] = {}
         """Slot -> counts to add to the next reading."""
         self._unserved: set[FleetId] = set()
         """Fleets without a replica since HAProxy was started."""
@@ -116,7 +116,7 @@ class Counters:
             return  # at most a fraction of a second then counts against the fleet
         self._more[slot] = _add(self._more.get(slot), _count_as_platform(found[slot]))
 
-    async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, Passed]:
+    async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, PassedRequests]:
         """Counts since the last call; ``fleets`` by slot."""
         if not self._pid:
             self._pid = await self._runtime.pid()
@@ -132,7 +132,7 @@ class Counters:
         self._save(fleets)
         return whole
 
-    async def _read_slots(self, slots: list[str], seconds: float = 0.0) -> dict[str, Passed]:
+    async def _read_slots(self, slots: list[str], seconds: float = 0.0) -> dict[str, PassedRequests]:
         async with self._looking:
             process = self._process
             now = await self._runtime.counts(slots, self._read)
@@ -146,7 +146,7 @@ class Counters:
             return {slot: count.since(before[slot], seconds) for slot, count in now.items()}
 
     def _save(self, fleets: Mapping[str, FleetId]) -> None:
-        """Nothing is done while all counts are what the file has."""
+        """Write the counts to the file, unless the file has all of them already."""
         place = self._pid, dict(fleets)
         if not self._unsaved and self._saved == place and not self._file.is_behind:
             return
@@ -159,11 +159,11 @@ class Counters:
         self._file.write(msgspec.json.encode(_SavedCounts(self._pid, slots)))
 
 
-def _count_as_platform(load: Passed) -> Passed:
+def _count_as_platform(load: PassedRequests) -> PassedRequests:
     return replace(load, unavailable=load.unavailable + load.unanswered, unanswered=0, refused=0)
 
 
-def _add(before: Passed | None, load: Passed) -> Passed:
+def _add(before: PassedRequests | None, load: PassedRequests) -> PassedRequests:
     """Sum of both counts, with the in-flight count of the later one."""
     if before is None:
         return load

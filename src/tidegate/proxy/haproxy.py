@@ -23,7 +23,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
-from tidegate.ports.router import Demand, Passed, ServerAddress, View
+from tidegate.ports.router import Demand, PassedRequests, ServerAddress, View
 from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup, succession
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
@@ -31,7 +31,7 @@ from tidegate.proxy.options import Options, ProxySockets, make_options
 from tidegate.proxy.process import IDENTITY, Master, ProxyIdentity, check_address, check_sockets, master_command
 from tidegate.proxy.recorder import StateFiles, StateRecorder, WriteFailed
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.silence_watchdog import Watchdog
+from tidegate.proxy.silence import Watchdog
 from tidegate.proxy.state import SLOTS, ProxyState, Seat
 from tidegate.settings import Settings
 
@@ -44,7 +44,7 @@ MAX_UNKNOWN = 10.0
 """Seconds that a reload waits after an adoption for the fleets' owners to report their servers' sockets."""
 
 
-class ReloadPostponed(Transient):
+class _ReloadPostponed(Transient):
     """A reload that has to wait."""
 
 
@@ -99,7 +99,8 @@ class HAProxy:
         return self._recorder.trouble
 
     async def start_or_adopt(self) -> None:
-        """Returns when HAProxy serves. Raises StartupError: no program, port in use, folder unusable."""
+        """Start HAProxy, or adopt the one that runs, and return when it serves. Raises StartupError: no program, port
+        in use, folder unusable."""
         async with self._lock:
             program = await asyncio.to_thread(binary.find_haproxy, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
@@ -223,7 +224,7 @@ class HAProxy:
         )
 
     async def drop_fleet(self, fleet: FleetId) -> None:
-        """Raises Transient while the endpoint's routes still name the fleet."""
+        """Remove a fleet from the proxy. Raises Transient while the endpoint's routes still name the fleet."""
         async with self._lock:
             seat, table = self._state.seat(fleet), self._state.table(fleet.endpoint)
             if seat is None:
@@ -243,7 +244,8 @@ class HAProxy:
                 await self._record()
 
     async def set_routes(self, table: RouteTable) -> None:
-        """Raises Refused for a table that names a fleet without servers or that cannot be encoded as routes."""
+        """Put the routes of an endpoint into force. Raises Refused for a table that names a fleet without servers or
+        that cannot be encoded as routes."""
         async with self._lock:
             old = self._state.table(table.endpoint)
             if old is not None and table.fence < old.fence:
@@ -272,7 +274,7 @@ class HAProxy:
     async def views(self, endpoints: Collection[str]) -> dict[str, View]:
         return await runtime_state.views(self._runtime, self._state, endpoints)
 
-    async def passed(self) -> dict[FleetId, Passed]:
+    async def passed(self) -> dict[FleetId, PassedRequests]:
         """Requests of every fleet since the last call, those it could not serve, and those in flight. Without
         requests in flight in an old process at the time of a reload."""
         return await self._counters.passed(self._state.fleets)
@@ -289,7 +291,7 @@ class HAProxy:
             return
         try:
             await self._reload(known)
-        except (WriteFailed, ReloadPostponed) as error:
+        except (WriteFailed, _ReloadPostponed) as error:
             headers = adoption.empty_state(known.options if known is not None else "").headers
             if not there or (seat.admission.quotas is not None and headers != self._state.headers):
                 raise
@@ -350,7 +352,7 @@ class HAProxy:
         """``known``: the process to reload. Raises WriteFailed with nothing changed: HAProxy must not read outdated
         files."""
         if (unknown := self._state.unknown) and time.monotonic() < self._reload_after:
-            raise ReloadPostponed(f"the reload waits for fleet {unknown[0]} to report its servers")
+            raise _ReloadPostponed(f"the reload waits for fleet {unknown[0]} to report its servers")
         log.info("reloading the proxy for slots, a queue time or a header; pools: %s", self._state.sizes)
         text = self._options_text()
         await self._recorder.write_all(config.render_files(self._state, self._options()))
@@ -371,7 +373,7 @@ class HAProxy:
             check_address(self._settings.host, self._settings.port)
         try:
             await self._reload(master.identity())
-        except (WriteFailed, ReloadPostponed) as error:
+        except (WriteFailed, _ReloadPostponed) as error:
             self._log_outdated_options(error)
 
     def _log_outdated_options(self, error: Transient) -> None:

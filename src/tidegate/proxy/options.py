@@ -2,11 +2,12 @@
 
 import os
 import resource
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidegate.auth import same_site
 from tidegate.proxy import rate_limits
+from tidegate.proxy.further_rules import NO_RULES, FurtherRules, find_rules
 from tidegate.proxy.state import ProxyState
 from tidegate.settings import Settings
 
@@ -49,6 +50,10 @@ class Options:
     successor: str = ""
     """Socket on which the newest process takes what clients of older ones ask; the default is for options that an
     older version wrote."""
+    grpc_port: int = 0
+    """TCP port of gRPC; 0: none."""
+    further: FurtherRules = NO_RULES
+    """What features add."""
     own_hosts: str = same_site.own_host_pattern("127.0.0.1", ())
     """Pattern of ``Host`` for unsigned requests (``auth.same_site``)."""
 
@@ -87,9 +92,9 @@ class ProxySockets:
 
 
 def most_connections(files: int) -> int:
-    """Of clients at once, each of which takes two files, if HAProxy may open ``files``. A fifth stays for the checks
-    of replicas, one each: HAProxy refuses a configuration for which it might not have enough, so a reload would
-    fail."""
+    """Return how many clients may be connected at once if HAProxy may open ``files`` files. Each client takes two
+    files. A fifth of the files is reserved for the checks of replicas, one each. HAProxy refuses a configuration for
+    which it might not have enough files, so a reload would fail."""
     if files == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return min(MAX_CONNECTIONS, (files - files // 5 - 200) // 2)
@@ -97,7 +102,7 @@ def most_connections(files: int) -> int:
 
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
     """``peer``: HAProxy's peer name; also on its command line if it was given one."""
-    return Options(
+    options = Options(
         host=settings.host,
         port=settings.port,
         controller=str(sockets.controller),
@@ -121,4 +126,6 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         peers=str(sockets.peers),
         successor=str(sockets.successor),
         own_hosts=same_site.own_host_pattern(settings.host, settings.allowed_hosts),
+        grpc_port=settings.grpc_port,
     )
+    return replace(options, further=find_rules(options))

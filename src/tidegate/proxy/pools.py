@@ -40,7 +40,6 @@ QUEUE_RULES = (
     f"timeout server {QUEUED_TIMEOUT}s",
     "no option http-buffer-request",
     "retry-on conn-failure",
-    "option abortonclose",
 )
 """A request can be a gigabyte and is forwarded without buffering; retries are the dispatcher's job."""
 

@@ -78,7 +78,7 @@ class Master:
 
     def candidates(self) -> set[int]:
         """Pids of all our processes, including workers."""
-        return {process.pid for process in self._ours()}
+        return {process.pid for process in self._list_processes()}
 
     def note(self, pid: int, options: str) -> ProxyIdentity:
         """Track this process as the running one; the caller records it. Raises StartupError if it has ended."""
@@ -153,7 +153,7 @@ class Master:
 
     def kill(self) -> None:
         """Kill all our processes: the master, its workers, and orphaned workers."""
-        _kill_and_wait(self._ours())
+        _kill_and_wait(self._list_processes())
         self._known = None
 
     def kill_with_workers(self, known: ProxyIdentity) -> None:
@@ -164,7 +164,8 @@ class Master:
                 _kill_and_wait([process, *process.children(recursive=True)])
 
     def _serves(self, pid: int) -> bool:
-        """Looked at twice a second. A process that is ours stays ours: only a master executes anything, itself."""
+        """Return whether a process is our HAProxy. This is checked twice a second. A process that is ours stays ours:
+        only a master executes anything, itself."""
         started = process_start(pid)
         if started is None:  # it has ended, or this is not Linux
             return self._is_found(pid)
@@ -179,7 +180,7 @@ class Master:
         except (psutil.Error, ValueError, OverflowError):
             return False
 
-    def _ours(self) -> list[psutil.Process]:
+    def _list_processes(self) -> list[psutil.Process]:
         return [one for one in psutil.process_iter(["cmdline"]) if self._is_ours(one.info["cmdline"] or ())]
 
     def _is_ours(self, line: Sequence[str]) -> bool:
@@ -209,7 +210,7 @@ def _is_running(process: psutil.Process) -> bool:
 
 
 def check_sockets(*paths: Path) -> None:
-    """Raises StartupError for a socket path that HAProxy would not accept."""
+    """Check the lengths of socket paths. Raises StartupError for a path that HAProxy would not accept."""
     longest = max(paths, key=lambda path: len(str(path)))
     if len(str(longest)) > MAX_SOCKET_PATH:
         raise StartupError(f"{longest} is too long for a unix socket; set TMPDIR to a folder with a shorter path")
@@ -229,7 +230,7 @@ def _await_release(host: str, port: int) -> None:
 
 
 def check_address(host: str, port: int) -> None:
-    """Raises StartupError with the port if it cannot be listened on."""
+    """Check that the port can be listened on. Raises StartupError with the port if not."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -79,8 +79,8 @@ class StateRecorder:
         self._files.remove(name)
 
     async def _write(self, name: str, data: bytes, *, wait: bool) -> None:
-        """Raises OSError, also if the disk does not respond in time. ``wait``: give a hanging write time to end; no
-        other write starts before it has."""
+        """Write a file of the state. Raises OSError, also if the disk does not respond in time. ``wait``: give a
+        hanging write time to end; no other write starts before it has."""
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=WRITE_TIMEOUT if wait else 0)
             if not self._writing.done():

@@ -67,7 +67,7 @@ class ServerStatus:
 
     @property
     def takes_requests(self) -> bool:
-        """False if it was taken out of service; a server that is down comes back by itself."""
+        """False if the server was taken out of service. A server that is down comes back by itself."""
         return not self.state.startswith(("DRAIN", "MAINT"))
 
     @property
@@ -233,10 +233,10 @@ class Runtime:
         found = {slot: count_slot(tuple(rows), known.get(slot)) for slot, rows in cells.items()}
         moved = [slot for slot, count in found.items() if count is not known.get(slot)]
         still = {slot: known[slot].own for slot in moved if slot in known and rests(known[slot], found[slot])}
-        own = still | await self._own_answers([slot for slot in moved if slot not in still])
+        own = still | await self._read_own_answers([slot for slot in moved if slot not in still])
         return found | {slot: with_own(found[slot], own[slot]) for slot in moved}
 
-    async def _own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
+    async def _read_own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
         values: dict[str, int] = {}
         for start in range(0, len(slots), BATCH):
             names = (name for slot in slots[start : start + BATCH] for name in pools.counter_names(slot))
@@ -251,14 +251,14 @@ class Runtime:
         return {words[1]: words[2] for words in lines if len(words) == 3 and words[0].startswith("0x")}
 
     async def reload(self) -> None:
-        """Raises Transient with HAProxy's message if the new configuration failed to start."""
+        """Reload the configuration. Raises Transient with HAProxy's message if the new one failed to start."""
         answer = await self._ask_master("reload\n", RELOAD_TIMEOUT)
         if not answer.startswith("Success=1"):
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
 
     async def await_old_stopped(self) -> None:
-        """Returns when only the new process takes commands after a reload."""
+        """Wait after a reload until only the new process takes commands."""
         for _ in range(MAX_POLLS):
             processes = await self.processes()
             if processes and all([await self._await_stopped(older) for older in processes[1:]]):
@@ -288,8 +288,8 @@ class Runtime:
         return int(found[1]) if found else None
 
     async def await_ready(self) -> None:
-        """Returns when master and serving process take commands; the master re-executes itself right after its start.
-        A socket that a killed HAProxy left behind refuses connections until the new one has replaced it."""
+        """Wait until master and serving process take commands; the master re-executes itself right after its start. A
+        socket that a killed HAProxy left behind refuses connections until the new one has replaced it."""
         for _ in range(MAX_POLLS):
             if await self.processes() and await self._is_ready():
                 return

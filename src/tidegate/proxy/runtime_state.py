@@ -13,14 +13,15 @@ from tidegate.proxy.state import ON_DEMAND, ProxyState, Seat
 
 
 async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
-    """The endpoint's routes in force and the state of its servers, from one exchange. Raises Transient while a slot
-    of these routes is being reassigned."""
+    """Read the endpoint's routes in force and the state of its servers, in one exchange. Raises Transient while a
+    slot of these routes is being reassigned."""
     keys, slots = _keys(state, endpoint), [seat.slot for seat in state.seats_of(endpoint)]
     return _view(state, endpoint, *await runtime.look(config.MAP, keys, slots))
 
 
 async def views(runtime: Runtime, state: ProxyState, endpoints: Iterable[str]) -> dict[str, View]:
-    """The same of many endpoints, from two exchanges for all. One whose routes cannot be read is left out."""
+    """Read the views of many endpoints, in two exchanges for all of them. An endpoint whose routes cannot be read is
+    left out."""
     entries, servers, found = await runtime.whole_map(config.MAP), await runtime.all_servers(), {}
     for endpoint in endpoints:
         with contextlib.suppress(Transient):
@@ -29,7 +30,8 @@ async def views(runtime: Runtime, state: ProxyState, endpoints: Iterable[str]) -
 
 
 def _keys(state: ProxyState, endpoint: str) -> list[str]:
-    """Of the whole, of its queue, and of each variant."""
+    """Return the keys of an endpoint in the map of routes: of the whole endpoint, of its queue, and of each
+    variant."""
     wanted = state.table(endpoint)
     variants = (routes.route_key(endpoint, variant) for variant in (wanted.targets if wanted else ()))
     return [routes.route_key(endpoint), routes.queue_key(endpoint), *variants]
@@ -73,6 +75,6 @@ async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[
 
 
 async def demands(runtime: Runtime, state: ProxyState) -> dict[FleetId, Demand]:
-    """Of every serverless fleet. Raises Transient."""
+    """Read the demand of every serverless fleet. Raises Transient."""
     fleets = {seat.slot: seat.fleet for seat in state.seats if seat.slot.startswith(ON_DEMAND)}
     return {fleets[slot]: demand for slot, demand in (await runtime.demands(sorted(fleets))).items()}

@@ -17,8 +17,9 @@ def usual_host(options: Options) -> str:
 
 
 def render_same_site_rules(options: Options) -> str:
-    """Without access keys, reject what another site's web page makes a browser send, or a proxy forwards. The two
-    host names that nearly every request has need no regular expression."""
+    """Render the rules for a proxy without access keys, which reject requests that another site's web page makes a
+    browser send, or that a proxy forwards. The two host names that nearly every request has need no regular
+    expression."""
     name = "AccessDeniedException"
     foreign, page, forwarded = (
         aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")

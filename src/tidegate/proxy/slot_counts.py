@@ -1,11 +1,11 @@
-"""What HAProxy's statistics say of a slot: their rows read, and counts made of them. Pure."""
+"""Read the rows of HAProxy's statistics about a slot, and count from them. Pure."""
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import itemgetter
 
-from tidegate.ports.router import IDLE, Passed
+from tidegate.ports.router import IDLE, PassedRequests
 from tidegate.proxy.cold_start_hold import AGAIN
 
 COLUMNS = ("pxname", "svname", "qcur", "scur", "slim", "stot", "status", "sid", "lbtot", "req_tot")
@@ -53,17 +53,18 @@ class SlotCounts:
         return self.unanswered, self.refused, self.throttled
 
     def at_least(self, before: "SlotCounts") -> "SlotCounts":
-        """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
+        """Return the counts, with ``unanswered`` never below that of ``before``: a client that disconnects briefly
+        counts like one that was disconnected."""
         return self if self.unanswered >= before.unanswered else replace(self, unanswered=before.unanswered)
 
-    def since(self, before: "SlotCounts", seconds: float) -> Passed:
+    def since(self, before: "SlotCounts", seconds: float) -> PassedRequests:
         """Difference to a reading that many seconds ago."""
         if self is before and self.cells and not self.down and rests(self, self):
             return IDLE
         if rests(before, self) and self._counts() == before._counts() and not self.down:
             return IDLE
         rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
-        return Passed(
+        return PassedRequests(
             unanswered=max(0, self.unanswered - before.unanswered),
             refused=max(0, self.refused - before.refused),
             throttled=max(0, self.throttled - before.throttled),
@@ -75,13 +76,14 @@ class SlotCounts:
 
 
 def parse_rows(answer: str, again: bool = False) -> list[dict[str, str]]:
-    """Rows of ``show stat`` with the columns that are read; each part of an answer begins with a header line.
-    ``again``: also rows of the server that is the proxy itself."""
+    """Parse the rows of ``show stat`` with the columns that are read. Each part of an answer begins with a header
+    line. ``again``: include the rows of the server that is the proxy itself."""
     return [dict(zip(COLUMNS, cells, strict=True)) for cells in parse_cells(answer, again=again)]
 
 
 def parse_cells(answer: str, wanted: Container[str] | None = None, again: bool = False) -> Iterator[Cells]:
-    """The same without names. ``wanted``: slots; None: all."""
+    """Parse the rows as ``parse_rows`` does, but without the names of the columns. ``wanted``: slots to read; None:
+    all."""
     pick: Callable[[list[str]], Cells] | None = None
     least = 0
     for line in answer.splitlines():
@@ -97,14 +99,14 @@ def parse_cells(answer: str, wanted: Container[str] | None = None, again: bool =
 
 @lru_cache(maxsize=8)
 def _find_columns(header: str) -> tuple[Callable[[list[str]], Cells], int]:
-    """What picks them, and the last of them."""
+    """Return a function that picks the cells of ``COLUMNS`` from a row, and the index of the last of these cells."""
     names = header.removeprefix("# ").split(",")
     places = [names.index(name) for name in COLUMNS]
     return itemgetter(*places), max(places)
 
 
 def count_slot(cells: tuple[Cells, ...], before: SlotCounts | None) -> SlotCounts:
-    """What the rows of a slot say; ``before`` itself where they say what they said then, and no request was there:
+    """Count from the rows of a slot. Returns ``before`` itself if the rows are unchanged and the slot had no request:
     each second this is so of all slots at rest."""
     if before is not None and before.cells == cells and rests(before, before):
         return before

@@ -41,7 +41,7 @@ class FormerProcess:
 
 
 async def find_running(master: Master, runtime: Runtime) -> ProxyIdentity | None:
-    """The serving HAProxy of this folder, even if the file that identifies it is missing or damaged."""
+    """Find the serving HAProxy of this folder, even if the file that identifies it is missing or damaged."""
     known = await asyncio.to_thread(master.load)
     if known is None and (ours := await asyncio.to_thread(master.candidates)):
         pid = await runtime.master_pid()
@@ -53,7 +53,8 @@ async def find_running(master: Master, runtime: Runtime) -> ProxyIdentity | None
 
 
 async def find_former(master: Master, runtime: Runtime) -> FormerProcess:
-    """Where the running process has its sockets, if that is elsewhere."""
+    """Find the socket folder and the state of a running process whose sockets are elsewhere. The result is empty if
+    they are not."""
     known = master.identity()
     options = adoption.decode_options(known.options) if known is not None else None
     if options is None or options.admin == str(runtime.admin):
@@ -67,7 +68,8 @@ async def find_former(master: Master, runtime: Runtime) -> FormerProcess:
 
 
 def launch(master: Master, address: tuple[str, int], takeover: bool) -> bool:
-    """Returns when HAProxy listens, and whether an old process is finishing its requests. Raises StartupError."""
+    """Start HAProxy, and return when it listens. Returns whether an old process is finishing its requests. Raises
+    StartupError."""
     if takeover:
         try:
             master.take_over()

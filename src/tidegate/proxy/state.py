@@ -51,7 +51,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Index:
+class _Index:
     """Seats and tables by their names, with what is encoded of each. A change copies it, which takes a fraction of
     the time of making it anew: of a thousand endpoints one changes at a time."""
 
@@ -65,7 +65,7 @@ class Index:
     encoded_tables: dict[str, msgspec.Raw]
 
     @classmethod
-    def of(cls, seats: Iterable[Seat], tables: Iterable[RouteTable]) -> "Index":
+    def of(cls, seats: Iterable[Seat], tables: Iterable[RouteTable]) -> "_Index":
         index = cls({}, {}, {}, {}, {}, {}, {})
         for seat in seats:
             index._add(seat)
@@ -73,27 +73,27 @@ class Index:
             index._set(table)
         return index
 
-    def with_seat(self, seat: Seat) -> "Index":
+    def with_seat(self, seat: Seat) -> "_Index":
         index = self.without_seat(seat)
         index._add(seat)
         return index
 
-    def without_seat(self, seat: Seat) -> "Index":
-        """Without the fleet of the seat, if it is there."""
-        index, fleet = self._copied(), seat.fleet
+    def without_seat(self, seat: Seat) -> "_Index":
+        """Return a copy of the index without the fleet of the seat, which need not be in the index."""
+        index, fleet = self._copy(), seat.fleet
         if (old := index.seats.pop(fleet, None)) is not None:
             del index.slots[fleet], index.fleets[old.slot], index.encoded_seats[fleet]
             left = {id: one for id, one in index.by_endpoint.pop(fleet.endpoint).items() if id != fleet}
             index.by_endpoint.update({fleet.endpoint: left} if left else {})
         return index
 
-    def with_table(self, table: RouteTable) -> "Index":
-        index = self._copied()
+    def with_table(self, table: RouteTable) -> "_Index":
+        index = self._copy()
         index._set(table)
         return index
 
-    def _copied(self) -> "Index":
-        return Index(*(dict(getattr(self, each.name)) for each in fields(self)))
+    def _copy(self) -> "_Index":
+        return _Index(*(dict(getattr(self, each.name)) for each in fields(self)))
 
     def _add(self, seat: Seat) -> None:
         endpoint = seat.fleet.endpoint
@@ -142,14 +142,14 @@ class ProxyState:
 
     @cached_property
     def encoded(self) -> bytes:
-        """As JSON. Written at each change, so what did not change is not encoded again."""
+        """The state as JSON. It is written at each change, so parts that did not change are not encoded again."""
         parts: dict[str, object] = {each.name: getattr(self, each.name) for each in fields(self)}
         parts |= {"seats": list(self._index.encoded_seats.values())}
         return msgspec.json.encode(parts | {"tables": list(self._index.encoded_tables.values())})
 
     @cached_property
-    def _index(self) -> Index:
-        return Index.of(self.seats, self.tables)
+    def _index(self) -> _Index:
+        return _Index.of(self.seats, self.tables)
 
     @property
     def unknown(self) -> tuple[FleetId, ...]:
@@ -185,7 +185,7 @@ class ProxyState:
         if old is None:
             slot = self._free(POOLS[routing], admission.queue_time)
             if slot is None:
-                grown = self._grown(POOLS[routing])
+                grown = self._grow(POOLS[routing])
                 slot = grown._free(POOLS[routing], admission.queue_time)
                 assert slot is not None
             old = Seat(fleet, slot)
@@ -198,27 +198,27 @@ class ProxyState:
         headers = rate_limits.merge_headers(self.headers, admission.quotas)
         if seat == self.seat(fleet) and (queues, headers) == (self.queues, self.headers):
             return self
-        return replace(grown, queues=queues, headers=headers)._indexed(self._index.with_seat(seat))
+        return replace(grown, queues=queues, headers=headers)._with_index(self._index.with_seat(seat))
 
     def without(self, fleet: FleetId) -> "ProxyState":
         seat = self.seat(fleet)
         if seat is None:
             return self
         emptying = (*self.emptying, seat.slot)
-        return replace(self, emptying=emptying)._indexed(self._index.without_seat(seat))
+        return replace(self, emptying=emptying)._with_index(self._index.without_seat(seat))
 
     def emptied(self, slots: Iterable[str]) -> "ProxyState":
         gone = set(slots)
         left = tuple(slot for slot in self.emptying if slot not in gone)
-        return replace(self, emptying=left)._indexed(self._index)
+        return replace(self, emptying=left)._with_index(self._index)
 
     def with_table(self, table: RouteTable) -> "ProxyState":
         """The state with this table. An empty table removes the endpoint with its fence, since the name may be reused
         for a new endpoint."""
-        return self._indexed(self._index.with_table(table))
+        return self._with_index(self._index.with_table(table))
 
-    def _indexed(self, index: Index) -> "ProxyState":
-        """With the seats and tables of the index."""
+    def _with_index(self, index: _Index) -> "ProxyState":
+        """Return the state with the seats and tables of the index."""
         state = replace(self, seats=tuple(index.seats.values()), tables=tuple(index.tables.values()))
         state.__dict__["_index"] = index
         return state
@@ -231,5 +231,5 @@ class ProxyState:
         fitting = [slot for slot in free if self.queues.get(slot, DEFAULT_QUEUE_TIME) == queue_time]
         return next(iter(fitting or [slot for slot in free if slot not in self.queues] or free), None)
 
-    def _grown(self, pool: str) -> "ProxyState":
+    def _grow(self, pool: str) -> "ProxyState":
         return replace(self, sizes={**self.sizes, pool: 2 * self.sizes.get(pool, 0) or INITIAL_POOL_SIZE})

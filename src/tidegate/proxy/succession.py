@@ -1,4 +1,4 @@
-"""What a process from before a reload does with requests that still come to it.
+"""Rules by which a process from before a reload passes requests that still reach it on to its successor.
 
 A client's idle connection stays with the process that accepted it. That one does not know endpoints that were made
 since, and the routes that it knows are those from before: its next request could get 503, or a version that was
@@ -20,26 +20,26 @@ ENTRY = "all"
 
 SUCCEEDED = f"{{ stopping }} !{{ str({ENTRY}),map({LEAVING}) -m found }}"
 """True in a process that has a successor."""
-OLD = f"{SUCCEEDED} METH_POST {{ path -m beg /endpoints/ }}"
 COPIES, QUEUED = "successor_copies", "successor_queued"
 """Backends of the newest process's sockets for copies and for queued requests."""
 
 
 def render_public(options: Options) -> str:
-    """Where a process takes what an older one hands over, and the first rules of requests, by which an older one
-    does. All other rules are the newest process's to apply."""
+    """Render the socket on which a process accepts requests from an older one, and the first request rules, by which
+    an older process passes its requests on. All other rules are applied by the newest process."""
     if not options.successor:
         return ""
+    old = f"{SUCCEEDED} METH_POST {{ path -m beg {' '.join(('/endpoints/', *options.further.prefixes))} }}"
     return f"""\
   bind unix@{options.successor} mode 600 accept-proxy name {SOCKET}
-  http-request del-header X-Tidegate- -m beg if {OLD} !{{ so_name {SOCKET} }}
-  http-request allow if {OLD}
-  use_backend successor if {OLD}
+  http-request del-header X-Tidegate- -m beg if {old} !{{ so_name {SOCKET} }}
+  http-request allow if {old}
+  use_backend successor if {old}
 """
 
 
 def render_private(options: Options, backend: str) -> str:
-    """The same for a socket of ours, which is handed to the newest process itself."""
+    """Render the same rules for a private socket, which is passed on to the newest process itself."""
     if not options.successor:
         return ""
     return f"""\
@@ -55,7 +55,7 @@ def render_backends(options: Options, queued: int) -> str:
         (
             _render_backend("successor", f"{options.successor} send-proxy-v2", usual),
             _render_backend(COPIES, options.copies, usual),
-            _render_backend(QUEUED, options.queued, queued) + "  option abortonclose\n",
+            _render_backend(QUEUED, options.queued, queued),
         )
     )
 
@@ -67,6 +67,7 @@ backend {name} from all
   timeout connect 1s
   timeout server {seconds}s
   http-reuse never
+  option abortonclose
   retries 2
   retry-on conn-failure
   http-error status 503 {gone}

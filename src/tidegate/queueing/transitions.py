@@ -74,7 +74,7 @@ class Requeue:
 
 
 def next_step(held: LeasedItem, exists: bool, now: float) -> Invoke | RecordEnd | Notify:
-    """What to do with an item that was just leased; ``exists``: its endpoint does."""
+    """Decide what to do with an item that was just leased. ``exists``: whether its endpoint exists."""
     if held.state is ItemState.NOTIFYING:
         assert held.outcome is not None
         return Notify(held.outcome)
@@ -91,7 +91,7 @@ def next_step(held: LeasedItem, exists: bool, now: float) -> Invoke | RecordEnd 
 
 
 def after_attempt(held: LeasedItem, result: AttemptSucceeded | AttemptFailed, now: float) -> RecordEnd | Requeue:
-    """What to do after an attempt."""
+    """Decide what to do after an attempt."""
     if isinstance(result, AttemptSucceeded):
         return RecordEnd(
             ItemOutcome(OutcomeKind.COMPLETED, now, content_type=result.content_type, shown=result.shown)
@@ -144,6 +144,6 @@ def expiry_outcome(item: Item, now: float) -> ItemOutcome:
 
 
 def emptying_outcome(by: str, reason: str, now: float) -> ItemOutcome:
-    """Of an item that was waiting when somebody emptied the queue."""
+    """Return the outcome of an item that was waiting when somebody emptied the queue."""
     why = f": {reason}" if reason else ""
     return ItemOutcome(OutcomeKind.FAILED, now, f"The queue was emptied by {by}{why}.")

@@ -14,7 +14,7 @@ from tidegate.monitoring.alarm_evaluation import is_due
 from tidegate.monitoring.alarm_events import state_events
 from tidegate.monitoring.guard_verdicts import NEVER
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.store import Saved, Store, Tx
+from tidegate.ports.store import Store, StoredRecord, Tx
 from tidegate.reconcile.alarm_reads import read_all
 from tidegate.service.alarms import settle
 from tidegate.service.record_kinds import ALARM
@@ -33,7 +33,7 @@ async def evaluate_due(
     metrics: Metrics,
     now: datetime,
     last: dict[str, datetime],
-    read: Callable[[Store], Awaitable[list[Saved[Alarm]]]] = lambda store: store.run(readable),
+    read: Callable[[Store], Awaitable[list[StoredRecord[Alarm]]]] = lambda store: store.run(readable),
     guards: Mapping[str, Alarm] = MappingProxyType({}),
     counted: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
@@ -51,9 +51,9 @@ async def evaluate_due(
     alarms = await read(store)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
-    at = {saved.name: _counted_until(saved.body, counted, now) for saved in alarms}
+    at = {saved.name: _find_counted_end(saved.body, counted, now) for saved in alarms}
     due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), at[saved.name])]
-    names, judged = {saved.name for saved in due}, list[tuple[Saved[Alarm], Alarm]]()
+    names, judged = {saved.name for saved in due}, list[tuple[StoredRecord[Alarm], Alarm]]()
     for saved in alarms:
         if (guard := guards.get(saved.name)) is not None and guard.same_definition(saved.body):
             judged.append((saved, adopt_state(saved.body, guard, now, due=saved.name in names)))
@@ -76,7 +76,7 @@ async def evaluate_due(
 
 
 async def _settle_composites(
-    store: Store, alarms: list[Saved[Alarm]], moved: list[tuple[Saved[Alarm], Alarm]], now: datetime
+    store: Store, alarms: list[StoredRecord[Alarm]], moved: list[tuple[StoredRecord[Alarm], Alarm]], now: datetime
 ) -> list[str]:
     """Judge the composite alarms by the states of the others, which may have been written elsewhere."""
     present = {saved.name: saved.body for saved in alarms} | {saved.name: after for saved, after in moved}
@@ -84,7 +84,7 @@ async def _settle_composites(
     return await store.run(lambda tx: settle(tx, changed, now)) if changed else []
 
 
-def _counted_until(alarm: Alarm, counted: Mapping[str, int], now: datetime) -> datetime:
+def _find_counted_end(alarm: Alarm, counted: Mapping[str, int], now: datetime) -> datetime:
     """Up to when the requests are counted that the alarm is about. Counts that are late do not hold it up."""
     reached = [counted[name] for name in watched_endpoints(alarm) if name in counted]
     if not reached or not 0 <= now.timestamp() - min(reached) <= COUNTING_PATIENCE:
@@ -123,7 +123,7 @@ def save_guard_states(tx: Tx, guards: Iterable[Alarm], now: datetime) -> list[st
     return written
 
 
-def readable(tx: Tx) -> list[Saved[Alarm]]:
+def readable(tx: Tx) -> list[StoredRecord[Alarm]]:
     """All alarms that this program can read: one unreadable record must not disable the others."""
     page = tx.find(ALARM)
     for one in page.unreadable:
@@ -140,7 +140,7 @@ async def judge_alarm(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
         return alarm
 
 
-def save(tx: Tx, moved: list[tuple[Saved[Alarm], Alarm]], now: datetime) -> list[str]:
+def save(tx: Tx, moved: list[tuple[StoredRecord[Alarm], Alarm]], now: datetime) -> list[str]:
     """Write the new states of the records that still are as they were read; returns their names."""
     written = []
     for saved, after in moved:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from tidegate.monitoring.alarm_data import Data, Needed
+from tidegate.monitoring.alarm_data import Data, SampleQuery
 from tidegate.ports.metrics import Metrics
 
 
-async def read_all(metrics: Metrics, needed: Iterable[Needed]) -> Data:
+async def read_all(metrics: Metrics, needed: Iterable[SampleQuery]) -> Data:
     """One after the other, as an alarm's patience is for all of them. Raises Unavailable."""
     found = {}
     for one in needed:

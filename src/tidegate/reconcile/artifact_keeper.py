@@ -55,7 +55,7 @@ class ArtifactKeeper:
             self._changed = None if changed is None else changed | self._changed
             raise
         # What could not be kept before is tried again: its data or some space may be there now.
-        for name in [name for name, kept in self._histories.items() if any(_lacking(kept))]:
+        for name in [name for name, kept in self._histories.items() if any(_find_lacking(kept))]:
             await self._record(name, self._histories[name])
         await self._remove_old()
 
@@ -72,7 +72,7 @@ class ArtifactKeeper:
 
     async def _record(self, name: str, kept: History) -> None:
         found: dict[tuple[int, str], dict[str, tuple[str, ...]]] = {}
-        for entry, variant in _lacking(kept):
+        for entry, variant in _find_lacking(kept):
             digests = await self._keep(FleetId(name, entry.version.generation, variant.name), variant)
             if digests is not None:
                 found.setdefault((entry.number, entry.rollout), {})[variant.name] = digests
@@ -104,7 +104,7 @@ class ArtifactKeeper:
             await asyncio.to_thread(self.artifacts.retain, needed)
 
 
-def _lacking(kept: History) -> Iterator[tuple[HistoryEntry, VariantSpec]]:
+def _find_lacking(kept: History) -> Iterator[tuple[HistoryEntry, VariantSpec]]:
     for entry in kept.entries:
         for variant in entry.version.variants:
             if entry.outcome.live and needs_artifacts(variant) and variant.name not in entry.artifacts:

@@ -19,13 +19,8 @@ from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observation, SetTraffic
-from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 from tidegate.domain.worker_stats import MOST_FAILURES
-from tidegate.features.drift.service import forget_drift
-from tidegate.features.evidence.loop import compared_versions
-from tidegate.features.evidence.replay_service import forget_replay
-from tidegate.features.evidence.service import forget_evidence
 from tidegate.monitoring import reasons
 from tidegate.monitoring.guard_verdicts import GuardVerdict
 from tidegate.ports.clock import Clock
@@ -35,11 +30,12 @@ from tidegate.reconcile.alarm_loop import save_guard_states
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.refusals import Refusals
 from tidegate.reconcile.resting import Rest, RestingEndpoints
-from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
+from tidegate.reconcile.rollout_observers import compared_versions
+from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history, usage
-from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT, endpoint_kinds
 from tidegate.service.records import read_if_readable
 
 log = logging.getLogger(__name__)
@@ -63,7 +59,7 @@ STORE_PATIENCE = 1.0
 """Seconds that the store may take before what cannot wait is done without it."""
 
 
-def load(tx: Tx, name: str) -> Loaded | None:
+def load(tx: Tx, name: str) -> LoadedEndpoint | None:
     """The record and the alarms that its rollout names, read in one transaction. An alarm that cannot be read guards
     the rollout as it was defined when that began, as one that was deleted does."""
     saved = tx.get(ENDPOINT, name)
@@ -73,19 +69,16 @@ def load(tx: Tx, name: str) -> Loaded | None:
     names = dict.fromkeys((*rollout.plan.alarms, *(one.name for one in rollout.guards)) if rollout else ())
     found = ((alarm, read_if_readable(tx, ALARM, alarm)) for alarm in names)
     alarms = {alarm: s.body for alarm, s in found if s is not None}
-    return Loaded(saved.body, saved.version, alarms, saved.body)
+    return LoadedEndpoint(saved.body, saved.version, alarms, saved.body)
 
 
-def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
+def save(tx: Tx, loaded: LoadedEndpoint, decision: RolloutDecision, now: datetime) -> int:
     """The record after the step and why, conditional on what was read. Returns its version."""
     name, events = loaded.stored.name, (*loaded.events, *decision.events)
     if decision.endpoint is None:
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
-        history.forget(tx, name, now)
-        usage.forget(tx, name, now)
-        forget_evidence(tx, name, now)
-        forget_drift(tx, name, now)
-        forget_replay(tx, name, now)
+        for kind in endpoint_kinds():
+            tx.delete(kind, name, expect=None, now=now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
     history.record(tx, loaded.stored, decision.endpoint, now)
@@ -93,7 +86,7 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
     return version
 
 
-def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:
+def guarded_rollout(loaded: LoadedEndpoint) -> GuardedRollout | None:
     """The rollout before its point of no return, with its guards as they were when it began. The record of an earlier
     version has none; the alarms as they are now guard it. A first version has no guards. With a composite alarm come
     those that its rule names, by which it is judged."""
@@ -120,8 +113,6 @@ class Engine:
     """Called with the endpoint's name after each write of its record."""
     read_clocks: Callable[[], tuple[datetime, ClockMark]] | None = None
     """The present, and how far the wall clock is ahead of one that never steps; None: the wall clock never steps."""
-    replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
-    """What labelled rows said of a rollout's new version, by variant."""
     trouble: str | None = None
     """Why records cannot be read or written now."""
     observed: dict[str, Observation] = field(default_factory=dict)
@@ -158,7 +149,7 @@ class Engine:
         self._kicks.setdefault(name, asyncio.Event()).set()
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._follow(name), name=f"endpoint {name}")
-            task.add_done_callback(lambda done: self._ended(name, done))
+            task.add_done_callback(lambda done: self._on_end(name, done))
 
     async def stop(self) -> None:
         self._stopped = True
@@ -217,8 +208,8 @@ class Engine:
         loaded = self._unsaved.take(name, read, self.clock.now())
         look, version = await self._look(loaded.endpoint), read.version
         seen = self._observation(loaded, look)
-        self.observed[name] = self._shown(name, seen, look)
-        loaded, now = self._on_time(loaded)
+        self.observed[name] = self._complete_observation(name, seen, look)
+        loaded, now = self._adjust_deadlines(loaded)
         self._unsaved.known[name] = loaded
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
@@ -240,7 +231,7 @@ class Engine:
             return REST
         return pause
 
-    def _save(self, tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
+    def _save(self, tx: Tx, loaded: LoadedEndpoint, decision: RolloutDecision, now: datetime) -> int:
         """Save the step, unless the rollout was turned back while this waited for its turn."""
         if self._unsaved.known.get(loaded.stored.name) is not loaded:
             raise Stale(loaded.stored.name)
@@ -277,7 +268,7 @@ class Engine:
         if loaded is None or loaded.endpoint.rollout is None:
             return
         seen = self._observation(loaded, await self._look(loaded.endpoint))
-        loaded, now = self._on_time(loaded)
+        loaded, now = self._adjust_deadlines(loaded)
         decision = step(loaded.endpoint, seen, now)
         turned = self._unsaved.turn_back(name, decision.endpoint, decision.events)
         if turned is None:
@@ -288,7 +279,7 @@ class Engine:
             if not isinstance(action, DeleteFleet):
                 await self._act(action, turned.endpoint)
 
-    def _on_time(self, loaded: Loaded) -> tuple[Loaded, datetime]:
+    def _adjust_deadlines(self, loaded: LoadedEndpoint) -> tuple[LoadedEndpoint, datetime]:
         """The record with its deadlines adjusted to steps of the wall clock, and the present."""
         if self.read_clocks is None:
             return loaded, self.clock.now()
@@ -336,7 +327,7 @@ class Engine:
         self._log_recovery(name, "look")
         return look
 
-    def _shown(self, name: str, seen: Observation, look: Look) -> Observation:
+    def _complete_observation(self, name: str, seen: Observation, look: Look) -> Observation:
         """The observation with what only those need who show it."""
         before = self.observed.get(name)
         confirmed = seen.routes if seen.routes is not None else before.confirmed if before is not None else None
@@ -344,7 +335,7 @@ class Engine:
         troubles = dict.fromkeys([*([look.trouble] if look.trouble else []), *own])
         return replace(seen, confirmed=confirmed, troubles=tuple(troubles))
 
-    def _observation(self, loaded: Loaded, look: Look) -> Observation:
+    def _observation(self, loaded: LoadedEndpoint, look: Look) -> Observation:
         """A permanent refusal is shown as that fleet's failure."""
         one, fleets = guarded_rollout(loaded), look.fleets
         if fleets is not None:
@@ -361,7 +352,8 @@ class Engine:
             from_before=find_alarms_from_before(one, loaded, verdicts),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
-            replay=self.replayed(one.rollout),
+            replay=self.guards.observers.replay(one.rollout),
+            unobserved=self.guards.observers.absence,
             failures=self._failures_of_new(loaded.endpoint),
         )
 
@@ -398,7 +390,7 @@ class Engine:
         self._log_recovery(endpoint.name, what)
         return True
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+    def _on_end(self, name: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(name, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("endpoint %s: its loop failed; starting it again", name, exc_info=task.exception())
@@ -411,7 +403,7 @@ class Engine:
 
 
 def present_states(
-    one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]
+    one: GuardedRollout, loaded: LoadedEndpoint, verdicts: Mapping[str, GuardVerdict]
 ) -> dict[str, AlarmState]:
     """The states on record that count as well as the verdicts. One that went into ALARM since the rollout began, and
     was not judged for it yet, is unknown: that may be by data of before."""
@@ -426,7 +418,7 @@ def present_states(
 
 
 def find_alarms_from_before(
-    one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]
+    one: GuardedRollout, loaded: LoadedEndpoint, verdicts: Mapping[str, GuardVerdict]
 ) -> tuple[str, ...]:
     """Guards in ALARM by data of before the rollout alone; not those that somebody set by hand, or that are in ALARM
     by a later definition."""
@@ -438,7 +430,7 @@ def find_alarms_from_before(
     return tuple(found)
 
 
-def _find_judged(one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> set[str]:
+def _find_judged(one: GuardedRollout, loaded: LoadedEndpoint, verdicts: Mapping[str, GuardVerdict]) -> set[str]:
     """Alarms on record whose states there are those of their guards: not those that somebody set by hand, or that
     have a later definition. A composite alarm is none of them if its rule holds by alarms that are not, and by data
     since the rollout began."""
@@ -460,7 +452,9 @@ def _find_judged(one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, Gua
     return judged
 
 
-def _read_guards(one: GuardedRollout, loaded: Loaded, verdicts: Mapping[str, GuardVerdict]) -> dict[str, Alarm]:
+def _read_guards(
+    one: GuardedRollout, loaded: LoadedEndpoint, verdicts: Mapping[str, GuardVerdict]
+) -> dict[str, Alarm]:
     """Each guard as it was judged last, or else as it was when the rollout began; as it is on record, if it was none
     then."""
     began = {guard.name: guard for guard in one.alarms}

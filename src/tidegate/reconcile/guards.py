@@ -14,11 +14,9 @@ from datetime import datetime
 
 from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
-from tidegate.domain.evidence import Verdict
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
-from tidegate.domain.observation import Evidence
-from tidegate.features.evidence.loop import ComparedVersions
+from tidegate.domain.observation import GuardCheck
 from tidegate.monitoring.alarm_data import Data, needed, needed_since, rests_on_data_since
 from tidegate.monitoring.alarm_evaluation import windows
 from tidegate.monitoring.guard_verdicts import (
@@ -33,6 +31,7 @@ from tidegate.monitoring.guard_verdicts import (
 )
 from tidegate.ports.metrics import Metrics
 from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.rollout_observers import ComparedVersions, RolloutObservers
 from tidegate.rollout.deadlines import SMALLEST_STEP
 
 log = logging.getLogger(__name__)
@@ -66,8 +65,7 @@ class Guards:
     metrics: Metrics
     read_ahead: Callable[[], float] | None = None
     """Seconds that the wall clock is ahead of one that never steps; None: the wall clock never steps."""
-    verdict: Callable[[str], Verdict | None] | None = None
-    """The verdict of the comparison of a rollout's versions, by its id."""
+    observers: RolloutObservers = field(default_factory=RolloutObservers)
     failures: dict[FleetId, tuple[str, ...]] = field(default_factory=dict)
     """The last messages of failed requests of each fleet, the newest first."""
     _ahead: float | None = None
@@ -83,7 +81,7 @@ class Guards:
     async def judge(
         self, guarded: Iterable[GuardedRollout], coverage: Mapping[str, Coverage], now: datetime
     ) -> None:
-        """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
+        """Judge one round of the guards. ``coverage`` is what was collected up to ``now``, by endpoint."""
         self._keep_time()
         rollouts = list(guarded)
         # Nothing was counted of a time to come: a source that says so has not noticed that the clock was set back.
@@ -96,13 +94,14 @@ class Guards:
         self._since = {one.rollout: one.since for one in rollouts}
         self._clock_was_set &= self._since.keys()
         await self._judge_round(
-            pick_round(QueuedGuard(*guard, self._judged_at(guard[0])) for guard in guards), now
+            pick_round(QueuedGuard(*guard, self._time_of_verdict(guard[0])) for guard in guards), now
         )
         for one in rollouts:
             self._judge_composites(one, now)
 
     def _judge_composites(self, one: GuardedRollout, now: datetime) -> None:
-        """By the verdicts on the alarms that their rules name. One that these leave open keeps its last verdict."""
+        """Judge composite alarms by the verdicts on the alarms that their rules name. A composite alarm that these
+        leave open keeps its last verdict."""
         for alarm in alarm_rule.order(one.alarms):
             named = {name: self._verdicts.get((one.rollout, name)) for name in alarm_rule.named_alarms(alarm.rule)}
             last = self._verdicts.get((one.rollout, alarm.name))
@@ -113,8 +112,8 @@ class Guards:
                 self._verdicts[one.rollout, alarm.name] = verdict
 
     async def _judge_round(self, picked: Iterable[QueuedGuard], now: datetime) -> None:
-        """One after the other, but those whose data the database does not give wait beside each other: however many
-        there are, the guards of others are judged again soon."""
+        """Judge guards one after the other. Those whose data the database does not give wait concurrently: however
+        many there are, the guards of others are judged again soon."""
         waiting = set[asyncio.Task[None]]()
         try:
             for one in picked:
@@ -128,12 +127,12 @@ class Guards:
             for task in waiting:
                 task.cancel()
 
-    def _judged_at(self, key: Key) -> datetime | None:
+    def _time_of_verdict(self, key: Key) -> datetime | None:
         verdict = self._verdicts.get(key)
         return None if verdict is None else verdict.at
 
     async def _judge_one(self, guard: QueuedGuard, now: datetime) -> None:
-        """What cannot be judged keeps its last verdict, which evidence then shows the age of."""
+        """Judge one guard. One that cannot be judged keeps its last verdict, whose age the evidence then shows."""
         key, last = guard.key, self._verdicts.get(guard.key)
         alarm = guard.alarm if last is None else last.alarm
         until = asyncio.get_running_loop().time() + PATIENCE
@@ -187,21 +186,19 @@ class Guards:
 
     @property
     def judged(self) -> dict[str, Alarm]:
-        """By name: each guard as judged last; of one that guards several rollouts, the one that changed last."""
+        """Return each guard as judged last, by name; if one guards several rollouts, the one that changed last."""
         alarms = [verdict.alarm for verdict in self._verdicts.values()]
         return {alarm.name: alarm for alarm in sorted(alarms, key=lambda one: one.state_changed_at or NEVER)}
 
-    def evidence(self, one: GuardedRollout) -> Evidence | None:
-        """What a step of this rollout may rest on; None where part of it was never collected or judged."""
+    def evidence(self, one: GuardedRollout) -> GuardCheck | None:
+        """Return the evidence for a step of this rollout; None if part of it was never collected or judged."""
         self._keep_time()
         verdicts = [self._verdicts.get((one.rollout, alarm.name)) for alarm in one.alarms]
         found = evidence(self._rounds.get(one.endpoint), verdicts)
-        if found is None or self.verdict is None:
-            return found
-        return replace(found, verdict=self.verdict(one.rollout))
+        return found and replace(found, verdict=self.observers.verdict(one.rollout))
 
     def _keep_time(self) -> None:
-        """What was judged before the wall clock was set is dropped: its times mean nothing to the deadlines that move
+        """Drop what was judged before the wall clock was set, since its times mean nothing to the deadlines that move
         with the clock. States stay; the next round is less than a second away."""
         if self.read_ahead is None:
             return

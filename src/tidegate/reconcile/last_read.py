@@ -1,4 +1,4 @@
-"""What a loop has read of the records: read again once any record was written, whoever wrote it.
+"""Cached reads of the records for a loop: they are read again once any record was written, by any process.
 
 Each write appends a line to the journal in its own transaction, so the newest line says whether there was one. Loops
 that look each second then read one line, and not every record.
@@ -17,7 +17,7 @@ MOST_TIMES = 60
 the journal, too; that is days later, unless the clock is set."""
 
 
-class LastRead(Generic[T]):
+class ReadCache(Generic[T]):
     """``work`` reads records alone, and what it returns is not changed by anybody."""
 
     def __init__(self, work: Callable[[Tx], T]) -> None:
@@ -26,7 +26,8 @@ class LastRead(Generic[T]):
         self._times = 0
 
     async def get(self, store: Store) -> T:
-        """What a new read would give; a transaction only if a record was written. Raises Unavailable."""
+        """Return what a new read would return. Start a transaction only if a record was written, or after
+        ``MOST_TIMES`` calls without one. Raises Unavailable."""
         newest = await store.newest()
         if self._known is not None and self._known[0] == newest and self._times < MOST_TIMES:
             self._times += 1

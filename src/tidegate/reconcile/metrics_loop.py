@@ -13,13 +13,12 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
-from tidegate.features.evidence.loop import Comparisons
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.store import Saved, Store
+from tidegate.ports.store import Store, StoredRecord
 from tidegate.reconcile.alarm_loop import evaluate_due, readable, save_guard_states
 from tidegate.reconcile.guards import GuardedRollout, Guards
-from tidegate.reconcile.last_read import LastRead
+from tidegate.reconcile.last_read import ReadCache
 from tidegate.service import clients, fleet_totals, metric_samples
 from tidegate.service.alarms import guarded_endpoints
 
@@ -43,8 +42,6 @@ class MetricsLoop:
     guarded: Callable[[], Iterable[GuardedRollout]]
     followed: Callable[[], metric_samples.ScaledVariants] = frozenset
     """What autoscaling follows."""
-    comparisons: Comparisons | None = None
-    """Compares the versions of rollouts; None: nothing is compared."""
     totals: fleet_totals.Totals = field(default_factory=dict)
     trouble: str | None = None
     """Why samples or alarm states cannot be written now."""
@@ -54,7 +51,7 @@ class MetricsLoop:
     """By endpoint: up to which second its requests were counted."""
     _saved_states: dict[str, AlarmState] = field(default_factory=dict)
     """The state of each guard as it was saved last."""
-    _alarms: LastRead[list[Saved[Alarm]]] = field(default_factory=lambda: LastRead(readable))
+    _alarms: ReadCache[list[StoredRecord[Alarm]]] = field(default_factory=lambda: ReadCache(readable))
     _writes: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def turn(self) -> None:
@@ -68,7 +65,8 @@ class MetricsLoop:
         failures = {**self.guards.failures, **collected.failures}
         self.guards.failures = {fleet: said for fleet, said in failures.items() if fleet.endpoint in moving}
         # Compared first: a step forward rests on counts that reach far enough, and on what was found in them.
-        compared = await self._compare(guarded, collected, now)
+        versions = [one.versions for one in guarded if one.versions is not None]
+        compared = await self.guards.observers.turn(versions, collected, now)
         self._counted = {name: one.through for name, one in collected.coverage.items()} or self._counted
         await self.guards.judge(guarded, collected.coverage, now)
         await self._save_guard_states(now)
@@ -76,19 +74,6 @@ class MetricsLoop:
             await self._write(compared)
         for one in guarded:
             self.kick(one.endpoint)
-
-    async def _compare(
-        self, guarded: Iterable[GuardedRollout], collected: CollectionRound, now: datetime
-    ) -> list[Sample]:
-        """The metrics of it."""
-        if self.comparisons is None:
-            return []
-        try:
-            versions = (one.versions for one in guarded)
-            return await self.comparisons.turn([one for one in versions if one is not None], collected, now)
-        except Exception:
-            log.exception("versions could not be compared")
-            return []
 
     async def _save_guard_states(self, now: datetime) -> None:
         """Show the state of a guard that changed wherever alarms are shown, before the engine acts on it. Without the
@@ -143,10 +128,10 @@ class MetricsLoop:
         """Put the samples into memory, and let them be written without waiting for a slow disk."""
         writing = asyncio.create_task(self.metrics.put(samples), name="metrics")
         self._writes.add(writing)
-        writing.add_done_callback(self._written)
+        writing.add_done_callback(self._on_written)
         await asyncio.wait({writing}, timeout=WRITE_PATIENCE)
 
-    def _written(self, writing: asyncio.Task[None]) -> None:
+    def _on_written(self, writing: asyncio.Task[None]) -> None:
         self._writes.discard(writing)
         if writing.cancelled():
             return

@@ -1,4 +1,4 @@
-"""What targets refused for good, shown as the fleet's failure as long as the same is wanted. Pure."""
+"""Permanent refusals by targets, each shown as the fleet's failure as long as the same fleet is desired. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ class Refusals:
         self._why[spec.id] = spec, why
 
     def forget(self, fleet: FleetId) -> None:
-        """It was taken after all, or is gone."""
+        """Forget the refusal of a fleet that was accepted after all, or that is gone."""
         self._why.pop(fleet, None)
 
     def forget_endpoint(self, name: str) -> None:

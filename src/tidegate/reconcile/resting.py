@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rest:
-    """What the last decision rested on: the version of the record, and what was seen on its target."""
+    """Basis of the last decision: the version of the record, and what was observed on its target."""
 
     target: str
     version: int
@@ -58,12 +58,12 @@ class RestingEndpoints:
         except Exception as error:
             _log_failure("records cannot be compared", error)
             versions = {}
-        looks = await self._looks(known)
+        looks = await self._list_looks(known)
         for name, rest in known.items():
             if versions.get(name) != rest.version or looks.get(name) != rest.look:
                 self.kick(name)
 
-    async def _looks(self, known: Mapping[str, Rest]) -> dict[str, Look]:
+    async def _list_looks(self, known: Mapping[str, Rest]) -> dict[str, Look]:
         found = dict[str, Look]()
         for place in sorted({rest.target for rest in known.values()}):
             target = self.targets[place]

@@ -18,7 +18,7 @@ TAKEN_BACK = (*commands.FORWARD_PHASES, Phase.TERMINATING)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedEndpoint:
     """A record as one transaction read it, with the alarms that its rollout names as they are defined now."""
 
     stored: Endpoint
@@ -39,9 +39,9 @@ class Loaded:
 class UnsavedRollbacks:
     """By endpoint: the last record that was read, and its state after what was done without the store."""
 
-    known: dict[str, Loaded] = field(default_factory=dict)
+    known: dict[str, LoadedEndpoint] = field(default_factory=dict)
 
-    def take(self, name: str, loaded: Loaded, now: datetime) -> Loaded:
+    def take(self, name: str, loaded: LoadedEndpoint, now: datetime) -> LoadedEndpoint:
         """The record that was read, merged with what was done meanwhile; remembered in case the store goes away."""
         ahead = self.known.get(name)
         if ahead is not None and ahead.turned:
@@ -49,7 +49,7 @@ class UnsavedRollbacks:
         self.known[name] = loaded
         return loaded
 
-    def turn_back(self, name: str, after: Endpoint | None, events: tuple[Event, ...]) -> Loaded | None:
+    def turn_back(self, name: str, after: Endpoint | None, events: tuple[Event, ...]) -> LoadedEndpoint | None:
         """Record as done what ``after`` takes from the new version: the rollback, or the traffic of a version that
         lost its instances. None if it takes nothing: nothing else may be done unsaved."""
         before = self.known.get(name)
@@ -67,13 +67,13 @@ class UnsavedRollbacks:
         """The store has this now; None: the record is gone."""
         before = self.known.pop(name, None)
         if before is not None and endpoint is not None:
-            self.known[name] = Loaded(endpoint, version, before.alarms, endpoint)
+            self.known[name] = LoadedEndpoint(endpoint, version, before.alarms, endpoint)
 
     def forget(self, name: str) -> None:
         self.known.pop(name, None)
 
 
-def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
+def _merge(loaded: LoadedEndpoint, ahead: LoadedEndpoint, now: datetime) -> LoadedEndpoint:
     """``loaded`` with the rollback in ``ahead``, also where the record was written in between: by somebody else, or
     by a step forward that was being saved and landed late. That step was never acted on, so even one past the point
     of no return can be taken back: nothing was removed yet."""

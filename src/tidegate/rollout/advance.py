@@ -44,7 +44,7 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
         failures = seen.failures if cause[0] in (Cause.ALARM, Cause.EVIDENCE, Cause.CAPACITY) else ()
         return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects, failures=failures)
     # Like a rollback, this rests on less than a step forward, and no pause holds it.
-    if _lost_variants(endpoint, rollout, seen):
+    if _find_lost_variants(endpoint, rollout, seen):
         return _withdraw_traffic(endpoint, rollout, now)
     for note in (_note_missing_alarms, _note_redefined_alarms, _note_alarms_from_before):
         if noted := note(endpoint, rollout, seen, now):
@@ -114,7 +114,7 @@ def _find_cause(
         cause = Cause.CAPACITY if share or rollout.losses else Cause.PROVISIONING
         causes = "; ".join(f"variant {name}: {why}" for name, why in failed.items())
         return cause, f"{rollout.new.config_name} could not be run: {causes}"
-    if (lost := _lost_variants(endpoint, rollout, seen)) and rollout.losses >= MOST_LOSSES:
+    if (lost := _find_lost_variants(endpoint, rollout, seen)) and rollout.losses >= MOST_LOSSES:
         times = f"{rollout.losses + 1} times, each while it took traffic"
         return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance {times}"
     counted = predicates.count_responses(endpoint, rollout, seen)
@@ -148,7 +148,7 @@ _WHEN = {
 }
 
 
-def _lost_variants(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
+def _find_lost_variants(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
     """Routed variants of the new version that lost their last ready replica while the old version has one of each of
     its variants. If no new replica was ever ready for this controller (after a crash of the machine), the new version
     is only short of capacity."""

@@ -1,9 +1,10 @@
-"""What a verdict on the evidence means for a stage: the rule for evidence, and for its absence. Pure.
+"""Rules for the effect of a verdict on a stage: for evidence, and for its absence. Pure.
 
 Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
 does what the settings say. So does a difference that is rising, unless the settings let it pass. What is undecided
 without that lets the stage end. Where every comparison that lacks data can never be judged, as its data cannot be
-compared at all, nothing is waited for. The unit tests have the whole truth table."""
+compared at all, nothing is waited for. While nothing compares versions, lack of data lets no stage end. The unit
+tests have the whole truth table."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,7 +25,7 @@ from tidegate.domain.traffic import WHOLE
 
 
 class Ruling(StrEnum):
-    """What the evidence allows. HOLD waits for evidence, GATE for a person."""
+    """Decision that the evidence allows. HOLD waits for evidence, GATE for a person."""
 
     ADVANCE = "advance"
     HOLD = "hold"
@@ -48,9 +49,9 @@ def rule(
     rising: bool = False,
     action: EvidenceAction | None = None,
 ) -> Ruling:
-    """``finding`` None: there is no verdict on this stage. ``promoted``: a person let the stage pass. ``overdue``:
-    the deadline is over. ``rising``: a difference may be above its tolerance. ``action``: what this failure does, if
-    not what the settings say of any."""
+    """Return the ruling on a stage. ``finding`` is None if there is no verdict on this stage. ``promoted`` means that
+    a person let the stage pass, ``overdue`` that the deadline is over, and ``rising`` that a difference may be above
+    its tolerance. ``action`` is that of this failure, if it differs from the one that the settings have for any."""
     if config.action is EvidenceAction.REPORT:
         return Ruling.ADVANCE
     if finding is Finding.FAIL and (action or config.action) is EvidenceAction.ROLLBACK:
@@ -75,6 +76,8 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
         return Ruling.ADVANCE
     until = deadline(rollout)
     overdue = is_hopeless(rollout, seen) or (until is not None and until <= now)
+    if seen.unobserved and config.on_no_data is NoDataAction.ADVANCE:
+        overdue = False  # the settings say what lacking data means, and not what it means that nobody looks
     return rule(
         config,
         finding,
@@ -87,32 +90,32 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
 
 def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:
     """The verdict, if it is on the present stage. A failure counts in every stage that follows."""
-    verdict = None if seen.evidence is None else seen.evidence.verdict
+    verdict = None if seen.guard_check is None else seen.guard_check.verdict
     if verdict is None or (verdict.stage != rollout.stage and verdict.finding is not Finding.FAIL):
         return None
     return verdict
 
 
 def has_failed(rollout: Rollout, seen: Observation) -> bool:
-    """Whether a difference above its tolerance was found, in a rollout that it decides."""
+    """Return whether a difference above its tolerance was found, in a rollout that it decides."""
     verdict = verdict_on_stage(rollout, seen)
     return rollout.plan.evidence is not None and verdict is not None and verdict.finding is Finding.FAIL
 
 
 def is_rising(rollout: Rollout, seen: Observation) -> bool:
-    """Whether there is enough data, and a difference may be above its tolerance."""
+    """Return whether there is enough data, and a difference may be above its tolerance."""
     verdict = verdict_on_stage(rollout, seen)
     return verdict is not None and verdict.rising and verdict.finding is Finding.UNDECIDED
 
 
 def is_hopeless(rollout: Rollout, seen: Observation) -> bool:
-    """Whether no evidence can come, however long the stage waits."""
+    """Return whether no evidence can come, however long the stage waits."""
     verdict = verdict_on_stage(rollout, seen)
     return verdict is not None and verdict.never
 
 
 def deadline(rollout: Rollout) -> datetime | None:
-    """Until when evidence may arrive in the present stage; None before the bake."""
+    """Return the time until which evidence may arrive in the present stage; None before the bake."""
     config, end = rollout.plan.evidence, rollout.bake_until
     if config is None or rollout.phase is not Phase.BAKING or end is None:
         return None
@@ -120,8 +123,10 @@ def deadline(rollout: Rollout) -> datetime | None:
 
 
 def explain(rollout: Rollout, seen: Observation) -> str:
-    """Why the evidence holds or rolls back the present stage."""
+    """Explain why the evidence holds or rolls back the present stage."""
     verdict = verdict_on_stage(rollout, seen)
+    if verdict is None and seen.unobserved:
+        return f"{seen.unobserved}, so that its requests are not compared with the old version's"
     if verdict is None:
         return "its requests in this stage were not compared with the old version's yet"
     return verdict.reason

@@ -7,7 +7,7 @@ from datetime import datetime
 from tidegate.domain.endpoint import Endpoint, Rollout, Successor
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.fleet import Serverless, VariantSpec
-from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout.digest import digest
 
@@ -18,24 +18,24 @@ UNBEGUN = 10
 each other while one rollback goes on, and what ran is what undo goes back to."""
 
 _OUTCOMES = {
-    Phase.SUCCEEDED: Outcome.SERVING,
-    Phase.ROLLED_BACK: Outcome.ROLLED_BACK,
-    Phase.ROLLBACK_FAILED: Outcome.ROLLBACK_FAILED,
-    Phase.FAILED: Outcome.FAILED,
+    Phase.SUCCEEDED: VersionOutcome.SERVING,
+    Phase.ROLLED_BACK: VersionOutcome.ROLLED_BACK,
+    Phase.ROLLBACK_FAILED: VersionOutcome.ROLLBACK_FAILED,
+    Phase.FAILED: VersionOutcome.FAILED,
 }
 
 
 def is_affected(before: Endpoint | None, after: Endpoint) -> bool:
-    """Whether this change of the record begins or ends a version."""
-    return _rollout_id(before) != _rollout_id(after) or _dropped_successor(before, after) is not None
+    """Return whether this change of the record begins or ends a version."""
+    return _rollout_id(before) != _rollout_id(after) or _find_dropped_successor(before, after) is not None
 
 
 def follow(history: History | None, before: Endpoint | None, after: Endpoint, now: datetime) -> History:
-    """The history after the endpoint's record changed from ``before`` to ``after``. None: there is no history yet;
-    then it begins with what ``before`` has."""
+    """Return the history after the endpoint's record changed from ``before`` to ``after``. ``history`` is None if
+    there is none yet; then it begins with what ``before`` has."""
     entries = list((history or seed(before)).entries)
     entries = [_end(entry, after, now) for entry in entries]
-    if (dropped := _dropped_successor(before, after)) is not None:
+    if (dropped := _find_dropped_successor(before, after)) is not None:
         entries.append(_drop(entries, dropped, after, now))
     rollout = after.rollout
     if rollout is not None and all(entry.rollout != rollout.id for entry in entries):
@@ -62,7 +62,7 @@ def seed(endpoint: Endpoint | None) -> History:
                 began,
                 digest(serving),
                 served_at=(known.ended_at if known else None) or began,
-                outcome=Outcome.SERVING,
+                outcome=VersionOutcome.SERVING,
             )
         )
     if rollout is not None:
@@ -71,8 +71,9 @@ def seed(endpoint: Endpoint | None) -> History:
 
 
 def find_target(history: History, to: str | None, rejected: Collection[str] = ()) -> HistoryEntry:
-    """The version to go back to: of this number, or the newest of this config; None: the last one that was good.
-    ``rejected``: digests of versions that are not. Raises NotFound, or Conflict if it serves now."""
+    """Return the version to go back to: the one of this number, or the newest of this config; ``to`` None means the
+    last one that was good. ``rejected`` has the digests of versions that are not. Raises NotFound, or Conflict if it
+    serves now."""
     entries = history.entries[::-1]
     if to is None:
         found = _find_last_good(entries, rejected)
@@ -88,7 +89,7 @@ def find_target(history: History, to: str | None, rejected: Collection[str] = ()
     if found is None:
         numbers = ", ".join(str(entry.number) for entry in history.entries) or "none"
         raise NotFound(f"there is no version '{to}' in the history, which has {numbers}")
-    if found.outcome is Outcome.SERVING:
+    if found.outcome is VersionOutcome.SERVING:
         raise Conflict(f"version {found.number}, {found.version.config_name}, serves already")
     return found
 
@@ -98,9 +99,9 @@ def _find_last_good(newest_first: tuple[HistoryEntry, ...], rejected: Collection
     one than what serves."""
     bad = set(rejected)
     for entry in newest_first:
-        if entry.outcome in (Outcome.SERVING, Outcome.UNDONE):
+        if entry.outcome in (VersionOutcome.SERVING, VersionOutcome.UNDONE):
             bad.add(entry.digest)
-        good = entry.outcome is Outcome.REPLACED and entry.served_at is not None
+        good = entry.outcome is VersionOutcome.REPLACED and entry.served_at is not None
         if good and entry.digest not in bad:
             return entry
     return None
@@ -132,8 +133,8 @@ def missing_artifacts(entry: HistoryEntry, kept: Mapping[str, bool]) -> list[str
 
 
 def needs_artifacts(variant: VariantSpec) -> bool:
-    """Whether the variant has model data that makes it this version. The models of a multi-model container come and
-    go without a new version."""
+    """Return whether the variant has model data that makes it this version. The models of a multi-model container
+    come and go without a new version."""
     return not variant.model.multi_model and any(each.data_url for each in variant.model.containers)
 
 
@@ -174,8 +175,9 @@ def _successor(endpoint: Endpoint | None) -> Successor | None:
     return endpoint.rollout.successor if endpoint is not None and endpoint.rollout is not None else None
 
 
-def _dropped_successor(before: Endpoint | None, after: Endpoint) -> Successor | None:
-    """What waited before and neither waits nor has begun now: it was accepted, so the history has it, too."""
+def _find_dropped_successor(before: Endpoint | None, after: Endpoint) -> Successor | None:
+    """Return the successor that waited before and now neither waits nor has begun: the history has it, too, since it
+    was accepted."""
     waiting, still = _successor(before), _successor(after)
     if waiting is None or waiting.rollout_id in (_rollout_id(after), still.rollout_id if still else None):
         return None
@@ -202,10 +204,10 @@ def _drop(entries: list[HistoryEntry], dropped: Successor, after: Endpoint, now:
         wanted.asked_at,
         digest(wanted.version),
         ended_at=now,
-        outcome=Outcome.FAILED,
+        outcome=VersionOutcome.FAILED,
         reason=f"It never began: {why}.",
         never_began=True,
-        artifacts=dict(_given_artifacts(wanted.version)),
+        artifacts=dict(_list_given_artifacts(wanted.version)),
     )
 
 
@@ -223,12 +225,12 @@ def _begin(entries: list[HistoryEntry], rollout: Rollout) -> HistoryEntry:
         rollout.asked_by,
         rollout.started_at,
         digest(version),
-        artifacts=dict(_given_artifacts(version)),
+        artifacts=dict(_list_given_artifacts(version)),
         undo=rollout.undo,
     )
 
 
-def _given_artifacts(version: Version) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _list_given_artifacts(version: Version) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Digests of a version that runs from kept model data."""
     for variant in version.variants:
         if any(each.artifact for each in variant.model.containers):
@@ -236,37 +238,38 @@ def _given_artifacts(version: Version) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
-    if entry.outcome is not Outcome.ROLLING_OUT or entry.rollout == _rollout_id(after):
+    if entry.outcome is not VersionOutcome.ROLLING_OUT or entry.rollout == _rollout_id(after):
         return entry
     last = after.last
     if last is None or last.id != entry.rollout or last.phase not in _OUTCOMES:
-        return replace(entry, outcome=Outcome.FAILED, ended_at=now, reason="its end was not recorded")
+        return replace(entry, outcome=VersionOutcome.FAILED, ended_at=now, reason="its end was not recorded")
     outcome = _OUTCOMES[last.phase]
     ended = last.ended_at or now
-    if outcome is Outcome.SERVING:
+    if outcome is VersionOutcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
     return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)
 
 
 def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:
     """A version that serves replaces those that did before it."""
-    serving = next((entry for entry in entries[::-1] if entry.outcome is Outcome.SERVING), None)
+    serving = next((entry for entry in entries[::-1] if entry.outcome is VersionOutcome.SERVING), None)
     if serving is None:
         return entries
     by = f", asked for by {serving.asked_by}" if serving.asked_by else ""
     how = "undone: back to" if serving.undo else "replaced by"
     reason = f"{how} version {serving.number}, {serving.version.config_name}{by}"
-    outcome = Outcome.UNDONE if serving.undo else Outcome.REPLACED
+    outcome = VersionOutcome.UNDONE if serving.undo else VersionOutcome.REPLACED
     return [
         replace(entry, outcome=outcome, ended_at=serving.served_at, reason=reason)
-        if entry.number < serving.number and entry.outcome in (Outcome.SERVING, Outcome.ROLLBACK_FAILED)
+        if entry.number < serving.number
+        and entry.outcome in (VersionOutcome.SERVING, VersionOutcome.ROLLBACK_FAILED)
         else entry
         for entry in entries
     ]
 
 
 def _drop_oldest(entries: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
-    former = next((entry.number for entry in entries[::-1] if entry.outcome is Outcome.REPLACED), None)
+    former = next((entry.number for entry in entries[::-1] if entry.outcome is VersionOutcome.REPLACED), None)
     droppable = [entry.number for entry in entries if not entry.outcome.live and entry.number != former]
     unbegun = [entry.number for entry in entries if entry.never_began][:-UNBEGUN]
     first = [*unbegun, *(number for number in droppable if number not in unbegun)]

@@ -19,7 +19,7 @@ from tidegate.domain.rollout import (
     BlueGreen,
     CapacitySize,
     DeploymentConfig,
-    Rolling,
+    RollingUpdate,
     RolloutPlan,
     RolloutStage,
     SizeType,
@@ -205,7 +205,7 @@ def _share(size: CapacitySize, times: int, version: Version) -> int:
     return part_of(active, version.total_instances)
 
 
-def _rolling(new: Version, config: Rolling) -> RolloutPlan:
+def _rolling(new: Version, config: RollingUpdate) -> RolloutPlan:
     total = new.total_instances
     _check_portion("MaximumBatchSize", config.batch, total, low=5)
     if config.rollback_batch and config.rollback_batch.value < 1:

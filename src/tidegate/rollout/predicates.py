@@ -24,13 +24,13 @@ def has_fresh_evidence(rollout: Rollout, seen: Observation, now: datetime) -> bo
     if any(fleet.missing for fleet in seen.fleets.values()):
         return False
     return rollout.old is None or (
-        seen.evidence is not None and abs(now - seen.evidence.judged_at) <= MAX_EVIDENCE_AGE
+        seen.guard_check is not None and abs(now - seen.guard_check.judged_at) <= MAX_EVIDENCE_AGE
     )
 
 
 def has_evidence_through(rollout: Rollout, seen: Observation, until: datetime) -> bool:
     """Whether verdicts reach ``until``: requests before it say nothing about those that follow."""
-    return rollout.old is None or (seen.evidence is not None and seen.evidence.through >= until)
+    return rollout.old is None or (seen.guard_check is not None and seen.guard_check.through >= until)
 
 
 def has_coverage_gap(rollout: Rollout, seen: Observation) -> bool:
@@ -38,9 +38,9 @@ def has_coverage_gap(rollout: Rollout, seen: Observation) -> bool:
     the second."""
     since = rollout.phase_since
     guarded = rollout.plan.alarms or rollout.plan.evidence is not None
-    if rollout.old is None or not guarded or seen.evidence is None or since is None:
+    if rollout.old is None or not guarded or seen.guard_check is None or since is None:
         return False
-    return seen.evidence.since > since + timedelta(seconds=1)
+    return seen.guard_check.since > since + timedelta(seconds=1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""What a replay of labelled rows means for a rollout: nothing is shifted before it has passed. Pure."""
+"""Rules for the effect of a replay of labelled rows on a rollout: no traffic is shifted before it has passed.
+Pure."""
 
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.finding import Finding
@@ -8,7 +9,7 @@ from tidegate.rollout.evidence_rule import Ruling, rule
 
 
 def is_awaited(rollout: Rollout) -> bool:
-    """Whether the rollout has a replay, and no traffic was shifted yet."""
+    """Return whether the rollout has a replay, and no traffic was shifted yet."""
     config = rollout.plan.evidence
     asked = config is not None and config.replay is not None and rollout.old is not None
     return asked and rollout.stage == 0 and rollout.phase is Phase.PROVISIONING
@@ -25,7 +26,7 @@ def rule_on_replay(rollout: Rollout, seen: Observation) -> Ruling:
 
 
 def find_worst(seen: Observation) -> Finding | None:
-    """The worst of all variants; None: it has not ended."""
+    """Return the worst finding of all variants; None if the replay has not ended."""
     if not seen.replay:
         return None
     found = {one.finding for one in seen.replay.values()}
@@ -37,7 +38,9 @@ def has_failed(rollout: Rollout, seen: Observation) -> bool:
 
 
 def explain(seen: Observation) -> str:
-    """Why the replay holds or rolls back the rollout."""
+    """Explain why the replay holds or rolls back the rollout."""
+    if seen.replay is None and seen.unobserved:
+        return f"{seen.unobserved}, so that no version answers labelled rows"
     if seen.replay is None:
         return "both versions answer labelled rows"
     worst = find_worst(seen)

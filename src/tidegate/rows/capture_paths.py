@@ -1,4 +1,4 @@
-"""Where captured files lie below their destination: ENDPOINT/VARIANT/yyyy/mm/dd/hh/MM-SS-mmm-UUID.jsonl, in UTC."""
+"""Paths of captured files below their destination: ENDPOINT/VARIANT/yyyy/mm/dd/hh/MM-SS-mmm-UUID.jsonl, in UTC."""
 
 import re
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def layout(name: str) -> str | None:
 
 
 def began_at(path: str) -> float | None:
-    """Epoch seconds of the first line of a captured file, by its path; None for any other."""
+    """Return the epoch seconds of the first line of a captured file, by its path; None for any other."""
     found = _PATH.search(path)
     if found is None:
         return None

@@ -28,7 +28,7 @@ class Unusable(StrEnum):
 
 
 def read_table(lines: Iterable[str]) -> Iterator[Row]:
-    """Rows of a CSV file whose first line names the columns."""
+    """Read the rows of a CSV file whose first line names the columns."""
     for row in csv.DictReader(lines):
         yield {str(name): parse_value(value) for name, value in row.items() if name is not None}
 
@@ -46,7 +46,7 @@ class CapturedReader:
     attributes: Sequence[str] = ()
 
     def read(self, line: bytes) -> tuple[float, list[Row]] | Unusable:
-        """When one captured request came (epoch seconds), and its rows with their predictions."""
+        """Read one captured request: when it came (epoch seconds), and its rows with their predictions."""
         try:
             document = msgspec.json.decode(line)
             about = document["eventMetadata"]
@@ -80,13 +80,13 @@ class CapturedReader:
 
 
 def parse_time(text: str) -> float:
-    """Epoch seconds; without a zone it is UTC. Raises ValueError or TypeError."""
+    """Parse a time as epoch seconds; without a zone it is UTC. Raises ValueError or TypeError."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _attributes(given: object, names: Sequence[str]) -> dict[str, Value]:
-    """Those of ``name=value``."""
+    """Return the attributes of the form ``name=value`` with these names."""
     texts = given if isinstance(given, list) else ()
     pairs = (text.split("=", 1) for text in texts if isinstance(text, str) and "=" in text)
     return {name: parse_value(value) for name, value in pairs if name in names}
@@ -116,20 +116,20 @@ def _csv_rows(data: str, columns: Sequence[str]) -> list[Row]:
     rows = [row for row in csv.reader(io.StringIO(data, newline=""), strict=True) if row]
     if rows and rows[0] == list(columns):
         rows = rows[1:]
-    return [_named(row, columns) for row in rows]
+    return [_name_values(row, columns) for row in rows]
 
 
-def _named(row: Sequence[object], columns: Sequence[str]) -> Row:
-    """Raises ValueError for a row of another length."""
+def _name_values(row: Sequence[object], columns: Sequence[str]) -> Row:
+    """Name the values of a row by its columns. Raises ValueError for a row of another length."""
     return {name: parse_value(value) for name, value in zip(columns, row, strict=True)}
 
 
 def _json_rows(found: Any, columns: Sequence[str]) -> list[Row]:
-    """Of an object, a list of objects or of rows, also within ``instances`` and the like, or a table in two parts.
-    Raises ValueError for a row of another length."""
+    """Return the rows of an object, of a list of objects or of rows, also within ``instances`` and the like, or of a
+    table in two parts. Raises ValueError for a row of another length."""
     if isinstance(found, dict):
         if isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
-            return [_named(row, [str(name) for name in found["columns"]]) for row in found["data"]]
+            return [_name_values(row, [str(name) for name in found["columns"]]) for row in found["data"]]
         for name in _WRAPPERS:
             if isinstance(found.get(name), (list, dict)):
                 return _json_rows(found[name], columns)
@@ -139,5 +139,5 @@ def _json_rows(found: Any, columns: Sequence[str]) -> list[Row]:
     if all(isinstance(one, dict) for one in found):
         return [row for one in found for row in _json_rows(one, columns)]
     if all(isinstance(one, list) for one in found):
-        return [_named(one, columns) for one in found]
-    return [_named(found, columns)]
+        return [_name_values(one, columns) for one in found]
+    return [_name_values(found, columns)]

@@ -4,7 +4,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.errors import Invalid
+from tidegate.domain.prediction_path import parse_path
 from tidegate.serving.formats.slice_values import name_slice_value
-from tidegate.serving.front.first_row import read_first_row
+from tidegate.serving.front.body_values import read_first_row
 
 LEAST_PROBABILITY = 1e-6
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -24,7 +25,7 @@ _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]*$")
 _VARIANT = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]*$")
 
 
-class Problem(StrEnum):
+class LineProblem(StrEnum):
     """Why a line is no entry."""
 
     BROKEN = "broken line"
@@ -64,33 +65,33 @@ class Label:
 
 def read_prediction(
     line: bytes, where: str, path: str = "", scored: bool = True, columns: Sequence[str] = ()
-) -> Prediction | Problem:
+) -> Prediction | LineProblem:
     """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer
     (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number. ``scored``: an
     answer without the score is a problem; otherwise no score is looked for. ``columns``: of the request, by whose
     values predictions are measured by themselves, too."""
     document = _document(line)
     if document is None:
-        return Problem.BROKEN
+        return LineProblem.BROKEN
     about = document.get("eventMetadata")
     if not isinstance(about, dict):
-        return Problem.BROKEN
+        return LineProblem.BROKEN
     id = about.get("inferenceId") or about.get("eventId")
     if not isinstance(id, str) or not id:
-        return Problem.NO_ID
+        return LineProblem.NO_ID
     at = read_time(about.get("inferenceTime"))
     if at is None:
-        return Problem.NO_TIME
+        return LineProblem.NO_TIME
     score = read_score(document.get("captureData"), where) if scored else 0.0
     if score is None:
-        return Problem.NO_SCORE
+        return LineProblem.NO_SCORE
     config = about.get("configName")
     slices = _slices(document.get("captureData"), columns) if columns else ()
     return Prediction(id, at, score, config if isinstance(config, str) else "", _variant(path), slices)
 
 
 def _slices(captured: object, columns: Sequence[str]) -> tuple[str, ...]:
-    """Of the first row of a request; none where it cannot be read."""
+    """Return the slices of the first row of a request; none if it cannot be read."""
     side = captured.get("endpointInput") if isinstance(captured, dict) else None
     data = side.get("data") if isinstance(side, dict) else None
     if not isinstance(side, dict) or not isinstance(data, str):
@@ -118,33 +119,35 @@ def read_event_id(line: bytes) -> str | None:
     return id if isinstance(id, str) and id else None
 
 
-def read_label(line: bytes, path: str) -> Label | Problem:
+def read_label(line: bytes, path: str) -> Label | LineProblem:
     """A line of ground truth. Its time is ``labelTime`` in the metadata, a member of ours; otherwise the hour that
     the ``path`` of its file names, as captures' paths do. ``selectionProbability`` is ours as well."""
     document = _document(line)
     if document is None:
-        return Problem.BROKEN
+        return LineProblem.BROKEN
     truth, about = document.get("groundTruthData"), document.get("eventMetadata")
     if not isinstance(truth, dict) or not isinstance(about, dict):
-        return Problem.BROKEN
+        return LineProblem.BROKEN
     id = about.get("eventId")
     if not isinstance(id, str) or not id:
-        return Problem.NO_ID
+        return LineProblem.NO_ID
     value = read_number(truth.get("data"))
     if value is None:
-        return Problem.NO_NUMBER
+        return LineProblem.NO_NUMBER
     at = read_time(about["labelTime"]) if "labelTime" in about else _hour(path)
     if "labelTime" in about and at is None:
-        return Problem.NO_TIME
+        return LineProblem.NO_TIME
     if "selectionProbability" not in about:
         return Label(id, value, at)
     probability = read_probability(about["selectionProbability"])
-    return Problem.NO_PROBABILITY if probability is None else Label(id, value, at, probability)
+    return LineProblem.NO_PROBABILITY if probability is None else Label(id, value, at, probability)
 
 
 def check_place(where: str) -> None:
     """Raises Invalid for a place that cannot be one."""
-    if where and not _PLACE.fullmatch(where):
+    if where.startswith("$"):
+        parse_path(where)
+    elif where and not _PLACE.fullmatch(where):
         raise Invalid(f"{where!r} is no place of a score: expected a column such as 1, or predictions[0].score")
 
 
@@ -157,11 +160,12 @@ def _document(line: bytes) -> dict[str, Any] | None:
 
 
 def read_score(captured: object, where: str) -> float | None:
-    """The score of an answer; None if it is not there, or no finite number."""
+    """The score of an answer; None if it is not there, or no finite number. ``where``: its place, or a path of a
+    prediction; empty: where the answer's version has it, or it is all that the answer has."""
     side = captured.get("endpointOutput") if isinstance(captured, dict) else None
     if not isinstance(side, dict) or not isinstance(side.get("data"), str):
         return None
-    data = side["data"]
+    data, where = side["data"], where or _own_path(side)
     if side.get("encoding") == "CSV":
         cells = data.strip().split(",")
         if not where:
@@ -169,11 +173,19 @@ def read_score(captured: object, where: str) -> float | None:
         return read_number(cells[int(where)]) if where.isdecimal() and int(where) < len(cells) else None
     if side.get("encoding") != "JSON":
         return None
+    found = _decode(data)
+    if where.startswith("$"):
+        return _extract_number(parse_path(where).find(found))
+    return _extract_number(found) if not where else read_number(find_at(found, where))
+
+
+def _own_path(side: Mapping[str, object]) -> str:
+    """Return the path of the prediction that the version which gave a captured answer has; empty if it has none."""
+    path = side.get("predictionPath")
     try:
-        found: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return _only_number(found) if not where else read_number(find_at(found, where))
+        return path if isinstance(path, str) and parse_path(path) else ""
+    except Invalid:
+        return ""
 
 
 def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
@@ -181,33 +193,45 @@ def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
     if rows == 1:
         return [read_score(captured, where)]
     side = captured.get("endpointOutput") if isinstance(captured, dict) else None
-    data = side.get("data") if isinstance(side, dict) else None
-    encoding = side.get("encoding") if isinstance(side, dict) else None
-    if not isinstance(data, str):
+    if not isinstance(side, dict) or not isinstance(side.get("data"), str):
         return [None] * rows
+    data, encoding, where = side["data"], side.get("encoding"), where or _own_path(side)
     if encoding == "CSV":
         lines = data.split("\n") if "\n" in data.strip() else data.split(",")
         parts: list[object] = [{"data": line, "encoding": "CSV"} for line in lines if line.strip()]
         answers: list[float | None] = [read_score({"endpointOutput": part}, where) for part in parts]
+    elif where.startswith("$"):
+        answers = [_extract_number(one) for one in find_rows(_decode(data), where)]
     else:
         answers = [
-            _only_number(one) if not where else read_number(find_at(one, where)) for one in _list_of(data, rows)
+            _extract_number(one) if not where else read_number(find_at(one, where)) for one in _list_of(data, rows)
         ]
     return answers if len(answers) == rows else [None] * rows
 
 
+def find_rows(data: object, path: str) -> list[object]:
+    """Return what is at a path of an answer, or the items of the only list there."""
+    found = parse_path(path).find(data)
+    return found[0] if len(found) == 1 and isinstance(found[0], list) else found
+
+
+def _decode(data: str) -> Any:
+    """Decode JSON; None if it is none."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def _list_of(data: str, rows: int) -> list[Any]:
     """The list with a member for each row, within as many members and lists of one as there may be around it."""
-    try:
-        found: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return []
+    found = _decode(data)
     while isinstance(found, (list, dict)) and len(found) == 1:
         found = next(iter(found.values())) if isinstance(found, dict) else found[0]
     return found if isinstance(found, list) and len(found) == rows else []
 
 
-def _only_number(found: Any) -> float | None:
+def _extract_number(found: Any) -> float | None:
     """The number in as many lists and members as there may be around it, if it is the only value."""
     while isinstance(found, (list, dict)) and len(found) == 1:
         found = next(iter(found.values())) if isinstance(found, dict) else found[0]
@@ -215,7 +239,7 @@ def _only_number(found: Any) -> float | None:
 
 
 def find_at(found: Any, where: str) -> Any:
-    """What is at a place such as ``1``, ``label`` or ``predictions[0].label``; None if nothing is."""
+    """Return the value at a place such as ``1``, ``label`` or ``predictions[0].label``; None if there is none."""
     for name, place in _STEP.findall(where):
         if name and isinstance(found, dict):
             found = found.get(name)

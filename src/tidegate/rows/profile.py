@@ -1,4 +1,4 @@
-"""What is known of the columns of many rows, in constant memory: counts, moments, a sample, categories. Pure."""
+"""Profiles of the columns of many rows, in constant memory: counts, moments, a sample, categories. Pure."""
 
 import math
 from collections import Counter
@@ -118,7 +118,7 @@ def profile_of(values: Sequence[Value]) -> ColumnProfile:
 
 
 def _add_up(values: Iterable[float]) -> float:
-    """Infinity where the sum is no number any more."""
+    """Add up values; infinity where the sum is not a finite number."""
     try:
         return math.fsum(values)
     except OverflowError:

@@ -51,7 +51,7 @@ class RowTerms:
 
 @dataclass
 class RowSet:
-    """What was read. ``skipped``: captures that could not be used, by reason."""
+    """Requests that were read from files. ``skipped``: number of captures that could not be used, by reason."""
 
     requests: list[RowRequest] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -118,8 +118,8 @@ def _write_csv(cells: Sequence[str]) -> bytes:
 
 
 def read_lines_of_rows(lines: Iterable[bytes], terms: RowTerms, source: str) -> RowSet:
-    """JSON Lines: each line is a request's JSON, an object (its members are columns) or a list (its columns are 0, 1,
-    ...). Lines of captures are recognised. Raises Invalid."""
+    """Read JSON Lines: each line is a request's JSON, an object (its members are columns) or a list (its columns are
+    0, 1, ...). Lines of captures are recognised. Raises Invalid."""
     found = RowSet()
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -139,7 +139,7 @@ def read_lines_of_rows(lines: Iterable[bytes], terms: RowTerms, source: str) -> 
 
 
 def read_captures(lines: Iterable[bytes], terms: RowTerms) -> RowSet:
-    """Captured requests, as they were; broken ones are counted."""
+    """Read captured requests, as they were; broken ones are counted."""
     found = RowSet()
     for line in lines:
         try:
@@ -154,8 +154,8 @@ def read_captures(lines: Iterable[bytes], terms: RowTerms) -> RowSet:
 
 
 def draw_captures(lines: Iterable[bytes], terms: RowTerms, most: int, since: float, before: float) -> RowSet:
-    """Captured requests of a window of time (epoch seconds); of more than ``most`` so many are drawn, all equally
-    likely and the same each time (reservoir sampling: Vitter 1985)."""
+    """Read the captured requests of a window of time (epoch seconds). If there are more than ``most``, so many are
+    drawn, all equally likely and the same each time (reservoir sampling: Vitter 1985)."""
     chance, found, kept, seen = Random(most), RowSet(), list[bytes](), 0
     for line in lines:
         try:
@@ -197,7 +197,7 @@ def _value(value: object) -> Value:
 
 
 def _label(row: Row, terms: RowTerms, where: str) -> float | None:
-    """None where the row has none. Raises Invalid for one that is no number."""
+    """Return the label of a row; None if it has none. Raises Invalid for a label that is not a number."""
     label = row.get(terms.label) if terms.label else None
     if isinstance(label, str) or abs(label or 0) > LARGEST:
         raise Invalid(f"{where}: the label {label!r} is no number")

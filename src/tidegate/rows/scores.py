@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.rows.label_lines import read_number, read_score
+from tidegate.rows.label_lines import find_rows, read_number, read_score
 
 LARGEST = 1e100
 """A larger score is none: sums of its squares could not be computed."""
@@ -14,8 +14,8 @@ LARGEST = 1e100
 def read_scores(body: bytes, content_type: str, where: str) -> list[float] | None:
     """A finite number for each row of the request, in order; None if the answer is something else.
 
-    ``where``: the place of the score, where an answer for one row is more than one number: a column of CSV, or
-    ``predictions[0].score``."""
+    ``where``: the place of the score, where an answer for one row is more than one number: a column of CSV,
+    ``predictions[0].score``, or ``$.rows[*].score`` for all rows."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         text = body.decode()
@@ -26,7 +26,9 @@ def read_scores(body: bytes, content_type: str, where: str) -> list[float] | Non
         return None
     if not where:
         return _flatten(found)
-    return _only_numbers([read_score({"endpointOutput": {"encoding": "JSON", "data": text}}, where)])
+    if where.startswith("$"):
+        return _extract_numbers([_unwrap(each) for each in find_rows(found, where)])
+    return _extract_numbers([read_score({"endpointOutput": {"encoding": "JSON", "data": text}}, where)])
 
 
 def _read_lines(text: str) -> list[Any]:
@@ -46,7 +48,7 @@ def _read_csv(text: str, where: str) -> list[float] | None:
         cells = [line[0] for line in lines]
     else:
         return None
-    return _only_numbers(cells)
+    return _extract_numbers(cells)
 
 
 def _flatten(found: Any) -> list[float] | None:
@@ -54,8 +56,8 @@ def _flatten(found: Any) -> list[float] | None:
     while isinstance(found, dict) and len(found) == 1:
         found = next(iter(found.values()))
     if isinstance(found, list):
-        return _only_numbers([_unwrap(each) for each in found])
-    return _only_numbers([found])
+        return _extract_numbers([_unwrap(each) for each in found])
+    return _extract_numbers([found])
 
 
 def _unwrap(found: Any) -> Any:
@@ -66,7 +68,7 @@ def _unwrap(found: Any) -> Any:
     return found
 
 
-def _only_numbers(values: list[Any]) -> list[float] | None:
+def _extract_numbers(values: list[Any]) -> list[float] | None:
     numbers = [read_number(value) for value in values]
     found = [number for number in numbers if number is not None and abs(number) <= LARGEST]
     return found if found and len(found) == len(numbers) else None

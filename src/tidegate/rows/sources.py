@@ -9,7 +9,7 @@ from tidegate.domain.errors import ArtifactError
 from tidegate.storage.addresses import parse
 from tidegate.storage.files import head as head_of
 from tidegate.storage.files import list_prefix, read
-from tidegate.storage.s3 import S3, Bucket, Stored
+from tidegate.storage.s3 import S3, Bucket, ListedObject
 
 LONGEST_LINE = 8 * 1024 * 1024
 """Bytes; what is longer is read as a broken line."""
@@ -58,7 +58,7 @@ def _read_file(path: Path) -> Iterator[bytes]:
     yield from split_lines(read(path, 0, tag))
 
 
-def _read_object(bucket: Bucket, item: Stored) -> Iterator[bytes]:
+def _read_object(bucket: Bucket, item: ListedObject) -> Iterator[bytes]:
     yield from split_lines(bucket.read(item.key, 0, item.etag))
 
 

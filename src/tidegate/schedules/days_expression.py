@@ -31,13 +31,13 @@ class RecurringDays:
     def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
         """Naive times from about ``start`` on, in order; the first ones may be up to a day earlier."""
         for year in range(max(FIRST_YEAR, start.year), min(start.year + HORIZON, LAST_YEAR) + 1):
-            for day in _sorted_dates(self.days, year, works):
+            for day in _sort_dates(self.days, year, works):
                 if day >= start.date():
                     yield from (datetime.combine(day, at) for at in self.at)
 
 
 @lru_cache(maxsize=1024)
-def _sorted_dates(days: CalendarDays, year: int, works: IsWorkingDay) -> tuple[date, ...]:
+def _sort_dates(days: CalendarDays, year: int, works: IsWorkingDay) -> tuple[date, ...]:
     return tuple(sorted(days.dates(year, works)))
 
 

@@ -159,13 +159,13 @@ def find(
 
 
 def find_all(tx: Tx, prefix: str | None = None) -> list[Alarm]:
-    """To be shown, in no order: one that cannot be read is there, too (``stand_in``)."""
+    """Return the alarms to show, in no order. One that cannot be read is among them, too (``stand_in``)."""
     page = tx.find(ALARM, Filter(name_prefix=prefix))
     return [*(saved.body for saved in page.items), *(stand_in(one.name, one.why) for one in page.unreadable)]
 
 
 def read_shown(tx: Tx, name: str) -> Alarm | None:
-    """To be shown. None: there is none."""
+    """Return the alarm to show, or None if there is none."""
     try:
         saved = tx.get(ALARM, name)
     except UnreadableRecord as error:
@@ -174,7 +174,7 @@ def read_shown(tx: Tx, name: str) -> Alarm | None:
 
 
 def stand_in(name: str, why: str) -> Alarm:
-    """What is shown of an alarm that cannot be read: nothing is known of it, which is never good news."""
+    """Make the alarm to show for one that cannot be read. Nothing is known of it, which is never good news."""
     return Alarm(
         name,
         "",

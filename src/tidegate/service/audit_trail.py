@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidegate.domain import errors
-from tidegate.domain.access import Access, AuditEntry, Caller, Means, Outcome
+from tidegate.domain.access import Access, AuditEntry, AuditOutcome, Caller, Means
 from tidegate.domain.errors import (
     AuthError,
     MissingAuthentication,
@@ -18,16 +18,16 @@ from tidegate.domain.errors import (
     TooManyAttempts,
     Unavailable,
 )
-from tidegate.host.attempt_limits import Allowance, AttemptLimits
+from tidegate.host.attempt_limits import AttemptAllowance, AttemptLimits
 from tidegate.ports.access import Audit
 
 log = logging.getLogger(__name__)
 
-REFUSALS = Allowance(60, 600)
-STRANGERS = Allowance(60, 3600)
+REFUSALS = AttemptAllowance(60, 600)
+STRANGERS = AttemptAllowance(60, 3600)
 """Refused requests of one caller that are recorded, and of those who are not known; more go to the log alone, so that
 nobody can push others' entries out of the audit."""
-SIGHTS = Allowance(600, 3600)
+SIGHTS = AttemptAllowance(600, 3600)
 """Reads of what clients sent, of one caller: each is recorded, so more are refused."""
 LONGEST = 200
 """Characters of a name, a reason or a detail that are recorded."""
@@ -38,8 +38,8 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<==)\S+|\b(?=\w*\d)(?=\w*[A-Za-z])[\
 
 
 @dataclass(frozen=True)
-class Doing:
-    """What is asked for: by whom, from where, and why."""
+class RequestedOperation:
+    """An operation that is requested: by whom, from where, and why."""
 
     caller: Caller
     access: Access
@@ -50,22 +50,22 @@ class Doing:
 
 
 @dataclass
-class Told:
-    """``detail``: what is recorded of a success."""
+class AuditDetails:
+    """Details of a request for the audit. ``detail`` is what is recorded of a success."""
 
     detail: str = ""
 
 
 @dataclass
 class Trail:
-    """``now``: the present."""
+    """Audit of requests. ``now`` returns the present time."""
 
     audit: Audit
     now: Callable[[], datetime]
     limits: AttemptLimits = field(default_factory=AttemptLimits)
 
     @contextlib.asynccontextmanager
-    async def allowing(self, doing: Doing) -> AsyncIterator[Told]:
+    async def allowing(self, doing: RequestedOperation) -> AsyncIterator[AuditDetails]:
         """The block does it, and may say what is to be remembered. Raises MissingAuthentication, NotAllowed or
         TooManyAttempts before it begins, and Unavailable if it cannot be recorded; the server can be stopped all the
         same."""
@@ -75,7 +75,7 @@ class Trail:
             error = NotAllowed(describe_refusal(doing))
             await self.note_refusal(doing, error)
             raise error
-        told = Told()
+        told = AuditDetails()
         if not doing.access.is_recorded:
             yield told
             return
@@ -86,16 +86,18 @@ class Trail:
             yield told
         except Exception as error:
             refused = isinstance(error, errors.AuthError)
-            await self._finish(seq, Outcome.REFUSED if refused else Outcome.FAILED, describe_error(error))
+            await self._finish(
+                seq, AuditOutcome.REFUSED if refused else AuditOutcome.FAILED, describe_error(error)
+            )
             raise
-        await self._finish(seq, Outcome.DONE, clip(told.detail))
+        await self._finish(seq, AuditOutcome.DONE, clip(told.detail))
 
     def _limit_sights(self, caller: Caller) -> None:
         wait = self.limits.take(f"see {caller.means} {caller.name}", SIGHTS, self.now().timestamp())
         if wait > 0:
             raise TooManyAttempts(f"Captured samples were read too often: try again in {wait:.0f} s.", wait)
 
-    async def note_refusal(self, doing: Doing, error: TidegateError) -> None:
+    async def note_refusal(self, doing: RequestedOperation, error: TidegateError) -> None:
         """Record that something was refused, up to a limit for each caller."""
         # Strangers who guess at a user are counted apart from the user.
         key = f"{doing.caller.means} {doing.caller.name or doing.source}"
@@ -103,19 +105,19 @@ class Trail:
         if self.limits.take(key, allowance, self.now().timestamp()) > 0:
             log.warning("refused, and not recorded for their number: %s of %r", doing.action, clip(key))
             return
-        await self._write(doing, Outcome.REFUSED, describe_error(error))
+        await self._write(doing, AuditOutcome.REFUSED, describe_error(error))
 
-    async def note(self, doing: Doing) -> None:
+    async def note(self, doing: RequestedOperation) -> None:
         """Record what was done already."""
-        await self._write(doing, Outcome.DONE, "")
+        await self._write(doing, AuditOutcome.DONE, "")
 
-    async def _write(self, doing: Doing, outcome: Outcome, detail: str) -> None:
+    async def _write(self, doing: RequestedOperation, outcome: AuditOutcome, detail: str) -> None:
         try:
             await self.audit.begin(replace(self._entry(doing), outcome=outcome, detail=detail))
         except TidegateError as trouble:
             log.error("not recorded in the audit (%s): %s, %s", trouble, doing.action, outcome)
 
-    def _entry(self, doing: Doing) -> AuditEntry:
+    def _entry(self, doing: RequestedOperation) -> AuditEntry:
         caller = doing.caller
         return AuditEntry(
             at=self.now(),
@@ -128,7 +130,7 @@ class Trail:
             reason=clip(doing.reason),
         )
 
-    async def _begin(self, doing: Doing) -> int:
+    async def _begin(self, doing: RequestedOperation) -> int:
         try:
             return await self.audit.begin(self._entry(doing))
         except TidegateError as error:
@@ -138,7 +140,7 @@ class Trail:
             what = "shown" if doing.access is Access.SEE else "changed"
             raise Unavailable(f"nothing was {what}, since it cannot be recorded: {error.message}") from None
 
-    async def _finish(self, seq: int, outcome: Outcome, detail: str) -> None:
+    async def _finish(self, seq: int, outcome: AuditOutcome, detail: str) -> None:
         """An entry that cannot be finished stays as one whose outcome is not known."""
         if not seq:
             return
@@ -155,14 +157,14 @@ def missing_login(caller: Caller) -> AuthError:
     return MissingAuthentication("Missing Authentication Token")
 
 
-def describe_refusal(doing: Doing) -> str:
+def describe_refusal(doing: RequestedOperation) -> str:
     caller, needed = doing.caller, doing.access.role
     who = f"{caller.shown or 'You'}, {caller.role or 'without a role'},"
     return f"{who} may not do this: {doing.action} takes the role {needed}."
 
 
 def describe_error(error: Exception) -> str:
-    """What is recorded of an error: of those that may quote what was sent, all but that."""
+    """Return what is recorded of an error. If its message may quote what was sent, the quoted text is left out."""
     if not isinstance(error, TidegateError):
         return "InternalFailure"
     if isinstance(error, _TOLD):
@@ -171,6 +173,6 @@ def describe_error(error: Exception) -> str:
 
 
 def clip(text: str) -> str:
-    """One line of printable characters."""
+    """Return one line of printable characters, cut to ``LONGEST``."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"

@@ -27,30 +27,30 @@ forth, and new series are rare."""
 
 
 @dataclass(frozen=True)
-class DecayedCount:
+class _DecayedCount:
     count: float = 0.0
     at: int = 0
 
     def now(self, second: int) -> float:
         return self.count * math.exp2(min(0, self.at - second) / HALF_LIFE)
 
-    def plus(self, count: float, second: int) -> "DecayedCount":
-        return DecayedCount(self.now(second) + count, max(self.at, second))
+    def plus(self, count: float, second: int) -> "_DecayedCount":
+        return _DecayedCount(self.now(second) + count, max(self.at, second))
 
 
 @dataclass(frozen=True)
 class ClientNames:
     """Names of one variant: ``named`` have series; ``watched`` are tracked only."""
 
-    named: Mapping[str, DecayedCount] = field(default_factory=dict)
-    watched: Mapping[str, DecayedCount] = field(default_factory=dict)
+    named: Mapping[str, _DecayedCount] = field(default_factory=dict)
+    watched: Mapping[str, _DecayedCount] = field(default_factory=dict)
 
     def count_requests(self, counts: Mapping[str, float], second: int) -> "ClientNames":
         """Add requests, and exchange names if others became busier."""
         named, watched = dict(self.named), dict(self.watched)
         for name, count in counts.items():
             group = named if name in named else watched
-            group[name] = group.get(name, DecayedCount()).plus(count, second)
+            group[name] = group.get(name, _DecayedCount()).plus(count, second)
         for name in sorted(watched, key=lambda one: watched[one].now(second), reverse=True):
             if len(named) >= MAX_NAMES:
                 coldest = min(named, key=lambda one: named[one].now(second))

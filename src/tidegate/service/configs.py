@@ -9,7 +9,7 @@ from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import Tags
-from tidegate.ports.store import Filter, RecordPage, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, MODEL
 from tidegate.service.records import require, require_free
@@ -114,7 +114,7 @@ def check_weights(weights: dict[str, float]) -> None:
         raise Invalid(f"the weights of {', '.join(weights)} sum to {total:g}: at least one must be above 0")
 
 
-def get_config(tx: Tx, name: str) -> Saved[EndpointConfig]:
+def get_config(tx: Tx, name: str) -> StoredRecord[EndpointConfig]:
     return require(tx, CONFIG, name)
 
 

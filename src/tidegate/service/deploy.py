@@ -12,20 +12,18 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.targets import LOCAL, TargetTable
-from tidegate.features.autoscaling import spec_scaling
-from tidegate.features.autoscaling.spec_scaling import Arns
-from tidegate.features.drift import service as drift
-from tidegate.ports.store import Kind, Saved, Tx
+from tidegate.ports.store import Kind, StoredRecord, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, configs, endpoints, models, rollout_settings
 from tidegate.service import tags as labels
+from tidegate.service.endpoint_extension import DeploymentIds, endpoint_extensions
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
 from tidegate.service.targets import choose_target
 
 T = TypeVar("T", Model, EndpointConfig)
-LOCAL_ARNS = Arns()
+LOCAL_IDS = DeploymentIds()
 
 
 @dataclass(frozen=True)
@@ -62,13 +60,14 @@ def deploy(
     rollout_id: str,
     targets: TargetTable,
     now: datetime,
-    arns: Arns = LOCAL_ARNS,
+    ids: DeploymentIds = LOCAL_IDS,
 ) -> DeployResult:
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing is saved."""
     target = choose_target(tx, desired.endpoint, desired.target, desired.tags, targets)
     done = _apply(tx, replace(desired, target=target), options, runnable, rollout_id, targets.of(target), now)
-    spec_scaling.apply_scaling(tx, desired.endpoint, desired.autoscaling, arns, now)
-    drift.apply_schedule(tx, desired.endpoint, desired.drift, now)
+    for one in endpoint_extensions():
+        if one.member:
+            one.apply(tx, desired.endpoint, desired.sections.get(one.member), ids, now)
     return done
 
 
@@ -107,7 +106,7 @@ def _apply(
         endpoints.replace_failed_creation(tx, saved, asked, rollout_id=rollout_id, can=can, now=now)
         return _result(desired, DeployOutcome.CREATED, "is being created, in place of the creation that failed")
     under_way = saved.body.rollout
-    if _target_config(saved.body) == desired.config.name and not _changed_settings(saved.body, desired):
+    if _target_config(saved.body) == desired.config.name and not _list_changed_settings(saved.body, desired):
         if under_way is not None:
             return _result(desired, DeployOutcome.UNCHANGED, "is already being updated to this")
         return _update_settings(tx, saved, desired, options, now)
@@ -119,7 +118,7 @@ def _apply(
 
 
 def _update_settings(
-    tx: Tx, saved: Saved[Endpoint], desired: DesiredDeployment, options: DeployOptions, now: datetime
+    tx: Tx, saved: StoredRecord[Endpoint], desired: DesiredDeployment, options: DeployOptions, now: datetime
 ) -> DeployResult:
     """The version runs already: save changed rollout settings for the next update."""
     before = saved.body.deployment
@@ -134,7 +133,7 @@ def _update_settings(
     )
 
 
-def _changed_settings(endpoint: Endpoint, desired: DesiredDeployment) -> list[str]:
+def _list_changed_settings(endpoint: Endpoint, desired: DesiredDeployment) -> list[str]:
     return rollout_settings.differences(endpoint, desired.deployment, desired.alarms)
 
 
@@ -143,7 +142,7 @@ def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: D
     if endpoint.failed and not endpoint.deleting:
         return
     if _target_config(endpoint) == desired.config.name and not endpoint.deleting:
-        found = _changed_settings(endpoint, desired)
+        found = _list_changed_settings(endpoint, desired)
         if not found or (options.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return
         raise Conflict(
@@ -196,7 +195,7 @@ def _exists(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
 
 
 def _supersede(
-    tx: Tx, saved: Saved[Endpoint], asked: UpdateRequest, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx, saved: StoredRecord[Endpoint], asked: UpdateRequest, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     config = configs.get_config(tx, asked.config_name).body
     wanted = endpoints.build_request(tx, saved.body, config, asked, can, now)

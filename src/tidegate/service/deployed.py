@@ -1,34 +1,32 @@
-"""What an endpoint has of that which a spec declares, in the form of a deployment that was asked for."""
+"""State of an endpoint in the terms of a spec, in the form of a desired deployment."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.desired import DesiredDeployment, DesiredScaling
-from tidegate.domain.drift import DriftSchedule
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.scalable_records import Scalable
-from tidegate.features.autoscaling.spec_scaling import FROM_ZERO
-from tidegate.features.drift.kinds import DRIFT_SCHEDULE
 from tidegate.ports.store import Filter, Tx
 from tidegate.service import tags as labels
+from tidegate.service.endpoint_extension import endpoint_extensions
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import read_if_readable
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """``kept``: what the endpoint has that the spec does not declare and a deploy leaves alone, for display."""
+class EndpointDeployment:
+    """State of an endpoint in the terms of a spec. ``kept`` has, for display, what the endpoint has that the spec
+    does not declare and a deploy leaves alone."""
 
     endpoint: DesiredDeployment
     kept: tuple[str, ...] = ()
 
 
-def read_deployed(tx: Tx, desired: DesiredDeployment) -> Deployed | None:
+def read_deployed(tx: Tx, desired: DesiredDeployment) -> EndpointDeployment | None:
     """The state that deploying ``desired`` would change: the version that serves, or that is being created, with its
     guards and settings. None if there is neither. Counts and weights are those of the config: a deploy of the same
     version leaves them as they were changed since."""
@@ -47,18 +45,19 @@ def read_deployed(tx: Tx, desired: DesiredDeployment) -> Deployed | None:
         deployment=deployment,
         alarms=guards,
         tags={key: tags[key] for key in desired.tags if key in tags},
-        autoscaling=_scaling(saved.body for saved in scalables.list_for_endpoint(tx, desired.endpoint)),
         # A spec that names no target leaves it as it is.
         target=None if desired.target is None else saved.body.target,
-        drift=_drift(tx, desired.endpoint),
+        sections=dict(_read_sections(tx, desired.endpoint)),
     )
     kept = (*(f"tag {key}" for key in tags if key not in desired.tags), *(f"alarm {name}" for name in others))
-    return Deployed(found, kept)
+    return EndpointDeployment(found, kept)
 
 
-def _drift(tx: Tx, endpoint: str) -> DriftSchedule | None:
-    saved = tx.get(DRIFT_SCHEDULE, endpoint)
-    return saved.body if saved is not None and saved.body.by_spec else None
+def _read_sections(tx: Tx, endpoint: str) -> Iterator[tuple[str, Any]]:
+    for one in endpoint_extensions():
+        found = one.read(tx, endpoint) if one.member else None
+        if found is not None:
+            yield one.member, found
 
 
 def _version(endpoint: Endpoint) -> Version | None:
@@ -99,19 +98,20 @@ def _variant(given: VariantSpec) -> ProductionVariant:
         routing=given.routing,
         serverless=given.serverless,
         memory_limit=None if given.serverless is not None else given.memory_limit,
-        startup_timeout=_unless_default(given.startup_timeout, VariantSpec.startup_timeout),
-        download_timeout=_unless_default(given.download_timeout, VariantSpec.download_timeout),
+        startup_timeout=_omit_default(given.startup_timeout, VariantSpec.startup_timeout),
+        download_timeout=_omit_default(given.download_timeout, VariantSpec.download_timeout),
         devices=given.devices,
         admission=given.admission,
     )
 
 
-def _unless_default(seconds: float, default: float) -> int | None:
+def _omit_default(seconds: float, default: float) -> int | None:
     return None if seconds == default else int(seconds)
 
 
 def _models(version: Version) -> tuple[Model, ...]:
-    """As they were created: a version that was rolled back to by ``undo`` names kept model data as well."""
+    """Return the models of a version as they were created. A version that was rolled back to by ``undo`` also names
+    kept model data, which is left out."""
     return tuple(
         replace(one.model, containers=tuple(replace(each, artifact=None) for each in one.model.containers))
         for one in version.variants
@@ -121,8 +121,8 @@ def _models(version: Version) -> tuple[Model, ...]:
 def _alarms(
     tx: Tx, desired: DesiredDeployment, config: EndpointConfig, guards: tuple[str, ...]
 ) -> tuple[tuple[Alarm, ...], list[str]]:
-    """Those that guard the endpoint or that the spec declares, in the spec's order; and the names of the others that
-    a spec of this endpoint left on record."""
+    """Return the alarms that guard the endpoint or that the spec declares, in the spec's order, and the names of the
+    others that a spec of this endpoint left on record."""
     prefixes = (f"{config.name}-", f"{desired.endpoint}-")
     known = {saved.name: saved.body for one in prefixes for saved in tx.find(ALARM, Filter(name_prefix=one)).items}
     others_named = (read_if_readable(tx, ALARM, name) for name in (*guards, *(one.name for one in desired.alarms)))
@@ -151,22 +151,6 @@ def _present(
 
 
 def _is_of(alarm: Alarm, endpoint: str, config: EndpointConfig) -> bool:
-    """Whether it watches the endpoint as a whole or this version of it, and acts on nothing."""
+    """Return whether an alarm watches the endpoint as a whole or this version of it, and acts on nothing."""
     named = alarm.dimensions.get("EndpointName") == endpoint and not alarm.alarm_actions
     return named and alarm.dimensions.get("EndpointConfigName", config.name) == config.name
-
-
-def _scaling(found: Iterable[Scalable]) -> DesiredScaling | None:
-    """What a spec asked for; targets and policies of the API are nothing that a deploy changes."""
-    scalable = next((one for one in found if one.by_spec), None)
-    if scalable is None:
-        return None
-    target, policies = scalable.target, [one.policy for one in scalable.policies if one.by_spec]
-    return DesiredScaling(
-        target.variant,
-        target.dimension,
-        target.minimum,
-        target.maximum,
-        tuple(policy for policy in policies if policy.name != FROM_ZERO),
-        from_zero=any(policy.name == FROM_ZERO for policy in policies),
-    )

@@ -15,8 +15,7 @@ from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
-from tidegate.features.autoscaling import service as scalables
-from tidegate.ports.store import Filter, Saved, Tx
+from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import history, quotas, usage
@@ -24,6 +23,7 @@ from tidegate.service import tags as labels
 from tidegate.service.alarms import read_rule_alarms
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.deployment_checks import check_containers
+from tidegate.service.endpoint_extension import endpoint_extensions
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require
 from tidegate.service.targets import check_supported
@@ -74,7 +74,7 @@ def create_endpoint(
     wanted = build_request(tx, endpoint, config, asked, can, now)
     begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
     quotas.check(tx, None, begun, can.quotas)
-    event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
+    event = Event("create", f'creation with config "{config.name}" asked for{_name_person(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
     history.record(tx, None, begun, now)
     usage.record(tx, None, begun, now)
@@ -110,14 +110,14 @@ def update_endpoint(
     wanted = build_request(tx, saved.body, config, asked, can, now)
     begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
     quotas.check(tx, saved.body, begun, can.quotas)
-    event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
+    event = Event("update", f'update to config "{config.name}" asked for{_name_person(asked.by)}')
     kept = asked.deployment if asked.remember else None
     save(tx, saved, replace(begun, deployment=kept or saved.body.deployment), event, now)
 
 
 def replace_failed_creation(
     tx: Tx,
-    saved: Saved[Endpoint],
+    saved: StoredRecord[Endpoint],
     asked: UpdateRequest,
     *,
     rollout_id: str,
@@ -131,28 +131,21 @@ def replace_failed_creation(
     begun = commands.replace_failed_creation(saved.body, wanted, rollout_id=rollout_id, can=can, now=now)
     quotas.check(tx, saved.body, begun, can.quotas)
     event = Event(
-        "create", f'creation with config "{config.name}", in place of one that failed, asked for{_by(asked.by)}'
+        "create",
+        f'creation with config "{config.name}", in place of one that failed, asked for{_name_person(asked.by)}',
     )
     save(tx, saved, replace(begun, deployment=asked.deployment), event, now)
 
 
 def check_serving_version(tx: Tx, endpoint: Endpoint, types: Mapping[str, str], can: Capabilities) -> None:
-    """Raises NotFound or Invalid if the target has a restriction that the present version violates: its config was
-    deleted, or a scaled variant changes. ``types``: variant -> instance type of the new version."""
+    """Raises NotFound or Invalid if the target has a restriction that the present version violates, such as that its
+    config was deleted. ``types``: variant -> instance type of the new version."""
     if endpoint.serving is None:
         return
     if not can.keeps_old_config:
         require(tx, CONFIG, endpoint.serving.config_name)
-    if can.keeps_scaling:
-        return
-    present = {variant.name: variant.instance_type for variant in endpoint.serving.variants}
-    for target in (saved.body.target for saved in scalables.list_for_endpoint(tx, endpoint.name)):
-        if target.variant in present and types.get(target.variant) != present[target.variant]:
-            what = "goes" if target.variant not in types else f"moves to {types[target.variant]}"
-            raise Invalid(
-                f'variant "{target.variant}" of endpoint "{endpoint.name}" {what} while it is registered with'
-                " Application Auto Scaling: deregister it first, then register it again"
-            )
+    for one in endpoint_extensions():
+        one.check_update(tx, endpoint, types, can)
 
 
 def build_request(
@@ -216,7 +209,7 @@ def _variant_spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | Non
         spec,
         instance_count=present.instance_count if present and keep.counts else spec.instance_count,
         weight=present.weight if present and keep.weights else spec.weight,
-        serverless=_kept_bounds(variant, present, keep),
+        serverless=_keep_bounds(variant, present, keep),
     )
 
 
@@ -242,7 +235,7 @@ def variant_spec(variant: ProductionVariant, model: Model) -> VariantSpec:
     return spec
 
 
-def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> Serverless | None:
+def _keep_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> Serverless | None:
     """A concurrency that was changed in place is carried over like an instance count."""
     new, old = variant.serverless, present.serverless if present else None
     if new is None or old is None or not keep.counts:
@@ -316,16 +309,23 @@ def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool 
     saved = require_settled(tx, name, now)
     if saved.body.deleting or (_is_changing(saved.body) and not force):
         raise _in_progress(saved.body)
-    save(tx, saved, commands.delete(saved.body, now, force), Event("delete", f"deletion asked for{_by(by)}"), now)
+    save(
+        tx,
+        saved,
+        commands.delete(saved.body, now, force),
+        Event("delete", f"deletion asked for{_name_person(by)}"),
+        now,
+    )
     labels.drop(tx, ENDPOINT, name, now)
-    scalables.deregister_all(tx, name, now)
+    for one in endpoint_extensions():
+        one.delete(tx, name, now)
 
 
-def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:
+def get_endpoint(tx: Tx, name: str) -> StoredRecord[Endpoint]:
     return require(tx, ENDPOINT, name)
 
 
-def require_settled(tx: Tx, name: str, now: datetime) -> Saved[Endpoint]:
+def require_settled(tx: Tx, name: str, now: datetime) -> StoredRecord[Endpoint]:
     """The endpoint. A rollout of which nothing is left but fleets that are ending has ended before: they lock
     nothing. Raises NotFound."""
     saved = require(tx, ENDPOINT, name)
@@ -346,7 +346,7 @@ def require_idle(endpoint: Endpoint) -> None:
         raise Conflict(f'endpoint "{endpoint.name}" failed to be created: delete it, then create it again')
 
 
-def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: datetime) -> None:
+def save(tx: Tx, saved: StoredRecord[Endpoint], endpoint: Endpoint, event: Event, now: datetime) -> None:
     """Save the endpoint if its record has not changed since it was read. Raises Stale."""
     tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
     history.record(tx, saved.body, endpoint, now)
@@ -373,5 +373,5 @@ def _describe(change: VariantChange) -> str:
     return " ".join(f"{name} {value:g}" for name, value in parts.items() if value is not None)
 
 
-def _by(person: str) -> str:
+def _name_person(person: str) -> str:
     return f" by {person}" if person else ""

@@ -1,4 +1,5 @@
-"""What fleets did since the start of this server, for the counters of Prometheus, and how long it is kept. Pure."""
+"""Totals of fleets since the start of this server, for the counters of Prometheus, and how long they are kept.
+Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

@@ -10,7 +10,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.history import History, HistoryEntry
-from tidegate.ports.store import Saved, Tx
+from tidegate.ports.store import StoredRecord, Tx
 from tidegate.rollout import history as histories
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.service.records import require
@@ -32,11 +32,6 @@ def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> N
     tx.put(HISTORY, after.name, followed, expect=saved.version if saved else 0, now=now)
 
 
-def forget(tx: Tx, name: str, now: datetime) -> None:
-    """The endpoint was removed."""
-    tx.delete(HISTORY, name, expect=None, now=now)
-
-
 def read(tx: Tx, name: str) -> History:
     """Raises NotFound if there is no such endpoint."""
     endpoint = require(tx, ENDPOINT, name).body
@@ -49,7 +44,7 @@ def record_artifacts(
 ) -> None:
     """Add the digests of model data to entries; ``found``: number and rollout id -> variant -> digests. The rollout
     id guards against a deleted endpoint of the same name."""
-    saved = _saved_or_seeded(tx, name, now)
+    saved = _read_or_seed(tx, name, now)
     if saved is None:
         return
     entries = tuple(
@@ -60,12 +55,12 @@ def record_artifacts(
         tx.put(HISTORY, name, History(entries), expect=saved.version, now=now)
 
 
-def _saved_or_seeded(tx: Tx, name: str, now: datetime) -> Saved[History] | None:
+def _read_or_seed(tx: Tx, name: str, now: datetime) -> StoredRecord[History] | None:
     saved = tx.get(HISTORY, name)
     if saved is not None:
         return saved
     endpoint = tx.get(ENDPOINT, name)
-    return None if endpoint is None else Saved(name, histories.seed(endpoint.body), 0, now, now)
+    return None if endpoint is None else StoredRecord(name, histories.seed(endpoint.body), 0, now, now)
 
 
 def read_all(tx: Tx) -> dict[str, History]:
@@ -127,7 +122,7 @@ def _variant_view(variant: VariantSpec) -> dict[str, object]:
         "instance_type": variant.instance_type,
         "weight": variant.weight,
         "containers": [
-            {"image": each.image, "data": each.data_url, "fingerprint": each.fingerprint}
+            {"image": each.image, "data": each.service or each.data_url, "fingerprint": each.fingerprint}
             for each in variant.model.containers
         ],
     }

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from tidegate.domain.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.domain.transform import FLEET_PREFIX
 from tidegate.domain.worker_stats import COMPARED
-from tidegate.features.batch.service import PREFIX
 from tidegate.monitoring import sketch
 
 COUNTS = "None"
@@ -25,10 +25,10 @@ ScaledVariants = frozenset[tuple[str, str]]
 
 
 def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset()) -> list[Sample]:
-    """One sample per series of each fleet's second. The caller merges equal series of two fleets."""
+    """Make one sample per series of each fleet's second. The caller merges equal series of two fleets."""
     made = []
     for second in seconds:
-        if second.fleet.endpoint.startswith(PREFIX):
+        if second.fleet.endpoint.startswith(FLEET_PREFIX):
             made += _job_samples(second)
             continue
         made += [
@@ -42,7 +42,7 @@ def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset
 
 def _job_samples(second: FleetSecond) -> list[Sample]:
     """SageMaker's metrics of a transform job: the load of each host."""
-    job = second.fleet.endpoint.removeprefix(PREFIX)
+    job = second.fleet.endpoint.removeprefix(FLEET_PREFIX)
     made: list[Sample] = []
     for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
         for number, value in enumerate(readings, 1):
@@ -70,7 +70,8 @@ def _concurrency_samples(second: FleetSecond, followed: ScaledVariants) -> list[
 def _metrics(
     namespace: str, name: str, endpoint: str, variant: str, config: str, extra: tuple[tuple[str, str], ...]
 ) -> tuple[MetricId, MetricId]:
-    """Of the variant, and of one fleet. They are made once: thousands are needed each second."""
+    """Return the metric of the variant, and that of one fleet. They are cached, since thousands are needed each
+    second."""
     whole = {"EndpointName": endpoint, "VariantName": variant}
     both = ({**whole, **dict(extra)}, {**whole, "EndpointConfigName": config, **dict(extra)})
     return MetricId.of(namespace, name, both[0]), MetricId.of(namespace, name, both[1])
@@ -170,7 +171,7 @@ def _samples(
     *,
     whole: bool = False,
 ) -> list[Sample]:
-    """``whole``: for the variant only, not also per fleet."""
+    """Make the samples of a metric. ``whole`` makes one for the variant only, not also per fleet."""
     fleet, count = second.fleet, spread.count
     metrics = _metrics(namespace, name, fleet.endpoint, fleet.variant, second.config_name, extra)
     return [

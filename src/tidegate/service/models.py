@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model, Tags
-from tidegate.ports.store import Filter, RecordPage, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL
 from tidegate.service.records import require, require_free
@@ -63,7 +63,7 @@ def _check_names(model: Model) -> None:
             raise Invalid(f"ContainerHostname '{name}' is given to several containers: every name must be unique")
 
 
-def get_model(tx: Tx, name: str) -> Saved[Model]:
+def get_model(tx: Tx, name: str) -> StoredRecord[Model]:
     return require(tx, MODEL, name)
 
 

@@ -1,47 +1,84 @@
-"""State of the platform in Prometheus's text format (exposition format 0.0.4)."""
+"""State of the platform as metrics of Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
-from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
-from tidegate.features.autoscaling import observation as scaling_observation
-from tidegate.features.tracing.span_metrics import SPAN_COUNTERS
-from tidegate.monitoring import finite
-from tidegate.ports.store import Unreadable
+from tidegate.host.features import features
+from tidegate.monitoring.exposition import header_lines, render_counters, sample_line
+from tidegate.ports.store import Tx, Unreadable
 from tidegate.service.fleet_totals import BOUNDS, FleetKey, Histogram, Totals
 from tidegate.service.mirror_totals import MIRROR_COUNTERS
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-EXACT = 2**53
-"""Whole numbers below this are written without a decimal point."""
+Observed = Sequence[tuple[Endpoint, Observation | None]]
+"""Endpoints with their last observations."""
+
+
+@dataclass(frozen=True)
+class MetricSample:
+    """One line of the page."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class MetricSource:
+    """Metrics that a feature adds to the page: the hook ``metrics``."""
+
+    families: Sequence[tuple[str, str, str]] = ()
+    """Name, kind (``counter`` or ``gauge``) and text without a full stop, in the order of the page."""
+
+    def read(self, tx: Tx) -> Any:
+        """Return what the samples are made of. Part of the one read for the whole page."""
+        return None
+
+    def samples(self, found: Any, endpoints: Observed) -> Iterable[MetricSample]:
+        """Return the lines. ``found``: of ``read``. Runs beside the event loop. A family without a sample is not on
+        the page."""
+        return ()
+
+
+Added = Sequence[tuple[MetricSource, Any]]
+"""Metrics of features, with what each has read."""
+
+
+def metric_sources() -> Iterator[MetricSource]:
+    """Those of the features that are on."""
+    return (source for _, source in features().hooks("metrics"))
+
+
+def read_added(tx: Tx) -> Added:
+    return [(one, one.read(tx)) for one in metric_sources()]
 
 
 def render(
     totals: Totals,
     alarms: Iterable[Alarm],
     endpoints: Iterable[tuple[Endpoint, Observation | None]],
-    scaled: Iterable[ScalableTarget] = (),
+    added: Added = (),
     unreadable: Iterable[Unreadable] = (),
 ) -> str:
     """Render the page. Endpoints come with their last observation. ``unreadable``: records that are there and that
     nothing else on the page tells of."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
-        lines += _header_lines(name, "counter", text)
-        lines += [_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
+        lines += header_lines(name, "counter", text)
+        lines += [sample_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
     for name, text, member in HISTOGRAMS:
-        lines += _header_lines(name, "histogram", text)
+        lines += header_lines(name, "histogram", text)
         for key, one in sorted(totals.items()):
             lines += _histogram_lines(name, _labels(key), getattr(one, member))
     lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
-    lines += _instance_lines(shown) + _scaling_lines(scaled, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
+    lines += _instance_lines(shown) + _added_lines(added, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
     lines += _single_header(UNREADABLE)
-    lines += [_line(UNREADABLE, {"kind": one.kind, "name": one.name}, 1) for one in unreadable]
+    lines += [sample_line(UNREADABLE, {"kind": one.kind, "name": one.name}, 1) for one in unreadable]
     return "\n".join(lines) + "\n"
 
 
@@ -101,14 +138,15 @@ SINGLE = {
 def families() -> list[tuple[str, str, str]]:
     """Name, kind and text of every metric that the page may have, by name."""
     counters = (*COUNTERS, *MODEL_COUNTERS, *CLIENT_COUNTERS, *MIRROR_COUNTERS)
-    found = [(name, "counter", text) for name, text, *_ in (*counters, *SPAN_COUNTERS)]
+    found = [(name, "counter", text) for name, text, *_ in counters]
+    found += [family for source in metric_sources() for family in source.families]
     found += [(name, "histogram", text) for name, text, _ in (*HISTOGRAMS, *MODEL_HISTOGRAMS)]
-    found += [(name, "gauge", text) for name, text, _ in (*LOADS, *SCALING)]
+    found += [(name, "gauge", text) for name, text, _ in LOADS]
     return sorted([*found, *((name, kind, text) for name, (kind, text) in SINGLE.items())])
 
 
 def _single_header(name: str) -> list[str]:
-    return _header_lines(name, *SINGLE[name])
+    return header_lines(name, *SINGLE[name])
 
 
 def _multi_model_lines(totals: Totals) -> list[str]:
@@ -117,19 +155,21 @@ def _multi_model_lines(totals: Totals) -> list[str]:
     if not found:
         return []
     lines = _single_header(LOADED)
-    lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
+    lines += [sample_line(LOADED, labels, models.loaded) for labels, models in found]
     for name, text, member in MODEL_COUNTERS:
-        lines += _header_lines(name, "counter", text)
-        lines += [_line(name, labels, getattr(models, member)) for labels, models in found]
+        lines += header_lines(name, "counter", text)
+        lines += [sample_line(name, labels, getattr(models, member)) for labels, models in found]
     for name, text, member in MODEL_HISTOGRAMS:
-        lines += _header_lines(name, "histogram", text)
+        lines += header_lines(name, "histogram", text)
         for labels, models in found:
             lines += _histogram_lines(name, labels, getattr(models, member))
     for name, text, member in CLIENT_COUNTERS:
-        lines += _header_lines(name, "counter", text)
+        lines += header_lines(name, "counter", text)
         for labels, models in found:
             clients = sorted(models.clients.items())
-            lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
+            lines += [
+                sample_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients
+            ]
     return lines
 
 
@@ -138,8 +178,8 @@ def _mirror_lines(totals: Totals) -> list[str]:
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
     for name, text, member in MIRROR_COUNTERS if found else ():
-        lines += _header_lines(name, "counter", text)
-        lines += [_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
+        lines += header_lines(name, "counter", text)
+        lines += [sample_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
     return lines
 
 
@@ -157,48 +197,30 @@ def _instance_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) ->
         for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
     ]
     lines = _single_header(READY)
-    lines += [_line(READY, labels, one.ready) for labels, one in found]
+    lines += [sample_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
         known_values = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
         if known_values:
-            lines += _header_lines(name, "gauge", text) + [
-                _line(name, labels, value) for labels, value in known_values
+            lines += header_lines(name, "gauge", text) + [
+                sample_line(name, labels, value) for labels, value in known_values
             ]
     return lines
 
 
-SCALING = (
-    ("tidegate_scaling_desired", "Desired count of a scalable target", "desired"),
-    ("tidegate_scaling_ready", "Ready count of a scalable target", "ready"),
-    ("tidegate_scaling_minimum", "Minimum count of a scalable target", "minimum"),
-    ("tidegate_scaling_maximum", "Maximum count of a scalable target", "maximum"),
-)
-
-
-def _scaling_lines(
-    scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
-) -> list[str]:
-    """Lines of scalable targets, if there are any. Unknown values have no line."""
-    known = {endpoint.name: (endpoint, seen) for endpoint, seen in endpoints}
-    found = []
-    for target in scaled:
-        if target.endpoint in known:
-            counted = scaling_observation.read_counts(known[target.endpoint][0], target, known[target.endpoint][1])
-            labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
-            values = {"desired": counted.desired, "ready": counted.ready}
-            found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
+def _added_lines(added: Added, endpoints: Observed) -> list[str]:
     lines: list[str] = []
-    for name, text, member in SCALING if found else ():
-        lines += _header_lines(name, "gauge", text)
-        known_values = [(labels, values[member]) for labels, values in found]
-        lines += [_line(name, labels, value) for labels, value in known_values if value is not None]
+    for source, found in added:
+        samples = list(source.samples(found, endpoints))
+        for name, kind, text in source.families:
+            mine = [sample_line(name, one.labels, one.value) for one in samples if one.name == name]
+            lines += [*header_lines(name, kind, text), *mine] if mine else []
     return lines
 
 
 def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
     lines = _single_header(ALARM)
     for alarm in alarms:
-        lines += [_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
+        lines += [sample_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
     return lines
 
 
@@ -210,13 +232,13 @@ def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> 
         rollout, last = endpoint.rollout, endpoint.last
         if last is not None and last.ended_at is not None:
             labels = {"endpoint": endpoint.name, "outcome": str(last.phase)}
-            ends.append(_line(LAST, labels, last.ended_at.timestamp()))
+            ends.append(sample_line(LAST, labels, last.ended_at.timestamp()))
         if rollout is None:
             continue
         labels = {"endpoint": endpoint.name}
-        phases += [_line(PHASE, {**labels, "phase": phase}, int(phase is rollout.phase)) for phase in Phase]
+        phases += [sample_line(PHASE, {**labels, "phase": phase}, int(phase is rollout.phase)) for phase in Phase]
         if seen is not None and seen.routes is not None:
-            shares.append(_line(SHARE, labels, seen.routes.share_of(rollout.new.generation) / WHOLE))
+            shares.append(sample_line(SHARE, labels, seen.routes.share_of(rollout.new.generation) / WHOLE))
     return phases + shares + ends
 
 
@@ -224,29 +246,19 @@ def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) ->
     lines, seen = [], 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), histogram.buckets, strict=True):
         seen += count
-        lines.append(_line(f"{name}_bucket", {**labels, "le": bound}, seen))
-    return [*lines, _line(f"{name}_sum", labels, histogram.total), _line(f"{name}_count", labels, seen)]
-
-
-def _header_lines(name: str, kind: str, text: str) -> list[str]:
-    return [f"# HELP {name} {text}.", f"# TYPE {name} {kind}"]
+        lines.append(sample_line(f"{name}_bucket", {**labels, "le": bound}, seen))
+    return [
+        *lines,
+        sample_line(f"{name}_sum", labels, histogram.total),
+        sample_line(f"{name}_count", labels, seen),
+    ]
 
 
 def _labels(key: FleetKey) -> dict[str, str]:
     return key._asdict()
 
 
-def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inner = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
-    shown = finite.saturated(value)
-    return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
-
-
 def render_storage(dropped: int, lost: int) -> str:
     """Lines about the measurements themselves, to append to the page."""
-    lines = [*_single_header(DROPPED), f"{DROPPED} {dropped}", *_single_header(LOST), f"{LOST} {lost}"]
-    return "\n".join(lines) + "\n"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    counters = [(name, SINGLE[name][1]) for name in (DROPPED, LOST)]
+    return render_counters(counters, {DROPPED: dropped, LOST: lost})

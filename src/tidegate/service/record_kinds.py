@@ -42,6 +42,18 @@ CURSOR = Kind("state-events", Cursor)
 
 CORE: tuple[Kind[Any], ...] = (MODEL, CONFIG, ENDPOINT, HISTORY, USAGE, ALARM, TAGS, TRANSFORM, CURSOR)
 
+ENDPOINT_KINDS: tuple[Kind[Any], ...] = (HISTORY, USAGE)
+
+
+def endpoint_kinds() -> tuple[Kind[Any], ...]:
+    """Kinds of records that go with their endpoint, whose name they have: those of the core, and of all installed
+    features. A feature that is off keeps none of an endpoint that is gone, which may come anew."""
+    found = [*ENDPOINT_KINDS]
+    for one in features().installed.values():
+        if one.feature.endpoint_kinds:
+            found += one.load(one.feature.endpoint_kinds)
+    return tuple(found)
+
 
 def all_kinds() -> tuple[Kind[Any], ...]:
     """The kinds of the core, and those of all installed features: the records of a feature that is off are kept."""

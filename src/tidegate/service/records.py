@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from tidegate.domain.errors import AlreadyExists, NotFound, UnreadableRecord
-from tidegate.ports.store import Kind, Saved, Tx, Unreadable
+from tidegate.ports.store import Kind, StoredRecord, Tx, Unreadable
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ _NOUNS = {
 }
 
 
-def require(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
+def require(tx: Tx, kind: Kind[T], name: str) -> StoredRecord[T]:
     """The record; raises NotFound."""
     saved = tx.get(kind, name)
     if saved is None:
@@ -29,7 +29,7 @@ def require_free(tx: Tx, kind: Kind[T], name: str) -> None:
         raise AlreadyExists(f'there is already a {_noun(kind)} "{name}"', about=(kind.name, name))
 
 
-def read_if_readable(tx: Tx, kind: Kind[T], name: str) -> Saved[T] | None:
+def read_if_readable(tx: Tx, kind: Kind[T], name: str) -> StoredRecord[T] | None:
     """The record, for what goes on without one that cannot be read; None tells nothing about its absence."""
     try:
         return tx.get(kind, name)

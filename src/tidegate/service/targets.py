@@ -30,13 +30,13 @@ def choose_target(tx: Tx, endpoint: str, wanted: str | None, tags: Tags, table: 
 
 
 def find_capabilities(tx: Tx, endpoint: str, table: TargetTable) -> Capabilities:
-    """What the endpoint's target can do; of the default target where there is no such endpoint."""
+    """Return the capabilities of the endpoint's target, or of the default target if there is no such endpoint."""
     saved = tx.get(ENDPOINT, endpoint)
     return table.of(table.default if saved is None else saved.body.target)
 
 
 def check_supported(endpoint: Endpoint, version: Version, can: Capabilities) -> None:
-    """Raises Invalid if the version needs what the endpoint's target cannot do."""
+    """Check that the endpoint's target can do what the version needs. Raises Invalid."""
     needs = {
         "serverless variants": (version.serverless, can.serverless),
         "asynchronous inference": (any(v.asynchronous is not None for v in version.variants), can.asynchronous),

@@ -7,7 +7,7 @@ from tidegate.domain import usage as usages
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.usage import Usage
-from tidegate.ports.store import Saved, Tx
+from tidegate.ports.store import StoredRecord, Tx
 from tidegate.service.quotas import instances
 from tidegate.service.record_kinds import ENDPOINT, USAGE
 from tidegate.service.records import require
@@ -30,23 +30,19 @@ def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> N
         tx.put(USAGE, after.name, followed, expect=saved.version if saved else 0, now=now)
 
 
-def forget(tx: Tx, name: str, now: datetime) -> None:
-    """The endpoint was removed."""
-    tx.delete(USAGE, name, expect=None, now=now)
-
-
 def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
-    """Raises NotFound."""
+    """Read an endpoint and its usage. Raises NotFound."""
     saved = require(tx, ENDPOINT, name)
     return saved.body, find_usage(saved, tx.get(USAGE, name))
 
 
-def find_usage(saved: Saved[Endpoint], kept: Saved[Usage] | None) -> Usage:
-    """Of an endpoint's record and what is recorded of its use."""
+def find_usage(saved: StoredRecord[Endpoint], kept: StoredRecord[Usage] | None) -> Usage:
+    """Return the usage of an endpoint, from its record and the record of its use."""
     return kept.body if kept is not None else _since_last_write(saved)
 
 
-def _since_last_write(saved: Saved[Endpoint]) -> Usage:
-    """Without a record, the counts have been the same since the endpoint's own was written last."""
+def _since_last_write(saved: StoredRecord[Endpoint]) -> Usage:
+    """Return the usage of an endpoint that has no record of its use: its counts have been the same since its own
+    record was written last."""
     began = saved.modified_at
     return Usage(began, began, dict(instances(saved.body)))

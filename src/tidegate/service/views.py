@@ -7,7 +7,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import UNREADABLE, Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import FleetStatus, Observation
-from tidegate.domain.registry import Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
@@ -25,7 +25,7 @@ def named_alarms(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
-    """Those of ``named_alarms`` that are there, without those of versions that are gone."""
+    """Return those of ``named_alarms`` that exist, without those of versions that are gone."""
     found = (read_shown(tx, name) for name in named_alarms(endpoint))
     return of_present_versions(endpoint, (alarm for alarm in found if alarm is not None))
 
@@ -59,7 +59,7 @@ def unreadable_view(found: Unreadable) -> EndpointDocument:
 
 
 def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
-    """One status document. Unknown values are None."""
+    """Make the status document of an endpoint. Unknown values are None."""
     now, why = status(endpoint)
     serving, notes = endpoint.serving, _notes(seen)
     return {
@@ -81,7 +81,7 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
 
 
 def _notes(seen: Observation | None) -> list[str]:
-    """What somebody who looks at the endpoint has to know, and no phase says."""
+    """Return the notes on an endpoint that its readers need and that no phase contains."""
     if seen is None:
         return []
     fleets = sorted((seen.fleets or {}).values(), key=lambda one: one.id)
@@ -137,8 +137,8 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
 
 
 def _evidence(seen: Observation | None) -> EndpointDocument | None:
-    """When guards were last evaluated, and over which span requests were counted."""
-    found = seen.evidence if seen else None
+    """Describe when guards were last evaluated, and over which span requests were counted."""
+    found = seen.guard_check if seen else None
     if found is None:
         return None
     return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
@@ -198,10 +198,16 @@ def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
 
 
 def _architecture(model: Model) -> EndpointDocument:
-    """``mode``: single, serial (a pipeline) or direct (side by side)."""
+    """Describe the containers of a model. ``mode`` is single, serial (a pipeline) or direct (side by side)."""
     mode = "single" if len(model.containers) == 1 else model.execution_mode.lower()
     named = zip(model.container_names, model.containers, strict=True)
-    return {"mode": mode, "containers": [{"name": name, "image": each.image} for name, each in named]}
+    containers = [{"name": name, "image": each.image, **_address(each)} for name, each in named]
+    return {"mode": mode, "containers": containers}
+
+
+def _address(container: ContainerDefinition) -> EndpointDocument:
+    """The address of a service."""
+    return {"url": container.service} if container.service else {}
 
 
 def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:

@@ -6,7 +6,7 @@ something. ``schema`` is the JSON Schema of the same structures."""
 
 from tidegate.spec.build import parse, parse_runnable
 from tidegate.spec.paths import artifacts, resolve
-from tidegate.spec.structures import schema
+from tidegate.spec.sections import schema
 from tidegate.spec.yaml_text import LoadedSpec, load
 
 __all__ = [

@@ -2,36 +2,26 @@
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
-from tidegate.domain.asynchronous import AsyncConfig
-from tidegate.domain.capture import Capture
-from tidegate.domain.desired import DesiredDeployment, DesiredScaling
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.devices import MOST_DEVICES
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
-from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
-from tidegate.features.asynchronous import spec as async_section
-from tidegate.features.capture.spec import build_capture
-from tidegate.features.evidence.spec import EvidenceSpec, parse_evidence
-from tidegate.host.features import describe_switched_off, features
-from tidegate.host.late_import import load_module
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, RollingUpdate, TrafficRouting
 from tidegate.spec import serverless, serving_options, structures, value_types
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.sections import build_sections, config_content, refuse_switched_off, spec_file_of
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
+from tidegate.spec.upstream import check_scaling
 
-if TYPE_CHECKING:
-    from tidegate.domain.drift import DriftSchedule
-
+Variant = tuple[KeyPath, structures.VariantSection]
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
     "canary": {"size", "wait", "final_bake"},
@@ -43,73 +33,32 @@ _STRATEGY_KEYS = {
 def parse(data: object, now: datetime) -> DesiredDeployment:
     """Parse plain data. Raises Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean
     'linear'?``"""
-    spec = convert_checked(structures.SpecFile, data)
-    _refuse_switched_off(data)
+    refuse_switched_off(data)
+    spec = convert_checked(spec_file_of(data), data)
     _name(spec.endpoint, ("endpoint",))
-    bounds = serverless.bounds(spec)
-    async_section.check(spec)
     variants = _variants(spec)
     shadows = _shadows(spec, [variant for _, variant in variants])
-    config = _config(
-        spec.endpoint,
-        [
-            replace(
-                _production(spec.endpoint, path, variant),
-                serverless=bounds,
-                admission=admission(variant.max_in_flight, variant.queue_time, spec.quotas, path),
-            )
-            for path, variant in variants
-        ],
-        [_production(spec.endpoint, path, variant) for path, variant in shadows],
-        now,
-        None if spec.asynchronous is None else async_section.config(spec.asynchronous),
-        None if spec.capture is None else build_capture(spec.capture),
-    )
+    config = _config(spec, variants, shadows, now)
     models = {
         variant.name: serving_options.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)
     }
-    named = alarms(spec, config, {name: model.container_names for name, model in models.items()}, now)
-    deployment = _deployment(
-        spec.rollout or structures.RolloutSpec(),
-        spec.evidence,
-        {key: alarm.name for key, alarm in named.items()},
-    )
-    return DesiredDeployment(
+    desired = DesiredDeployment(
         endpoint=spec.endpoint,
         models=tuple({model.name: model for model in models.values()}.values()),
         config=config,
-        deployment=deployment,
-        alarms=tuple(named.values()),
+        deployment=DeploymentConfig(),
         tags=dict(spec.tags),
-        autoscaling=_scaling(spec, [variant.name for _, variant in variants]),
         target=None if spec.target is None else _target(spec.target),
-        drift=_drift(spec, now),
     )
-
-
-def _scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
-    """Imports what few specs need only for those that have it, so that a command that reads a spec starts quickly."""
-    if spec.autoscaling is None:
-        return None
-    build: Callable[[structures.SpecFile, list[str]], DesiredScaling | None]
-    build = load_module("tidegate.features.autoscaling.spec_build").build_scaling
-    return build(spec, variants)
-
-
-def _drift(spec: structures.SpecFile, now: datetime) -> "DriftSchedule | None":
-    """Imports what few specs need, too."""
-    if spec.drift is None:
-        return None
-    build: Callable[..., DriftSchedule] = load_module("tidegate.features.drift.spec_build").build_drift
-    return build(spec, spec.drift, now)
-
-
-def _refuse_switched_off(data: object) -> None:
-    """Raises SpecError for a section of a feature that is off."""
-    for one in features().switched_off:
-        for key in one.feature.sections:
-            if isinstance(data, dict) and data.get(key) is not None:
-                raise SpecError((key,), describe_switched_off(one.feature.name))
+    desired = _name_config(build_sections(spec, desired, now, "config"))
+    containers = {name: model.container_names for name, model in models.items()}
+    named = alarms(spec, desired.config, containers, now)
+    rollout = spec.rollout or structures.RolloutSpec()
+    deployment = _deployment(rollout, {key: alarm.name for key, alarm in named.items()})
+    desired = replace(desired, deployment=deployment, alarms=tuple(named.values()))
+    desired = build_sections(spec, desired, now, "deployment", "")
+    check_scaling(desired)
+    return desired
 
 
 def parse_runnable(data: object, now: datetime) -> DesiredDeployment:
@@ -124,7 +73,7 @@ def _target(name: str) -> str:
     return name
 
 
-def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.VariantSection]]:
+def _variants(spec: structures.SpecFile) -> list[Variant]:
     given = [key for key in serving_options.KEYS if getattr(spec, key) is not None]
     if spec.variants is not None and given:
         raise SpecError(("variants",), f"give either {given[0]} or variants, not both")
@@ -163,9 +112,7 @@ def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.Varia
     return [(("variants", index), variant) for index, variant in enumerate(spec.variants)]
 
 
-def _shadows(
-    spec: structures.SpecFile, production: list[structures.VariantSection]
-) -> list[tuple[KeyPath, structures.VariantSection]]:
+def _shadows(spec: structures.SpecFile, production: list[structures.VariantSection]) -> list[Variant]:
     """The shadow as a variant whose weight over that of the production variant is the share."""
     given, path = spec.shadow, ("shadow",)
     if given is None:
@@ -223,31 +170,43 @@ def _devices(variant: structures.VariantSection, path: KeyPath) -> int:
         raise SpecError((*path, "devices"), f"{variant.devices}: must be 0 to {MOST_DEVICES}")
     if variant.devices and variant.model is not None and variant.model.multi_model is not None:
         raise SpecError((*path, "devices"), "cannot be combined with multi_model: many models share no device")
-    return variant.devices
+    gpus = None if variant.model is None else variant.model.gpus
+    if gpus is not None and not 0 <= gpus <= MOST_DEVICES:
+        raise SpecError((*path, "model", "gpus"), f"{gpus}: must be 0 to {MOST_DEVICES}")
+    if gpus and variant.devices and gpus != variant.devices:
+        raise SpecError(
+            (*path, "devices"), f"{variant.devices}, and gpus of the model is {gpus}: give one of them"
+        )
+    return gpus or variant.devices
 
 
 def _config(
-    endpoint: str,
-    variants: list[ProductionVariant],
-    shadows: list[ProductionVariant],
-    now: datetime,
-    asynchronous: AsyncConfig | None = None,
-    capture: Capture | None = None,
+    spec: structures.SpecFile, variants: list[Variant], shadows: list[Variant], now: datetime
 ) -> EndpointConfig:
-    content: list[object] = [_content(variant) for variant in variants]
-    content += [{"shadow": _shadow_content(variant)} for variant in shadows]
-    if asynchronous is not None:
-        content.append({"async": asdict(asynchronous)})
-    if capture is not None:
-        content.append({"capture": asdict(capture)})
+    """Make the config without its name, which is derived from all of its content."""
+    bounds = serverless.bounds(spec)
     return EndpointConfig(
-        name=serving_options.content_name(endpoint, content),
-        variants=tuple(variants),
+        name="",
+        variants=tuple(
+            replace(
+                _production(spec.endpoint, path, variant),
+                serverless=bounds,
+                admission=admission(variant.max_in_flight, variant.queue_time, spec.quotas, path),
+            )
+            for path, variant in variants
+        ),
         created_at=now,
-        shadows=tuple(shadows),
-        asynchronous=asynchronous,
-        capture=capture,
+        shadows=tuple(_production(spec.endpoint, path, variant) for path, variant in shadows),
     )
+
+
+def _name_config(desired: DesiredDeployment) -> DesiredDeployment:
+    """Name the config by all that it says."""
+    config = desired.config
+    content: list[object] = [_content(variant) for variant in config.variants]
+    content += [{"shadow": _shadow_content(variant)} for variant in config.shadows]
+    content += config_content(desired)
+    return replace(desired, config=replace(config, name=serving_options.content_name(desired.endpoint, content)))
 
 
 def _content(variant: ProductionVariant) -> dict[str, object]:
@@ -266,9 +225,7 @@ def _shadow_content(variant: ProductionVariant) -> dict[str, object]:
     return {key: value for key, value in asdict(variant).items() if key != "devices" or value}
 
 
-def _deployment(
-    spec: structures.RolloutSpec, evidence: EvidenceSpec | None, alarm_names: dict[str, str]
-) -> DeploymentConfig:
+def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
     strategy = one_of(spec.strategy, value_types.STRATEGIES, ("rollout", "strategy"))
     _check_strategy_keys(spec, strategy)
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
@@ -287,17 +244,7 @@ def _deployment(
         execution_timeout=timeout,
         alarms=tuple(dict.fromkeys(alarm_names[key] for key in keys)),
         require_evidence=spec.require_evidence,
-        evidence=None if evidence is None else _evidence(evidence, strategy),
     )
-
-
-def _evidence(given: EvidenceSpec, strategy: str) -> EvidenceConfig:
-    if strategy == "all_at_once":
-        raise SpecError(
-            ("evidence",),
-            "compares two versions side by side, and the strategy is all_at_once: use canary, linear or rolling",
-        )
-    return parse_evidence(given)
 
 
 def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
@@ -321,10 +268,10 @@ def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
     )
 
 
-def _rolling(spec: structures.RolloutSpec) -> Rolling:
+def _rolling(spec: structures.RolloutSpec) -> RollingUpdate:
     back = spec.rollback_batch
     assert spec.batch is not None, "checked by _check_strategy_keys"
-    return Rolling(
+    return RollingUpdate(
         batch=size(spec.batch, ("rollout", "batch"), least=5, most=50),
         wait=seconds(spec.wait, ("rollout", "wait")),
         rollback_batch=None if back is None else size(back, ("rollout", "rollback_batch"), least=5, most=100),

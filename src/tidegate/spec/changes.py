@@ -6,8 +6,8 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
-from tidegate.spec import structures
 from tidegate.spec.check import plain_types
+from tidegate.spec.sections import spec_file
 
 Flat = dict[str, str]
 """Key of a spec -> its value as text."""
@@ -17,7 +17,7 @@ _ALWAYS = ("", "rollout")
 
 @dataclass(frozen=True)
 class Change:
-    """One key; None where it has no value."""
+    """Change of one key. A side on which it has no value is None."""
 
     what: str
     before: str | None
@@ -25,8 +25,8 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Of two renderings (``render``), in the order of the spec that is to be. Defaults are named where the other side
-    has a value."""
+    """Return the changes between two renderings (``render``), in the order of the desired spec. Defaults are named
+    where the other side has a value."""
     old, new = flatten(before), flatten(after)
     keys = (*new, *(key for key in old if key not in new))
     return [Change(key, _value(old, key), _value(new, key)) for key in keys if old.get(key) != new.get(key)]
@@ -45,7 +45,7 @@ def _flatten(value: object, path: str) -> Iterator[tuple[str, str]]:
         if not value and path:
             yield path, "{}"
     elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-        for key, each in _by_name(value).items():
+        for key, each in _index_by_name(value).items():
             yield from _flatten(each, f"{path}.{key}")
     elif isinstance(value, list):
         yield path, ", ".join(map(str, value)) or "none"
@@ -55,7 +55,7 @@ def _flatten(value: object, path: str) -> Iterator[tuple[str, str]]:
         yield path, f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _by_name(items: list[Any]) -> dict[str, Mapping[str, Any]]:
+def _index_by_name(items: list[Any]) -> dict[str, Mapping[str, Any]]:
     names = [str(each.get("name", "")) for each in items]
     if len(set(names)) < len(names) or "" in names:
         return {str(place): each for place, each in enumerate(items, 1)}
@@ -72,8 +72,8 @@ def _value(side: Flat, key: str) -> str | None:
 
 
 def _default(key: str) -> str | None:
-    """What holds where the key is absent, if it is one value."""
-    kind: Any = structures.SpecFile
+    """Return the value that holds if the key is absent; None if there is no single value."""
+    kind: Any = spec_file()
     found: object = None
     for part in key.split("."):
         options = plain_types(kind)

@@ -26,6 +26,10 @@ def _check(kind: Any, value: object, path: KeyPath) -> None:
     options = plain_types(kind)
     if value is None and type(None) in options:
         return
+    if not isinstance(value, dict | list) and any(
+        option in _WORDS and _matches(value, option) for option in options
+    ):
+        return
     for option in options:
         if isinstance(option, type) and issubclass(option, msgspec.Struct):
             return _check_struct(option, value, path)

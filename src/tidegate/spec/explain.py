@@ -1,4 +1,4 @@
-"""What a key of a spec file means, read from its JSON Schema: the same structures that check the file."""
+"""Explanations of the keys of a spec file, read from its JSON Schema: the same structures that check the file."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from tidegate.domain.errors import Invalid
-from tidegate.spec.structures import schema
+from tidegate.spec.sections import refuse_key_switched_off, schema
 
 ANY_NAME = "NAME"
 """Stands in a path for a key that the author of the file chooses, such as the name of an alarm."""
@@ -24,8 +24,9 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class KeyHelp:
-    """One key. ``path``: ``alarms.NAME.above``; ``default`` is None where there is none, or where it depends (the
-    description says on what). ``keys`` are those of a section, in the order of the structure."""
+    """Help of one key. ``path`` is its whole path, such as ``alarms.NAME.above``. ``default`` is None if there is
+    none, or if it depends on something (the description says on what). ``keys`` are those of a section, in the order
+    of the structure."""
 
     path: str
     kind: str
@@ -40,15 +41,16 @@ class KeyHelp:
 
 
 def explain_key(asked: str) -> tuple[KeyHelp, ...]:
-    """What ``asked`` means: a path (``rollout.wait``, ``variants[0].weight``, ``alarms.errors.above``), or the last
-    part of one; of that there may be several. Empty text: the keys at the top. Raises Invalid for an unknown key."""
+    """Return the help of the keys that ``asked`` names: a path (``rollout.wait``, ``variants[0].weight``,
+    ``alarms.errors.above``), or the last part of one, which several keys may have. An empty text returns the keys at
+    the top. Raises Invalid for an unknown key."""
     keys = _all_keys()
     if not asked:
         return tuple(one for path, one in keys.items() if "." not in path)
     wanted = re.sub(r"\[\d*\]", "", asked)
     if wanted in keys:
         return (keys[wanted],)
-    if path := _through_names(wanted.split("."), keys):
+    if path := _resolve_names(wanted.split("."), keys):
         return (keys[path],)
     ends = [path for path in keys if path.endswith(f".{wanted}")]
     # The same section may be in several places, such as the model of a variant: the shortest path stands for all.
@@ -56,10 +58,11 @@ def explain_key(asked: str) -> tuple[KeyHelp, ...]:
     found = tuple(keys[path] for path in ends if path.count(".") == fewest)
     if found:
         return found
+    refuse_key_switched_off(wanted)
     raise Invalid(f"a spec file has no key {asked!r}{_suggest(wanted, keys)}")
 
 
-def _through_names(parts: list[str], keys: Mapping[str, KeyHelp]) -> str:
+def _resolve_names(parts: list[str], keys: Mapping[str, KeyHelp]) -> str:
     """The path of parts of which some are names that an author chose, or leave such a name out; empty if none is."""
     known = ""
     for part in parts:
@@ -76,7 +79,7 @@ def _suggest(wanted: str, keys: Mapping[str, KeyHelp]) -> str:
     close = get_close_matches(wanted.lower(), keys, n=1, cutoff=0.6)
     ends = {path.rpartition(".")[2]: path for path in sorted(keys, key=lambda path: -path.count("."))}
     close = close or [ends[end] for end in get_close_matches(last.lower(), ends, n=1, cutoff=0.6)]
-    return f", did you mean {close[0]!r}?" if close else ": 'tidegate explain' lists those at the top"
+    return f", did you mean {close[0]!r}?" if close else ": 'tidegate spec explain' lists those at the top"
 
 
 @cache

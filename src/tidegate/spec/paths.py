@@ -5,6 +5,7 @@ import posixpath
 from typing import Any
 from urllib.parse import quote
 
+from tidegate.host.features import features
 from tidegate.spec.problem import KeyPath
 
 
@@ -50,14 +51,16 @@ def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dic
 
 
 def resolve(data: object, folder: str, home: str = "~") -> object:
-    """Copy a spec's plain data and make all addresses of model data, and of a baseline, absolute."""
+    """Copy a spec's plain data and make all addresses of model data, and those in sections, absolute."""
     resolved = copy.deepcopy(data)
-    drift = resolved.get("drift") if isinstance(resolved, dict) else None
-    if isinstance(drift, dict) and isinstance(drift.get("baseline"), str) and drift["baseline"]:
-        drift["baseline"] = address(drift["baseline"], folder, home)
-    for _, model in artifacts(resolved):
-        if isinstance(model.get("data"), str) and model["data"]:
-            model["data"] = address(model["data"], folder, home)
+    holders = [(model, "data") for _, model in artifacts(resolved)]
+    for one in features():
+        for section in one.feature.sections:
+            holder = resolved.get(section.key) if isinstance(resolved, dict) else None
+            holders += [(holder, key) for key in section.addresses if isinstance(holder, dict)]
+    for holder, key in holders:
+        if isinstance(holder.get(key), str) and holder[key]:
+            holder[key] = address(holder[key], folder, home)
     return resolved
 
 

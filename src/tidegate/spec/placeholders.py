@@ -13,13 +13,13 @@ _BRACKETS = re.compile(r"<[^<>/]*>")
 
 
 def planned_address(endpoint: str, container: str | None, file: str) -> str:
-    """What a plan writes where no model data was given. It is a valid address, so it counts as a placeholder only in
-    a spec with the tag of a plan. ``container``: name of one of several."""
+    """Return the address that a plan has if no model data was given. It is a valid address, so it counts as a
+    placeholder only in a spec with the tag of a plan. ``container`` is the name of one of several."""
     return "/".join(("s3://models", endpoint, *(() if container is None else (container,)), file))
 
 
 def refuse_placeholders(data: object) -> None:
-    """Raises SpecError for the first address in a spec's plain data that only stands for one."""
+    """Refuse placeholders of addresses in a spec's plain data. Raises SpecError for the first one."""
     for path, model in artifacts(data):
         address = model.get("data")
         if not isinstance(address, str):
@@ -32,16 +32,16 @@ def refuse_placeholders(data: object) -> None:
 
 
 def has_gap(address: str) -> bool:
-    """Whether a part of the address is left to fill in: ``...``, or ``<this>``. A file may have both in its name, but
-    no folder is called ``...``."""
+    """Return whether a part of the address is left to fill in: ``...``, or ``<this>``. A file may have both in its
+    name, but no folder is called ``...``."""
     if "://" in address and not address.startswith("file://"):
         return "..." in address or "…" in address or bool(_BRACKETS.search(address))
     return any(part in ("...", "…") for part in address.split("/"))
 
 
 def has_impossible_bucket(address: str) -> bool:
-    """Whether it is an S3 address whose bucket is left to fill in. No bucket can be called so, while a key may be:
-    SageMaker's API, which takes any address that can exist, refuses these alone."""
+    """Return whether it is an S3 address whose bucket is left to fill in. No bucket can have such a name, while a key
+    may: SageMaker's API, which takes any address that can exist, refuses these alone."""
     if not address.startswith("s3://"):
         return False
     bucket = address.removeprefix("s3://").partition("/")[0]

@@ -1,24 +1,20 @@
 """A deployment as the plain data of a spec: the inverse of ``parse``. Defaults are left out, so that two renderings
 differ in the keys that a person would have to change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas
-from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.features.autoscaling.spec_render import render_scaling
-from tidegate.features.capture.spec import render_capture
-from tidegate.features.evidence.spec import render_evidence
-from tidegate.features.multi_model import spec as multi_model
-from tidegate.host.late_import import load_module
-from tidegate.spec import serving_options, value_types
+from tidegate.spec import multi_model, serving_options, value_types
 from tidegate.spec.admission import default_burst
 from tidegate.spec.render_guards import render_alarms, render_rollout
+from tidegate.spec.sections import render_sections
 from tidegate.spec.unit_texts import bytes_text, duration_text, number, percent_text, rate_text
+from tidegate.spec.upstream import render_upstream
 
 Section = dict[str, Any]
 
@@ -30,7 +26,7 @@ def render(deployed: DesiredDeployment) -> Section:
     made: Section = {"endpoint": deployed.endpoint}
     if deployed.target is not None:
         made["target"] = deployed.target
-    made |= _served(config, models)
+    made |= _render_variants(config, models)
     first = config.variants[0]
     if first.admission.quotas is not None:
         made["quotas"] = _quotas(first.admission.quotas)
@@ -38,15 +34,9 @@ def render(deployed: DesiredDeployment) -> Section:
         made["serverless"] = _serverless(first.serverless)
     if config.shadows:
         made["shadow"] = _shadow(config.shadows[0], first, models)
-    if config.asynchronous is not None:
-        made["async"] = _asynchronous(config.asynchronous)
-    made |= _observed(deployed)
-    if deployed.autoscaling is not None:
-        made["autoscaling"] = render_scaling(deployed)
+    made |= render_sections(deployed)
     if rollout := render_rollout(deployed):
         made["rollout"] = rollout
-    if deployed.deployment.evidence is not None:
-        made["evidence"] = render_evidence(deployed.deployment.evidence)
     if deployed.alarms:
         made["alarms"] = render_alarms(deployed)
     if deployed.tags:
@@ -54,23 +44,14 @@ def render(deployed: DesiredDeployment) -> Section:
     return made
 
 
-def _observed(deployed: DesiredDeployment) -> Section:
-    capture, made = deployed.config.capture, Section()
-    if capture is not None and capture.enabled:
-        made["capture"] = render_capture(capture)
-    if deployed.drift is not None:
-        made["drift"] = load_module("tidegate.features.drift.spec_build").render_drift(deployed.drift)
-    return made
-
-
-def _served(config: EndpointConfig, models: Mapping[str, Model]) -> Section:
-    """What serves: of one variant its keys, of several a list."""
+def _render_variants(config: EndpointConfig, models: Mapping[str, Model]) -> Section:
+    """Render the variants that serve: the keys of a single variant, or a list of several."""
     only = config.variants[0]
     if len(config.variants) == 1 and only.name == serving_options.ONLY_VARIANT and only.weight == 1:
-        return _containers(models[only.model_name]) | _variant(only)
+        return render_model(models[only.model_name]) | _variant(only)
     return {
         "variants": [
-            {"name": one.name, **_containers(models[one.model_name]), **_weight(one), **_variant(one)}
+            {"name": one.name, **render_model(models[one.model_name]), **_weight(one), **_variant(one)}
             for one in config.variants
         ]
     }
@@ -104,8 +85,8 @@ def _variant(variant: ProductionVariant) -> Section:
     return made
 
 
-def _containers(model: Model) -> Section:
-    """``model``, ``pipeline`` or ``containers``."""
+def render_model(model: Model) -> Section:
+    """Render ``model``, ``pipeline`` or ``containers``."""
     if model.single or len(model.containers) == 1:
         return {"model": _model(model.containers[0])}
     key = "containers" if model.execution_mode == serving_options.MODES["containers"] else "pipeline"
@@ -115,7 +96,8 @@ def _containers(model: Model) -> Section:
 
 def _model(container: ContainerDefinition) -> Section:
     environment = dict(container.environment)
-    made: Section = {"image": container.image}
+    upstream = container.upstream
+    made: Section = {"image": container.image} if upstream is None else render_upstream(container.image, upstream)
     if container.data_url is not None:
         made["data"] = container.data_url
     if environment.get(serving_options.METHOD) in value_types.METHODS:
@@ -131,7 +113,7 @@ def _model(container: ContainerDefinition) -> Section:
 
 def _shadow(shadow: ProductionVariant, production: ProductionVariant, models: Mapping[str, Model]) -> Section:
     share = percent_text(shadow.weight / production.weight) if production.weight else "100%"
-    made: Section = {**_containers(models[shadow.model_name]), **_variant(shadow)}
+    made: Section = {**render_model(models[shadow.model_name]), **_variant(shadow)}
     made |= {} if share == "100%" else {"share": share}
     return made if shadow.name == "shadow" else {**made, "name": shadow.name}
 
@@ -154,16 +136,3 @@ def _quotas(given: Quotas) -> Section:
     if given.clients:
         made["clients"] = {name: rate_text(one.per_second) for name, one in given.clients.items()}
     return made
-
-
-def _asynchronous(given: AsyncConfig) -> Section:
-    usual = AsyncConfig(given.output)
-    made: Section = {"output": given.output}
-    made |= {} if given.failure is None else {"failure": given.failure}
-    for key in ("max_concurrent", "retries"):
-        if getattr(given, key) != getattr(usual, key):
-            made[key] = getattr(given, key)
-    sinks: Sequence[tuple[str, tuple[str, ...]]] = (("success", given.success), ("error", given.error))
-    made |= {key: list(addresses) for key, addresses in sinks if addresses}
-    made |= {"include_response": True} if given.include else {}
-    return made if given.idle_after is None else {**made, "idle_after": duration_text(given.idle_after)}

@@ -4,13 +4,14 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
-from tidegate.features.multi_model import spec as multi_model
-from tidegate.spec import structures, value_types
+from tidegate.spec import multi_model, structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
+from tidegate.spec.upstream import check_upstream, image_name, upstream
 
 ONLY_VARIANT = "AllTraffic"
 """Name of a spec's only variant, as in SageMaker's SDK."""
@@ -46,6 +47,8 @@ def check(variant: structures.VariantSection, path: KeyPath) -> None:
         if each.name in seen:
             raise SpecError((*here, "name"), f"{each.name!r} is given twice")
         seen.add(each.name)
+        if each.gpus:
+            raise SpecError((*here, "gpus"), "cannot be used in one of several containers: they share the devices")
         if each.multi_model is not None:
             raise SpecError(
                 (*here, "multi_model"), "cannot be used in one of several containers: use it with model"
@@ -56,7 +59,14 @@ def check(variant: structures.VariantSection, path: KeyPath) -> None:
 def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
-    if model.image == value_types.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
+    check_upstream(model, path)
+    outside = model.container is not None or model.url is not None
+    if (
+        model.image == value_types.AUTO
+        and model.data is None
+        and not outside
+        and "MODEL_HANDLER" not in model.environment
+    ):
         raise SpecError(
             path, "'data' is missing, which the runtime is chosen by (or give 'image' and what it needs)"
         )
@@ -110,7 +120,8 @@ def _several_containers(variant: structures.VariantSection) -> Sequence[structur
 
 def _container(given: structures.ModelSpec, name: str | None = None) -> ContainerDefinition:
     return ContainerDefinition(
-        image=given.image,
+        image=image_name(given),
+        upstream=upstream(given),
         data_url=given.data,
         environment=_environment(given),
         fingerprint=given.fingerprint,
@@ -122,7 +133,9 @@ def _container(given: structures.ModelSpec, name: str | None = None) -> Containe
 
 def _content(given: structures.ModelSpec) -> list[object]:
     many_models = [] if given.multi_model is None else [MULTI_MODEL, given.multi_model.cache]
-    return [given.image, given.data, _environment(given), given.fingerprint, *many_models]
+    reached = upstream(given)
+    outside = [] if reached is None else [asdict(reached)]
+    return [image_name(given), given.data, _environment(given), given.fingerprint, *many_models, *outside]
 
 
 def _environment(given: structures.ModelSpec) -> dict[str, str]:

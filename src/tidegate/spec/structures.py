@@ -1,14 +1,10 @@
-"""Structure of a spec file, and its JSON Schema. Values with units are still text here."""
+"""Structure of the core's part of a spec file. Values with units are still text here."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 
-from tidegate.features.autoscaling.spec import AutoscalingSpec
-from tidegate.features.capture.spec import CaptureSection
-from tidegate.features.drift.spec import DriftSection
-from tidegate.features.evidence.spec import EvidenceSpec
+from tidegate.domain.registry import Protocol
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 from tidegate.spec.value_types import (
     AUTO,
@@ -67,6 +63,12 @@ class MultiModelSpec(Struct, forbid_unknown_fields=True):
     cache: Annotated[bool, Meta(description="Whether models stay loaded after a request.")] = True
 
 
+class SecretSpec(Struct, forbid_unknown_fields=True):
+    """The text of a file in the server's folder of secrets."""
+
+    secret: Annotated[str, about("Name of the file in TIDEGATE_SECRETS.", "fraud-token")]
+
+
 class ModelSpec(Struct, forbid_unknown_fields=True):
     """A model: the image that serves it and the data that it serves."""
 
@@ -92,6 +94,50 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             about("Method of a scikit-learn model that responds. Default: predict.", enum=METHODS),
+        ]
+        | None
+    ) = None
+    container: (
+        Annotated[str, about("A container image that serves the model.", "ghcr.example/team/fraud:1.4")] | None
+    ) = None
+    url: (
+        Annotated[
+            str | list[str],
+            Meta(
+                description="Address of an HTTP service that serves the model already; several are its replicas."
+            ),
+        ]
+        | None
+    ) = None
+    port: (
+        Annotated[
+            int,
+            Meta(
+                description="Port that the container listens on. Default: 8080.",
+                extra_json_schema={"minimum": 1, "maximum": 65535},
+            ),
+        ]
+        | None
+    ) = None
+    health: (
+        Annotated[str, about("Path that responds with 200 once it can serve. Default: /ping.", "/healthz")] | None
+    ) = None
+    predict: Annotated[str, about("Path that takes predictions. Default: /invocations.", "/predict")] | None = None
+    arguments: Annotated[list[str], Meta(description="Arguments of the container image's entrypoint.")] = []
+    headers: Annotated[
+        dict[str, str | SecretSpec],
+        Meta(description="Headers of each request to the service; {secret: NAME} is read from TIDEGATE_SECRETS."),
+    ] = {}
+    protocol: Annotated[
+        str, about("What the container or service speaks.", enum=tuple(one.value for one in Protocol))
+    ] = Protocol.SAGEMAKER.value
+    prediction: (
+        Annotated[str, about("Path of the prediction in JSON answers.", "$.scores[0]", pattern=r"^\$")] | None
+    ) = None
+    gpus: (
+        Annotated[
+            int,
+            Meta(description="Accelerators of each instance, as devices.", extra_json_schema={"minimum": 0}),
         ]
         | None
     ) = None
@@ -192,29 +238,6 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     download_timeout: Duration | None = None
 
 
-class AsyncSpec(Struct, forbid_unknown_fields=True):
-    """Requests are queued, and responses written to storage."""
-
-    output: Annotated[str, about("Where responses are written.", "s3://answers/fraud", "file:///srv/answers")]
-    failure: Annotated[str, about("Where errors are written.", "s3://answers/failed")] | None = None
-    max_concurrent: Annotated[
-        int, Meta(description="Concurrent requests per instance.", extra_json_schema={"minimum": 1})
-    ] = 4
-    success: Annotated[
-        list[str],
-        Meta(description="Notified of successes: topics (arn:aws:sns:...), webhooks (https://...), files."),
-    ] = []
-    error: Annotated[list[str], Meta(description="Notified of failures.")] = []
-    include_response: Annotated[bool, Meta(description="Whether notifications include small responses.")] = False
-    retries: Annotated[
-        int,
-        Meta(description="Further tries after a 5xx status or a timeout.", extra_json_schema={"minimum": 0}),
-    ] = 0
-    idle_after: (
-        Annotated[Duration, about("Scale to zero after the queue was empty for this long. Default: never.")] | None
-    ) = None
-
-
 class RolloutSpec(Struct, forbid_unknown_fields=True):
     """How an update is rolled out and what rolls it back."""
 
@@ -275,6 +298,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     """One endpoint with everything it needs. One of ``model``, ``pipeline`` and ``containers`` (one variant), or
     ``variants``."""
 
+    # Features add their sections: spec/sections.py.
     endpoint: NameText
     target: (
         Annotated[
@@ -309,23 +333,8 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     ) = None
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
-    asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
-    capture: CaptureSection | None = None
-    drift: DriftSection | None = None
-    autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
-    evidence: EvidenceSpec | None = None
     alarms: Annotated[
         dict[str, AlarmSpec], Meta(description="Alarms by their names; they roll back an update that they reject.")
     ] = {}
     tags: Annotated[dict[str, str], Meta(description="Tags of the endpoint, as SageMaker has them.")] = {}
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema of a spec file, for editors and other programs."""
-    body = msgspec.json.schema(SpecFile)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "tidegate spec file",
-        **body,
-    }

@@ -16,7 +16,7 @@ def duration_text(seconds: float) -> str:
     milliseconds = round(seconds * 1000)
     if not seconds or seconds != int(seconds):
         short = f"{milliseconds}ms"
-        return "0" if not seconds else short if duration(short, ()) == seconds else f"{_plain(seconds)}s"
+        return "0" if not seconds else short if duration(short, ()) == seconds else f"{_format_plain(seconds)}s"
     left, text = int(seconds), ""
     for unit, length in _SPANS:
         if left >= length:
@@ -30,7 +30,7 @@ def size_text(size: CapacitySize) -> str:
 
 
 def bytes_text(size: int) -> str:
-    """In the largest unit of which it is a whole number; ``0`` for no limit."""
+    """Format a size in the largest unit of which it is a whole number; ``0`` for no limit."""
     for unit, length in _SIZES:
         if size and size % length == 0:
             return f"{size // length}{unit}"
@@ -38,8 +38,8 @@ def bytes_text(size: int) -> str:
 
 
 def percent_text(share: float) -> str:
-    """``share``: 0 to 1. A weight's rounding does not show."""
-    return f"{_plain(round(share * 100, 9))}%"
+    """Format a share from 0 to 1 as a percentage. A weight's rounding does not show."""
+    return f"{_format_plain(round(share * 100, 9))}%"
 
 
 def rate_text(per_second: float) -> str:
@@ -48,27 +48,27 @@ def rate_text(per_second: float) -> str:
         number = round(per_second * length)
         if number and float(number) / length == per_second:
             return f"{number}/{unit}"
-    return f"{_plain(per_second)}/s"
+    return f"{_format_plain(per_second)}/s"
 
 
 def threshold_text(value: float, metric: str) -> str | float:
-    """With a unit for latencies (kept in microseconds) and rates."""
+    """Format a threshold, with a unit for latencies (kept in microseconds) and rates."""
     if metric in LATENCIES and value:
-        for text in (duration_text(round(value / 1e6, 9)), f"{_plain(value / 1e6)}s"):
+        for text in (duration_text(round(value / 1e6, 9)), f"{_format_plain(value / 1e6)}s"):
             if duration(text, ()) * 1e6 == value:
                 break
         return text
     if metric in RATES:
-        return f"{_plain(round(value * 100, 12))}%"
+        return f"{_format_plain(round(value * 100, 12))}%"
     return value
 
 
 def number(value: float) -> float | int:
-    """Without a decimal point where it needs none."""
+    """Return a number without a decimal point if it needs none."""
     return int(value) if math.isfinite(value) and value == int(value) else value
 
 
-def _plain(value: float) -> str:
+def _format_plain(value: float) -> str:
     """Digits without an exponent, as many as the number needs."""
     text = repr(value)
     return format(value, ".17f").rstrip("0").rstrip(".") if "e" in text else text.removesuffix(".0")

@@ -34,7 +34,7 @@ class LoadedSpec:
 
     def wish(self, now: datetime, data: object = None) -> DesiredDeployment:
         """``parse``, with the file's name and line in errors. ``data``: the same data with paths resolved."""
-        with self._located():
+        with self._locate_errors():
             return parse(self.data if data is None else data, now)
 
     def problems(self, now: datetime, data: object = None) -> list[str]:
@@ -59,11 +59,11 @@ class LoadedSpec:
 
     def refuse_placeholders(self) -> None:
         """Raises Invalid, with file and line, for an address that only stands for model data."""
-        with self._located():
+        with self._locate_errors():
             refuse_placeholders(self.data)
 
     @contextmanager
-    def _located(self) -> Iterator[None]:
+    def _locate_errors(self) -> Iterator[None]:
         """Adds the file's name and the line to a SpecError."""
         try:
             yield

@@ -7,6 +7,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tidegate.statistics.quantiles import quantile_of_counts
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -35,12 +37,7 @@ class Distribution:
 
     def quantile(self, level: float) -> float | None:
         """The smallest value that this part (0 to 1) of all values does not exceed; None without values."""
-        rank, seen = level * self.total, 0
-        for value, count in zip(self.values, self.counts, strict=True):
-            seen += count
-            if seen >= rank:
-                return value
-        return self.values[-1] if self.values else None
+        return quantile_of_counts(zip(self.values, self.counts, strict=True), self.total, level)
 
 
 def merge(parts: Iterable[Distribution]) -> Distribution:

@@ -20,8 +20,8 @@ class MeasuredInterval:
 
 
 def main_interval(quality: Mapping[str, Any] | None) -> MeasuredInterval | None:
-    """Of a described quality: AUC of classes, the mean absolute error of amounts (normal approximation), a share of
-    those who approve (Wilson's); None where it cannot be said."""
+    """Return the main measure of a described quality with its interval: the AUC of classes, the mean absolute error
+    of amounts (normal approximation), or the share of those who approve (Wilson's); None if it is not known."""
     if quality is None:
         return None
     auc, low, high = (quality.get(name) for name in ("auc", "auc_low", "auc_high"))
@@ -43,7 +43,7 @@ def main_interval(quality: Mapping[str, Any] | None) -> MeasuredInterval | None:
 
 
 def format_delay(seconds: float) -> str:
-    """``1 min``, ``6 h``, ``14 d``."""
+    """Format a delay, such as ``1 min``, ``6 h`` or ``14 d``."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:g} {unit}"
@@ -51,8 +51,8 @@ def format_delay(seconds: float) -> str:
 
 
 def delay_parts(versions: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[float]]]:
-    """Steps of delay that some label has, by name, and the percent of each version's labels in each of them.
-    ``versions``: described ones that have counts."""
+    """Return the names of the steps of delay from the first to the last that some label has, and the percent of each
+    version's labels in each of them. ``versions``: described ones that have counts."""
     counts = [[count["labels"] for count in one["delay_counts"]] for one in versions]
     used = [place for place in range(max(map(len, counts), default=0)) if any(each[place] for each in counts)]
     kept = range(used[0], used[-1] + 1) if used else range(0)
@@ -66,7 +66,8 @@ def _step_name(counts: Sequence[Mapping[str, Any]], place: int) -> str:
 
 
 def version_name(version: Mapping[str, Any]) -> str:
-    """Of a described version; of an earlier life of a config with the time at which it ended."""
+    """Return the name of a described version. For an earlier life of a config it includes the time at which that
+    ended."""
     name = f"{version['config'] or '(unknown)'}, {version['variant']}"
     until = version.get("until")
     if version.get("current", True) or until is None:

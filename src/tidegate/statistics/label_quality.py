@@ -213,7 +213,7 @@ class _PairedGains:
 
 
 def _gain_of_loss(old: float, new: float) -> float:
-    """Of losses from 0 to 1."""
+    """Return by how much the new loss exceeds what is tolerated over the old one, for losses from 0 to 1."""
     return (new - (1 + ERROR_TOLERANCE) * old) / (1 + ERROR_TOLERANCE)
 
 
@@ -310,22 +310,23 @@ _MADE: dict[str, Callable[[], _Test]] = {
 
 
 def compare_classes(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
-    """Labels of 0 and 1, in the order in which they came."""
+    """Compare two versions by labels of 0 and 1, in the order in which they came."""
     return _compare(labels, CLASS_PARTS, false_alarms)
 
 
 def compare_amounts(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
-    """Labels that are amounts, in the order in which they came."""
+    """Compare two versions by labels that are amounts, in the order in which they came."""
     return _compare(labels, {"error": 1 - SLICES_PART}, false_alarms)
 
 
 def compare_feedback(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
-    """What people think of answers, from 0 to 1, in the order in which it came."""
+    """Compare feedback on the answers of two versions. ``labels``: values from 0 to 1, in the order in which they
+    came."""
     return _compare(labels, {"feedback": 1 - SLICES_PART}, false_alarms)
 
 
 def _compare(labels: Iterable[TimedLabel], parts: dict[str, float], false_alarms: float) -> LabelComparison:
-    """``parts``: of the rate of false alarms, by test."""
+    """Run the tests on all labels and on slices. ``parts``: each test's part of the rate of false alarms."""
     groups = {"": {name: _MADE[name]() for name in parts}}
     counts = Counter[str]()
     for one in labels:
@@ -348,7 +349,8 @@ def _compare(labels: Iterable[TimedLabel], parts: dict[str, float], false_alarms
 
 
 def _is_wrong(positive: TimedLabel, negative: TimedLabel) -> bool:
-    """Equal scores are wrong in half of the cases, which the ids decide."""
+    """Return whether the pair is in the wrong order. Equal scores are wrong in half of the cases, which the ids
+    decide."""
     if positive.score == negative.score:
         return bool(crc32(f"{positive.id}\n{negative.id}".encode()) & 1)
     return positive.score < negative.score

@@ -27,7 +27,7 @@ WEIGHTS = (0.15, 0.25, 0.3, 0.2, 0.1)
 
 
 def log_loss(score: float, positive: bool) -> float:
-    """Of one label, from 0 to ``MOST_LOSS``. ``score``: a probability."""
+    """Return the log loss of one label, from 0 to ``MOST_LOSS``. ``score``: a probability."""
     return -math.log(max(LEAST_PROBABILITY, score if positive else 1 - score))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tidegate.statistics.losses import log_loss
+from tidegate.statistics.ranking import RankedCounts
 
 BINS = 10
 """Of equal width, for the calibration error."""
@@ -50,7 +51,7 @@ LIKED = 0.5
 
 @dataclass(frozen=True)
 class FeedbackQuality:
-    """What people think of answers, from 0 to 1. ``approval``: the part of those who liked theirs."""
+    """The quality of answers by feedback from 0 to 1. ``approval``: the share of people who liked theirs."""
 
     pairs: int
     approval: float
@@ -60,8 +61,8 @@ class FeedbackQuality:
 def measure_binary(
     pairs: Iterable[tuple[float, float]], total: int, threshold: float, top: float
 ) -> BinaryQuality | None:
-    """``pairs``: score and label (0 or 1), highest score first; ``total``: their number; ``threshold``: scores from
-    it on are positive; ``top``: share of the highest scores. None without pairs."""
+    """Measure scores by labels of 0 and 1. ``pairs``: score and label, highest score first; ``total``: their number;
+    ``threshold``: scores from it on are positive; ``top``: share of the highest scores. None without pairs."""
     return measure_weighted(((score, label, 1.0) for score, label in pairs), float(total), threshold, top)
 
 
@@ -75,9 +76,8 @@ def measure_weighted(
     found = _Curve(threshold, max(1.0, math.ceil(total * top)))
     for score, positives, negatives in _groups(pairs, found):
         found.add(score, positives, negatives)
-    positives, negatives = found.positives, found.negatives
-    both = positives > 0 and negatives > 0
-    auc = found.area / (positives * negatives) if both else None
+    positives = found.positives
+    auc = found.ranked.auc
     worth = [found.worth(side) for side in (0, 1)]
     spread = _standard_error(auc, worth[1], worth[0]) if auc is not None else 0.0
     probable = found.within
@@ -88,7 +88,7 @@ def measure_weighted(
         auc=auc,
         auc_low=None if auc is None else max(0.0, auc - Z95 * spread),
         auc_high=None if auc is None else min(1.0, auc + Z95 * spread),
-        average_precision=found.precision / positives if positives else None,
+        average_precision=found.ranked.average_precision,
         precision_top=found.top_positives / found.top if positives else None,
         calibration_error=found.calibration_error() if probable else None,
         brier=found.squares / total if probable else None,
@@ -97,8 +97,8 @@ def measure_weighted(
 
 
 def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | None:
-    """None without pairs. No finite errors are too large: sums are kept as means, and squares in parts of the largest
-    error."""
+    """Measure predictions of amounts; None without pairs. No finite errors are too large: sums are kept as means, and
+    squares in parts of the largest error."""
     count, absolute, signed, largest, squares = 0, 0.0, 0.0, 0.0, 0.0
     for score, label in pairs:
         error = score - label
@@ -115,7 +115,7 @@ def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | No
 
 
 def measure_feedback(labels: Iterable[float]) -> FeedbackQuality | None:
-    """None without any."""
+    """Measure feedback on answers; None if there is none."""
     count, liked, total = 0, 0, 0.0
     for value in labels:
         count, liked, total = count + 1, liked + (value >= LIKED), total + value
@@ -135,7 +135,7 @@ def _groups(pairs: Iterable[tuple[float, float, float]], curve: "_Curve") -> Ite
 
 
 class _Curve:
-    """What is added up over groups of equal scores, highest first."""
+    """Sums over groups of requests with equal scores, highest scores first."""
 
     def __init__(self, threshold: float, top: float) -> None:
         self.top = top
@@ -145,23 +145,24 @@ class _Curve:
         """Requests, sum of scores and positives of each bin."""
         self.counts, self.squared = [0, 0], [0.0, 0.0]
         """Pairs, and sums of squared weights, of negatives and positives."""
-        self.positives = self.negatives = self.right = 0.0
-        self.area = self.precision = self.top_positives = self.squares = self.loss = 0.0
+        self.ranked = RankedCounts()
+        self.right = self.top_positives = self.squares = self.loss = 0.0
         self.within = True
         """All scores are from 0 to 1."""
 
+    @property
+    def positives(self) -> float:
+        return self.ranked.positives
+
     def worth(self, side: int) -> float:
-        """As how many equal pairs the weighted negatives (0) or positives (1) count."""
-        total = self.positives if side else self.negatives
+        """Return the number of equally weighted pairs that the weighted negatives (0) or positives (1) are worth."""
+        total = self.ranked.positives if side else self.ranked.negatives
         return total * total / self.squared[side] if self.squared[side] else 0.0
 
     def add(self, score: float, positives: float, negatives: float) -> None:
         size = positives + negatives
-        self.area += negatives * (self.positives + positives / 2)
-        self.positives += positives
-        self.negatives += negatives
+        self.ranked.add(positives, negatives)
         self._seen += size
-        self.precision += positives * self.positives / self._seen
         room = max(0, min(size, self.top - (self._seen - size)))
         self.top_positives += room * positives / size
         self.right += positives if score >= self._threshold else negatives

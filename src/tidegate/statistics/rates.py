@@ -58,7 +58,7 @@ class RateTest:
         return replace(after, stakes=self.stakes.multiply(steps))
 
     def enter_stage(self) -> "RateTest":
-        """At the beginning of a stage, in which a difference may begin that was not there."""
+        """Enter a stage, in which a difference may begin that was not there before."""
         return replace(self, stakes=self.stakes.enter_stage())
 
     @property
@@ -68,12 +68,12 @@ class RateTest:
 
 
 def assumed_effects(old: float) -> tuple[float, ...]:
-    """What the alternatives assume beyond the tolerance, in the order of their weights."""
+    """Return the effects beyond the tolerance that the alternatives assume, in the order of their weights."""
     return (*EFFECTS, min(max(RELATIVE * old, LEAST_EFFECT), MOST_EFFECT))
 
 
 def log_ratio(counts: Counts, old: float, new: float, tolerance: float) -> float:
-    """Logarithm of the likelihood of the alternative (``old``, ``new``) over that of its projection."""
+    """Return the logarithm of the likelihood of the alternative (``old``, ``new``) over that of its projection."""
     old_n, old_k, new_n, new_k = counts
     if new <= old + tolerance:
         return 0.0

@@ -8,7 +8,8 @@ FEWEST_EXPECTED = 5.0
 
 
 def distance_of_samples(first: Sequence[float], second: Sequence[float]) -> float:
-    """Kolmogorov-Smirnov: the largest difference of the two distribution functions. Both must be sorted."""
+    """Return the Kolmogorov-Smirnov distance: the largest difference of the two distribution functions. Both samples
+    must be sorted."""
     one = two = 0
     largest = 0.0
     while one < len(first) and two < len(second):
@@ -22,8 +23,8 @@ def distance_of_samples(first: Sequence[float], second: Sequence[float]) -> floa
 
 
 def probability_of_distance(distance: float, first: int, second: int) -> float:
-    """Of one at least as large where nothing has changed (Stephens 1970). Equal values make it too large, never too
-    small."""
+    """Return the probability of a distance at least as large if nothing has changed (Stephens 1970). Equal values
+    make it too large, never too small."""
     size = math.sqrt(first * second / (first + second))
     scaled = (size + 0.12 + 0.11 / size) * distance
     if scaled < 0.2:
@@ -39,7 +40,8 @@ def distance_of_counts(first: Mapping[str, float], second: Mapping[str, float]) 
 
 
 def probability_of_counts(first: Mapping[str, float], second: Mapping[str, float]) -> float:
-    """Chi-square test of homogeneity."""
+    """Return the probability of counts that differ at least as much if nothing has changed (chi-square test of
+    homogeneity)."""
     one, two = sum(first.values()), sum(second.values())
     least = FEWEST_EXPECTED * (one + two) / min(one, two)
     cells, rare = [], (0.0, 0.0)
@@ -64,7 +66,7 @@ def probability_of_counts(first: Mapping[str, float], second: Mapping[str, float
 
 
 def upper_binomial(successes: int, trials: int, share: float) -> float:
-    """Probability of at least so many successes; 1 where they are no more than expected."""
+    """Return the probability of at least so many successes; 1 where they are no more than expected."""
     if successes <= trials * share:
         return 1.0
     if share <= 0:
@@ -76,8 +78,8 @@ def upper_binomial(successes: int, trials: int, share: float) -> float:
 
 
 def upper_hypergeometric(successes: int, drawn: int, marked: int, total: int) -> float:
-    """Fisher's exact test: probability of at least so many of the ``marked`` among the ``drawn``; 1 where they are no
-    more than expected."""
+    """Return the probability of at least so many of the ``marked`` among the ``drawn`` (Fisher's exact test); 1 where
+    they are no more than expected."""
     if total == 0 or successes <= drawn * marked / total:
         return 1.0
     first = _log_choose(marked, successes) + _log_choose(total - marked, drawn - successes)
@@ -105,7 +107,8 @@ def _sum_tail(first: float, ratios: Iterable[float]) -> float:
 
 
 def select_discoveries(probabilities: Sequence[float], rate: float) -> list[bool]:
-    """Benjamini and Hochberg 1995: of those that are selected, at most the share ``rate`` is false on average."""
+    """Select discoveries so that at most the share ``rate`` of them is false on average (Benjamini and Hochberg
+    1995)."""
     order = sorted(range(len(probabilities)), key=probabilities.__getitem__)
     last = 0
     for rank, place in enumerate(order, 1):

@@ -1,4 +1,5 @@
-"""What errors of the operating system mean for data: permanent (ArtifactError) or transient (Transient)."""
+"""Translation of errors of the operating system to errors of data: permanent (ArtifactError) or transient
+(Transient)."""
 
 import errno
 
@@ -21,7 +22,7 @@ def translate(what: str, error: OSError) -> ArtifactError | Transient:
 
 
 def unreadable(error: OSError) -> ArtifactError | Transient:
-    """For data that could not be opened or read. The message does not name it."""
+    """Translate the error of data that could not be opened or read. The message does not name the data."""
     if error.errno in _MISSING:
         return MissingArtifact("there is no such file")
     if isinstance(error, PermissionError):

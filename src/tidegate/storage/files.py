@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     late: Callable[[], bool] = lambda: False
 
     def check(self) -> None:
-        """Raises Transient while it is in doubt: it may be renewed."""
+        """Check that the lease of the output has not run out. Raises Transient, since the lease may be renewed."""
         if self.late():
             raise Transient("the lease of the output has run out; it waits until the lease is renewed")
 
@@ -99,7 +99,8 @@ def tag_of(found: os.stat_result) -> str:
 
 
 def check_tag(file: int, tag: str) -> None:
-    """``file``: a descriptor. Raises ArtifactError for a file that is no longer the one of which ``tag`` was made."""
+    """Check that a file is still the one of which ``tag`` was made. ``file`` is a descriptor. Raises
+    ArtifactError."""
     if tag_of(os.fstat(file)) != tag:
         raise ArtifactError("the file was changed meanwhile")
 
@@ -143,7 +144,7 @@ def move(part: Path, target: Path, claim: Claim = ALONE) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for earlier in range(1, claim.attempt):
-            _beside(target, earlier).unlink(missing_ok=True)
+            _path_beside(target, earlier).unlink(missing_ok=True)
         claim.check()
         try:
             part.replace(target)
@@ -159,8 +160,8 @@ def move(part: Path, target: Path, claim: Claim = ALONE) -> None:
 
 
 def _sync_name(target: Path, part: Path) -> None:
-    """What is recorded of an output must not be on the disk before its name is. Takes the output back where that
-    fails, so that it can be moved again."""
+    """Write the name of an output to the disk, before anything that is recorded of the output can be on the disk. If
+    that fails, move the output back, so that it can be moved again."""
     try:
         sync_folder(target.parent)
     except OSError:
@@ -168,13 +169,13 @@ def _sync_name(target: Path, part: Path) -> None:
         raise
 
 
-def _beside(target: Path, attempt: int) -> Path:
+def _path_beside(target: Path, attempt: int) -> Path:
     """Holders of a claim never write into each other's file."""
     return target.with_name(f".{target.name}.{attempt}.part" if attempt else f".{target.name}.part")
 
 
 def _copy(part: Path, target: Path, claim: Claim) -> None:
-    beside = _beside(target, claim.attempt)
+    beside = _path_beside(target, claim.attempt)
     try:
         shutil.copyfile(part, beside)
         with beside.open("rb") as file:

@@ -32,9 +32,10 @@ FEW = 4
 _SYNCFS: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
-class Output(NamedTuple):
-    """``body``: bytes, or a file that is copied. ``attempt`` counts from 1; partial files of earlier attempts are
-    removed. ``late``: another process may write this output by now, so that nothing more must appear."""
+class OutputFile(NamedTuple):
+    """One output to write. ``body`` is bytes, or a file that is copied. ``attempt`` counts from 1; partial files of
+    earlier attempts are removed. ``late`` returns whether another process may write this output by now, so that
+    nothing more must appear."""
 
     address: str
     body: bytes | Path
@@ -50,12 +51,12 @@ class OutputFiles:
         self._roots = tuple(root.resolve() for root in roots)
         self._resolved: dict[str, tuple[str, float]] = {}
         """Folder as it is named -> its real path, and when that was found."""
-        self._small: GroupCommit[Output, TidegateError | None] = GroupCommit(self._put_in_thread, GATHER)
+        self._small: GroupCommit[OutputFile, TidegateError | None] = GroupCommit(self._put_in_thread, GATHER)
 
     def exists(self, address: str) -> bool:
         return self._resolve(address).exists()
 
-    async def put(self, output: Output) -> None:
+    async def put(self, output: OutputFile) -> None:
         """Returns when the output is on the disk."""
         if isinstance(output.body, bytes):
             error = await self._small.do(output)
@@ -64,11 +65,11 @@ class OutputFiles:
         if error:
             raise error
 
-    def submit(self, output: Output, done: Done[TidegateError | None]) -> None:
+    def submit(self, output: OutputFile, done: Done[TidegateError | None]) -> None:
         """Like ``put`` of a small output, without a task: ``done`` gets the error, or that there is none."""
         self._small.submit(output, done)
 
-    def put_all(self, outputs: Sequence[Output]) -> list[TidegateError | None]:
+    def put_all(self, outputs: Sequence[OutputFile]) -> list[TidegateError | None]:
         """Returns the error of each. Large outputs should be put alone."""
         one_by_one = len(outputs) <= FEW or _SYNCFS is None
         with _FileSystems() as file_systems:
@@ -96,11 +97,11 @@ class OutputFiles:
         except OSError as error:
             raise _transient(address, error) from None
 
-    async def _put_in_thread(self, outputs: list[Output]) -> list[TidegateError | None]:
+    async def _put_in_thread(self, outputs: list[OutputFile]) -> list[TidegateError | None]:
         return await asyncio.to_thread(self.put_all, outputs)
 
     def _write(
-        self, output: Output, one_by_one: bool, file_systems: "_FileSystems"
+        self, output: OutputFile, one_by_one: bool, file_systems: "_FileSystems"
     ) -> tuple[str, str] | TidegateError:
         """The partial file and its target. The file is on the disk only with ``one_by_one``."""
         try:
@@ -124,8 +125,8 @@ class OutputFiles:
         return partial, target
 
     def _target(self, address: str) -> str:
-        """Where a whole file is put. A link under that name is replaced and not followed, so only the folder is
-        resolved: every ``FRESH`` seconds, since thousands of outputs may share it."""
+        """Return the path at which a whole file is put. A link under that name is replaced and not followed, so only
+        the folder is resolved: every ``FRESH`` seconds, since thousands of outputs may share it."""
         named, _, name = _path_of(address).rpartition("/")
         if name in ("", ".", ".."):
             return str(self._resolve(address))
@@ -192,8 +193,8 @@ def _sync_names(folders: Iterable[str]) -> OSError | None:
     return None
 
 
-def _publish(output: Output, partial: str, target: str, error: OSError | None) -> TidegateError | None:
-    """``error``: of the disk's sync; the output must not appear then."""
+def _publish(output: OutputFile, partial: str, target: str, error: OSError | None) -> TidegateError | None:
+    """Rename a partial file to its output. ``error`` is that of the disk's sync: the output must not appear then."""
     try:
         if error is not None:
             raise error

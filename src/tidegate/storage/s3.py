@@ -25,7 +25,7 @@ _RESUMES = 5
 _BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
-class Stored(NamedTuple):
+class ListedObject(NamedTuple):
     """An object as it was listed. ``size`` is in bytes."""
 
     key: str
@@ -73,16 +73,16 @@ class Bucket:
         self._part_size = part_size
         self._client = client
 
-    def list(self, prefix: str) -> Iterator[Stored]:
+    def list(self, prefix: str) -> Iterator[ListedObject]:
         with _translate_errors():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    yield Stored(item["Key"], int(item["Size"]), item["ETag"])
+                    yield ListedObject(item["Key"], int(item["Size"]), item["ETag"])
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ListedObject:
         with _translate_errors():
             found = self._client.head_object(Bucket=self._name, Key=key)
-            return Stored(key, int(found["ContentLength"]), str(found["ETag"]))
+            return ListedObject(key, int(found["ContentLength"]), str(found["ETag"]))
 
     def read(
         self, key: str, offset: int = 0, etag: str = "", check: Callable[[int], None] = lambda size: None

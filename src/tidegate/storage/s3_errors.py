@@ -1,4 +1,4 @@
-"""What botocore's errors mean for data: permanent (ArtifactError) or transient (Transient)."""
+"""Translation of botocore's errors to errors of data: permanent (ArtifactError) or transient (Transient)."""
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
@@ -43,7 +43,8 @@ def code_of(error: ClientError) -> str:
 
 
 def translate(error: Exception) -> ArtifactError | Transient:
-    """``error``: a ClientError, a BotoCoreError, or a ValueError of botocore. Messages do not name the object."""
+    """Translate an error of S3: a ClientError, a BotoCoreError, or a ValueError of botocore. Messages do not name the
+    object."""
     if isinstance(error, ClientError):
         return _translate_answer(error)
     if isinstance(error, HTTPClientError | ConnectionError):

@@ -172,8 +172,8 @@ def _find_user(connection: Connection, name: str) -> User | None:
 
 
 def _check_admins(connection: Connection, name: str) -> None:
-    """Where there are other users, somebody has to be able to administer without this one. The rows are locked, so
-    that of two admins who lower each other one is refused. Raises Conflict."""
+    """Check that, if there are other users, somebody can administer without this one. The rows are locked, so that
+    one of two admins who demote each other is refused. Raises Conflict."""
     asked = select(_U.name).where(_U.role == Role.ADMIN, _U.disabled.is_(False)).order_by(_U.name)
     admins = list(connection.execute(asked.with_for_update()).scalars())
     others = connection.execute(select(_U.name).where(_U.name != name).limit(1)).first()

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from tidegate.domain.access import AuditEntry, Means, Outcome
+from tidegate.domain.access import AuditEntry, AuditOutcome, Means
 from tidegate.store.database import Database
 from tidegate.store.tables import AUDIT
 
@@ -27,7 +27,7 @@ class SqlAudit:
         adding = insert(AUDIT).values(values).returning(_C.seq)
         return int(await self._database.run(lambda c: c.execute(adding).scalar_one()))
 
-    async def finish(self, seq: int, outcome: Outcome, detail: str) -> None:
+    async def finish(self, seq: int, outcome: AuditOutcome, detail: str) -> None:
         change = update(AUDIT).where(_C.seq == seq).values(outcome=outcome, detail=detail)
         await self._database.run(lambda c: c.execute(change))
 
@@ -55,4 +55,4 @@ class SqlAudit:
 
 
 def _entry(row: Any) -> AuditEntry:
-    return AuditEntry(**{**row._mapping, "means": Means(row.means), "outcome": Outcome(row.outcome)})
+    return AuditEntry(**{**row._mapping, "means": Means(row.means), "outcome": AuditOutcome(row.outcome)})

@@ -56,7 +56,7 @@ BackupRow = tuple[str, list[Any]]
 
 
 @dataclass
-class Writer:
+class _Writer:
     """Created by ``open_writer``."""
 
     _file: gzip.GzipFile
@@ -82,14 +82,14 @@ class Writer:
 
 
 @contextmanager
-def open_writer(path: Path) -> Iterator[Writer]:
+def open_writer(path: Path) -> Iterator[_Writer]:
     """Write a backup file, which replaces an existing one only if the block succeeds, and is then durable. Its mode
     is 0600, since environments of models may contain secrets. Raises Invalid if it cannot be written."""
     new = path.with_name(path.name + ".part")
     try:
         with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-                yield Writer(packed, hashlib.sha256())
+                yield _Writer(packed, hashlib.sha256())
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -186,7 +186,9 @@ def _header(path: Path, line: bytes) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
     except msgspec.MsgspecError:
-        raise Invalid(f"{path} is not a backup of tidegate: give a file that 'tidegate backup' made") from None
+        raise Invalid(
+            f"{path} is not a backup of tidegate: give a file that 'tidegate server backup' made"
+        ) from None
     if header.format != FORMAT or header.version > VERSION:
         raise Invalid(
             f"The backup {path} was made by a newer tidegate ({header.tidegate}): restore it with that version"

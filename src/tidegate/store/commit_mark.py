@@ -68,8 +68,8 @@ class CommitMark:
                 f"The database {self._database} has lost changes: its journal ends at line {found}, and line "
                 f"{kept.seq} was committed at {kept.at:%Y-%m-%d %H:%M:%S} UTC. Its file or its -wal file was "
                 "deleted, or an older copy was put in its place. What serves goes on, and nothing was stopped. Put "
-                "the newer database back, or use 'tidegate restore FILE --force'; to go on without those changes, "
-                f"delete {self.path}: the next 'tidegate up' then stops what the database does not know"
+                "the newer database back, or use 'tidegate server restore FILE --force'; to go on without those "
+                f"changes, delete {self.path}: the next 'tidegate up' then stops what the database does not know"
             )
 
     def _load(self) -> _Mark | None:

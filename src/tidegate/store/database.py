@@ -12,12 +12,13 @@ that does not end keeps writers waiting, and no reader.
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -33,8 +34,45 @@ from tidegate.store.engine import (
     read_address,
     sqlite_file,
 )
-from tidegate.store.integrity import check
+from tidegate.store.errors import DamagedDatabase
 from tidegate.store.schema import needs_migration, upgrade
+from tidegate.store.tables import METADATA, MINUTES, SECONDS, SERIES
+
+MAX_CHECKED = 256 * 1024**2
+"""Largest SQLite file, in bytes, that is checked completely (in about a second). Of a larger one, measurements are
+not checked."""
+RESTORE = "restore it from a backup with 'tidegate server restore FILE --force'"
+
+
+def check(connection: Connection, shown: str) -> None:
+    """Raises DamagedDatabase for a database of the present schema with missing tables or columns, or with unreadable
+    pages or records. ``shown``: its URL."""
+    inspector = inspect(connection)
+    for table in METADATA.sorted_tables:
+        present = {c["name"] for c in inspector.get_columns(table.name)} if inspector.has_table(table.name) else {}
+        if missing := set(table.columns.keys()) - set(present):
+            raise _damaged(shown, f"table {table.name} has no {', '.join(sorted(missing))}")
+    if connection.dialect.name == "sqlite":
+        _check_pages(connection, shown)
+        unreadable = "SELECT kind, name FROM records WHERE NOT json_valid(body) LIMIT 1"
+        if (row := connection.exec_driver_sql(unreadable).one_or_none()) is not None:
+            raise _damaged(shown, f"the {row[0]} {row[1]!r} cannot be read")
+
+
+def _check_pages(connection: Connection, shown: str) -> None:
+    path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
+    size = os.path.getsize(path) if path else 0
+    large = {SECONDS.name, MINUTES.name, SERIES.name}
+    tables = [f"('{name}')" for name in METADATA.tables if name not in large] if size > MAX_CHECKED else [""]
+    for table in tables:
+        found = connection.exec_driver_sql(f"PRAGMA quick_check{table}").scalar()
+        if found != "ok":
+            raise _damaged(shown, " ".join(str(found).split()))
+
+
+def _damaged(shown: str, what: str) -> DamagedDatabase:
+    return DamagedDatabase(f"The database {shown} is damaged: {what}; {RESTORE}, or use another database")
+
 
 R = TypeVar("R")
 
@@ -67,14 +105,16 @@ class Database:
         self._sqlite = is_sqlite(engine.url)
         self._limit = limits.hung_disk if self._sqlite else limits.transaction
         count, spare = (1, 0) if self._sqlite else (threads, SPARE_THREADS)
-        self._workers = DeadlinePool("database", count, spare, self._overran)
+        self._workers = DeadlinePool("database", count, spare, self._make_overrun)
         self._exclusive = (
-            self._workers if self._sqlite else DeadlinePool("database calls", 1, SPARE_THREADS, self._overran)
+            self._workers if self._sqlite else DeadlinePool("database calls", 1, SPARE_THREADS, self._make_overrun)
         )
         # A database in memory is one connection's.
         own_readers = not self._sqlite or sqlite_file(engine.url) is not None
         self._readers = (
-            DeadlinePool("database reads", READERS, SPARE_THREADS, self._overran) if own_readers else self._workers
+            DeadlinePool("database reads", READERS, SPARE_THREADS, self._make_overrun)
+            if own_readers
+            else self._workers
         )
         self._outage: Unavailable | None = None
         self._locked = False
@@ -222,13 +262,13 @@ class Database:
     def _trouble(self, error: DBAPIError, waited: float) -> Exception:
         watch = current_deadline()
         if watch.overrun:
-            return self._overran(watch.limit)
+            return self._make_overrun(watch.limit)
         trouble = errors.translate(error, self._engine.url)
         if isinstance(trouble, Unavailable) and waited >= OUTAGE_AFTER and errors.is_outage(error):
             self._begin_outage(trouble, errors.is_lock(error))
         return trouble
 
-    def _overran(self, seconds: float) -> Unavailable:
+    def _make_overrun(self, seconds: float) -> Unavailable:
         trouble = errors.timeout_error(self._engine.url, seconds)
         self._begin_outage(trouble)
         return trouble

@@ -222,7 +222,7 @@ class DeadlinePool:
             worker.start()
 
     def _watch(self) -> None:
-        while (busy := self._running()) is not None:
+        while (busy := self._list_running()) is not None:
             before = time.monotonic()
             time.sleep(TICK)
             now = time.monotonic()
@@ -232,7 +232,7 @@ class DeadlinePool:
                 elif worker.watch.check(now):
                     self._abandon(worker, job)
 
-    def _running(self) -> list[tuple[_Worker, _Job]] | None:
+    def _list_running(self) -> list[tuple[_Worker, _Job]] | None:
         """Workers with a job, as soon as there are any; None when the pool is closed."""
         with self._lock:
             while True:

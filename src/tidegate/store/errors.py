@@ -14,7 +14,7 @@ ADVICE = (
     (("unable to open",), "its folder must exist, and be writable for the user who runs tidegate"),
     (
         ("not a database", "malformed"),
-        "restore it from a backup with 'tidegate restore FILE --force', or use another database",
+        "restore it from a backup with 'tidegate server restore FILE --force', or use another database",
     ),
     (("locked",), "another process has locked it; try again"),
 )

@@ -117,7 +117,7 @@ def _rebuild_bodies(connection: Connection, patched: Sequence[Any]) -> dict[int,
         between = select(_C.seq, _C.body, _C.patch).where(mine, _C.seq >= base, _C.seq <= max(seqs))
         body: object = None
         for row in connection.execute(between.order_by(_C.seq)):
-            body = row.body if row.patch is None else _patched(row, body)
+            body = row.body if row.patch is None else _apply_patch(row, body)
             found[row.seq] = body
         if missing := set(seqs) - found.keys():
             raise TidegateError(
@@ -126,7 +126,7 @@ def _rebuild_bodies(connection: Connection, patched: Sequence[Any]) -> dict[int,
     return found
 
 
-def _patched(row: Any, before: object) -> object:
+def _apply_patch(row: Any, before: object) -> object:
     """None: the line is damaged, which keeps nobody from reading the others."""
     try:
         return apply_patch(row.patch, before)

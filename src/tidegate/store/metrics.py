@@ -128,7 +128,7 @@ class SqlMetrics:
         if found is None:
             found = self._memory.read(metric, range(start, stop), by_minutes=False)
         if found is None:
-            found = await self._stored(metric, range(start, stop, period), whole)
+            found = await self._read_stored(metric, range(start, stop, period), whole)
         return spans(found, start, period)
 
     async def last(self, metric: MetricId, since: int) -> int | None:
@@ -205,7 +205,7 @@ class SqlMetrics:
 
     # -- the database ----------------------------------------------------------------------------------------
 
-    async def _stored(self, metric: MetricId, spans: range, whole: bool) -> list[Sample]:
+    async def _read_stored(self, metric: MetricId, spans: range, whole: bool) -> list[Sample]:
         """Samples older than memory, combined with unwritten ones."""
         parts = self._plan(spans, whole)
 

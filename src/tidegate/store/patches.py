@@ -35,8 +35,8 @@ def apply_patch(patch: Patch, before: object) -> object:
 
 @dataclass(frozen=True)
 class _Copies:
-    """What a patch can copy: where each part of the old document is first, by its text. Each part is encoded once,
-    however many values of the new document are looked for."""
+    """Parts of the old document that a patch can copy: the first place of each part, by its text. Each part is
+    encoded once, however many values of the new document are searched for."""
 
     whole: object
 
@@ -96,7 +96,7 @@ def _apply(patch: Patch, before: object, whole: object) -> object:
     if kind == WHOLE:
         return cast(object, given)
     if kind == COPY:
-        return _at(whole, given)
+        return _look_up(whole, given)
     if kind == MADE and isinstance(given, dict):
         return {key: _apply(one, None, whole) for key, one in given.items()}
     if kind == MADE and isinstance(given, list):
@@ -109,7 +109,7 @@ def _apply(patch: Patch, before: object, whole: object) -> object:
     raise ValueError("the patch does not match the document")
 
 
-def _at(document: Any, place: list[str | int]) -> object:
+def _look_up(document: Any, place: list[str | int]) -> object:
     try:
         for key in place:
             document = document[key]

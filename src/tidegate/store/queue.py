@@ -20,7 +20,7 @@ from tidegate.domain.asynchronous import Backlog, EndedTogether, Item, ItemOutco
 from tidegate.domain.errors import NotFound, TidegateError
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
-from tidegate.ports.store import Kind, Saved, Tx
+from tidegate.ports.store import Kind, StoredRecord, Tx
 from tidegate.queueing import transitions
 from tidegate.store import queue_sql
 from tidegate.store.database import Database
@@ -34,7 +34,7 @@ Accept = tuple[Callable[[Tx], Item], bytes | None]
 
 @dataclass(frozen=True)
 class _Lease:
-    """What is to be leased, when, and until when."""
+    """Items to lease, when to lease them, and until when."""
 
     select: Callable[[Connection], list[StoredItem]]
     now: float
@@ -101,10 +101,11 @@ class SqlQueue:
     """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, if the database is unavailable."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
-        """``holder``: name of the dispatcher that leases; only one of a name runs at a time."""
+        """Make the queue of a dispatcher that leases under the name ``holder``. Only one dispatcher of a name runs at
+        a time."""
         self._database = database
         self._holder = holder
-        self._seen: dict[tuple[str, str], Saved[Any]] = {}
+        self._seen: dict[tuple[str, str], StoredRecord[Any]] = {}
         self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept, ACCEPT_GATHER)
         self._turns: GroupCommit[Turn, Turned] = GroupCommit(self._take_turns, TURN_GATHER)
 
@@ -244,7 +245,7 @@ class SqlQueue:
 
         landed, leased = await self._database.run(work)
         taken = iter(leased)
-        return [next(taken) if isinstance(one, _Lease) else _accepted(one, landed) for one in given]
+        return [next(taken) if isinstance(one, _Lease) else _has_accepted(one, landed) for one in given]
 
 
 def _notes(turn: Turn) -> Sequence[ItemReport]:
@@ -253,7 +254,7 @@ def _notes(turn: Turn) -> Sequence[ItemReport]:
     return () if isinstance(turn, _Lease) else turn
 
 
-def _accepted(notes: ItemReport | list[ItemReport], landed: set[str]) -> bool | set[str]:
+def _has_accepted(notes: ItemReport | list[ItemReport], landed: set[str]) -> bool | set[str]:
     if isinstance(notes, ItemReport):
         return notes.id in landed
     return {note.id for note in notes} & landed
@@ -264,12 +265,12 @@ class _CachingTx(SqlTx):
     version never stands for two bodies. A record that was created again after its journal was pruned may have the
     same version, but not the same time of creation."""
 
-    def __init__(self, connection: Connection, seen: dict[tuple[str, str], Saved[Any]]) -> None:
+    def __init__(self, connection: Connection, seen: dict[tuple[str, str], StoredRecord[Any]]) -> None:
         super().__init__(connection)
         self._seen = seen
         self._looked: set[tuple[str, str]] = set()
 
-    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+    def get(self, kind: Kind[T], name: str) -> StoredRecord[T] | None:
         key = kind.name, name
         if key not in self._looked:
             mark, seen = self.mark(kind, name), self._seen.get(key)

@@ -130,12 +130,12 @@ def _split(rows: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[tuple[Any, ...]
 
 
 def select_due(connection: Connection, endpoint: str, now: float, most: int) -> list[StoredItem]:
-    """Items of the endpoint that may be leased, the oldest first; locked on PostgreSQL."""
+    """Return items of the endpoint that may be leased, the oldest first. They are locked on PostgreSQL."""
     return _select(connection, DUE, (endpoint, now, most), most)
 
 
 def select_overdue(connection: Connection, now: float, most: int) -> list[StoredItem]:
-    """Items of any endpoint that nobody holds and that need no instance."""
+    """Return items of any endpoint that nobody holds and that need no instance."""
     return _select(connection, OVERDUE, (now, now, most), most)
 
 
@@ -158,7 +158,8 @@ def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...],
 
 @lru_cache(maxsize=1_000)
 def _tell_unreadable(id: str, why: str) -> None:
-    """Once: it is found again each time. It waits for a version that can read it, and holds up no other."""
+    """Log once that an item is unreadable, since it is found again each time. It waits for a version that can read
+    it, and delays no other."""
     log.error("the asynchronous request %s cannot be read by this tidegate: %s", id, why)
 
 
@@ -217,11 +218,12 @@ def _values(report: ItemReport) -> tuple[Any, ...]:
 def write_measures(connection: Connection, keeper: str, measures: Iterable[ItemMeasurements]) -> None:
     """Keep them in the row of one item: a row for each would be written, read and written again."""
     statement = _MEASURES if connection.dialect.name == "sqlite" else _MEASURES.replace("?", "%s")
-    connection.exec_driver_sql(statement, (_text(_together(measures)), keeper))
+    connection.exec_driver_sql(statement, (_text(_group_measures(measures)), keeper))
 
 
-def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
-    """By endpoint, variant and second, value by value: thousands a second are encoded and read so."""
+def _group_measures(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
+    """Group measures by endpoint, variant and second, value by value, since thousands a second are encoded and read
+    this way."""
     groups: dict[tuple[str, str, int], dict[str, list[float]]] = {}
     for one in measures:
         values = groups.setdefault((one.endpoint, one.variant, int(one.at)), {})
@@ -231,8 +233,8 @@ def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
 
 
 def read_measures(text: str) -> list[EndedTogether]:
-    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several. What
-    cannot be read is dropped, and said: kept, it would hold up all that is measured after it."""
+    """Read what ``write_measures`` of this version or an earlier one kept: the measures of one item, or of several.
+    Text that cannot be read is dropped and logged: if it were kept, it would delay all that is measured after it."""
     try:
         stored = _read_measures(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -250,8 +252,8 @@ def read_measures(text: str) -> list[EndedTogether]:
 
 
 def _records(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> str:
-    """As JSON; what becomes a column of the type ``json`` is text in it. PostgreSQL takes no NUL in the JSON that it
-    makes records of, and a model's words may have one."""
+    """Encode rows as JSON records. A value for a column of the type ``json`` is text in them. PostgreSQL takes no NUL
+    in the JSON that it makes records of, and a model's words may have one."""
     return _text([dict(zip(names, row, strict=False)) for row in rows])
 
 

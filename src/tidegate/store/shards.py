@@ -111,7 +111,8 @@ _OLD = _statement(f"""
 
 
 def check_rights(connection: Connection) -> None:
-    """Raises StartupError for a role that cannot be a runner's, or a table of another version."""
+    """Check the database's role and table. Raises StartupError for a role that cannot be a runner's, or a table of
+    another version."""
     if not connection.execute(_RIGHTS).scalar():
         raise StartupError("the database's role lacks rights: GRANT SELECT, INSERT, UPDATE ON shards TO it")
     columns = set(connection.execute(_COLUMNS).scalars())
@@ -172,7 +173,7 @@ class SqlShards:
 
 
 class SqlShardLeases:
-    """What one runner leases of one job, under its name ``holder``, for ``seconds`` at a time. ``attempt``: how often
+    """Leases of one runner on one job, under its name ``holder``, for ``seconds`` at a time. ``attempt`` is how often
     the job had been resumed when the runner was started. Methods raise Unavailable."""
 
     def __init__(self, database: Database, job: str, attempt: int, holder: str, seconds: float) -> None:

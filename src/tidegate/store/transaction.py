@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Text, and_, bindparam, cast, delete, insert, 
 
 from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Unreadable
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Stale, StoredRecord, Unreadable
 from tidegate.store import journal, pages, record_codec
 from tidegate.store.tables import JOURNAL, RECORDS
 
@@ -41,7 +41,7 @@ class SqlTx:
         self.last_line = 0
         """Number of the newest line that this has written; 0: it has written none."""
 
-    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+    def get(self, kind: Kind[T], name: str) -> StoredRecord[T] | None:
         row = self._connection.execute(_GET, _key(kind, name)).one_or_none()
         return None if row is None else _saved(kind, row)
 
@@ -103,7 +103,7 @@ class SqlTx:
         rows = self._connection.execute(query).all()
         shown = rows if limit is None else rows[:limit]
         more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
-        items, unreadable = list[Saved[T]](), list[Unreadable]()
+        items, unreadable = list[StoredRecord[T]](), list[Unreadable]()
         for row in shown:
             try:
                 items.append(_saved(kind, row))
@@ -172,6 +172,6 @@ def _check(kind: Kind[T], name: str, present: int, expect: int | None) -> None:
         raise Stale(f"The {kind.name} {name!r} is at version {present}, not {expect}")
 
 
-def _saved(kind: Kind[T], row: Any) -> Saved[T]:
+def _saved(kind: Kind[T], row: Any) -> StoredRecord[T]:
     body = record_codec.decode(kind, row.name, row.text)
-    return Saved(row.name, body, row.version, row.created_at, row.modified_at)
+    return StoredRecord(row.name, body, row.version, row.created_at, row.modified_at)

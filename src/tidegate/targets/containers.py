@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from tidegate.auth.keys import serves_its_user_alone
 from tidegate.domain.admission import DEFAULT_ADMISSION
-from tidegate.domain.errors import Invalid, StartupError, TargetRefused, Transient
+from tidegate.domain.errors import ArtifactError, Invalid, StartupError, TargetRefused, Transient, Unavailable
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.features.multi_model.worker import memory
-from tidegate.features.multi_model.worker.config import read_config
+from tidegate.host.features import features
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract import images, trust
@@ -20,25 +20,34 @@ from tidegate.serving.contract.replica_spec import Serving
 from tidegate.serving.runtimes import submitted_code
 from tidegate.settings import Settings
 
+CHECK_MANY_MODELS = "check_many_models"
+"""Extension point: a function of a container of many models that raises Invalid."""
+PIN_IMAGE = "pin_image"
+"""Extension point: a coroutine function of the name of a container image and the settings, which returns the name
+with a digest."""
+CHECK_SERVICE = "check_service"
+"""Extension point: a function of a container that is a service, and of the settings, that raises Invalid."""
 LIVE_RUNS = "live-runs"
 """Folder of the state folder with the model data of live lessons."""
 
 
 def image_table(settings: Settings) -> ImageTable:
     if settings.images is None:
-        return ImageTable()
+        return ImageTable(containers=settings.containers)
     path = settings.images.expanduser()
     try:
-        return images.parse_table(path.read_text(), str(path))
+        return replace(images.parse_table(path.read_text(), str(path)), containers=settings.containers)
     except OSError as error:
         raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
 
 
 def check_container(container: ContainerDefinition, table: ImageTable, settings: Settings) -> None:
-    """Raises Invalid for an image without a runtime or command on this server, and for a variable that would change
-    which program runs."""
-    kind = images.resolve(container.image, table).kind
-    check_environment(container.environment)
+    """Check the image and the environment of a container. Raises Invalid for an image without a runtime or command on
+    this server, and for a variable that would change which program runs."""
+    kind = images.resolve_container(container, table).kind
+    check_environment(container.environment, contained=kind is RuntimeKind.CONTAINER)
+    if kind is RuntimeKind.SERVICE:
+        features().require_hook(CHECK_SERVICE, f"a {kind}")(container, settings)
     allowed = settings.trust | granted_by_table(container, kind, table)
     refused = trust.trust_words(container.environment.get(trust.TRUST, "")) - allowed
     if trust.PICKLE in refused:
@@ -54,17 +63,33 @@ def check_container(container: ContainerDefinition, table: ImageTable, settings:
         )
 
     if container.mode == MULTI_MODEL:
-        if kind is RuntimeKind.PROGRAM:
+        if kind.descriptor.outside:
             raise Invalid(
-                f"image {container.image!r} is a program, which serves one model: Mode {MULTI_MODEL} needs a built-in"
+                f"image {container.image!r} is a {kind}, which serves one model: Mode {MULTI_MODEL} needs a built-in"
                 " runtime"
             )
-        read_config(container.environment, container.cache, memory.machine())
+        features().require_hook(CHECK_MANY_MODELS, f"Mode {MULTI_MODEL}")(container)
+
+
+async def pin_image(container: ContainerDefinition, table: ImageTable, settings: Settings) -> str:
+    """Return the name of a container's image with the digest that its tag stands for, where it is a container image
+    that this machine runs. Raises Invalid or Unavailable."""
+    try:
+        kind = images.resolve_container(container, table).kind
+    except Invalid:
+        return container.image  # refused, with what else is wrong, where the model is created
+    pin = features().find_hook(PIN_IMAGE) if kind is RuntimeKind.CONTAINER else None
+    try:
+        return container.image if pin is None else str(await pin(container.image, settings))
+    except ArtifactError as error:
+        raise Invalid(error.message) from None
+    except Transient as error:
+        raise Unavailable(error.message) from None
 
 
 async def check_data(url: str, settings: Settings) -> None:
-    """Raises MissingArtifact or ArtifactError for model data that no replica could fetch. An S3 that does not answer
-    now says nothing about later."""
+    """Check that model data exists. Raises MissingArtifact or ArtifactError for data that no replica could fetch. An
+    S3 that does not answer now says nothing about later."""
     policy = fetch.Policy(file_roots(settings), settings.s3_endpoint, settings.region)
     with contextlib.suppress(Transient):
         await asyncio.to_thread(fetch.check_exists, url, policy)
@@ -96,7 +121,7 @@ def with_trust(
     """The environment with what its container may run: what it asks for and the server allows (still), and, since
     to bring code is to ask, whether code may run. ``also``: what it is trusted with by the table."""
     rest = {name: value for name, value in environment.items() if name != trust.TRUST}
-    if kind is RuntimeKind.PROGRAM:
+    if kind.descriptor.outside:
         return rest
     asked = trust.trust_words(environment.get(trust.TRUST, ""))
     granted = ",".join(sorted(((asked | {trust.CODE}) & settings.trust) | also))
@@ -113,7 +138,8 @@ def file_roots(settings: Settings) -> tuple[str, ...] | None:
 
 
 def check_without_router(variant: VariantSpec) -> None:
-    """Raises TargetRefused for what only the platform's own router and workers do."""
+    """Check that a variant needs nothing that only the platform's own router and workers do. Raises TargetRefused if
+    it does."""
     if variant.capture is not None and variant.capture.enabled:
         raise TargetRefused("data capture needs the platform's own workers: take target local")
     if variant.admission != DEFAULT_ADMISSION:

@@ -1,12 +1,9 @@
-"""What the platform gives to the target that it runs on."""
+"""The environment that the platform gives to the target that it runs on."""
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.recommendation import RecommendationJob
-from tidegate.domain.transform import TransformJob
 from tidegate.host.installation import Installation
 from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import DataPlane
@@ -37,17 +34,13 @@ class TargetContext:
     new_id: Callable[[str], str]
     changed: Callable[[str], None]
     """To be called with the name of an endpoint, or the owner of a job's fleet, when there is news of it."""
-    transform_file: Callable[[TransformJob, FleetSpec, Path], bytes]
-    """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
-    recommendation_file: Callable[[RecommendationJob], bytes]
-    """What the process of a recommendation job is started with."""
     followed: Callable[[], Container[tuple[str, str]] | None] = lambda: None
     """Endpoints and variants that autoscaling follows: their idle seconds are measurements; None: all are."""
     fence: int = 0
     """Of the controller's lease on the store."""
     shards: ShardBoard | None = None
     """The shards of transform jobs that runners of other machines share; None: they cannot reach the database."""
-    tracing: TracingSpec | None = None
+    tracing: Callable[[], TracingSpec | None] = lambda: None
     """How workers of this machine trace predictions; None: they do not."""
     options: Options = field(default_factory=dict)
     """The target's own settings."""

@@ -1,4 +1,4 @@
-"""What a target is to the platform: one row of the registry, made in the target's own folder (``kind.py``)."""
+"""Registration of a target: one row of the registry, made in the target's own folder (``kind.py``)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field

@@ -28,7 +28,8 @@ class TargetOptions:
 
 
 def read_targets(path: Path | None, known: Collection[str]) -> TargetOptions:
-    """Raises StartupError for a file that cannot be read or names a target that there is not."""
+    """Read the file of targets. Raises StartupError for a file that cannot be read or names a target that there is
+    not."""
     if path is None:
         return TargetOptions()
     try:

@@ -7,8 +7,8 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.transform import TransformJob, TransformProgress
-from tidegate.ports.recommenders import RecommenderSeen
-from tidegate.ports.runners import RunnerSeen
+from tidegate.ports.recommenders import RecommenderState
+from tidegate.ports.runners import Describe, RunnerState
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class RefusedTransforms:
 
     target: str
 
-    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
+    async def start(self, job: TransformJob, fleet: FleetSpec, describe: Describe) -> None:
         raise TargetRefused(f"the target {self.target} runs no transform jobs yet: use target local for them")
 
-    async def look(self, job: TransformJob) -> RunnerSeen:
-        return RunnerSeen(alive=False, progress=TransformProgress(), reason=None)
+    async def look(self, job: TransformJob) -> RunnerState:
+        return RunnerState(alive=False, progress=TransformProgress(), reason=None)
 
     def stop(self, name: str) -> None: ...
 
@@ -44,11 +44,11 @@ class RefusedRecommendations:
     def kept(self) -> tuple[str, ...]:
         return ()
 
-    async def start(self, job: RecommendationJob) -> None:
+    async def start(self, job: RecommendationJob, file: bytes) -> None:
         raise TargetRefused(f"the target {self.target} runs no recommendation jobs yet: use target local for them")
 
-    async def look(self, name: str) -> RecommenderSeen:
-        return RecommenderSeen(alive=False)
+    async def look(self, name: str) -> RecommenderState:
+        return RecommenderState(alive=False)
 
     def stop(self, name: str) -> None: ...
 

@@ -24,8 +24,8 @@ PATIENCE = 0.3
 
 
 def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
-    """One provider for all. Transform jobs are the default target's if it runs any; other jobs and kept model data
-    are the local target's. A single target stays as it is."""
+    """Combine providers into one. Transform jobs are the default target's if it runs any; other jobs and kept model
+    data are the local target's. A single target stays as it is."""
     if len(providers) == 1:
         return next(iter(providers.values()))
     jobs = providers[default if providers[default].runs_transforms else LOCAL]
@@ -33,7 +33,7 @@ def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
         providers[LOCAL],
         fleets=jobs.fleets,
         runners=jobs.runners,
-        lifecycle=SeveralLifecycles(tuple(one.lifecycle for one in providers.values())),
+        lifecycle=_SeveralLifecycles(tuple(one.lifecycle for one in providers.values())),
         evidence=SeveralEvidence({name: one.evidence for name, one in providers.items()}),
         logs=SeveralLogs(tuple(one.logs for one in providers.values())),
         cut_off=lambda: next((found for one in providers.values() if (found := one.cut_off())), None),
@@ -95,7 +95,7 @@ class SeveralEvidence:
 
 
 @dataclass(frozen=True)
-class SeveralLifecycles:
+class _SeveralLifecycles:
     """A ``ports.target.Lifecycle``."""
 
     parts: tuple[Lifecycle, ...]

@@ -1,1 +1,1 @@
-"""What a batch transform does with bytes, without I/O: records, batches, filters, joins, names."""
+"""Operations of a batch transform on bytes, without I/O: records, batches, filters, joins, names."""

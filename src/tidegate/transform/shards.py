@@ -1,4 +1,4 @@
-"""What the shards of a job say of it, and which of them a resumed job does again. Pure."""
+"""The outcome and the progress of a job by its shards, and the shards that a resumed job processes again. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -34,8 +34,8 @@ def progress(tally: ShardTally) -> TransformProgress:
 
 
 def shards_to_redo(known: Sequence[KnownShard], listed: Iterable[InputObject]) -> dict[int, InputObject]:
-    """Number -> object as it is now, of what a resumed job does: shards that are not done, and objects that have
-    changed since. Objects that came later are not part of the job."""
+    """Return the objects that a resumed job processes, as they are now, by number: those whose shards are not done,
+    and those that have changed since. Objects that came later are not part of the job."""
     now = {item.uri: item for item in listed}
     found = {}
     for shard in known:

@@ -52,8 +52,9 @@ def batches(
     record: int = 1,
     offset: int = 0,
 ) -> Iterator[Batch]:
-    """``limit`` and ``aim`` in bytes: lines are packed up to ``aim`` where it is given, one alone may have up to
-    ``limit``. ``record`` and ``offset`` are where ``parts`` begin, for a job that continues."""
+    """Split an object into batches. ``limit`` and ``aim`` are in bytes: lines are packed up to ``aim`` where it is
+    given, and one alone may have up to ``limit``. ``record`` and ``offset``: where ``parts`` begin, for a job that
+    continues."""
     if split is SplitType.NONE:
         return _whole(parts, limit, offset)
     if split is SplitType.LINE and not single:
@@ -73,7 +74,8 @@ def _whole(parts: Iterable[bytes], limit: int, offset: int) -> Iterator[Batch]:
 
 
 def _lines(parts: Iterable[bytes], aim: int, limit: int, record: int, offset: int) -> Iterator[Batch]:
-    """As many lines as fit. The search for the cut starts from the end, so most line ends are never looked at."""
+    """Yield batches of as many lines as fit. The search for a cut starts from the end, so most line ends are never
+    examined."""
     held = bytearray()
     for part in parts:
         held += part
@@ -105,7 +107,7 @@ def _records(
     record: int,
     offset: int,
 ) -> Iterator[Batch]:
-    """``payload``: one record per batch, without its framing."""
+    """Yield batches of records. ``payload``: one record per batch, without its framing."""
     held, pack, packed = bytearray(), bytearray(), 0
     for part, last in _with_last(parts):
         held += part
@@ -208,7 +210,7 @@ def cut_records(body: bytes, split: SplitType) -> list[bytes]:
 
 
 def count_lines(body: bytes) -> int:
-    """Number of lines; the last one may lack its end."""
+    """Return the number of lines; the last one may lack its end."""
     return body.count(b"\n") + (not body.endswith(b"\n") and bool(body))
 
 

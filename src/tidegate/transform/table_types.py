@@ -1,4 +1,4 @@
-"""Content types of tables: parquet and Arrow. Pure."""
+"""Tables as files: the content types and the first bytes of parquet and Arrow. Pure."""
 
 from tidegate.transform.joining import media_type
 
@@ -10,6 +10,8 @@ TABLE_TYPES = frozenset(
         "application/vnd.apache.arrow.file",
     }
 )
+PARQUET, ARROW, STREAM = MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+"""The first bytes of each table format."""
 
 
 def is_table(content_type: str) -> bool:

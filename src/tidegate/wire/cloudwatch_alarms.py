@@ -218,7 +218,7 @@ def _parse_alarm(call: TxCall, params: Params) -> Alarm:
     _refuse_unsupported(params)
     periods = params["EvaluationPeriods"]
     extended = params.get("ExtendedStatistic")
-    watched = _metric_math(params["Metrics"]) if params.get("Metrics") else _single_metric(params)
+    watched = _metric_math(params["Metrics"]) if params.get("Metrics") else _parse_single_metric(params)
     return Alarm(
         name=params["AlarmName"],
         **watched,
@@ -248,7 +248,7 @@ def _no_metric() -> Params:
     return {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
 
 
-def _single_metric(params: Params) -> Params:
+def _parse_single_metric(params: Params) -> Params:
     simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
     if (simple is None) == (extended is None):
         raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")

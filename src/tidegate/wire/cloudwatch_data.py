@@ -42,7 +42,7 @@ UNIT_ORDER = (
 
 
 @dataclass(frozen=True)
-class QueryResult:
+class _QueryResult:
     query: Query
     label: str
     points: list[Datapoint]
@@ -101,7 +101,7 @@ def _query_errors(lines: list[Params]) -> Iterable[str]:
 
 async def _query_results(
     call: OperationCall, lines: list[Params], queries: list[Query], params: Params
-) -> list[QueryResult]:
+) -> list[_QueryResult]:
     """One result for each query, in their order. Of a metric with several units a query without one has the values of
     a single unit, since CloudWatch never adds them up."""
     start, end = params["StartTime"], params["EndTime"]
@@ -110,18 +110,18 @@ async def _query_results(
     labels = _default_labels(
         [one for one in queries if one.returned], {id: one.seconds for id, one in periods.items()}
     )
-    streams: list[QueryResult] = []
+    streams: list[_QueryResult] = []
     for one in queries:
         if not one.returned:
             continue
         label = one.label or labels[one.id]
         if one.metric is None:
-            streams.append(QueryResult(one, label, made[one.id]))
+            streams.append(_QueryResult(one, label, made[one.id]))
             continue
         units = await _read_points(call, one, periods[one.id])
         named = sorted(units, key=_rank_unit)
         streams.append(
-            QueryResult(one, label, units[named[0]] if named else [], tuple(named) if named[1:] else ())
+            _QueryResult(one, label, units[named[0]] if named else [], tuple(named) if named[1:] else ())
         )
     return streams
 
@@ -187,7 +187,7 @@ async def _evaluate_expressions(
     }
 
 
-def _render_result(one: QueryResult, found: list[Datapoint], status: str) -> Params:
+def _render_result(one: _QueryResult, found: list[Datapoint], status: str) -> Params:
     units = f"Multiple units returned: '[{', '.join(one.units)}]'"
     return {
         "Id": one.query.id,

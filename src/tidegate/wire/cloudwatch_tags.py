@@ -4,7 +4,7 @@ import re
 
 from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.service import tags as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.wire.cloudwatch_members import parse_tags
@@ -27,7 +27,7 @@ def untag_resource(call: TxCall, params: Params) -> None:
     use.remove(call.tx, ALARM, _find_alarm(call, params).name, params["TagKeys"], call.now)
 
 
-def _find_alarm(call: TxCall, params: Params) -> Saved[Alarm]:
+def _find_alarm(call: TxCall, params: Params) -> StoredRecord[Alarm]:
     """The alarm that ResourceARN names. Like CloudWatch, the error for a missing one gives no details."""
     match = _ARN.fullmatch(params["ResourceARN"])
     mine = match is not None and (match[1], match[2]) == (call.ctx.region, call.ctx.account)

@@ -58,10 +58,10 @@ class _CborReader:
         major, info = self.body[self.at] >> 5, self.body[self.at] & 31
         self.at += 1
         if major == 7:
-            return self._simple(info)
+            return self._decode_simple(info)
         if major in (0, 1, 6):
             number = self._argument(info)
-            return self._tagged(number, depth) if major == 6 else number if major == 0 else -1 - number
+            return self._decode_tagged(number, depth) if major == 6 else number if major == 0 else -1 - number
         length = None if info == 31 else self._argument(info)
         match major:
             case 2:
@@ -86,7 +86,7 @@ class _CborReader:
         self.at += count
         return self.body[self.at - count : self.at]
 
-    def _simple(self, info: int) -> Any:
+    def _decode_simple(self, info: int) -> Any:
         if info in _FLOATS:
             form, size = _FLOATS[info]
             return struct.unpack(form, self._take(size))[0]
@@ -99,24 +99,24 @@ class _CborReader:
     def _data(self, kind: type[bytes] | type[str], length: int | None, depth: int) -> bytes:
         if length is not None:
             return self._take(length)
-        parts = self._until_break(depth)
+        parts = self._decode_until_break(depth)
         if not all(isinstance(part, kind) for part in parts):
             raise WrongType("the body is not CBOR: an indefinite-length string has a chunk of another type")
         return b"".join(part.encode() if isinstance(part, str) else part for part in parts)
 
     def _items(self, length: int | None, depth: int) -> list[Any]:
         if length is None:
-            return self._until_break(depth)
+            return self._decode_until_break(depth)
         return [self._inner(depth) for _ in range(min(length, len(self.body) - self.at + 1))]
 
     def _map(self, length: int | None, depth: int) -> dict[str, Any]:
-        flat = self._until_break(depth) if length is None else self._items(2 * length, depth)
+        flat = self._decode_until_break(depth) if length is None else self._items(2 * length, depth)
         keys, values = flat[::2], flat[1::2]
         if len(keys) != len(values) or not all(isinstance(key, str) for key in keys):
             raise WrongType("the body holds a map whose keys are not strings")
         return dict(zip(keys, values, strict=True))
 
-    def _until_break(self, depth: int) -> list[Any]:
+    def _decode_until_break(self, depth: int) -> list[Any]:
         found = []
         while (value := self.value(depth - 1)) is not _BREAK:
             found.append(value)
@@ -128,7 +128,7 @@ class _CborReader:
             raise WrongType("the body is not CBOR: a break without an open item")
         return value
 
-    def _tagged(self, tag: int, depth: int) -> Any:
+    def _decode_tagged(self, tag: int, depth: int) -> Any:
         if tag != EPOCH_TAG:
             raise WrongType(f"the body holds tag {tag}; only the tag of times is supported")
         return self._inner(depth)

@@ -79,14 +79,14 @@ def _parse_integer(shape: Shape, raw: Any, path: str) -> int:
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int):
-        raise _wrong_type(raw, "an integer", path)
+        raise _make_wrong_type(raw, "an integer", path)
     return check_integer_range(shape, raw, path)
 
 
 def check_integer_range(shape: Shape, raw: int, path: str) -> int:
     """Check that a number fits the shape's integer type."""
     if not -(2 ** INTEGER_BITS[shape.type_name]) <= raw < 2 ** INTEGER_BITS[shape.type_name]:
-        raise _wrong_type(raw, f"an integer of {INTEGER_BITS[shape.type_name] + 1} bits", path)
+        raise _make_wrong_type(raw, f"an integer of {INTEGER_BITS[shape.type_name] + 1} bits", path)
     return raw
 
 
@@ -94,18 +94,18 @@ def _parse_float(shape: Shape, raw: Any, path: str) -> float:
     if raw in ("NaN", "Infinity", "-Infinity"):
         return float(raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise _wrong_type(raw, "a number", path)
+        raise _make_wrong_type(raw, "a number", path)
     try:
         return float(raw)
     except OverflowError:
-        raise _wrong_type(raw, "a number of 64 bits", path) from None
+        raise _make_wrong_type(raw, "a number of 64 bits", path) from None
 
 
 def _parse_timestamp(shape: Shape, raw: Any, path: str) -> datetime:
     try:
         return parse_timestamp(raw)
     except (ValueError, OverflowError, OSError, TypeError):
-        raise _wrong_type(raw, "a time (epoch seconds or ISO 8601)", path) from None
+        raise _make_wrong_type(raw, "a time (epoch seconds or ISO 8601)", path) from None
 
 
 def _parse_blob(shape: Shape, raw: Any, path: str) -> bytes:
@@ -115,7 +115,7 @@ def _parse_blob(shape: Shape, raw: Any, path: str) -> bytes:
     try:
         return base64.b64decode(raw, validate=True)
     except (binascii.Error, ValueError):
-        raise _wrong_type(raw, "base64", path) from None
+        raise _make_wrong_type(raw, "base64", path) from None
 
 
 _SCALARS: dict[str, Callable[[Shape, Any, str], Any]] = {
@@ -149,10 +149,10 @@ def parse_timestamp(raw: Any) -> datetime:
 
 def _expect(raw: Any, kind: type, name: str, path: str) -> None:
     if not isinstance(raw, kind):
-        raise _wrong_type(raw, name, path)
+        raise _make_wrong_type(raw, name, path)
 
 
-def _wrong_type(raw: Any, expected: str, path: str) -> WrongType:
+def _make_wrong_type(raw: Any, expected: str, path: str) -> WrongType:
     return WrongType(
         f"Value '{abbreviate(raw)}' at '{path or 'the request'}' is {_json_type(raw)}, expected {expected}"
     )

@@ -13,7 +13,7 @@ from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import Invalid, TidegateError, Unavailable
 from tidegate.host.features import describe_switched_off, features
 from tidegate.ports.store import Stale, Tx
-from tidegate.service.audit_trail import Doing, Told, Trail
+from tidegate.service.audit_trail import AuditDetails, RequestedOperation, Trail
 from tidegate.wire import (
     codec_cbor,
     codec_json,
@@ -58,9 +58,13 @@ class Guard:
     caller: Caller
     source: str = ""
 
-    def allowing(self, target: RequestTarget, access: Access, params: Params) -> AbstractAsyncContextManager[Told]:
+    def allowing(
+        self, target: RequestTarget, access: Access, params: Params
+    ) -> AbstractAsyncContextManager[AuditDetails]:
         action = f"{target.service}:{target.operation}"
-        return self.trail.allowing(Doing(self.caller, access, action, name_subject(params), self.source))
+        return self.trail.allowing(
+            RequestedOperation(self.caller, access, action, name_subject(params), self.source)
+        )
 
 
 def name_subject(params: Params) -> str:
@@ -155,11 +159,10 @@ async def _perform(call: OperationCall, row: TxOperation | AsyncOperation, param
     if isinstance(row, AsyncOperation):
         return await row.translate(call, params)
     ctx = call.ctx
-    if row.before is not None:
-        await row.before(call, params)
+    found = await row.before(call, params) if row.before is not None else None
 
     def work(tx: Tx) -> Params | None:
-        return row.translate(TxCall(ctx, call.now, call.request_id, call.caller, tx=tx), params)
+        return row.translate(TxCall(ctx, call.now, call.request_id, call.caller, tx=tx, found=found), params)
 
     transact = ctx.store.run if row.access.is_change or row.access is Access.USE else ctx.store.read
     for _ in range(MAX_ATTEMPTS):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter, Kind, RecordPage, Saved, Tx, Unreadable
+from tidegate.ports.store import Filter, Kind, RecordPage, StoredRecord, Tx, Unreadable
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def parse_listing(params: Params, order: str = "Descending") -> Listing:
     return Listing(where, params.get("MaxResults", PAGE_SIZE), params.get("NextToken"))
 
 
-Shown = Saved[T] | Unreadable
+Shown = StoredRecord[T] | Unreadable
 """A record of a listing."""
 
 

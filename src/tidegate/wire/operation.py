@@ -15,12 +15,12 @@ from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
-from tidegate.features.tracing.acceptance_traces import AcceptanceTraces
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
+from tidegate.ports.traces import RequestTraces
 
 Params = dict[str, Any]
 """Members by their names in the service's model; timestamps are timezone-aware, blobs are bytes."""
@@ -46,6 +46,11 @@ class WireResponse:
 
 def ignore_endpoint(endpoint: str) -> None:
     """There is no engine to wake and no observation to show."""
+
+
+async def keep_image(container: ContainerDefinition) -> str:
+    """Leave the image as it is named."""
+    return container.image
 
 
 async def accept_any_data(url: str) -> None:
@@ -77,11 +82,14 @@ class WireContext:
     check_data: Callable[[str], Awaitable[None]] = accept_any_data
     """Checks the model data at a URL. Raises MissingArtifact if there is none, ArtifactError if it is unusable;
     returns if that cannot be determined now."""
+    pin_image: Callable[[ContainerDefinition], Awaitable[str]] = keep_image
+    """Returns the name of a container's image with the digest that its tag stands for now; the name as it is for one
+    of the server's runtimes. Raises Invalid or Unavailable."""
     queue: Queue | None = None
     """The queue of asynchronous requests; None if the server takes none."""
     logs: Logs | None = None
     """Logs of replicas and runners; None if they are not served."""
-    acceptances: AcceptanceTraces | None = None
+    acceptances: RequestTraces | None = None
     """Traces of accepted asynchronous requests; None: there are none."""
     check_answers: bool = False
     """For debugging: check each answer against its output shape; a mismatch becomes InternalFailure."""
@@ -110,6 +118,8 @@ class TxCall(OperationCall):
     are on ``tx``."""
 
     tx: Tx = field(kw_only=True)
+    found: Any = None
+    """What ``before`` of the operation returned."""
 
 
 @dataclass(frozen=True)
@@ -121,8 +131,9 @@ class TxOperation:
     kicks: str | None = None
     kicks_under: str = ""
     """Prefix of that name, for resources that are not endpoints."""
-    before: Callable[[OperationCall, Params], Awaitable[None]] | None = None
-    """Checks that read outside the store. They run before the transaction, which must not wait for them."""
+    before: Callable[[OperationCall, Params], Awaitable[Any]] | None = None
+    """Checks and look-ups that read outside the store. They run before the transaction, which must not wait for them,
+    and which gets what they return."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def _drop_empty(shape: Shape, value: Any) -> Any:
 
 
 def find_shape_error(service: str, shape: StructureShape | None, members: dict[str, Any]) -> str | None:
-    """What is wrong with an answer according to botocore's validator and the shape's enums; None if it is valid."""
+    """Describe what botocore's validator and the shape's enums find wrong with an answer; None if it is valid."""
     if shape is None:
         return f"members without an output shape: {sorted(members)}" if members else None
     report = load("botocore.validate", "ParamValidator")().validate(members, shape)

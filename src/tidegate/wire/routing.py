@@ -88,7 +88,7 @@ def identify(request: WireRequest, body: bytes) -> RequestTarget:
         return RequestTarget(service, operation, WireProtocol.CBOR, "application/cbor", _query_mode(request))
     form = codec_query.parse_form(body if request.method == "POST" else request.query.encode())
     if action := form.get("Action"):
-        found = VERSIONS.get(form.get("Version", "")) or _signed_service(request)
+        found = VERSIONS.get(form.get("Version", "")) or _read_signed_service(request)
         if found is None:
             raise WrongType(f"'{abbreviate(action)}' needs a Version: one of {', '.join(sorted(VERSIONS))}")
         return RequestTarget(found, action, WireProtocol.QUERY, "text/xml")
@@ -121,11 +121,11 @@ def guess_target(request: WireRequest) -> RequestTarget:
         return identify(request, inflate(request))
     except (UnknownOperation, WrongType, PayloadTooLarge):
         if request.headers.get("content-type", "").startswith(FORM):
-            return RequestTarget(_signed_service(request) or "cloudwatch", "", WireProtocol.QUERY, "text/xml")
-        return RequestTarget(_signed_service(request) or "sagemaker", "", WireProtocol.JSON)
+            return RequestTarget(_read_signed_service(request) or "cloudwatch", "", WireProtocol.QUERY, "text/xml")
+        return RequestTarget(_read_signed_service(request) or "sagemaker", "", WireProtocol.JSON)
 
 
-def _signed_service(request: WireRequest) -> str | None:
+def _read_signed_service(request: WireRequest) -> str | None:
     match = _SCOPE.search(request.headers.get("authorization", ""))
     return SCOPES.get(match[1]) if match else None
 

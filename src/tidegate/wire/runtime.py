@@ -3,7 +3,6 @@ only say why an endpoint is not served."""
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
-from tidegate.features.asynchronous.service import async_config
 from tidegate.rollout.status import status
 from tidegate.service.endpoints import get_endpoint
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -11,7 +10,7 @@ from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 def invoke_endpoint(call: TxCall, params: Params) -> Params:
     endpoint = get_endpoint(call.tx, params["EndpointName"]).body
-    if async_config(endpoint) is not None:
+    if endpoint.asynchronous is not None:
         raise Invalid(f"Endpoint {endpoint.name} is asynchronous: use InvokeEndpointAsync")
     if endpoint.serving is None or endpoint.deleting:
         now, why = status(endpoint)

@@ -4,10 +4,8 @@ from tidegate.domain.access import Access
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
-from tidegate.features.asynchronous import operations as sagemaker_async
-from tidegate.features.capture import operations as sagemaker_capture
-from tidegate.features.capture import tags as capture_tags
 from tidegate.service import configs as use
+from tidegate.wire.config_members import config_members
 from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
@@ -15,7 +13,6 @@ from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse, unsupported
 
 REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
-_ASYNC = "AsyncInferenceConfig"
 VARIANT_REFUSED = (
     "InstancePools",
     "AcceleratorPartitionLayouts",
@@ -44,11 +41,9 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
         call.now,
         wire={name: value for name, value in params.items() if name not in _USED},
         shadows=tuple(_parse_variant(given) for given in params.get("ShadowProductionVariants", [])),
-        asynchronous=sagemaker_async.parse_async_config(params["AsyncInferenceConfig"])
-        if _ASYNC in params
-        else None,
-        capture=capture_tags.redact(sagemaker_capture.parse_capture(params), tags),
     )
+    for member in config_members():
+        config = member.read(config, params, tags)
     use.create_config(call.tx, config, tags, call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
 
@@ -97,8 +92,7 @@ def describe_endpoint_config(call: TxCall, params: Params) -> Params:
         "ProductionVariants": [_render_variant(variant) for variant in config.variants],
         "ShadowProductionVariants": [_render_variant(variant) for variant in config.shadows] or None,
         "CreationTime": config.created_at,
-        _ASYNC: sagemaker_async.render_async_config(config.asynchronous) if config.asynchronous else None,
-        sagemaker_capture.MEMBER: sagemaker_capture.render_capture(config.capture) if config.capture else None,
+        **{member.name: member.render(config) for member in config_members()},
         **config.wire,
     }
 

@@ -1,7 +1,14 @@
 """Converts SageMaker's DeploymentConfig to the domain's and back, and checks SageMaker's own limits."""
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, SizeType, TrafficRouting
+from tidegate.domain.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    RollingUpdate,
+    SizeType,
+    TrafficRouting,
+)
 from tidegate.wire.operation import Params
 
 ALL_AT_ONCE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
@@ -43,10 +50,10 @@ def _parse_blue_green(given: Params) -> BlueGreen:
     return BlueGreen(routing, traffic["WaitIntervalInSeconds"], size, given.get("TerminationWaitInSeconds", 0))
 
 
-def _parse_rolling(given: Params) -> Rolling:
+def _parse_rolling(given: Params) -> RollingUpdate:
     rollback = given.get("RollbackMaximumBatchSize")
     size = _parse_size("RollbackMaximumBatchSize", rollback, 5, 100) if rollback else ALL_AT_ONCE
-    return Rolling(
+    return RollingUpdate(
         _parse_size("MaximumBatchSize", given["MaximumBatchSize"], 5, 50),
         given["WaitIntervalInSeconds"],
         None if size == ALL_AT_ONCE else size,
@@ -93,7 +100,7 @@ def _render_blue_green(policy: BlueGreen) -> Params:
     }
 
 
-def _render_rolling(policy: Rolling) -> Params:
+def _render_rolling(policy: RollingUpdate) -> Params:
     return {
         "MaximumBatchSize": _render_size(policy.batch),
         "WaitIntervalInSeconds": policy.wait,

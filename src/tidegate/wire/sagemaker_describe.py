@@ -4,12 +4,12 @@ import hashlib
 
 import tidegate
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.image_name import unpin
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.features.asynchronous import operations as sagemaker_async
-from tidegate.features.capture import operations as sagemaker_capture
 from tidegate.rollout.status import Variants, VariantView, status, variant_views
+from tidegate.wire.config_members import config_members
 from tidegate.wire.operation import OperationCall, Params
 from tidegate.wire.sagemaker_deployment import render_deployment
 from tidegate.wire.sagemaker_serverless import render_serverless
@@ -20,8 +20,6 @@ MAX_IMAGE = 255
 
 def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation | None) -> Params:
     views, version = variant_views(endpoint, seen), _version_to_describe(endpoint)
-    queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
-    capture = version.variants[0].capture if version else None
     return {
         "EndpointName": endpoint.name,
         "EndpointArn": arn(call, endpoint.name),
@@ -33,8 +31,7 @@ def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation |
         "ProductionVariants": [_render_variant(view) for view in views.current] or None,
         "ShadowProductionVariants": [_render_variant(view) for view in views.shadows] or None,
         "LastDeploymentConfig": _render_deployment(endpoint),
-        "AsyncInferenceConfig": sagemaker_async.render_async_config(queue) if queue else None,
-        sagemaker_capture.MEMBER: sagemaker_capture.render_summary(capture) if capture else None,
+        **({member.name: member.describe(version) for member in config_members()} if version else {}),
         "PendingDeploymentSummary": _render_pending(views),
         **(version.wire if version else {}),
     }
@@ -94,16 +91,17 @@ def _render_variant(view: VariantView) -> Params:
 def _render_image(model: Model, container: ContainerDefinition) -> Params:
     """SageMaker resolves a tag to a digest when the model is created. Here an image name stands for a runtime of this
     server, so the digest is computed from the name and the server's version; a digest in the name is kept."""
+    specified = container.wire.get("Image", unpin(container.image))
     name = container.image
     if "@" in name:
-        resolved = name
+        resolved = f"{unpin(name).rpartition(':')[0]}@{name.partition('@')[2]}" if unpin(name) != name else name
     else:
         folder, slash, last = name.rpartition("/")
         digest = hashlib.sha256(f"{name} {tidegate.__version__}".encode()).hexdigest()
         resolved = f"{folder}{slash}{last.partition(':')[0]}@sha256:{digest}"
     if len(resolved) > MAX_IMAGE:
-        return {"SpecifiedImage": name}
-    return {"SpecifiedImage": name, "ResolvedImage": resolved, "ResolutionTime": model.created_at}
+        return {"SpecifiedImage": specified}
+    return {"SpecifiedImage": specified, "ResolvedImage": resolved, "ResolutionTime": model.created_at}
 
 
 def _render_capacity(view: VariantView) -> Params:

@@ -6,7 +6,6 @@ from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.features.capture import tags as capture_tags
 from tidegate.ports.store import Unreadable
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, status
@@ -14,6 +13,7 @@ from tidegate.service import endpoints as use
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
+from tidegate.wire.config_members import refuse_config_tags
 from tidegate.wire.listing import Shown, find_by_status, list_by_status, parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
@@ -25,7 +25,7 @@ def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
     asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.caller)
     tags, table = parse_tags(params), call.ctx.targets
-    capture_tags.refuse_elsewhere(tags)
+    refuse_config_tags(tags)
     target = table.default if call.tx.get(ENDPOINT, name) else choose_target(call.tx, name, None, tags, table)
     use.create_endpoint(
         call.tx,
@@ -63,7 +63,8 @@ def _choose_deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
 
 
 def _parse_retained(params: Params) -> CarryOver:
-    """Without RetainAllVariantProperties nothing is retained and exclusions have no effect."""
+    """Parse which properties of variants are retained. Without RetainAllVariantProperties none are, and exclusions
+    have no effect."""
     if not params.get("RetainAllVariantProperties"):
         return CarryOver()
     excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
@@ -92,7 +93,7 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
 
 
 def _require_variants(endpoint: Endpoint, names: list[str]) -> None:
-    """Raises Invalid, worded as SageMaker does, for names that no serving variant has."""
+    """Check that a serving variant has each of the names. Raises Invalid, worded as SageMaker does."""
     known = [variant.name for variant in endpoint.serving.variants] if endpoint.serving else []
     unknown = ", ".join(f'"{name}"' for name in names if name not in known)
     if unknown:
@@ -126,7 +127,7 @@ def list_endpoints(call: TxCall, params: Params) -> Params:
 
 
 def _status(saved: Shown[Endpoint]) -> str:
-    """One that cannot be read is Failed: nothing better is known of it."""
+    """Return the status of an endpoint. One that cannot be read is Failed: nothing better is known of it."""
     if isinstance(saved, Unreadable):
         return str(EndpointStatus.FAILED)
     return str(status(saved.body)[0])

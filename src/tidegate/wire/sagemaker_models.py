@@ -1,13 +1,13 @@
 """SageMaker's operations on models."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
-from tidegate.host.features import describe_switched_off, features
+from tidegate.host.features import features
 from tidegate.service import models as use
-from tidegate.service.deployment_checks import PACKAGES
 from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
 from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
@@ -39,13 +39,19 @@ def create_model(call: TxCall, params: Params) -> Params:
     return {"ModelArn": arn(call, model.name)}
 
 
-async def check_data(call: OperationCall, params: Params) -> None:
+async def prepare_model(call: OperationCall, params: Params) -> dict[str, str]:
+    """Check the model data, and return the images that have a digest by now, by the name that they were given."""
+    given = [_parse_container(each) for each in _parse_definitions(params) if "ModelPackageName" not in each]
+    await _check_data(call, given)
+    pinned = {container.image: await call.ctx.pin_image(container) for container in given}
+    return {name: image for name, image in pinned.items() if name != image}
+
+
+async def _check_data(call: OperationCall, given: Sequence[ContainerDefinition]) -> None:
     """Fail the call if model data is missing, as SageMaker does. A multi-model prefix is only checked for a bucket
     that cannot exist, since models come and go below it; model data of a package is not checked, since it was
     approved."""
-    for container in [
-        _parse_container(each) for each in _parse_definitions(params) if "ModelPackageName" not in each
-    ]:
+    for container in given:
         if container.data_url is None:
             continue
         if has_impossible_bucket(container.data_url):
@@ -82,14 +88,11 @@ def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition
     """The given container, or those of the named model package."""
     if "ModelPackageName" not in given:
         refuse(given, ("InferenceSpecificationName",))
-        return [_parse_container(given)]
+        return [_with_pinned_image(_parse_container(given), call.found or {})]
     for name in ("Image", "ModelDataUrl", "ModelDataSource"):
         if name in given:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
-    find = next((found for _, found in features().hooks("package_containers")), None)
-    if find is None:
-        raise Invalid(f"ModelPackageName: {describe_switched_off(PACKAGES)}")
-    name, containers = find(call, given)
+    name, containers = features().require_hook("package_containers", "ModelPackageName")(call, given)
     own = {key: given[key] for key in _PACKAGED if key in given}
     found = []
     for each in containers:
@@ -99,6 +102,14 @@ def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition
             merged["ContainerHostname"] = given["ContainerHostname"]
         found.append(replace(_parse_container(merged), wire=own, package=name))
     return found
+
+
+def _with_pinned_image(container: ContainerDefinition, pinned: Mapping[str, str]) -> ContainerDefinition:
+    """The container with the digest of its image. The name that it was given is kept for Describe."""
+    name = container.image
+    if name not in pinned:
+        return container
+    return replace(container, image=pinned[name], wire={**container.wire, "Image": name})
 
 
 def _parse_container(given: Params) -> ContainerDefinition:
@@ -180,7 +191,7 @@ def arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateModel": TxOperation(create_model, Access.CHANGE, before=check_data),
+    "CreateModel": TxOperation(create_model, Access.CHANGE, before=prepare_model),
     "DescribeModel": TxOperation(describe_model, Access.READ),
     "ListModels": TxOperation(list_models, Access.READ),
     "DeleteModel": TxOperation(delete_model, Access.CHANGE),

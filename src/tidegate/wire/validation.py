@@ -6,18 +6,32 @@ Clients check required members, types and minimums; maximums, patterns and enums
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import Invalid
 from tidegate.wire import schema
-from tidegate.wire.enum_orders import enum_order
 from tidegate.wire.java_patterns import matches
 from tidegate.wire.validation_overrides import ALLOWANCES
 
 if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
     from botocore.model import Shape, StructureShape
+
+_ORDERS: dict[tuple[str, str], Sequence[str]] = {
+    ("application-autoscaling", "PolicyType"): ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"),
+    ("cloudwatch", "StateValue"): ("INSUFFICIENT_DATA", "ALARM", "OK"),
+}
+"""The order in which AWS's messages list an enum's values, if it differs from the service model: clients compare
+messages literally."""
+
+
+def enum_order(service: str, shape: Shape) -> Sequence[str]:
+    """Values of an enum in AWS's order; in the model's order if the model has values that are not listed here."""
+    values: list[str] = shape.metadata["enum"]
+    known = _ORDERS.get((service, shape.name), values)
+    return known if set(known) == set(values) else values
+
 
 MAX_VALUE_SHOWN = 256
 """Maximum length of an invalid value in a message."""

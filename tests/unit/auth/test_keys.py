@@ -33,7 +33,7 @@ PUBLISHED = (
 
 @pytest.mark.parametrize("settings", PUBLISHED, ids=repr)
 def test_published_on_loopback_without_keys_it_does_not_start(settings: Settings) -> None:
-    with pytest.raises(StartupError, match="tidegate user add"):
+    with pytest.raises(StartupError, match="tidegate access user add"):
         is_login_required(settings, False)
     assert is_login_required(settings, True)
 

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.auth import secret_tokens
+from tidegate.auth import passwords, secret_tokens
+from tidegate.auth.passwords import Cost, hash_password, is_password
 from tidegate.domain.errors import Invalid
-from tidegate.features.access import passwords
-from tidegate.features.access.passwords import Cost, hash_password, is_password
-from tidegate.host.attempt_limits import Allowance, AttemptLimits
+from tidegate.host.attempt_limits import AttemptAllowance, AttemptLimits
 
 CHEAP = Cost(4, 1)
 SALT = bytes(range(16))
@@ -63,7 +62,7 @@ def test_a_token_has_its_id() -> None:
 def test_no_span_has_more_attempts_than_twice_the_allowance(
     attempts: int, seconds: float, waits: list[float]
 ) -> None:
-    limits, allowance, now, taken = AttemptLimits(), Allowance(attempts, seconds), 1e9, list[float]()
+    limits, allowance, now, taken = AttemptLimits(), AttemptAllowance(attempts, seconds), 1e9, list[float]()
     for wait in waits:
         now += wait
         if limits.take("key", allowance, now) == 0:
@@ -75,13 +74,13 @@ def test_no_span_has_more_attempts_than_twice_the_allowance(
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=30))
 def test_a_clock_that_jumps_locks_nobody_out_for_longer_than_a_refill(times: list[float]) -> None:
-    limits, allowance = AttemptLimits(), Allowance(2, 60)
+    limits, allowance = AttemptLimits(), AttemptAllowance(2, 60)
     for now in times:
         assert limits.take("key", allowance, now) <= 60
 
 
 def test_good_attempts_do_not_count_and_what_is_kept_is_bounded() -> None:
-    limits, allowance = AttemptLimits(most=3), Allowance(2, 60)
+    limits, allowance = AttemptLimits(most=3), AttemptAllowance(2, 60)
     for _ in range(10):
         assert limits.take("good", allowance, 0.0) == 0
         limits.give_back("good", allowance)

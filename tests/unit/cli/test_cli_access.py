@@ -13,7 +13,9 @@ PASSWORD = "correct horse battery\n"
 
 
 def add(state: Path, name: str, role: str) -> None:
-    done = run("user", "add", name, "--role", role, "--password-stdin", "--state", str(state), text=PASSWORD)
+    done = run(
+        "access", "user", "add", name, "--role", role, "--password-stdin", "--state", str(state), text=PASSWORD
+    )
     assert done.exit_code == 0, done.output
 
 
@@ -31,32 +33,39 @@ def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
     add(state, "alice", "admin")
     add(state, "bob", "viewer")
     assert state.stat().st_mode & 0o777 == 0o700
-    words("user", "role", "bob", "operator", "--state", str(state))
-    told = json.loads(words("user", "list", "--json", "--state", str(state)))
+    words("access", "user", "role", "bob", "operator", "--state", str(state))
+    told = json.loads(words("access", "user", "list", "--json", "--state", str(state)))
     assert [(user["name"], user["role"]) for user in told["users"]] == [("alice", "admin"), ("bob", "operator")]
     assert "scrypt" not in json.dumps(told)
     done = run(
-        "user", "password", "bob", "--password-stdin", "--state", str(state), text="another horse battery\n"
+        "access",
+        "user",
+        "password",
+        "bob",
+        "--password-stdin",
+        "--state",
+        str(state),
+        text="another horse battery\n",
     )
     assert "whose sessions have ended" in done.stdout
-    assert "ended 0 sessions of bob" in words("user", "sign-out", "bob", "--state", str(state))
-    words("user", "remove", "bob", "--state", str(state))
-    assert "bob" not in words("user", "list", "--state", str(state))
+    assert "ended 0 sessions of bob" in words("access", "user", "sign-out", "bob", "--state", str(state))
+    words("access", "user", "remove", "bob", "--state", str(state))
+    assert "bob" not in words("access", "user", "list", "--state", str(state))
 
 
 @pytest.mark.parametrize(
     ("words_", "text", "message"),
     [
-        (("user", "add", "alice", "--password-stdin"), PASSWORD, 'already a user "alice"'),
-        (("user", "add", "x y", "--password-stdin"), PASSWORD, "not valid"),
-        (("user", "add", "carl", "--password-stdin"), "short\n", "12 to 256 characters"),
-        (("user", "add", "carl"), "", "--password-stdin"),
-        (("user", "remove", "nobody"), "", 'no user "nobody"'),
-        (("user", "remove", "alice"), "", "only admin"),
-        (("user", "role", "alice", "viewer"), "", "only admin"),
-        (("token", "create", "nobody"), "", 'no user "nobody"'),
-        (("token", "create", "bob", "--role", "admin"), "", "viewer at most"),
-        (("token", "revoke", "nothing"), "", 'no token "nothing"'),
+        (("access", "user", "add", "alice", "--password-stdin"), PASSWORD, 'already a user "alice"'),
+        (("access", "user", "add", "x y", "--password-stdin"), PASSWORD, "not valid"),
+        (("access", "user", "add", "carl", "--password-stdin"), "short\n", "12 to 256 characters"),
+        (("access", "user", "add", "carl"), "", "--password-stdin"),
+        (("access", "user", "remove", "nobody"), "", 'no user "nobody"'),
+        (("access", "user", "remove", "alice"), "", "only admin"),
+        (("access", "user", "role", "alice", "viewer"), "", "only admin"),
+        (("access", "token", "create", "nobody"), "", 'no user "nobody"'),
+        (("access", "token", "create", "bob", "--role", "admin"), "", "viewer at most"),
+        (("access", "token", "revoke", "nothing"), "", 'no token "nothing"'),
     ],
     ids=lambda one: " ".join(one)[:40] if isinstance(one, tuple) else "",
 )
@@ -68,20 +77,25 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_a_token_is_shown_once(two_users: Path) -> None:
-    done = run("token", "create", "alice", "--label", "ci", "--role", "viewer", "--state", str(two_users))
+    done = run(
+        "access", "token", "create", "alice", "--label", "ci", "--role", "viewer", "--state", str(two_users)
+    )
     token = done.stdout.strip()
     assert token.startswith("tidegate_") and "not shown again" in done.stderr
-    told = words("token", "list", "--json", "--state", str(two_users))
+    told = words("access", "token", "list", "--json", "--state", str(two_users))
     (listed,) = json.loads(told)["tokens"]
     assert (listed["owner"], listed["role"], listed["label"], listed["used_at"]) == ("alice", "viewer", "ci", None)
     assert token.rpartition("_")[2] not in told
-    words("token", "revoke", listed["id"], "--state", str(two_users))
-    assert words("token", "list", "--state", str(two_users)) == "there are no API tokens\n"
+    words("access", "token", "revoke", listed["id"], "--state", str(two_users))
+    assert words("access", "token", "list", "--state", str(two_users)) == "there are no API tokens\n"
 
 
 def test_a_token_without_an_end_says_so(two_users: Path) -> None:
-    assert "without an end" in run("token", "create", "alice", "--days", "0", "--state", str(two_users)).stderr
-    assert "expires never" in words("token", "list", "--state", str(two_users))
+    assert (
+        "without an end"
+        in run("access", "token", "create", "alice", "--days", "0", "--state", str(two_users)).stderr
+    )
+    assert "expires never" in words("access", "token", "list", "--state", str(two_users))
 
 
 def entry(seq: int, **more: Any) -> dict[str, Any]:
@@ -94,7 +108,7 @@ def test_the_audit_is_printed_oldest_first() -> None:
     nobody = {"who": "", "role": "", "source": "", "reason": "", "action": "login", "about": ""}
     refused = entry(2, **nobody, outcome="refused", detail="no")
     with stub({f"{API}/audit": found({"entries": [refused, entry(1, outcome="started")]})}) as (url, seen):
-        shown = words("audit", "--about", "fraud", "--limit", "7", TIDEGATE_URL=url)
+        shown = words("access", "audit", "--about", "fraud", "--limit", "7", TIDEGATE_URL=url)
     assert shown.splitlines() == [
         "2026-01-01T00:00:00Z  alice (admin, 192.0.2.1)  PUT /deploy fraud: faster  not known",
         "2026-01-01T00:00:00Z  nobody (no role)  login  refused (no)",

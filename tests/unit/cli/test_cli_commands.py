@@ -58,19 +58,7 @@ def test_help_names_every_command_and_each_has_an_example() -> None:
     def shown(*arguments: str) -> str:
         return CliRunner().invoke(app, [*arguments, "--help"], prog_name="tidegate").output
 
-    named = (
-        "up",
-        "down",
-        "deploy",
-        "status",
-        "invoke",
-        "simulate",
-        "logs",
-        "shadow",
-        "alarms",
-        "delete",
-        "version",
-    )
+    named = ("up", "down", "deploy", "status", "invoke", "rehearse", "logs", "compare", "delete")
     for command in named:
         assert f"  {command} " in shown()
         assert "tidegate " + command in shown(command).partition("Example")[2]
@@ -86,7 +74,14 @@ def test_wrong_usage_has_exit_status_2() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("status",), ("logs", "e"), ("alarms",), ("delete", "e"), ("rollout", "pause", "e"), ("invoke", "e")],
+    [
+        ("status",),
+        ("logs", "e"),
+        ("show", "alarms"),
+        ("delete", "e"),
+        ("rollout", "pause", "e"),
+        ("invoke", "e"),
+    ],
 )
 def test_without_a_server_one_line_says_what_to_do(arguments: tuple[str, ...]) -> None:
     line = one_line(tidegate(*arguments, "--json"))
@@ -115,11 +110,14 @@ def test_down_where_nothing_runs_is_fine() -> None:
 
 def test_version_with_and_without_a_server() -> None:
     assert tidegate("--version").stdout == f"tidegate {__version__}\n"
-    done = tidegate("version", "--json")
+    done = tidegate("server", "version", "--json")
     assert json.loads(done.stdout) == {"version": __version__, "server": None}
     answer = {"version": "9.9", "host": "h", "port": 1, "state": "/s"}
     with stub({"/tidegate/v1/version": (200, json.dumps(answer).encode())}) as (url, _):
-        assert tidegate("version", TIDEGATE_URL=url).stdout == f"tidegate {__version__}, server 9.9 at {url}\n"
+        assert (
+            tidegate("server", "version", TIDEGATE_URL=url).stdout
+            == f"tidegate {__version__}, server 9.9 at {url}\n"
+        )
 
 
 def test_requests_are_signed_when_there_are_keys() -> None:
@@ -210,8 +208,8 @@ def test_shadow_shows_both_sides_and_says_how_they_agree() -> None:
     document = {"seconds": 600, "kept": "/state/shadow/fraud", "comparisons": [one]}
     answers = {"/tidegate/v1/endpoints/fraud/shadow": (200, json.dumps(document).encode())}
     with stub(answers) as (url, seen):
-        shown = tidegate("shadow", "fraud", "--last", "10m", TIDEGATE_URL=url)
-        told = tidegate("shadow", "fraud", "--json", TIDEGATE_URL=url)
+        shown = tidegate("compare", "--shadow", "fraud", "--last", "10m", TIDEGATE_URL=url)
+        told = tidegate("compare", "--shadow", "fraud", "--json", TIDEGATE_URL=url)
     assert [request["path"].partition("?")[2] for request in seen] == ["seconds=600", "seconds=3600"]
     assert json.loads(told.stdout) == document
     rows = [line.split() for line in shown.stdout.splitlines()]
@@ -230,8 +228,8 @@ def test_capture_shows_what_was_written_and_what_was_dropped() -> None:
     document = {"seconds": 600, "captures": [one]}
     answers = {"/tidegate/v1/endpoints/fraud/capture": (200, json.dumps(document).encode())}
     with stub(answers) as (url, seen):
-        shown = tidegate("capture", "fraud", "--last", "10m", TIDEGATE_URL=url)
-        told = tidegate("capture", "fraud", "--json", TIDEGATE_URL=url)
+        shown = tidegate("show", "capture", "fraud", "--last", "10m", TIDEGATE_URL=url)
+        told = tidegate("show", "capture", "fraud", "--json", TIDEGATE_URL=url)
     assert [request["path"].partition("?")[2] for request in seen] == ["seconds=600", "seconds=3600"]
     assert json.loads(told.stdout) == document
     words = shown.stdout.split()
@@ -286,7 +284,7 @@ def test_a_setting_that_cannot_be_used_is_named() -> None:
 
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_simulates_to_success(example: Path) -> None:
-    done = tidegate("simulate", str(example), "--json")
+    done = tidegate("rehearse", "--only", "timeline", str(example), "--json")
     assert done.returncode == 0, done.stderr
     timeline = json.loads(done.stdout)
     assert timeline["phase"] == "Succeeded"
@@ -295,13 +293,15 @@ def test_every_example_simulates_to_success(example: Path) -> None:
 
 def test_a_simulated_alarm_turns_the_rollout_back() -> None:
     fraud = str(EXAMPLES / "fraud.yaml")
-    timeline = json.loads(tidegate("simulate", fraud, "--alarm", "errors@stage=2", "--json").stdout)
+    timeline = json.loads(
+        tidegate("rehearse", "--only", "timeline", fraud, "--alarm", "errors@stage=2", "--json").stdout
+    )
     assert timeline["phase"] == "RolledBack"
     assert timeline["reason"].endswith("-errors] in ALARM state during baking.")
     assert max(moment["share"] for moment in timeline["moments"]) == 5_000
-    late = json.loads(tidegate("simulate", fraud, "--alarm", "slow@90m", "--json").stdout)
+    late = json.loads(tidegate("rehearse", "--only", "timeline", fraud, "--alarm", "slow@90m", "--json").stdout)
     assert 5_400 <= late["seconds"] < 5_500
-    words = tidegate("simulate", fraud, "--alarm", "slow@90m").stdout
+    words = tidegate("rehearse", "--only", "timeline", fraud, "--alarm", "slow@90m").stdout
     assert "RolledBack after 1:30:" in words and "█" not in words, "a plot is for a terminal"
 
 
@@ -314,12 +314,14 @@ def test_a_simulated_alarm_turns_the_rollout_back() -> None:
     ],
 )
 def test_a_wrong_alarm_of_a_simulation(alarm: str, said: str) -> None:
-    assert said in one_line(tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm))
+    assert said in one_line(
+        tidegate("rehearse", "--only", "timeline", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm)
+    )
 
 
 @pytest.mark.parametrize("alarm", ["errors@stage=9", "errors@300d"])
 def test_an_alarm_that_comes_too_late_is_told(alarm: str) -> None:
-    done = tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm, "--json")
+    done = tidegate("rehearse", "--only", "timeline", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm, "--json")
     assert (done.returncode, json.loads(done.stdout)["phase"]) == (0, "Succeeded")
     assert done.stderr.startswith("no --alarm fired before the rollout ended: it has 4 stage(s) and takes ")
 
@@ -346,8 +348,10 @@ def test_models_are_shown_by_instance() -> None:
     first = {"replica": "r-1", "memory": 2**30, "held": 20_000, "resident": 0, "loaded": 1, "models": [model]}
     page = json.dumps({"replicas": [first, {"replica": "r-2"}]}).encode()
     with stub({"/tidegate/v1/endpoints/e/models": (200, page)}) as (url, seen):
-        rows = tidegate("models", "e", "--limit", "5", TIDEGATE_URL=url).stdout.splitlines()
-        assert json.loads(tidegate("models", "e", "--json", TIDEGATE_URL=url).stdout)["replicas"][0] == first
+        rows = tidegate("show", "models", "e", "--limit", "5", TIDEGATE_URL=url).stdout.splitlines()
+        assert (
+            json.loads(tidegate("show", "models", "e", "--json", TIDEGATE_URL=url).stdout)["replicas"][0] == first
+        )
     assert seen[0]["path"].endswith("/models?limit=5")
     assert rows[1].split() == ["r-1", "(1", "loaded)", "19.5", "KiB/1.0", "GiB"]
     assert rows[2].split()[:6] == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
@@ -357,7 +361,7 @@ def test_models_are_shown_by_instance() -> None:
 
 def test_an_endpoint_of_one_model_each_says_so() -> None:
     with stub({"/tidegate/v1/endpoints/e/models": (200, b'{"replicas": []}')}) as (url, _):
-        done = tidegate("models", "e", TIDEGATE_URL=url)
+        done = tidegate("show", "models", "e", TIDEGATE_URL=url)
     assert done.stdout == 'no instance of endpoint "e" serves multiple models\n'
 
 
@@ -376,10 +380,10 @@ def test_nothing_is_cut_where_there_is_no_terminal() -> None:
     name, reason = "e-1-" + "x" * 50, "because " * 40 + "of this"
     alarm = alarm_document(name, "ALARM", state_reason=reason)
     with stub({"/tidegate/v1/alarms": found({"alarms": [alarm]})}) as (url, _):
-        shown = tidegate("alarms", TIDEGATE_URL=url, COLUMNS=None).stdout
+        shown = tidegate("show", "alarms", TIDEGATE_URL=url, COLUMNS=None).stdout
     assert name in shown and reason in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_the_schema_is_json() -> None:
-    assert json.loads(tidegate("schema").stdout)["title"] == "tidegate spec file"
+    assert json.loads(tidegate("spec", "schema").stdout)["title"] == "tidegate spec file"

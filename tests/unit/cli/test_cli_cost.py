@@ -12,7 +12,20 @@ from tidegate.cli.app import app
 from tidegate.cli.sparklines import WIDTH, block_rows, load_duration_rows, year_rows
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 
-PAYROLL = ("cost", "--min", "2", "--max", "10", "--traffic", "payroll", "--rps", "40", "--with", "year=2026")
+PAYROLL = (
+    "cost",
+    "estimate",
+    "--min",
+    "2",
+    "--max",
+    "10",
+    "--traffic",
+    "payroll",
+    "--rps",
+    "40",
+    "--with",
+    "year=2026",
+)
 
 
 def words(*arguments: str) -> str:
@@ -66,7 +79,18 @@ def test_savings_say_what_to_commit_and_what_may_go_wrong() -> None:
 
 
 def test_serverless_against_real_time_has_a_break_even() -> None:
-    asked = ("cost", "--rps", "2", "--traffic", "steady", "--compare", "serverless:2GB", "--with", "year=2026")
+    asked = (
+        "cost",
+        "estimate",
+        "--rps",
+        "2",
+        "--traffic",
+        "steady",
+        "--compare",
+        "serverless:2GB",
+        "--with",
+        "year=2026",
+    )
     found = document(*asked)["break_even"]
     # An instance's hour in GB-seconds of 2 GB for 50 ms each.
     assert found["rps"] == pytest.approx(0.204 / 3600 / (2 * 0.05 * 0.00002))
@@ -78,7 +102,7 @@ def test_serverless_against_real_time_has_a_break_even() -> None:
 def test_a_thousand_models_cost_less_on_one_endpoint() -> None:
     many = ("--with", "models=1000", "--with", "model_size=50kB", "--rps", "50")
     found = document(
-        "cost", "--instance", "dedicated:ml.t2.medium", "--compare", "multi-model:ml.m5.xlarge", *many
+        "cost", "estimate", "--instance", "dedicated:ml.t2.medium", "--compare", "multi-model:ml.m5.xlarge", *many
     )
     each, one = (
         found["bills"][name]["month"]["amount"] for name in ("dedicated:ml.t2.medium", "multi-model:ml.m5.xlarge")
@@ -87,7 +111,9 @@ def test_a_thousand_models_cost_less_on_one_endpoint() -> None:
 
 
 def test_a_batch_job_needs_no_traffic() -> None:
-    text = words("cost", "--instance", "batch:ml.m5.xlarge", "--with", "records=50000", "--with", "seconds=2ms")
+    text = words(
+        "cost", "estimate", "--instance", "batch:ml.m5.xlarge", "--with", "records=50000", "--with", "seconds=2ms"
+    )
     assert "12 jobs a year of 50,000 records" in text
     assert "Traffic" not in text
 
@@ -120,28 +146,36 @@ SPEC = "endpoint: e\nmodel: {image: tidegate/xgboost, data: s3://models/e.tar.gz
 def test_a_spec_says_how_it_is_served(tmp_path: Path, text: str, way: str, why: str) -> None:
     file = tmp_path / "e.yaml"
     file.write_text(SPEC + text)
-    found = document("cost", str(file), "--rps", "40", "--traffic", "diurnal", "--with", "waves=0")["bills"]
+    found = document("cost", "estimate", str(file), "--rps", "40", "--traffic", "diurnal", "--with", "waves=0")[
+        "bills"
+    ]
     assert list(found) == [way]
     assert why in "; ".join(line["why"] for line in found[way]["lines"])
 
 
 def test_what_a_spec_does_not_say_is_assumed_and_said(tmp_path: Path) -> None:
-    """As documented: ``tidegate cost fraud.yaml --traffic payroll``."""
+    """As documented: ``tidegate cost estimate fraud.yaml --traffic payroll``."""
     file = tmp_path / "e.yaml"
     file.write_text(SPEC + "instances: 3\n")
-    done = CliRunner().invoke(app, ["cost", str(file), "--traffic", "payroll", "--with", "per_instance=100"])
+    done = CliRunner().invoke(
+        app, ["cost", "estimate", str(file), "--traffic", "payroll", "--with", "per_instance=100"]
+    )
     assert done.exit_code == 0, done.output
     assert "assumed ml.c5.xlarge: " in done.stderr
     assert "has no instance_type; put one in, or say --instance" in done.stderr
     assert "assumed --rps 210: what the instances of" in done.stderr, "3 instances at 70 %"
-    told = CliRunner().invoke(app, ["cost", str(file), "--instance", "ml.c5.large", "--rps", "1"]).stderr
+    told = (
+        CliRunner().invoke(app, ["cost", "estimate", str(file), "--instance", "ml.c5.large", "--rps", "1"]).stderr
+    )
     assert "assumed ml." not in told and "assumed --rps" not in told
 
 
 def test_what_is_said_goes_over_the_spec(tmp_path: Path) -> None:
     file = tmp_path / "e.yaml"
     file.write_text(SPEC + "instances: 3\n")
-    found = document("cost", str(file), "--rps", "1", "--instance", "ml.c5.large", "--min", "2")["bills"]
+    found = document("cost", "estimate", str(file), "--rps", "1", "--instance", "ml.c5.large", "--min", "2")[
+        "bills"
+    ]
     assert found["ml.c5.large"]["lines"][0]["why"] == "2 at all hours (the minimum)"
 
 
@@ -154,26 +188,32 @@ def test_several_variants_are_to_be_priced_one_by_one(tmp_path: Path) -> None:
 
 def test_too_small_a_fleet_is_warned_of() -> None:
     assert "warning: 8760 hours need more than 1 instances" in words(
-        "cost", "--rps", "100", "--max", "1", "--with", "per_instance=10", "--with", "year=2026"
+        "cost", "estimate", "--rps", "100", "--max", "1", "--with", "per_instance=10", "--with", "year=2026"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("cost",), "say how much traffic there is, such as --rps 40"),
-        (("cost", "--rps", "-1"), "requests a second is -1"),
-        (("cost", "--rps", "1", "--traffic", "sawtooth"), "unknown shape of traffic 'sawtooth'"),
-        (("cost", "--rps", "1", "--min", "3", "--max", "2"), "instances at most is 2"),
-        (("cost", "--rps", "1", "--with", "secnds=1s"), "did you mean 'seconds'"),
-        (("cost", "--rps", "1", "--with", "alarms=many"), "--with alarms=many: not a value"),
-        (("cost", "--rps", "1", "--with", "seconds=5"), "add a unit"),
-        (("cost", "--rps", "1", "--instance", "moon:base"), "is no way of serving"),
         (
-            ("cost", "--rps", "1", "--instance", "serverless:2GB", "--savings", "1"),
+            (
+                "cost",
+                "estimate",
+            ),
+            "say how much traffic there is, such as --rps 40",
+        ),
+        (("cost", "estimate", "--rps", "-1"), "requests a second is -1"),
+        (("cost", "estimate", "--rps", "1", "--traffic", "sawtooth"), "unknown shape of traffic 'sawtooth'"),
+        (("cost", "estimate", "--rps", "1", "--min", "3", "--max", "2"), "instances at most is 2"),
+        (("cost", "estimate", "--rps", "1", "--with", "secnds=1s"), "did you mean 'seconds'"),
+        (("cost", "estimate", "--rps", "1", "--with", "alarms=many"), "--with alarms=many: not a value"),
+        (("cost", "estimate", "--rps", "1", "--with", "seconds=5"), "add a unit"),
+        (("cost", "estimate", "--rps", "1", "--instance", "moon:base"), "is no way of serving"),
+        (
+            ("cost", "estimate", "--rps", "1", "--instance", "serverless:2GB", "--savings", "1"),
             "no SageMaker instances to commit",
         ),
-        (("cost", "--rps", "1", "--instance", "batch:ml.m5.xlarge"), "records=50000"),
+        (("cost", "estimate", "--rps", "1", "--instance", "batch:ml.m5.xlarge"), "records=50000"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(arguments: tuple[str, ...], message: str) -> None:
@@ -189,10 +229,10 @@ def test_unknown_types_and_regions_are_told() -> None:
 
 
 def test_prices_are_listed_with_sources_and_machines() -> None:
-    text = words("prices", "c5")
+    text = words("cost", "prices", "c5")
     assert re.search(r"sagemaker-hosting/ml\.c5\.xlarge +us-east-1 +hour +0\.204 .*4 vCPU, 8 GiB", text)
     assert "ml.m5" not in text
-    found = document("prices", "g5.12xlarge", "--region", "us-east-1")
+    found = document("cost", "prices", "g5.12xlarge", "--region", "us-east-1")
     hosting = next(one for one in found if one["item"].startswith("sagemaker"))
     assert hosting["instance"]["accelerator"] == "NVIDIA A10G"
     assert hosting["low"] < hosting["high"]
@@ -202,7 +242,7 @@ def test_a_folder_of_ones_own_goes_over_the_prices(tmp_path: Path) -> None:
     row = "sagemaker-hosting/ml.c5.xlarge,us-east-1,hour,0.1,,,contract,2026-11-01,\n"
     (tmp_path / "own.csv").write_text("item,region,unit,amount,low,high,source,date,note\n" + row)
     result = CliRunner().invoke(
-        app, ["prices", "ml.c5.xlarge"], env={"TIDEGATE_PRICES": str(tmp_path), "COLUMNS": "300"}
+        app, ["cost", "prices", "ml.c5.xlarge"], env={"TIDEGATE_PRICES": str(tmp_path), "COLUMNS": "300"}
     )
     assert "contract" in result.output
     (tmp_path / "own.csv").write_text("item\n")

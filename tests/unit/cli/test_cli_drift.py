@@ -12,7 +12,7 @@ from tidegate.cli.app import app
 
 
 def run(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["drift", "fraud", *arguments], env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["drift", "check", "fraud", *arguments], env={"COLUMNS": "120"})
 
 
 def rows(count: int, seed: int, factor: float = 1.0) -> list[str]:

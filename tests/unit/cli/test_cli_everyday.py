@@ -100,8 +100,8 @@ def test_open_prints_the_consoles_address_and_opens_it(tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        assert words("open", "--no-browser", TIDEGATE_URL=url) == f"{url}/console\n"
-        assert json.loads(words("open", "--json", TIDEGATE_URL=url)) == {"url": f"{url}/console"}
+        assert words("show", "console", "--no-browser", TIDEGATE_URL=url) == f"{url}/console\n"
+        assert json.loads(words("show", "console", "--json", TIDEGATE_URL=url)) == {"url": f"{url}/console"}
     assert done.stdout == f"{url}/console\n"
     assert opened.read_text() == f"{url}/console\n"
 
@@ -128,18 +128,20 @@ def test_init_with_yes_writes_a_spec_that_is_valid(tmp_path: Path) -> None:
     (tmp_path / "fraud_v2.ubj").write_bytes(b"model")
     out = tmp_path / "specs" / "fraud.yaml"
     out.parent.mkdir()
-    told = json.loads(words("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--json"))
+    told = json.loads(words("spec", "init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--json"))
     assert told == {"spec": str(out), "endpoint": "fraud-v2", "image": "tidegate/xgboost"}
     assert "data: ../fraud_v2.ubj" in out.read_text()
-    assert "fraud-v2-" in words("validate", str(out))
-    assert "is there already" in refusal("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes")
-    words("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--force")
+    assert "fraud-v2-" in words("spec", "validate", str(out))
+    assert "is there already" in refusal(
+        "spec", "init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes"
+    )
+    words("spec", "init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--force")
 
 
 def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"model")
     out = tmp_path / "s.yaml"
-    done = run("init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n")
+    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n")
     assert done.exit_code == 0, done.output
     data = spec.load(out.read_text()).data
     assert isinstance(data, dict)
@@ -150,11 +152,11 @@ def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
 def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Path) -> None:
     model, out = tmp_path / "m.onnx", tmp_path / "s.yaml"
     model.write_bytes(b"model")
-    given = ("init", str(model), "--out", str(out))
+    given = ("spec", "init", str(model), "--out", str(out))
     assert "expected one of canary, linear" in refusal(*given, text="\n\n\nfast\n\n")
     assert "instances" in refusal(*given, text="\n\nmany\n\n\n")
     assert "give --yes" in refusal(*given, text="")
-    assert "no such file" in refusal("init", str(tmp_path / "none.ubj"), "--yes")
+    assert "no such file" in refusal("spec", "init", str(tmp_path / "none.ubj"), "--yes")
     assert not out.exists()
 
 
@@ -170,10 +172,10 @@ def write(folder: Path, text: str = MINIMAL) -> str:
 
 def test_validate_needs_no_server(tmp_path: Path) -> None:
     path = write(tmp_path)
-    told = json.loads(words("validate", path, "--json", TIDEGATE_URL="http://127.0.0.1:9"))
+    told = json.loads(words("spec", "validate", path, "--json", TIDEGATE_URL="http://127.0.0.1:9"))
     assert told["valid"] and told["endpoint"] == "fraud"
     assert told["variants"] == [{"name": "AllTraffic", "instances": 1, "type": "local"}]
-    assert f"{path} is valid: endpoint fraud, version {told['config']}" in words("validate", path)
+    assert f"{path} is valid: endpoint fraud, version {told['config']}" in words("spec", "validate", path)
 
 
 PAIRED = "rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: [errors, paired]"
@@ -193,25 +195,56 @@ PAIRED = "rollout: {strategy: canary, size: 10%, wait: 1m}\nevidence: {compare: 
 )
 def test_validate_notes_what_a_comparison_of_amounts_would_miss(tmp_path: Path, more: str, noted: str) -> None:
     path = write(tmp_path, MINIMAL + more)
-    assert "note: evidence" in words("validate", path) if noted else "note:" not in words("validate", path)
-    assert noted in " ".join(json.loads(words("validate", path, "--json")).get("notes", []))
+    assert (
+        "note: evidence" in words("spec", "validate", path)
+        if noted
+        else "note:" not in words("spec", "validate", path)
+    )
+    assert noted in " ".join(json.loads(words("spec", "validate", path, "--json")).get("notes", []))
 
 
 def test_validate_notes_that_a_model_that_writes_has_no_numbers_to_compare(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     text = MINIMAL.replace("model.ubj", "model.gguf") + PAIRED + "}\n"
-    (note,) = json.loads(words("validate", write(tmp_path, text), "--json", "--no-data"))["notes"]
+    (note,) = json.loads(words("spec", "validate", write(tmp_path, text), "--json", "--no-data"))["notes"]
     assert "writes text" in note and note.endswith("compare text instead")
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "noted"),
+    [
+        ("url: http://fraud", "compare: [predictions]", "the first number is taken for the prediction"),
+        ("url: http://fraud, prediction: '$.scores[0]'", "compare: [predictions]", ""),
+        ("url: http://fraud", "compare: [errors]", ""),
+        (
+            "url: http://fraud, prediction: '$.scores[0]'",
+            "compare: [paired], slices: [country]",
+            "columns are read from",
+        ),
+        ("url: http://fraud, protocol: openai", "compare: [paired]", "writes text"),
+    ],
+)
+def test_validate_notes_what_cannot_be_seen_of_a_service(
+    tmp_path: Path, model: str, more: str, noted: str
+) -> None:
+    text = f"endpoint: fraud\nmodel: {{{model}}}\nrollout: {{strategy: canary, size: 10%, wait: 1m}}\n"
+    path = write(tmp_path, f"{text}evidence: {{{more}}}\n")
+    notes = [
+        one
+        for one in json.loads(words("spec", "validate", path, "--json")).get("notes", [])
+        if "amounts" not in one
+    ]
+    assert len(notes) == bool(noted) and noted in " ".join(notes)
 
 
 def test_validate_names_the_line_of_a_mistake_and_missing_data(tmp_path: Path) -> None:
     assert ":3: rollout.strategy: unknown strategy" in refusal(
-        "validate", write(tmp_path, MINIMAL + "rollout: {strategy: cannary}\n")
+        "spec", "validate", write(tmp_path, MINIMAL + "rollout: {strategy: cannary}\n")
     )
     path = write(tmp_path)
     (tmp_path / "model.ubj").unlink()
-    assert ":2: model data" in refusal("validate", path)
-    words("validate", path, "--no-data")
+    assert ":2: model data" in refusal("spec", "validate", path)
+    words("spec", "validate", path, "--no-data")
 
 
 MISTAKES = """\
@@ -232,13 +265,13 @@ tags: {team: 5}
 
 def test_validate_reports_every_mistake_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, MISTAKES)
-    done = run("validate", path)
+    done = run("spec", "validate", path)
     lines = [*done.stderr.splitlines(), str(done.exception)]
     found = [line.partition("fraud.yaml:")[2] for line in lines]
     assert [one.split(": ")[0] for one in found] == ["2", "3", "12", "10", "11", "6"]
     for key in ("fingerprnt", "instances: expected", "tags.team", "Invocation5XXErors", "parsec", "rollout.size"):
         assert sum(key in one for one in found) == 1, key
-    shown = run("validate", path, "--json")
+    shown = run("spec", "validate", path, "--json")
     assert shown.exit_code == 1
     told = json.loads(shown.stdout)
     assert (told["valid"], len(told["problems"])) == (False, 6)
@@ -246,27 +279,27 @@ def test_validate_reports_every_mistake_with_its_line(tmp_path: Path) -> None:
 
 def test_validate_does_not_report_what_follows_from_a_mistake_alone(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL.replace("endpoint: fraud", "endpoint: [fraud]"))
-    line = refusal("validate", path)
+    line = refusal("spec", "validate", path)
     assert ":1: endpoint: expected text" in line
 
 
 @pytest.mark.parametrize("image", ["sklearn", "tidegate/sklaern", "python:3.12"])
 def test_validate_refuses_an_image_that_nothing_serves(tmp_path: Path, image: str) -> None:
     path = write(tmp_path, MINIMAL.replace("tidegate/xgboost", image))
-    said = refusal("validate", path)
+    said = refusal("spec", "validate", path)
     assert f"fraud.yaml:2: model.image: image '{image}' is not in this server's table of images" in said
-    words("validate", path, "--no-data")  # another server may have it in its table
+    words("spec", "validate", path, "--no-data")  # another server may have it in its table
 
 
 def test_validate_knows_the_table_of_images(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL.replace("tidegate/xgboost", "ours"))
     (tmp_path / "images.yaml").write_text("images: {ours: {runtime: xgboost}}")
-    words("validate", path, TIDEGATE_IMAGES=str(tmp_path / "images.yaml"))
+    words("spec", "validate", path, TIDEGATE_IMAGES=str(tmp_path / "images.yaml"))
 
 
 def test_validate_refuses_a_rollout_that_cannot_be_planned(tmp_path: Path) -> None:
     text = MINIMAL + "rollout: {strategy: canary, size: 10%, wait: 60s}\nevidence: {compare: [features]}\n"
-    said = refusal("validate", write(tmp_path, text))
+    said = refusal("spec", "validate", write(tmp_path, text))
     assert "fraud.yaml:3: rollout: evidence: features compares the stages of pipelines" in said
 
 
@@ -300,7 +333,7 @@ def test_a_plan_with_its_model_data_is_deployed(tmp_path: Path) -> None:
     plan, model = tmp_path / "plan.yaml", tmp_path / "model.tar.gz"
     model.write_bytes(b"model")
     words("plan", "--example", "payroll-fraud", "--model", str(model), "--out", str(plan))
-    assert "is valid" in words("validate", str(plan))
+    assert "is valid" in words("spec", "validate", str(plan))
 
 
 def test_batch_refuses_a_placeholder_as_well(tmp_path: Path) -> None:
@@ -323,8 +356,8 @@ def diff_document(**more: Any) -> dict[str, Any]:
 def test_diff_sends_the_spec_as_deploy_does_and_shows_each_key(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "instances: 2\n")
     with stub({f"{API}/diff": found(diff_document(kept=["tag team"]))}) as (url, seen):
-        told = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))
-        shown = words("diff", path, TIDEGATE_URL=url)
+        told = json.loads(words("spec", "diff", path, "--json", TIDEGATE_URL=url))
+        shown = words("spec", "diff", path, TIDEGATE_URL=url)
     assert told == diff_document(kept=["tag team"])
     assert shown.splitlines() == [
         'endpoint "fraud" would be updated from fraud-old to fraud-new:',
@@ -349,12 +382,12 @@ def test_diff_sends_the_spec_as_deploy_does_and_shows_each_key(tmp_path: Path) -
 )
 def test_diff_says_what_would_happen(tmp_path: Path, document: dict[str, Any], said: str) -> None:
     with stub({f"{API}/diff": found(diff_document(**document))}) as (url, _):
-        assert words("diff", write(tmp_path), TIDEGATE_URL=url).startswith(f'endpoint "fraud" {said}')
+        assert words("spec", "diff", write(tmp_path), TIDEGATE_URL=url).startswith(f'endpoint "fraud" {said}')
 
 
 def test_diff_names_the_line_of_a_mistake(tmp_path: Path) -> None:
     with stub({}) as (url, seen):
-        said = refusal("diff", write(tmp_path, MINIMAL + "instances: 0\n"), TIDEGATE_URL=url)
+        said = refusal("spec", "diff", write(tmp_path, MINIMAL + "instances: 0\n"), TIDEGATE_URL=url)
     assert ":3: instances: 0: must be at least 1" in said and seen == []
 
 
@@ -409,9 +442,9 @@ def test_alarms_of_versions_that_are_gone_are_hidden_unless_all_are_asked_for() 
         f"{API}/endpoints": found({"endpoints": [endpoint_document("fraud")]}),
     }
     with stub(answers) as (url, _):
-        some = run("alarms", "--json", TIDEGATE_URL=url)
-        every = json.loads(words("alarms", "--all", "--json", TIDEGATE_URL=url))["alarms"]
-        note = run("alarms", TIDEGATE_URL=url)
+        some = run("show", "alarms", "--json", TIDEGATE_URL=url)
+        every = json.loads(words("show", "alarms", "--all", "--json", TIDEGATE_URL=url))["alarms"]
+        note = run("show", "alarms", TIDEGATE_URL=url)
     names = [one["name"] for one in json.loads(some.stdout)["alarms"]]
     assert names == ["fraud-1e6283f8-errors", "fraud-8c2f11aa-errors", "of-ones-own"]
     assert len(every) == 4

@@ -1,4 +1,4 @@
-"""``evidence verify`` as a person runs it; ``show`` is in tests/integration/test_platform_evidence.py."""
+"""``evidence verify`` as a person runs it; ``show`` is in test_platform_evidence.py."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from tests.unit.service.test_evidence import record
+from tests.features.evidence.unit.test_evidence import record
 from tidegate.cli.app import app
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import RULES
@@ -23,7 +23,7 @@ def document() -> dict[str, Any]:
 
 def verify(path: Path, document: object, *options: str) -> str:
     path.write_text(json.dumps(document))
-    done = CliRunner().invoke(app, ["evidence", "verify", str(path), *options])
+    done = CliRunner().invoke(app, ["rollout", "evidence", "verify", str(path), *options])
     if done.exception is not None:
         raise done.exception
     return done.stdout
@@ -58,6 +58,6 @@ def test_what_is_no_evidence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"e\.json: "):
         verify(tmp_path / "e.json", {"verdict": 1})
     with pytest.raises(Invalid, match="No such file"):
-        done = CliRunner().invoke(app, ["evidence", "verify", str(tmp_path / "none.json")])
+        done = CliRunner().invoke(app, ["rollout", "evidence", "verify", str(tmp_path / "none.json")])
         assert done.exception is not None
         raise done.exception

@@ -1,4 +1,4 @@
-"""``tidegate feedback``: votes by inference id, and what is known by them."""
+"""``tidegate labels feedback``: votes by inference id, and what is known by them."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ KNOWN = {
 
 
 def run(*arguments: str, **environment: str) -> Any:
-    return CliRunner().invoke(app, ["feedback", *arguments], env={"COLUMNS": "120", **environment})
+    return CliRunner().invoke(app, ["labels", "feedback", *arguments], env={"COLUMNS": "120", **environment})
 
 
 def test_votes_are_posted_as_they_are_and_the_outcomes_are_said(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ AT = "2026-03-01T12:00:00Z"
 
 
 def run(*arguments: str, **environment: str) -> Any:
-    return CliRunner().invoke(app, ["labels", *arguments], env={"COLUMNS": "120", **environment})
+    return CliRunner().invoke(app, ["labels", "measure", *arguments], env={"COLUMNS": "120", **environment})
 
 
 @pytest.fixture

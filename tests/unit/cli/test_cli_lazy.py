@@ -4,7 +4,9 @@ import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -12,12 +14,22 @@ from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tidegate.cli.app import app
-from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
+from tidegate.cli.commands import (
+    ALIASES,
+    ENTRIES,
+    FORMER_NAMES,
+    MEMBERS,
+    TASKS,
+    DeferredCommand,
+    replace_former_name,
+)
 from tidegate.cli.plain_parameters import PlainReader
 from tidegate.domain.feature import CommandEntry
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
-ENTRIES = [entry for task in TASKS.values() for entry in task]
+TOP = [entry for task in TASKS.values() for entry in task]
+MOST_COMMANDS = 28
+"""Of the first level, which a person can survey."""
 MOST_MODULES = 215
 """Of ``tidegate --help``: Typer and Python's own are most, and the manifests of features, two modules each."""
 HEAVY = ("rich", "pydantic", "httpx", "botocore", "asyncio", "msgspec", "yaml", "sqlalchemy", "numpy")
@@ -55,7 +67,7 @@ def test_completion_imports_no_command() -> None:
     assert not any(name in found for name in ("tidegate.cli.inspect", "tidegate.features.planner.command", "rich"))
 
 
-READING = [("validate", FRAUD, "--no-data"), ("validate", FRAUD, "--no-data", "--json")]
+READING = [("spec", "validate", FRAUD, "--no-data"), ("spec", "validate", FRAUD, "--no-data", "--json")]
 
 
 @pytest.mark.parametrize("arguments", READING)
@@ -66,7 +78,7 @@ def test_a_command_that_reads_a_spec_imports_no_client_and_nothing_of_a_server(a
     assert imported.isdisjoint({"tidegate.cli.client", "tidegate.domain.scaling", "tidegate.spec.render"})
 
 
-PAGES = ("tidegate.features.lessons.pages", "tidegate.features.planner.p", "tidegate.features.rehearse.p")
+PAGES = ("tidegate.features.lessons.lesson_pages", "tidegate.features.planner.p", "tidegate.features.rehearse.p")
 
 
 def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
@@ -80,7 +92,7 @@ def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
     assert collected == [*gc.get_threshold()[:2], 500], "requests that fail leave cycles that hold their bodies"
     assert roots(imported).isdisjoint({"jinja2", "httpx", "rich", "numpy", "alembic", "psycopg", "typer"})
     assert "botocore.model" not in imported, "it comes with the first call of an AWS service"
-    prefixes = ("tidegate.console", "tidegate.testing", "tidegate.cli.client", *PAGES)
+    prefixes = ("tidegate.console", "tidegate.simulation", "tidegate.cli.client", *PAGES)
     light = {"tidegate.console", "tidegate.console.late_routes"}
     assert [name for name in imported - light if name.startswith(prefixes)] == []
 
@@ -101,42 +113,95 @@ def test_a_question_to_the_server_imports_no_spec_and_no_other_client(arguments:
     assert "tidegate.spec" not in imported
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def resolve(entry: CommandEntry) -> Any:
+    """The command of an entry; its group is imported before."""
+    group, _, name = entry.name.partition(" ")
+    top = DeferredCommand(next(one for one in TOP if one.name == group)).resolve()
+    return top.commands[name].resolve() if name else top
+
+
+EVERY = [entry for _, entry in ENTRIES]
+
+
+@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 def test_the_table_says_what_the_command_says(entry: CommandEntry) -> None:
-    command = DeferredCommand(entry).resolve()
-    assert command.name == entry.name
+    command = resolve(entry)
+    assert command.name == entry.name.rpartition(" ")[2]
     assert (command.help or "").splitlines()[0] == entry.help
     assert len(entry.help) <= 60, "it fits 80 columns"
 
 
-def test_every_command_is_in_one_task_and_help_shows_it_whole() -> None:
-    names = [entry.name for entry in ENTRIES]
-    assert len(names) == len(set(names))
+def test_the_commands_of_the_first_level_can_be_surveyed_and_help_shows_each_whole() -> None:
+    names = [entry.name for entry in TOP]
+    assert len(names) == len(set(names)) <= MOST_COMMANDS
+    assert set(MEMBERS) <= set(names), "every group has an entry"
     assert set(ALIASES.values()) <= set(names)
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
     for task, entries in TASKS.items():
         section = shown.partition(f"\n{task}:\n")[2].partition("\n\n")[0]
         assert [line.split()[0].rstrip(",") for line in section.splitlines()] == [entry.name for entry in entries]
-    assert [entry.help for entry in ENTRIES if f"  {entry.help}\n" not in shown] == []
+    assert [entry.help for entry in TOP if f"  {entry.help}\n" not in shown] == []
     assert max(map(len, shown.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_every_command_has_help_with_an_example(entry: CommandEntry) -> None:
-    command = DeferredCommand(entry).resolve()
-    for name in [*getattr(command, "commands", {})] or [""]:
-        words = [entry.name, name] if name else [entry.name]
-        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="tidegate").output
-        example = shown.partition("Example")[2]
-        assert f"tidegate {' '.join(words)}" in example or f"tidegate {entry.name}" in example, words
+def leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Every command below this one that does something, with its words."""
+    if isinstance(command, DeferredCommand):
+        command = command.resolve()
+    if not hasattr(command, "commands"):
+        yield words, command
+        return
+    for name, inner in command.commands.items():
+        yield from leaves(f"{words} {name}", inner)
+
+
+LEAVES = dict(leaf for entry in TOP for leaf in leaves(entry.name, DeferredCommand(entry)))
+
+
+@pytest.mark.parametrize("words", LEAVES)
+def test_every_command_has_help_with_an_example(words: str) -> None:
+    shown = CliRunner().invoke(app, [*words.split(), "--help"], prog_name="tidegate").output
+    example = shown.partition("Example")[2]
+    assert f"tidegate {words}" in example or f"tidegate {words.rpartition(' ')[0]} " in example
 
 
 def test_every_command_but_schema_has_json() -> None:
-    for entry in ENTRIES:
-        command = DeferredCommand(entry).resolve()
-        for inner in getattr(command, "commands", {entry.name: command}).values():
-            options = {option for parameter in inner.params for option in parameter.opts}
-            assert "--json" in options or entry.name == "schema", inner.name
+    for words, command in LEAVES.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert "--json" in options or words == "spec schema", words
+
+
+@pytest.mark.parametrize("former", FORMER_NAMES)
+def test_a_former_name_is_the_new_command_and_says_so_on_stderr(
+    former: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = FORMER_NAMES[former].split()
+    assert former not in {entry.name for entry in TOP} or former == new[0], "a name is either former or of today"
+    hint = f"tidegate: {former} is now: tidegate {' '.join(new)} (the old name ends with the next release)\n"
+    assert replace_former_name([former, "some", "--thing"]) == [*new, "some", "--thing"]
+    assert capsys.readouterr().err == hint
+    told = CliRunner().invoke(app, [*new, "--help"])
+    assert told.exit_code == 0
+    if former != new[0]:
+        done = CliRunner().invoke(app, [former, "--help"])
+        assert (done.exit_code, done.stdout, done.stderr) == (0, told.stdout, hint)
+
+
+def test_a_group_that_was_a_command_keeps_its_own_commands_and_its_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (
+        ["labels"],
+        ["labels", "--help"],
+        ["labels", "terms", "chat"],
+        ["drift", "schedule"],
+        ["status"],
+    ):
+        assert replace_former_name(words) == words
+    assert capsys.readouterr().err == ""
+    assert replace_former_name(["labels", "fraud"]) == ["labels", "measure", "fraud"]
+    assert replace_former_name(["cost", "--rps", "2"]) == ["cost", "estimate", "--rps", "2"]
+    assert capsys.readouterr().err.count("is now") == 2
 
 
 def test_an_alias_is_the_command() -> None:
@@ -154,6 +219,10 @@ def test_completion_names_the_commands_and_their_options() -> None:
 
     assert complete("tidegate st").split() == ["status"]
     assert complete("tidegate rollout pro").split() == ["promote"]
+    assert complete("tidegate access ").split() == ["user", "token", "audit"]
+    assert complete("tidegate simu").split() == complete("tidegate label-").split() == [], (
+        "former names are not offered"
+    )
     assert "--follow" in complete("tidegate logs e --f").split()
 
 

@@ -14,7 +14,7 @@ from tidegate.cli.logs import _new_lines
 from tidegate.cli.platform import local_url
 from tidegate.cli.status_panel import render_status
 from tidegate.features.rehearse.rehearsal.simulation import TimelineMoment
-from tidegate.features.rehearse.simulate_command import plot_share
+from tidegate.features.rehearse.timeline_view import plot_share
 from tidegate.settings import Settings
 
 ALARM = {"name": "e-1-errors", "state": "ALARM", "reason": "too many [bold]", "since": "2026-01-01T00:00:00+00:00"}

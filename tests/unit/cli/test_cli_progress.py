@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tidegate.cli.app import app
 from tidegate.cli.progress import ProgressBar
-from tidegate.testing.platform import wait_until
+from tidegate.host.platform import wait_until
 
 SPEC = """
 endpoint: fraud
@@ -74,9 +74,9 @@ def test_an_error_removes_the_bar_and_is_passed_on(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("rehearse.promise_command", ("promise", "SPEC", "--rps", "40")),
+        ("rehearse.command", ("rehearse", "SPEC", "--rps", "40", "--only", "detection")),
         ("planner.command", ("plan", "--example", "salary-benchmarking")),
-        ("monitor.command", ("monitor", "baseline", "TABLE", "--out", "OUT")),
+        ("monitor.command", ("drift", "schedule", "baseline", "TABLE", "--out", "OUT")),
     ],
 )
 def test_commands_that_compute_show_their_progress_but_not_to_programs(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.unit.cli.stub_server import activity_document, endpoint_document, found, stub
 from tests.unit.cli.terminal import run_on_terminal
-from tidegate.cli.watch_status import Look, render_look
+from tidegate.cli.watch_status import StatusSnapshot, render_look
 
 NAME = "payroll-fraud-eu"
 PROGRAM = [sys.executable, "-m", "tidegate.cli", "status"]
@@ -66,7 +66,7 @@ def test_on_a_terminal_one_picture_stays_in_its_place_and_says_how_old_it_is() -
 
 def test_a_list_that_is_higher_than_the_terminal_says_what_it_leaves_out() -> None:
     screen = Console(width=80, height=20, force_terminal=True, color_system=None)
-    look = Look([{**endpoint_document(f"e-{number:02}"), "why": ""} for number in range(40)])
+    look = StatusSnapshot([{**endpoint_document(f"e-{number:02}"), "why": ""} for number in range(40)])
     with screen.capture() as captured:
         screen.print(render_look(look, screen, "as of 12:00:00: nothing answers"))
     lines = captured.get().splitlines()

@@ -131,11 +131,15 @@ CASES = {
         ("75 %", "11/12 +1", "1,234.5", "112.5 ms", "1,909.2 ms", "ERRORS/S", "INSUFFICIENT_DATA", "AllTraffic"),
     ),
     "alarms": Case(
-        ("alarms",), (f"{NAME}-8c2f11aa-errors", f"{LONG}-8c2f11aa-slow", "INSUFFICIENT_DATA", "ALARM")
+        (
+            "show",
+            "alarms",
+        ),
+        (f"{NAME}-8c2f11aa-errors", f"{LONG}-8c2f11aa-slow", "INSUFFICIENT_DATA", "ALARM"),
     ),
-    "queue": Case(("queue", NAME), (REQUEST, "processing", "done", "mine-1", "2")),
+    "queue": Case(("queue", "show", NAME), (REQUEST, "processing", "done", "mine-1", "2")),
     "scaling": Case(
-        ("scaling", NAME),
+        ("show", "scaling", NAME),
         (
             "InvocationsPerInstance-target-tracking",
             "target tracking",
@@ -147,19 +151,23 @@ CASES = {
         ),
     ),
     "models": Case(
-        ("models", NAME), (str(MODEL["name"]), "loaded, pinned", "19.5 KiB/1.0 GiB", "1.25", "(no response)")
+        ("show", "models", NAME),
+        (str(MODEL["name"]), "loaded, pinned", "19.5 KiB/1.0 GiB", "1.25", "(no response)"),
     ),
-    "shadow": Case(("shadow", NAME), ("1,200,000", "1.25 %", "1,110.61 ms", "1,911.50 ms", "candidate (shadow)")),
-    "simulate": Case(("simulate", FRAUD), ("3:10:31", "ActivatingTraffic", "25 %", "100 %", "Terminating")),
-    "promise": Case(
-        ("promise", FRAUD, "--rps", "40"), ("+0.519 %", "+42.4ms", "0.0029 %", "108,000", "1h 00m", "10m 00s")
+    "shadow": Case(
+        ("compare", "--shadow", NAME), ("1,200,000", "1.25 %", "1,110.61 ms", "1,911.50 ms", "candidate (shadow)")
+    ),
+    "timeline": Case(("rehearse", FRAUD), ("3:10:31", "ActivatingTraffic", "25 %", "100 %", "Terminating")),
+    "detection": Case(
+        ("rehearse", FRAUD, "--rps", "40", "--only", "detection"),
+        ("+0.519 %", "+42.4ms", "0.0029 %", "108,000", "1h 00m", "10m 00s"),
     ),
     "prices": Case(
-        ("prices", "ml.c5.18xlarge", "--region", "us-east-1"),
+        ("cost", "prices", "ml.c5.18xlarge", "--region", "us-east-1"),
         ("sagemaker-hosting/ml.c5.18xlarge", "us-east-1", "hour", "3.672"),
     ),
     "cost": Case(
-        ("cost", "--min", "2", "--max", "10", "--traffic", "payroll", "--rps", "40", "--savings", "1"),
+        ("cost", "estimate", "--min", "2", "--max", "10", "--traffic", "payroll", "--rps", "40", "--savings", "1"),
         (
             "sagemaker-hosting/ml.c5.xlarge",
             "297.84",
@@ -172,6 +180,7 @@ CASES = {
     "cost of two": Case(
         (
             "cost",
+            "estimate",
             "--rps",
             "2",
             "--traffic",
@@ -223,7 +232,7 @@ def test_in_a_pipe_a_table_has_80_columns_and_neither_boxes_nor_colour(name: str
     assert not re.search("[╭╮╰╯┌┐║═\u001b…]", done.stdout)
 
 
-@pytest.mark.parametrize("name", ["status", "status of one", "alarms", "queue", "simulate", "promise", "prices"])
+@pytest.mark.parametrize("name", ["status", "status of one", "alarms", "queue", "timeline", "detection", "prices"])
 def test_on_a_terminal_of_80_columns_reasons_are_one_line_and_key_columns_whole(name: str) -> None:
     case = CASES[name]
     with environment(case, "80") as variables:

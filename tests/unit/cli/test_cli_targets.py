@@ -12,7 +12,7 @@ from tests.unit.cli.stub_server import API, found, stub
 from tidegate.cli.app import app
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
-from tidegate.ports.target import Document, Finding, Level, Options, Rendering
+from tidegate.ports.target import CheckFinding, Document, Level, Options, Rendering
 from tidegate.targets import registry
 from tidegate.targets.kind import TargetKind
 from tidegate.targets.local.provider import provide_local
@@ -29,10 +29,10 @@ def template(desired: DesiredDeployment, options: Options) -> Rendering:
     return Rendering((Document("template", {"Resources": {}}),))
 
 
-def findings(options: Options, desired: DesiredDeployment | None) -> Sequence[Finding]:
+def findings(options: Options, desired: DesiredDeployment | None) -> Sequence[CheckFinding]:
     level = Level.OK if options.get("namespace") else Level.ERROR
     about = "no deployment" if desired is None else desired.endpoint
-    return [Finding("namespace", level, about, "set it"), Finding("quota", Level.WARNING, "unlimited")]
+    return [CheckFinding("namespace", level, about, "set it"), CheckFinding("quota", Level.WARNING, "unlimited")]
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def refusal(*arguments: str) -> str:
 
 
 def test_render_prints_a_stream_of_documents_and_its_notes_apart(spec_file: str) -> None:
-    done = run("render", spec_file, "--target", "cluster")
+    done = run("spec", "render", spec_file, "--target", "cluster")
     assert done.exit_code == 0
     assert list(yaml.safe_load_all(done.stdout)) == [
         {"kind": "Deployment", "name": "fraud", "space": "default"},
@@ -79,7 +79,7 @@ def test_render_prints_a_stream_of_documents_and_its_notes_apart(spec_file: str)
 
 
 def test_render_takes_target_and_settings_from_the_file(spec_file: str, targets_file: str) -> None:
-    document = json.loads(run("render", spec_file, "--targets", targets_file, "--json").stdout)
+    document = json.loads(run("spec", "render", spec_file, "--targets", targets_file, "--json").stdout)
     assert document["target"] == "cluster"
     assert document["documents"][0]["body"]["space"] == "models"
     assert document["notes"] == ["two documents"]
@@ -89,18 +89,18 @@ def test_settings_file_comes_from_the_environment_too(
     spec_file: str, targets_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIDEGATE_TARGETS", targets_file)
-    assert "space: models" in run("render", spec_file).stdout
+    assert "space: models" in run("spec", "render", spec_file).stdout
 
 
 def test_target_of_the_spec_goes_over_the_default(tmp_path: Path, targets_file: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(SPEC + "target: local\n")
-    assert "target local has nothing to print" in refusal("render", str(path), "--targets", targets_file)
+    assert "target local has nothing to print" in refusal("spec", "render", str(path), "--targets", targets_file)
 
 
 def test_render_has_other_forms(spec_file: str) -> None:
-    assert "Resources" in run("render", spec_file, "--target", "cluster", "--as", "template").stdout
-    refused = refusal("render", spec_file, "--target", "cluster", "--as", "templete")
+    assert "Resources" in run("spec", "render", spec_file, "--target", "cluster", "--as", "template").stdout
+    refused = refusal("spec", "render", spec_file, "--target", "cluster", "--as", "templete")
     assert refused.startswith("target cluster prints no 'templete', did you mean 'template'?")
 
 
@@ -111,14 +111,14 @@ def test_unknown_target_gets_a_suggestion(command: str, spec_file: str) -> None:
 
 
 def test_doctor_fails_when_something_is_missing(spec_file: str) -> None:
-    done = run("doctor", spec_file, "--target", "cluster")
+    done = run("target", "doctor", spec_file, "--target", "cluster")
     assert done.exit_code == 1
     assert "namespace" in done.stdout
     assert "fraud: set it" in done.stdout
 
 
 def test_doctor_passes_with_warnings(targets_file: str) -> None:
-    done = run("doctor", "--targets", targets_file, "--json")
+    done = run("target", "doctor", "--targets", targets_file, "--json")
     assert done.exit_code == 0
     document = json.loads(done.stdout)
     assert document["ok"] is True
@@ -129,10 +129,10 @@ def test_doctor_passes_with_warnings(targets_file: str) -> None:
 def test_doctor_checks_the_server_of_this_machine() -> None:
     answers = {f"{API}/version": found({"version": "1.2"}), "/healthz": found({"status": "ok"})}
     with stub(answers) as (url, _):
-        done = CliRunner().invoke(app, ["doctor", "--json"], env={"TIDEGATE_URL": url})
+        done = CliRunner().invoke(app, ["target", "doctor", "--json"], env={"TIDEGATE_URL": url})
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert (told["ok"], told["findings"][0]["what"]) == (True, "server")
-    away = CliRunner().invoke(app, ["doctor"], env={"TIDEGATE_URL": "http://127.0.0.1:9"})
+    away = CliRunner().invoke(app, ["target", "doctor"], env={"TIDEGATE_URL": "http://127.0.0.1:9"})
     assert away.exit_code == 1
     assert "start it with 'tidegate up'" in " ".join(away.stdout.split())

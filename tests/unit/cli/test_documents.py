@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from tests.metric_alarm import metric_alarm
+from tests.samples import linear, percent, version
 from tidegate.cli.documents import EndpointDocument, output_schema
 from tidegate.domain.endpoint import Endpoint
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.service.views import endpoint_view
-from tidegate.testing.samples import linear, percent, version
-from tidegate.testing.world import START, World
+from tidegate.simulation.world import START, World
 
 ALARM = metric_alarm(START, name="slow", metric="ModelLatency", dimensions={}, statistic="p99", threshold=1.0)
 

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from tidegate.console.activity import SPAN, SPANS, WINDOW, Activity, read_activity, read_rates, variants_of
+from tests.memory_metrics import MemoryMetrics
+from tests.samples import version
+from tidegate.console.activity import SPAN, SPANS, WINDOW, RecentActivity, read_activity, read_rates, variants_of
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.samples import version
-from tidegate.testing.world import START
+from tidegate.simulation.world import START
 
 NOW = 100_000
 
@@ -20,8 +20,8 @@ def sample(
     return Sample(metric, at, max(total, 1.0), total, 0.0, total, bins or {})
 
 
-def read(*samples: Sample, variants: tuple[str, ...] = ("main", "b")) -> tuple[Activity, list[float]]:
-    async def work() -> tuple[Activity, list[float]]:
+def read(*samples: Sample, variants: tuple[str, ...] = ("main", "b")) -> tuple[RecentActivity, list[float]]:
+    async def work() -> tuple[RecentActivity, list[float]]:
         metrics = MemoryMetrics()
         await metrics.put(samples)
         activity = await read_activity(metrics, "fraud", variants, NOW)
@@ -45,7 +45,7 @@ def test_variants_are_added_up() -> None:
 
 def test_without_requests_errors_and_latencies_are_not_known() -> None:
     activity, rates = read(sample("Invocations", NOW - WINDOW - 1, 5.0))
-    assert activity == Activity(0.0, None, None, None)
+    assert activity == RecentActivity(0.0, None, None, None)
     assert sum(rates) == 5.0 / SPAN
 
 

@@ -6,7 +6,7 @@ import httpx
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import chat_page, operate_pages
-from tidegate.console.live_stream import open_streams
+from tidegate.console.page_context import PageContext
 from tidegate.gateway.app import build_app
 
 
@@ -15,7 +15,7 @@ def visit(image: str, *paths: str) -> list[httpx.Response]:
     spec = {"endpoint": "chat", "model": {"image": image, "data": "file:///m/model.gguf"}}
 
     async def ask() -> list[httpx.Response]:
-        operate = operate_pages.routes(house.gateway, open_streams(house.gateway))
+        operate = operate_pages.routes(PageContext(house.gateway, {}))
         app = build_app(house.gateway, [*chat_page.routes(house.gateway), *operate])
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"

@@ -9,21 +9,20 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
+from tests.samples import canary, percent, version
 from tidegate.console import endpoint_list, list_pages
-from tidegate.console.activity import SPAN, Activity, read_activity, read_rates
+from tidegate.console.activity import SPAN, RecentActivity, read_activity, read_rates
 from tidegate.console.endpoint_list import HELD, EndpointList
 from tidegate.console.list_query import ListQuery
-from tidegate.console.live_stream import open_streams
+from tidegate.console.page_context import PageContext
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
-from tidegate.features.cost.reader import CostReader
 from tidegate.gateway.app import build_app
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.service import tags
 from tidegate.service.record_kinds import ALARM, ENDPOINT
-from tidegate.testing.samples import canary, percent, version
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NAMES = [f"e{number:02d}" for number in range(25)]
@@ -84,7 +83,7 @@ def count_finds(house: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> list[
 async def test_records_are_read_again_after_a_write_alone(
     house: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     finds = count_finds(house, monkeypatch)
     first = await listed.snapshot(ListQuery())
     assert first.layout[:-1] == tuple(NAMES) and finds
@@ -106,7 +105,7 @@ async def test_records_are_read_again_after_a_write_alone(
 
 async def test_a_sparkline_that_is_continued_is_the_one_that_is_read_whole(house: GatewayHarness) -> None:
     """Also where requests were counted some seconds late."""
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     dimensions = (("EndpointName", "e05"), ("VariantName", "AllTraffic"))
     metric = MetricId(SAGEMAKER, "Invocations", dimensions)
     began = house.clock.now()
@@ -125,7 +124,7 @@ async def test_a_sparkline_that_is_continued_is_the_one_that_is_read_whole(house
 
 
 async def test_other_variants_and_a_long_pause_are_read_anew(house: GatewayHarness) -> None:
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     metric = MetricId(SAGEMAKER, "Invocations", (("EndpointName", "e05"), ("VariantName", "b")))
     second = int(house.clock.now().timestamp()) // SPAN * SPAN
     await house.metrics.put([Sample(metric, second - 2 * SPAN, 5.0, 5.0, 1.0, 1.0)])
@@ -141,7 +140,7 @@ async def test_a_filter_shows_its_own_names_the_alarms_of_the_rest_and_reads_met
 ) -> None:
     asked: list[str] = []
 
-    async def watched(metrics: Any, name: str, *rest: Any) -> Activity:
+    async def watched(metrics: Any, name: str, *rest: Any) -> RecentActivity:
         asked.append(name)
         return await read_activity(metrics, name, *rest)
 
@@ -154,7 +153,7 @@ async def test_a_filter_shows_its_own_names_the_alarms_of_the_rest_and_reads_met
         tags.add(tx, ENDPOINT, "e07", {"team": "risk"}, NOW)
 
     await house.store.run(ring)
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     found = await listed.snapshot(ListQuery("team=risk"))
     assert found.layout[:-1] == ("e07",) and asked == ["e07"]
     assert found.parts["shown"] == "1 of 25 shown"
@@ -168,7 +167,7 @@ async def test_a_filter_shows_its_own_names_the_alarms_of_the_rest_and_reads_met
 async def test_an_order_by_a_measured_column_stays_for_some_seconds_unless_endpoints_come_or_go(
     house: GatewayHarness,
 ) -> None:
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     query, began = ListQuery(sort="requests", falling=True), house.clock.now()
 
     async def ask(name: str, count: float) -> None:
@@ -193,7 +192,7 @@ async def test_a_thousand_endpoints_are_shown_by_the_hundred_and_exported_whole(
             tx.put(ENDPOINT, f"f{number:03d}", make_endpoint(f"f{number:03d}"), expect=0, now=NOW)
 
     await house.store.run(write_many)
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     page = await listed.snapshot(ListQuery(sort="name", page=10))
     assert page.layout[-2:] == ("f999", "1000 of 1000") and len(page.layout) == 101
     assert page.parts["shown"] == "100 of 1,000 shown: page 10 of 10 of the 1,000 that match"
@@ -204,7 +203,7 @@ async def test_a_thousand_endpoints_are_shown_by_the_hundred_and_exported_whole(
 
 
 async def test_the_export_is_a_file_of_what_the_filter_lets_through(house: GatewayHarness) -> None:
-    app = build_app(house.gateway, list_pages.routes(house.gateway, open_streams(house.gateway)))
+    app = build_app(house.gateway, list_pages.routes(PageContext(house.gateway, {})))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=house.gateway.settings.url
     ) as client:
@@ -221,7 +220,7 @@ async def test_the_export_is_a_file_of_what_the_filter_lets_through(house: Gatew
 
 async def test_what_stands_around_the_rows_follows_endpoints_that_no_row_shows(house: GatewayHarness) -> None:
     """How many there are is said where no row is shown, too, and where only the page's own rows are."""
-    listed, nothing = EndpointList(house.gateway, CostReader(house.gateway)), ListQuery(text="zzz")
+    listed, nothing = EndpointList(PageContext(house.gateway, {})), ListQuery(text="zzz")
     before = await listed.snapshot(nothing)
     await house.store.run(lambda tx: tx.put(ENDPOINT, "new", make_endpoint("new"), expect=0, now=NOW))
     after = await listed.snapshot(nothing)
@@ -230,7 +229,7 @@ async def test_what_stands_around_the_rows_follows_endpoints_that_no_row_shows(h
 
 
 async def test_a_description_is_made_again_only_where_something_is_different(house: GatewayHarness) -> None:
-    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    listed = EndpointList(PageContext(house.gateway, {}))
     first = await listed._look()
 
     def fail(tx: Tx) -> None:

@@ -1,14 +1,19 @@
 """The rollout as a picture, actions, alarms and evidence of an endpoint's page, from the real machine's records."""
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.gateway_harness import GatewayHarness
 from tests.metric_alarm import metric_alarm
-from tidegate.console import alarm_meters, endpoint_parts, rollout_picture
-from tidegate.console.activity import Activity
+from tests.samples import linear, percent, version
+from tidegate.console import alarm_meters, endpoint_parts, operate_pages, rollout_picture
+from tidegate.console.activity import RecentActivity
+from tidegate.console.page_context import PageContext
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import (
     Comparison,
@@ -20,13 +25,15 @@ from tidegate.domain.evidence import (
     Verdict,
 )
 from tidegate.domain.rollout import Phase
+from tidegate.features.evidence.rows import describe_action, evidence_rows
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
+from tidegate.gateway.app import build_app
 from tidegate.monitoring.datapoint import Datapoint
 from tidegate.ports.store import JournalLine
 from tidegate.rollout import commands
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.views import endpoint_view
-from tidegate.testing.samples import linear, percent, version
-from tidegate.testing.world import START, World
+from tidegate.simulation.world import START, World
 
 LINEAR = linear(percent(25), 60, 120)
 
@@ -149,7 +156,7 @@ def test_fleets_show_what_is_ready_and_what_is_not_known() -> None:
     world = until(update(), Phase.BAKING)
     document: dict[str, Any] = endpoint_view(record(world), world.look(), ())
     variant = document["fleets"][1]["variant"]
-    old, new = endpoint_parts.fleet_views(document, {("v2", variant): Activity(12.0, 0.25, 3.0, 900.0)})
+    old, new = endpoint_parts.fleet_views(document, {("v2", variant): RecentActivity(12.0, 0.25, 3.0, 900.0)})
     assert (old["side"], old["units"], old["rate"], old["p99"]) == ("old", [True] * 4, "0/s", "–")
     assert (new["side"], new["rate"], new["p99"], new["errors"]) == ("new", "12/s", "900 ms", "25 %")
 
@@ -178,13 +185,13 @@ def test_too_little_evidence_is_no_good_news(finding: Finding, tone: str) -> Non
     found = EvidenceRecord(
         "fraud", "r", "v1", "v2", EvidenceConfig(), ("main",), Verdict(finding, 0, "why", (result,)), 0
     )
-    (row,) = alarm_meters.evidence_rows(found)
+    (row,) = evidence_rows(found)
     assert (row["tone"], row["meter"], row["old"], row["new"]) == (tone, 30.0, "1 % of 100", "– of 0")
 
 
 def test_what_a_difference_does_is_told() -> None:
-    assert "decides nothing" in alarm_meters.describe_action(None)
-    assert "holds" in alarm_meters.describe_action(EvidenceConfig(action=EvidenceAction.GATE))
+    assert "decides nothing" in describe_action(None)
+    assert "holds" in describe_action(EvidenceConfig(action=EvidenceAction.GATE))
 
 
 def test_pairs_are_shown_by_what_they_differ_in() -> None:
@@ -201,5 +208,35 @@ def test_pairs_are_shown_by_what_they_differ_in() -> None:
     )
     verdict = Verdict(Finding.FAIL, 0, "why", (result,))
     found = EvidenceRecord("fraud", "r", "v1", "v2", EvidenceConfig(), ("main",), verdict, 0)
-    (row,) = alarm_meters.evidence_rows(found)
+    (row,) = evidence_rows(found)
     assert (row["old"], row["new"], row["stage"]) == ("moved", "+0.55 in 120", "110 of 120")
+
+
+# The pages of an endpoint lead to each other, that of its models only where it has many.
+
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def make_endpoint(many: bool) -> Endpoint:
+    serving = version("c")
+    (one,) = serving.variants
+    if many:
+        containers = tuple(replace(each, mode="MultiModel") for each in one.model.containers)
+        one = replace(one, model=replace(one.model, containers=containers))
+    return Endpoint("fraud", NOW, NOW, serving=replace(serving, variants=(one,)))
+
+
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("page", ["", "/history"])
+async def test_the_tab_of_the_models_is_on_every_page_of_an_endpoint_of_many(many: bool, page: str) -> None:
+    house = GatewayHarness()
+    await house.store.run(lambda tx: tx.put(ENDPOINT, "fraud", make_endpoint(many), expect=0, now=NOW))
+    app = build_app(house.gateway, operate_pages.routes(PageContext(house.gateway, {})))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=house.gateway.settings.url
+    ) as client:
+        answer = await client.get(f"/console/endpoints/fraud{page}", headers={"accept": "text/html"})
+    await house.store.close()
+    assert answer.status_code == 200
+    assert ('<li><a href="/console/endpoints/fraud/models">Models</a></li>' in answer.text) is many

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import yaml
 
+from tests.features.access.signed_in import House
 from tests.gateway_harness import GatewayHarness
 from tests.insight_scene import HOSTILE, IBAN, NAME, NOW, SECRET, InsightScene, evidence_record
-from tests.signed_in import House
 from tidegate.console.rendering import show_unseen
 from tidegate.domain.access import Role
 from tidegate.domain.errors import Transient
@@ -84,8 +84,8 @@ def test_a_page_of_nothing_says_so_and_what_to_write(tmp_path: Path) -> None:
     found = visit(tmp_path, *map(page_of, PAGES), full=False)
     said = {
         "evidence": "evidence:\n  compare:",
-        "drift": "tidegate monitor set fraud --baseline",
-        "labels": "tidegate labels fraud labels.jsonl --post",
+        "drift": "tidegate drift schedule set fraud --baseline",
+        "labels": "tidegate labels measure fraud labels.jsonl --post",
         "captures": "redact:",
         "shadow": "shadow:\n  model:",
     }
@@ -117,10 +117,10 @@ def test_a_page_of_no_endpoint_is_not_there(tmp_path: Path, name: str) -> None:
 
 def test_every_page_has_its_document_and_its_command(tmp_path: Path) -> None:
     documents = {
-        "evidence": ("evidence/timeline", "tidegate evidence show fraud"),
-        "drift": ("drift", "tidegate monitor show fraud"),
-        "labels": ("labels", "tidegate labels fraud"),
-        "captures": ("capture/samples", "tidegate capture fraud --samples 10"),
+        "evidence": ("evidence/timeline", "tidegate rollout evidence show fraud"),
+        "drift": ("drift", "tidegate drift schedule show fraud"),
+        "labels": ("labels", "tidegate labels measure fraud"),
+        "captures": ("capture/samples", "tidegate show capture fraud --samples 10"),
     }
     native = [f"/tidegate/v1/endpoints/{NAME}/{document}" for document, _ in documents.values()]
     found = visit(tmp_path, *map(page_of, documents), *native)
@@ -164,7 +164,7 @@ def test_viewers_see_the_figures_and_no_request_of_a_client(tmp_path: Path) -> N
         async with house.signed_in("vera", Role.VIEWER) as client:
             page = await client.get(page_of("captures"), headers=HTML)
             assert page.status_code == 200 and "your role does not" in page.text and "0.031" not in page.text
-            assert "tidegate capture fraud<" in page.text
+            assert "tidegate show capture fraud<" in page.text
             assert (await client.get(path)).status_code == 403
         async with house.signed_in("olga", Role.OPERATOR) as client:
             assert "0.031" in (await client.get(page_of("captures"), headers=HTML)).text

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.samples import version
 from tidegate.console.list_query import ListedFacts, ListQuery, describe_modes, matches, parse_query, sort_facts
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
-from tidegate.testing.samples import version
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 FRAUD = ListedFacts(

@@ -18,6 +18,7 @@ from tidegate.console.page_context import PageContext
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.errors import NotFound, Unavailable
+from tidegate.features.batch import pages as batch_pages
 from tidegate.gateway.app import build_app
 
 SPEC = {
@@ -34,7 +35,8 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
     house = GatewayHarness()
 
     async def ask() -> list[str]:
-        app = build_app(house.gateway, first_routes(PageContext(house.gateway, {})))
+        context = PageContext(house.gateway, {})
+        app = build_app(house.gateway, [*first_routes(context), *batch_pages.page_routes(context)])
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:

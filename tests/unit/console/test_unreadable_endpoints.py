@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 
 from tests.gateway_harness import GatewayHarness, late_pages
+from tests.samples import version
 from tidegate.domain.endpoint import UNREADABLE, Endpoint
 from tidegate.gateway.app import build_app
 from tidegate.ports.store import Kind, Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
-from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from tidegate.console import version_diff
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import VariantSpec
-from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
 
@@ -22,7 +22,7 @@ def entry(number: int, instances: int = 2, **environment: str) -> HistoryEntry:
     return HistoryEntry(number, f"rollout-{number}", version, DeploymentConfig(), "ada", START, "digest")
 
 
-HISTORY = History((entry(1), replace(entry(2, 4), outcome=Outcome.ROLLED_BACK, reason="errors"), entry(4)))
+HISTORY = History((entry(1), replace(entry(2, 4), outcome=VersionOutcome.ROLLED_BACK, reason="errors"), entry(4)))
 
 
 def test_only_what_differs_is_shown() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.spec_changes import BASES, CHANGES, PLAIN, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
@@ -19,7 +20,6 @@ from tidegate.service import tags as labels
 from tidegate.service.deploy import deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.spec.changes import flatten
-from tidegate.testing.memory_store import MemoryTx
 
 KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "SpecFile.target"})
 """All but the one that no file may have, and the one that cannot change."""

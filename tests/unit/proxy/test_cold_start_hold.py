@@ -4,6 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
+from tidegate.domain.fleet import FleetId
+from tidegate.proxy.agent import FORGOTTEN, WaitingRequests
 from tidegate.proxy.cold_start_hold import WakeSocket, render_script
 
 
@@ -45,3 +47,24 @@ def test_the_script_has_its_socket_and_its_limit() -> None:
     text = render_script("/run/wake.sock", 60)
     assert 'connect("unix@/run/wake.sock")' in text
     assert "< 60 do" in text
+
+
+# Fleets for which a request waits, by what HAProxy says.
+
+
+FLEET = FleetId("fraud", 1, "AllTraffic")
+
+
+def test_first_request_counts_until_no_call_comes() -> None:
+    now = [0.0]
+    waiting = WaitingRequests(lambda: now[0])
+    waiting.note(FLEET, 100.0)
+    now[0] = FORGOTTEN / 2
+    waiting.note(FLEET, 100.5)
+    assert waiting.now() == {FLEET: 100.0}
+    now[0] = FORGOTTEN
+    assert waiting.now() == {FLEET: 100.0}
+    now[0] = 2 * FORGOTTEN
+    assert waiting.now() == {}
+    waiting.note(FLEET, 103.0)
+    assert waiting.now() == {FLEET: 103.0}

@@ -1,6 +1,7 @@
 """The configuration as text, against files that a person has read. Write them anew with TIDEGATE_GOLDEN=write."""
 
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import build_route_table
 from tidegate.proxy.cold_start_hold import SCRIPT
 from tidegate.proxy.config import render
-from tidegate.proxy.options import Options
+from tidegate.proxy.options import MAX_CONNECTIONS, Options, most_connections
 from tidegate.proxy.state import ProxyState
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -99,3 +100,15 @@ def test_lines_are_short_enough_for_haproxy() -> None:
 def test_text_that_means_something_to_haproxy_is_refused(field: str, text: str) -> None:
     with pytest.raises(StartupError, match="is not allowed in the proxy's configuration"):
         render(ProxyState({}), replace(OPTIONS, **{field: text}))  # type: ignore[arg-type]
+
+
+# What HAProxy is told follows from what the machine allows.
+
+
+@pytest.mark.parametrize(("files", "replicas"), [(4_096, 500), (20_000, 3_000), (65_536, 10_000)])
+def test_clients_leave_files_for_the_checks_of_many_replicas(files: int, replicas: int) -> None:
+    assert 0 < 2 * most_connections(files) + replicas + 200 <= files
+
+
+def test_there_is_a_limit_where_the_machine_has_none() -> None:
+    assert most_connections(resource.RLIM_INFINITY) == most_connections(1_000_000) == MAX_CONNECTIONS

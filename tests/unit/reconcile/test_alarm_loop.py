@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import MetricId, Query, Sample
@@ -22,7 +23,6 @@ from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.store import SqlStore, open_store
 from tidegate.store.metrics import SqlMetrics
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ERRORS = metric_alarm(NOON)
@@ -83,7 +83,7 @@ async def on(url: str, story: Callable[[World], Awaitable[None]]) -> None:
         await store.close()
 
 
-async def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
+async def test_a_breach_is_saved_once_and_told(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         assert await world.tick(0) == []
@@ -98,10 +98,10 @@ async def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
             ["StateUpdate"],
         ]
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
+async def test_it_recovers_and_at_last_has_no_data(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, 3, 1.0)
@@ -112,10 +112,10 @@ async def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
             states.append(await world.state("errors"))
         assert states == [AlarmState.ALARM] + [AlarmState.OK] * 3 + [AlarmState.INSUFFICIENT_DATA] * 3
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_each_alarm_has_its_own_pace(database_url: str) -> None:
+async def test_each_alarm_has_its_own_pace(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         periods = (1, 5, 10, 60)
         await world.put(*[replace(ERRORS, name=f"every-{p}", period=p) for p in periods])
@@ -134,10 +134,10 @@ async def test_each_alarm_has_its_own_pace(database_url: str) -> None:
             "every-60": [60],
         }
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(database_url: str) -> None:
+async def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, -3, 1.0)
@@ -149,10 +149,10 @@ async def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(d
         assert await world.tick(3) == []
         assert world.last == {}
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) -> None:
+async def test_a_state_set_by_hand_lasts_until_the_next_turn(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, -1, 0.0)
@@ -163,7 +163,7 @@ async def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) 
         assert await world.tick(10) == ["errors"]
         assert await world.state("errors") is AlarmState.OK
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
 @dataclass
@@ -191,7 +191,7 @@ class Meddling:
         raise AssertionError("nothing is listed here")
 
 
-async def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_url: str) -> None:
+async def test_a_record_that_changed_while_it_was_judged_is_left_alone(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, 3, 1.0)
@@ -201,10 +201,10 @@ async def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_
         assert await world.tick(20) == ["errors"]
         assert await world.state("errors") is AlarmState.OK
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
+async def test_p99_of_a_latency_in_microseconds(sqlite_url: str) -> None:
     slow = replace(ERRORS, name="slow", metric="ModelLatency", statistic="p99", threshold=4e4, unit="Microseconds")
     other = replace(slow, name="other-unit", unit="Seconds")
 
@@ -218,10 +218,10 @@ async def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
         assert await world.state("slow") is AlarmState.ALARM
         assert await world.state("other-unit") is AlarmState.INSUFFICIENT_DATA
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_metric_math_is_judged(database_url: str) -> None:
+async def test_metric_math_is_judged(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         series = {"bad": MetricId("Mine", "Bad"), "all": MetricId("Mine", "All")}
         queries = (
@@ -246,7 +246,7 @@ async def test_metric_math_is_judged(database_url: str) -> None:
         assert saved is not None and "[0.06 (" in saved.body.state_reason
         assert "statistic" not in json.loads(saved.body.state_reason_data or "")
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
 @pytest.mark.parametrize("statistic", ["p99", "Maximum", "Average"])
@@ -297,7 +297,7 @@ async def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> N
     assert await newest(alarm) == 3000.0, "the first by name of those with the newest span"
 
 
-async def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(database_url: str) -> None:
+async def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(sqlite_url: str) -> None:
     costly = [replace(ERRORS, name=f"costly-{n:02}", period=1, evaluation_periods=10_000) for n in range(60)]
 
     async def story(world: World) -> None:
@@ -310,10 +310,10 @@ async def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(
         assert all(after - before <= most for before, after in pairwise(turns))
         assert len(world.last) == 61
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) -> None:
+async def test_an_alarm_that_cannot_be_judged_stops_no_other(sqlite_url: str) -> None:
     class Failing(SqlMetrics):
         async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
             if metric.name == "Broken":
@@ -326,10 +326,10 @@ async def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) 
         await world.see(ERRORS, 3, 1.0)
         assert await world.tick(10) == ["errors"]
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_metric_math_of_another_version_of_this_program_stops_no_other(database_url: str) -> None:
+async def test_metric_math_of_another_version_of_this_program_stops_no_other(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         series = MetricId("Mine", "Bad")
         queries = (Query("rate", expression="SLOPE(bad)"), Query("bad", series, "Sum", returned=False))
@@ -340,10 +340,10 @@ async def test_metric_math_of_another_version_of_this_program_stops_no_other(dat
         await world.see(ERRORS, 3, 1.0)
         assert await world.tick(10) == ["errors"]
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_composite_alarm_changes_with_the_alarm_that_its_rule_names(database_url: str) -> None:
+async def test_a_composite_alarm_changes_with_the_alarm_that_its_rule_names(sqlite_url: str) -> None:
     rule = replace(ERRORS, name="both", namespace="", metric="", dimensions={}, statistic="", rule="ALARM(errors)")
 
     async def story(world: World) -> None:
@@ -354,10 +354,10 @@ async def test_a_composite_alarm_changes_with_the_alarm_that_its_rule_names(data
         assert await world.state("both") is AlarmState.ALARM
         assert await world.tick(11) == []
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_an_alarm_has_the_state_that_it_has_as_a_guard_at_once(database_url: str) -> None:
+async def test_an_alarm_has_the_state_that_it_has_as_a_guard_at_once(sqlite_url: str) -> None:
     """Guards are judged each second; DescribeAlarms must not lag behind by a period."""
 
     async def story(world: World) -> None:
@@ -372,10 +372,10 @@ async def test_an_alarm_has_the_state_that_it_has_as_a_guard_at_once(database_ur
         assert await world.state("errors") is AlarmState.OK
         assert await world.tick(8, guards={"errors": over}) == []
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(database_url: str) -> None:
+async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(sqlite_url: str) -> None:
     rule = replace(ERRORS, name="both", namespace="", metric="", dimensions={}, statistic="", rule="ALARM(errors)")
 
     def write(tx: Tx) -> None:
@@ -389,10 +389,10 @@ async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(data
         await world.store.run(write)
         assert await world.tick(11) == ["both"]
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_guard_is_judged_in_one_place(database_url: str) -> None:
+async def test_a_guard_is_judged_in_one_place(sqlite_url: str) -> None:
     """By what is collected so far it would be OK: the guard is not judged here as well."""
 
     async def story(world: World) -> None:
@@ -408,10 +408,10 @@ async def test_a_guard_is_judged_in_one_place(database_url: str) -> None:
         await world.tick(40, guards={"errors": other})
         assert await world.state("errors") is not AlarmState.ALARM, "another definition is another alarm"
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_a_state_set_by_hand_stays_until_the_alarm_is_due(database_url: str) -> None:
+async def test_a_state_set_by_hand_stays_until_the_alarm_is_due(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         alarm = replace(ERRORS, period=60)
         await world.put(alarm)
@@ -424,11 +424,11 @@ async def test_a_state_set_by_hand_stays_until_the_alarm_is_due(database_url: st
         await world.tick(60, guards={"errors": fine})
         assert await world.state("errors") is AlarmState.OK
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
 @pytest.mark.parametrize("period", [10, 60])
-async def test_a_period_is_judged_once_its_requests_are_counted(database_url: str, period: int) -> None:
+async def test_a_period_is_judged_once_its_requests_are_counted(sqlite_url: str, period: int) -> None:
     """Not a moment before, and then not until a period later."""
 
     async def story(world: World) -> None:
@@ -440,10 +440,10 @@ async def test_a_period_is_judged_once_its_requests_are_counted(database_url: st
         assert await world.tick(period + 1.2, counted={"fraud": int(NOON.timestamp()) + period}) == ["errors"]
         assert await world.state("errors") is AlarmState.ALARM
 
-    await on(database_url, story)
+    await on(sqlite_url, story)
 
 
-async def test_counts_that_do_not_come_hold_up_no_alarm(database_url: str) -> None:
+async def test_counts_that_do_not_come_hold_up_no_alarm(sqlite_url: str) -> None:
     async def story(world: World) -> None:
         alarm = replace(ERRORS, dimensions={"EndpointName": "fraud"})
         await world.put(alarm)
@@ -451,4 +451,4 @@ async def test_counts_that_do_not_come_hold_up_no_alarm(database_url: str) -> No
         await world.see(alarm, 3, 1.0)
         assert await world.tick(16, counted={"fraud": int(NOON.timestamp()) + 4}) == ["errors"]
 
-    await on(database_url, story)
+    await on(sqlite_url, story)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
+from tests.memory_store import MemoryStore, MemoryTx
 from tests.unit.service.test_deploy import LATER, endpoint, run, settle, wish
 from tidegate.domain.fleet import FleetId
 from tidegate.host.clock import SystemClock
@@ -16,7 +17,6 @@ from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
-from tidegate.testing.memory_store import MemoryStore, MemoryTx
 
 R = TypeVar("R")
 

@@ -3,25 +3,33 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
+from tests.memory_target import MemoryTarget
 from tests.metric_alarm import metric_alarm
+from tests.samples import canary, percent, version
 from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.drift import DriftSchedule
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient, UnreadableRecord
+from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import FleetStatus, Observation
+from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
 from tidegate.domain.targets import LOCAL
 from tidegate.domain.traffic import RouteTable
+from tidegate.features.drift.kinds import DRIFT_SCHEDULE
+from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
+from tidegate.host.features import FeatureSet, choose, find_installed
 from tidegate.monitoring.guard_verdicts import GuardVerdict, judge_composite
-from tidegate.ports.store import Kind
-from tidegate.ports.target import Capabilities, Look
+from tidegate.ports.store import Kind, Tx
+from tidegate.ports.target import Look
 from tidegate.reconcile.engine import (
     ACTIVE_RESYNC,
     RETRY,
@@ -32,44 +40,36 @@ from tidegate.reconcile.engine import (
     present_states,
 )
 from tidegate.reconcile.guards import GuardedRollout, Guards
-from tidegate.reconcile.unsaved_rollbacks import Loaded
+from tidegate.reconcile.rollout_observers import RolloutObserver, RolloutObservers
+from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint
 from tidegate.rollout import commands
+from tidegate.service import record_kinds
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.store import SqlStore, open_store
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.samples import version
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 @dataclass
-class StandInTarget:
+class StandInTarget(MemoryTarget):
     """``trouble`` is raised by every ``ensure_fleet`` while it is set. ``deaf``: it takes no routes."""
 
-    name: str = "stand-in"
-    can: Capabilities = field(default_factory=Capabilities)
-    fleets: dict[FleetId, int] = field(default_factory=dict)
-    tables: dict[str, RouteTable] = field(default_factory=dict)
     trouble: TidegateError | None = None
     deaf: bool = False
     looks: int = 0
 
     async def observe(self, endpoint: str) -> Look:
         self.looks += 1
-        mine = {id: FleetStatus(id, n, n) for id, n in self.fleets.items() if id.endpoint == endpoint}
-        return Look(mine, self.tables.get(endpoint, RouteTable(endpoint, 0)))
+        return await super().observe(endpoint)
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         if self.trouble is not None:
             raise self.trouble
-        self.fleets[fleet.id] = fleet.count
-
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        self.fleets.pop(fleet, None)
+        await super().ensure_fleet(fleet, fence)
 
     async def set_traffic(self, table: RouteTable) -> None:
         if not self.deaf:
-            self.tables[table.endpoint] = table
+            await super().set_traffic(table)
 
 
 @dataclass
@@ -238,6 +238,47 @@ def test_an_endpoint_that_is_gone_leaves_nothing_to_the_next_of_its_name(tmp_pat
     told(tmp_path, story)
 
 
+@pytest.mark.parametrize("observers", [(), (RolloutObserver(),)])
+def test_a_rollout_is_told_whether_anything_observes_it(
+    tmp_path: Path, observers: tuple[RolloutObserver, ...]
+) -> None:
+    async def story(case: Case) -> None:
+        deployment = replace(canary(percent(10), 60, 60), evidence=EvidenceConfig())
+        record = make_updating_world(version("v1", 2), version("v2", 2), deployment).record
+        assert record is not None
+        await case.store.run(lambda tx: tx.put(ENDPOINT, record.name, record, expect=0, now=NOON))
+        case.engine.guards.observers = RolloutObservers(observers, "it is off")
+        await case.engine.tick(record.name)
+        assert case.engine.observed[record.name].unobserved == ("" if observers else "it is off")
+
+    told(tmp_path, story)
+
+
+@pytest.mark.parametrize("switches", ["", "-drift"])
+def test_records_of_features_go_with_their_endpoint_whether_the_features_are_on_or_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switches: str
+) -> None:
+    installed = find_installed()
+    found = FeatureSet(installed, choose(installed, switches))
+    monkeypatch.setattr(record_kinds, "features", lambda: found)
+
+    async def story(case: Case) -> None:
+        await case.create()
+
+        def schedule(tx: Tx) -> None:
+            for name in ("fraud", "other"):
+                tx.put(DRIFT_SCHEDULE, name, DriftSchedule(name, "s3://base", NOON), expect=0, now=NOON)
+
+        await case.store.run(schedule)
+        await case.ticks(4)
+        await case.delete()
+        await case.ticks(6)
+        assert await case.store.run(lambda tx: tx.versions(ENDPOINT)) == {}
+        assert set(await case.store.run(lambda tx: tx.versions(DRIFT_SCHEDULE))) == {"other"}
+
+    told(tmp_path, story)
+
+
 def test_what_is_taken_after_all_is_no_failure_any_more(tmp_path: Path) -> None:
     async def story(case: Case) -> None:
         await case.create()
@@ -273,12 +314,12 @@ def test_a_refused_growth_keeps_no_later_one_from_being_tried(tmp_path: Path) ->
         (fleet,) = case.target.fleets
         case.target.trouble = TargetRefused("asks for 1 device, 0 of 1 are free")
         undone = await grow()
-        assert "asks for 1 device" in (undone.failure_reason or "") and case.target.fleets[fleet] == 1
+        assert "asks for 1 device" in (undone.failure_reason or "") and case.target.fleets[fleet].desired == 1
         seen = case.engine.observed["fraud"].fleets
         assert seen is not None and seen[fleet].failure is None, "what is wanted again runs"
         case.target.trouble = None  # there is a device now
         grown = await grow()
-        assert grown.failure_reason is None and case.target.fleets[fleet] == 2
+        assert grown.failure_reason is None and case.target.fleets[fleet].desired == 2
 
     told(tmp_path, story)
 
@@ -357,7 +398,7 @@ class Guarded:
     @property
     def both(self) -> tuple[AlarmState, bool]:
         """The state of the composite guard that the rollout observes, and whether it is by data of before alone."""
-        loaded = Loaded(Endpoint("fraud", NOON, NOON), 1, self.records, Endpoint("fraud", NOON, NOON))
+        loaded = LoadedEndpoint(Endpoint("fraud", NOON, NOON), 1, self.records, Endpoint("fraud", NOON, NOON))
         judged = {name: verdict.alarm.state for name, verdict in self.verdicts.items()}
         states = combine_states(present_states(self.one, loaded, self.verdicts), judged)
         return states["both"], "both" in find_alarms_from_before(self.one, loaded, self.verdicts)

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, MetricId, Query, Sample
 from tidegate.monitoring.alarm_data import series_of
 from tidegate.monitoring.guard_verdicts import BUDGET
 from tidegate.reconcile.guards import GuardedRollout, Guards
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

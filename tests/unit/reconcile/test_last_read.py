@@ -9,9 +9,9 @@ from typing import TypeVar
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.memory_store import MemoryStore
 from tidegate.ports.store import Kind, Tx
-from tidegate.reconcile.last_read import MOST_TIMES, LastRead
-from tidegate.testing.memory_store import MemoryStore
+from tidegate.reconcile.last_read import MOST_TIMES, ReadCache
 
 R = TypeVar("R")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -45,7 +45,7 @@ def test_it_is_what_a_new_read_would_be(story: list[tuple[bool, list[tuple[str, 
     """Also where old lines are removed: lines that were read are older."""
 
     async def play() -> None:
-        store, known, now = MemoryStore(), LastRead(read), NOON
+        store, known, now = MemoryStore(), ReadCache(read), NOON
         for pruned, step in story:
             if pruned:
                 await store.run(lambda tx, at=now + timedelta(milliseconds=1): tx.prune_journal(at, 100))  # type: ignore[misc]
@@ -72,7 +72,7 @@ async def test_records_are_read_again_only_after_a_write() -> None:
         reads.append(None)
         return read(tx)
 
-    store, known = CountedStore(), LastRead(counted)
+    store, known = CountedStore(), ReadCache(counted)
     await store.run(lambda tx: tx.put(NOTE, "a", Note("x"), expect=None, now=NOON))
     for _ in range(5):
         await known.get(store)
@@ -85,7 +85,7 @@ async def test_records_are_read_again_only_after_a_write() -> None:
 
 async def test_what_left_no_trace_is_found_after_a_while() -> None:
     """The clock was set by days, so that what was written and removed just now is taken for old."""
-    store, known = MemoryStore(), LastRead(read)
+    store, known = MemoryStore(), ReadCache(read)
     for name in "ab":
         await store.run(lambda tx, name=name: tx.put(NOTE, name, Note("x"), expect=None, now=NOON))  # type: ignore[misc]
     await known.get(store)
@@ -103,7 +103,7 @@ async def test_a_read_that_fails_is_tried_again() -> None:
             raise ValueError("not now")
         return len(read(tx))
 
-    store, known = MemoryStore(), LastRead(work)
+    store, known = MemoryStore(), ReadCache(work)
     await store.run(lambda tx: tx.put(NOTE, "a", Note("x"), expect=None, now=NOON))
     try:
         await known.get(store)

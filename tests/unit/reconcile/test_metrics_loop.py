@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
+from tests.memory_store import MemoryStore
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.fleet import FleetId
@@ -22,8 +24,6 @@ from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.store import open_store
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
 
 R = TypeVar("R")
 

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.memory_metrics import MemoryMetrics
+from tests.memory_store import MemoryStore
+from tests.samples import version
 from tests.unit.reconcile.test_engine import NOON, StandInTarget, Still
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Transient, Unavailable
-from tidegate.domain.fleet import FleetId, Mirroring, Pairing, Serverless
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, Serverless
 from tidegate.domain.observation import FleetStatus
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.targets import LOCAL
@@ -26,9 +29,6 @@ from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.resting import Rest, RestingEndpoints
 from tidegate.rollout import commands
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import version
 
 R = TypeVar("R")
 NAMES = ("a", "b", "c")
@@ -157,7 +157,7 @@ async def test_rest_ends_by_itself_for_what_no_comparison_shows(monkeypatch: pyt
 async def test_an_endpoint_of_which_not_all_is_seen_is_not_at_rest() -> None:
     case = Case(WholeTarget())
     await case.begin()
-    case.engine.targets = {LOCAL: Blind(fleets=case.target.fleets, tables=case.target.tables)}
+    case.engine.targets = {LOCAL: Blind(case.target.simulated)}
     assert await case.engine.tick("a") not in (None, REST)
 
 
@@ -207,7 +207,7 @@ async def _change(case: Case, name: str, what: str) -> None:
     if what == "routes":
         case.target.tables.pop(name, None)
     elif what == "stray":
-        case.target.fleets[FleetId(name, 99, "main")] = 1
+        await case.target.ensure_fleet(FleetSpec(FleetId(name, 99, "main"), "v0", version("v0").variants[0], 1), 0)
     elif what == "delete" and not saved.body.deleting:
         after = commands.delete(saved.body, NOON)
         await case.store.run(lambda tx: tx.put(ENDPOINT, name, after, expect=None, now=NOON))
@@ -215,7 +215,8 @@ async def _change(case: Case, name: str, what: str) -> None:
         if what == "fleet":
             del case.target.fleets[id]
         elif what == "count":
-            case.target.fleets[id] += 1
+            case.target.fleets[id].desired += 1
+            case.target.simulated.settle(case.target.fleets[id])
 
 
 def _sample() -> Look:

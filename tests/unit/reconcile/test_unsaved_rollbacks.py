@@ -8,6 +8,9 @@ from typing import TypeVar
 
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
+from tests.memory_store import MemoryStore
+from tests.samples import canary, percent, version
 from tests.unit.reconcile.test_engine import StandInTarget, Still
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import ClockMark, Endpoint, VersionRequest
@@ -25,9 +28,6 @@ from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands, desired_state
 from tidegate.service import history
 from tidegate.service.record_kinds import ALARM, ENDPOINT
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import canary, percent, version
 
 R = TypeVar("R")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -310,7 +310,9 @@ async def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next
 
 
 def kill_new_instances(case: Case) -> None:
-    case.target.fleets[FleetId("fraud", 2, "AllTraffic")] = 0
+    fleet = case.target.fleets[FleetId("fraud", 2, "AllTraffic")]
+    fleet.desired = 0
+    case.target.simulated.settle(fleet)
 
 
 async def test_traffic_leaves_lost_instances_while_the_store_is_away() -> None:

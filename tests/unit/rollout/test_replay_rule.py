@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.samples import canary, complete_evidence, percent, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Pause, Rollout
 from tidegate.domain.errors import Invalid
@@ -19,7 +20,6 @@ from tidegate.rollout import commands, desired_state
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import step
-from tidegate.testing.samples import canary, complete_evidence, percent, version
 
 REPLAY = ReplayConfig("file:///rows.csv", "fraud")
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.samples import canary, percent, version
 from tidegate.domain.endpoint import Endpoint, Successor, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
@@ -13,8 +14,7 @@ from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world, simulate
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
-from tidegate.testing.samples import canary, percent, version
-from tidegate.testing.world import START, World
+from tidegate.simulation.world import START, World
 
 CANARY = canary(percent(10), 300, 60)
 CAN = Capabilities()

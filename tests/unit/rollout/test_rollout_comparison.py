@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.samples import all_at_once, canary, percent, version
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
@@ -19,13 +20,12 @@ from tidegate.domain.evidence import (
     Verdict,
 )
 from tidegate.domain.fleet import FleetId, Pairing
-from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, Evidence
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, GuardCheck
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import RolloutDecision, step
-from tidegate.testing.samples import all_at_once, canary, percent, version
 
 CONFIG = EvidenceConfig(deadline=600)
 DEADLINE = timedelta(seconds=600)
@@ -44,7 +44,7 @@ def decided(
     endpoint: Endpoint, finding: Finding | None, began: datetime, now: datetime, stage: int = 0
 ) -> RolloutDecision:
     verdict = None if finding is None else Verdict(finding, stage, "5 % of 200 requests failed")
-    return step(endpoint, look(endpoint, Evidence(now, began, now, verdict)), now)
+    return step(endpoint, look(endpoint, GuardCheck(now, began, now, verdict)), now)
 
 
 def test_a_pass_lets_the_stage_end_with_its_bake() -> None:
@@ -127,7 +127,7 @@ def test_what_can_never_be_judged_is_not_waited_for(on_no_data: NoDataAction, ph
     lacking = ComparisonResult(Comparison.PAIRED, "main", Finding.NO_DATA, 0.0, "", never="no numbers")
     verdict = Verdict(Finding.NO_DATA, 0, "answers have no number", (lacking,))
     now = began + SECOND
-    done = step(endpoint, look(endpoint, Evidence(now, began, now, verdict)), now)
+    done = step(endpoint, look(endpoint, GuardCheck(now, began, now, verdict)), now)
     rollout = rollout_of(done.endpoint)
     assert (rollout.phase, rollout.stage) == (phase, stage)
     if phase is Phase.ROLLING_BACK:
@@ -139,7 +139,7 @@ def test_a_round_that_fails_does_not_stop_the_deadline() -> None:
     endpoint, began = baking()
     end = rollout_of(endpoint).bake_until
     assert end is not None
-    stale = look(endpoint, Evidence(began, began, began))
+    stale = look(endpoint, GuardCheck(began, began, began))
     assert rollout_of(step(endpoint, stale, end + DEADLINE - SECOND).endpoint).phase is Phase.BAKING
     assert rollout_of(step(endpoint, stale, end + DEADLINE).endpoint).phase is Phase.ROLLING_BACK
     assert rollout_of(step(endpoint, look(endpoint, None), end + DEADLINE).endpoint).phase is Phase.ROLLING_BACK
@@ -214,7 +214,7 @@ def test_a_paused_rollout_turns_back_for_a_difference_and_not_for_its_deadline()
 def test_the_last_stage_has_nothing_to_compare_and_passes_by_itself() -> None:
     endpoint, began = baking()
     last = replace(endpoint, rollout=replace(rollout_of(endpoint), stage=1))
-    seen = look(last, Evidence(began + BAKE + SECOND, began, began + BAKE + SECOND, None))
+    seen = look(last, GuardCheck(began + BAKE + SECOND, began, began + BAKE + SECOND, None))
     after = step(last, seen, began + BAKE + SECOND).endpoint
     assert not [one for one in rollout_of(after).conditions if one.type == "HeldByEvidence"]
     assert (
@@ -228,7 +228,7 @@ def test_a_hole_in_the_counts_restarts_the_bake_also_without_alarms() -> None:
     rollout = rollout_of(endpoint)
     bare = replace(endpoint, rollout=replace(rollout, plan=replace(rollout.plan, alarms=())))
     now = began + BAKE + SECOND
-    seen = look(bare, Evidence(now, began + 30 * SECOND, now, Verdict(Finding.PASS, 0, "")))
+    seen = look(bare, GuardCheck(now, began + 30 * SECOND, now, Verdict(Finding.PASS, 0, "")))
     assert [one.kind for one in step(bare, seen, now).events][-1] == "rollout.BakeRestarted"
 
 
@@ -279,7 +279,7 @@ def test_a_copy_in_hand_is_no_request_without_an_answer() -> None:
     """The proxy counts copies in flight as well, and a slow model has one in hand at nearly every look."""
     endpoint, began = baking(PAIRS)
     now = began + BAKE
-    evidence = Evidence(now, began, now, verdict=Verdict(Finding.PASS, 0, "", ()))
+    evidence = GuardCheck(now, began, now, verdict=Verdict(Finding.PASS, 0, "", ()))
     after = stepped(endpoint, look(endpoint, evidence, answered=0, in_flight=1), now)
     assert desired_state.new_share(after) == 1_000
 
@@ -296,7 +296,7 @@ def test_a_rollout_of_copies_ends_as_any_other() -> None:
 def test_a_fleet_that_copies_otherwise_than_wanted_is_told() -> None:
     endpoint, began = baking(PAIRS)
     old, _ = old_and_new(endpoint)
-    seen = look(endpoint, Evidence(began, began, began))
+    seen = look(endpoint, GuardCheck(began, began, began))
     assert seen.fleets is not None
     wanted = desired_state.fleets(endpoint)
     fleets = {id: replace(status, paired=wanted[id].paired) for id, status in seen.fleets.items()}

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.metric_alarm import metric_alarm
+from tests.samples import canary, percent, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import Evidence, FleetStatus, Observation
+from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, deadlines, desired_state
 from tidegate.rollout.step import step
-from tidegate.testing.faults import ObservationGap, When
-from tidegate.testing.samples import canary, percent, version
+from tidegate.simulation.faults import ObservationGap, When
 
 BAKE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
@@ -36,7 +36,7 @@ def rollout_of(endpoint: Endpoint | None) -> Rollout:
     return endpoint.rollout
 
 
-def look(endpoint: Endpoint, evidence: Evidence | None, **new: int) -> Observation:
+def look(endpoint: Endpoint, evidence: GuardCheck | None, **new: int) -> Observation:
     """Everything is there as wanted; ``new`` is what the new version made of its requests."""
     fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
@@ -50,7 +50,7 @@ def stepped(endpoint: Endpoint, seen: Observation, now: datetime) -> Endpoint:
     return after
 
 
-def stage_after(endpoint: Endpoint, evidence: Evidence | None, now: datetime, **new: int) -> int:
+def stage_after(endpoint: Endpoint, evidence: GuardCheck | None, now: datetime, **new: int) -> int:
     return rollout_of(step(endpoint, look(endpoint, evidence, **new), now).endpoint).stage
 
 
@@ -58,17 +58,17 @@ def stage_after(endpoint: Endpoint, evidence: Evidence | None, now: datetime, **
     ("evidence", "moves"),
     [
         (lambda began, now: None, False),
-        (lambda began, now: Evidence(now, began, now), True),
-        (lambda began, now: Evidence(now - 5 * SECOND, began, now), True),
-        (lambda began, now: Evidence(now - 6 * SECOND, began, now), False),
-        (lambda began, now: Evidence(now + 6 * SECOND, began, now), False),
-        (lambda began, now: Evidence(now, began, began + BAKE), True),
-        (lambda began, now: Evidence(now, began, began + BAKE - SECOND), False),
+        (lambda began, now: GuardCheck(now, began, now), True),
+        (lambda began, now: GuardCheck(now - 5 * SECOND, began, now), True),
+        (lambda began, now: GuardCheck(now - 6 * SECOND, began, now), False),
+        (lambda began, now: GuardCheck(now + 6 * SECOND, began, now), False),
+        (lambda began, now: GuardCheck(now, began, began + BAKE), True),
+        (lambda began, now: GuardCheck(now, began, began + BAKE - SECOND), False),
     ],
     ids=["none", "whole", "5 s old", "6 s old", "from a time to come", "just to the end", "not to the end"],
 )
 def test_a_bake_is_left_on_fresh_verdicts_that_reach_to_its_end(
-    evidence: Callable[[datetime, datetime], Evidence | None], moves: bool
+    evidence: Callable[[datetime, datetime], GuardCheck | None], moves: bool
 ) -> None:
     endpoint, began = baking()
     now = began + BAKE + 2 * SECOND
@@ -78,7 +78,7 @@ def test_a_bake_is_left_on_fresh_verdicts_that_reach_to_its_end(
 def test_a_bake_whose_requests_were_not_all_counted_starts_over() -> None:
     endpoint, began = baking()
     now = began + BAKE + 2 * SECOND
-    hole = Evidence(now, began + 30 * SECOND, now)
+    hole = GuardCheck(now, began + 30 * SECOND, now)
     decision = step(endpoint, look(endpoint, hole), now)
     after = rollout_of(decision.endpoint)
     assert (after.stage, after.bake_until) == (0, now + BAKE)
@@ -88,29 +88,29 @@ def test_a_bake_whose_requests_were_not_all_counted_starts_over() -> None:
 def test_a_bake_that_starts_over_counts_no_answer_of_before_for_its_own() -> None:
     """A version that hangs since then has answered nothing, and a controller that was started anew counts from 0."""
     endpoint, began = baking()
-    first = Evidence(began + 5 * SECOND, began, began + 5 * SECOND)
+    first = GuardCheck(began + 5 * SECOND, began, began + 5 * SECOND)
     endpoint = stepped(endpoint, look(endpoint, first, answered=100, failed=0), began + 5 * SECOND)
     assert rollout_of(endpoint).answers_before == (100, 0)
     again = began + 30 * SECOND
-    hole = Evidence(again, again, again)
+    hole = GuardCheck(again, again, again)
     endpoint = stepped(endpoint, look(endpoint, hole, answered=160, failed=0, in_flight=3), again)
     assert rollout_of(endpoint).answers_before is None
     later = again + 2 * SECOND
-    endpoint = stepped(endpoint, look(endpoint, Evidence(later, again, later), answered=160, failed=0), later)
+    endpoint = stepped(endpoint, look(endpoint, GuardCheck(later, again, later), answered=160, failed=0), later)
     end = again + BAKE + 2 * SECOND
-    whole = Evidence(end, again, end)
+    whole = GuardCheck(end, again, end)
     assert stage_after(endpoint, whole, end, answered=160, failed=0, in_flight=3) == 0, "it hangs"
     assert stage_after(endpoint, whole, end, answered=161, failed=0, in_flight=3) == 1
 
 
 def test_a_good_version_is_not_turned_back_by_what_an_earlier_controller_counted() -> None:
     endpoint, began = baking()
-    first = Evidence(began + 5 * SECOND, began, began + 5 * SECOND)
+    first = GuardCheck(began + 5 * SECOND, began, began + 5 * SECOND)
     endpoint = stepped(endpoint, look(endpoint, first, answered=1000, failed=0), began + 5 * SECOND)
     started = began + 20 * SECOND
-    endpoint = stepped(endpoint, look(endpoint, Evidence(started, started, started), answered=0), started)
+    endpoint = stepped(endpoint, look(endpoint, GuardCheck(started, started, started), answered=0), started)
     now = started + 30 * SECOND
-    seen = look(endpoint, Evidence(now, started, now), answered=1000, failed=10, in_flight=0)
+    seen = look(endpoint, GuardCheck(now, started, now), answered=1000, failed=10, in_flight=0)
     assert rollout_of(step(endpoint, seen, now).endpoint).phase is Phase.BAKING, "it answered a thousand"
 
 
@@ -118,14 +118,14 @@ def test_a_promotion_needs_a_verdict_over_requests_of_the_stage() -> None:
     endpoint, began = baking()
     promoted = commands.promote(endpoint, "ann", began)
     now = began + 3 * SECOND
-    assert stage_after(promoted, Evidence(now, began, began - SECOND), now) == 0
-    assert stage_after(promoted, Evidence(now, began, began + SECOND), now) == 1
+    assert stage_after(promoted, GuardCheck(now, began, began - SECOND), now) == 0
+    assert stage_after(promoted, GuardCheck(now, began, began + SECOND), now) == 1
 
 
 def test_a_version_that_has_requests_and_has_answered_none_stays_where_it_is() -> None:
     endpoint, began = baking()
     now = began + BAKE + 2 * SECOND
-    whole = Evidence(now, began, now)
+    whole = GuardCheck(now, began, now)
     held = step(endpoint, look(endpoint, whole, answered=0, failed=0, in_flight=3), now)
     assert rollout_of(held.endpoint).stage == 0
     assert [event.kind for event in held.events] == ["rollout.NoAnswers"]
@@ -137,7 +137,7 @@ def test_a_version_that_has_requests_and_has_answered_none_stays_where_it_is() -
 def test_a_version_that_failed_everything_is_turned_back_without_an_alarm() -> None:
     endpoint, began = baking()
     now = began + 5 * SECOND
-    whole = Evidence(now, began, now)
+    whole = GuardCheck(now, began, now)
     turned = step(endpoint, look(endpoint, whole, answered=0, failed=10, in_flight=0), now).endpoint
     assert rollout_of(turned).phase is Phase.ROLLING_BACK
     assert rollout_of(turned).cause == Cause.EVIDENCE
@@ -151,7 +151,7 @@ def test_traffic_leaves_a_version_without_a_ready_replica_if_it_ever_had_one(was
     """After a crash of the machine both versions start again, and the old one may be there first."""
     endpoint, began = baking()
     now = began + 5 * SECOND
-    seen = look(endpoint, Evidence(now, began, now))
+    seen = look(endpoint, GuardCheck(now, began, now))
     assert seen.fleets is not None
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
     lost = replace(seen.fleets[id], ready=0, starting=2, was_ready=was_ready)
@@ -185,10 +185,10 @@ def test_short_outages_of_the_proxy_add_up() -> None:
     until, now = rollout_of(endpoint).bake_until, began
     assert until is not None
     for _ in range(3):
-        away = replace(look(endpoint, Evidence(now, began, now)), routes=None)
+        away = replace(look(endpoint, GuardCheck(now, began, now)), routes=None)
         endpoint = stepped(endpoint, away, now)
         now += 2.5 * SECOND
-        endpoint = stepped(endpoint, look(endpoint, Evidence(now, began, now)), now)
+        endpoint = stepped(endpoint, look(endpoint, GuardCheck(now, began, now)), now)
     assert rollout_of(endpoint).bake_until == until + 7.5 * SECOND
 
 
@@ -196,12 +196,12 @@ def test_a_pause_in_an_outage_of_the_proxy_lengthens_the_bake_once() -> None:
     endpoint, began = baking()
     until = rollout_of(endpoint).bake_until
     assert until is not None
-    away = replace(look(endpoint, Evidence(began, began, began)), routes=None)
+    away = replace(look(endpoint, GuardCheck(began, began, began)), routes=None)
     endpoint = commands.pause(stepped(endpoint, away, began), "ann", began + SECOND)
     resumed = began + timedelta(hours=10)
     endpoint = commands.resume(endpoint, "ann", resumed)
     now = resumed + 2 * SECOND
-    endpoint = stepped(endpoint, look(endpoint, Evidence(now, began, now)), now)
+    endpoint = stepped(endpoint, look(endpoint, GuardCheck(now, began, now)), now)
     assert rollout_of(endpoint).bake_until == until + timedelta(hours=10) + 2 * SECOND
 
 
@@ -256,7 +256,7 @@ def test_a_composite_guard_that_missing_data_leave_open_holds_the_rollout(quiet:
     plan = replace(rollout.plan, require_evidence=True)
     endpoint = replace(endpoint, rollout=replace(rollout, guards=guards, plan=plan))
     now = began + BAKE + SECOND
-    seen = look(endpoint, Evidence(now, began, now), answered=10)
+    seen = look(endpoint, GuardCheck(now, began, now), answered=10)
     states = {"alarm": AlarmState.OK, "errors": AlarmState.INSUFFICIENT_DATA if quiet else AlarmState.OK}
     after = rollout_of(step(endpoint, replace(seen, alarms=states), now).endpoint)
     assert after.stage == (rollout.stage if quiet else rollout.stage + 1)
@@ -267,7 +267,7 @@ def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_rol
     endpoint, began = baking()
     now = began + BAKE + 2 * SECOND
     seen = replace(
-        look(endpoint, Evidence(now, began, now), answered=5),
+        look(endpoint, GuardCheck(now, began, now), answered=5),
         alarms={"alarm": AlarmState.ALARM},
         from_before=("alarm",),
     )
@@ -276,7 +276,7 @@ def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_rol
     assert (rollout_of(held.endpoint).phase, rollout_of(held.endpoint).stage) == (Phase.BAKING, 0)
     assert [event.kind for event in held.events] == ["rollout.AlarmFromBefore"]
     assert rollout_of(step(endpoint, replace(seen, from_before=()), now).endpoint).cause == Cause.ALARM
-    over = look(held.endpoint, Evidence(now, began, now), answered=5)
+    over = look(held.endpoint, GuardCheck(now, began, now), answered=5)
     after = step(held.endpoint, over, now)
     assert rollout_of(after.endpoint).stage == 1
     assert not any(one.status for one in rollout_of(after.endpoint).conditions)
@@ -293,7 +293,7 @@ def provisioning() -> tuple[Endpoint, datetime, timedelta]:
 
 def held(endpoint: Endpoint, now: datetime, **new: int) -> Endpoint:
     """After a step in which the alarm is in ALARM by data of before."""
-    seen = replace(look(endpoint, Evidence(now, now, now), **new), alarms={"alarm": AlarmState.ALARM})
+    seen = replace(look(endpoint, GuardCheck(now, now, now), **new), alarms={"alarm": AlarmState.ALARM})
     return stepped(endpoint, replace(seen, from_before=("alarm",)), now)
 
 
@@ -304,7 +304,7 @@ def test_an_alarm_of_before_costs_no_deadline_of_instances_that_are_ready() -> N
     end = began + waits + SECOND
     endpoint = held(endpoint, end)
     assert (rollout_of(endpoint).phase, rollout_of(endpoint).cause) == (Phase.PROVISIONING, None)
-    over = look(endpoint, Evidence(end, began, end))
+    over = look(endpoint, GuardCheck(end, began, end))
     for _ in range(2):
         endpoint = stepped(endpoint, over, end)
     assert rollout_of(endpoint).phase is Phase.ACTIVATING_TRAFFIC

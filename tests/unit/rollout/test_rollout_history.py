@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.samples import version
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, NotFound
-from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.domain.registry import ContainerDefinition, Upstream
+from tidegate.domain.rollout import Cause, DeploymentConfig, Phase, Version
 from tidegate.features.labels.lives import find_lives
 from tidegate.rollout import commands, history, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.status import status
-from tidegate.testing.samples import version
-from tidegate.testing.world import START
+from tidegate.simulation.world import START
 
 
 def at(minute: int) -> datetime:
@@ -87,10 +88,13 @@ def test_each_version_says_who_asked_when_it_served_and_why_it_ended() -> None:
         at(2),
         at(6),
     )
-    assert (first.outcome, first.reason) == (Outcome.REPLACED, "replaced by version 3, v3, asked for by cid")
-    assert (second.outcome, second.served_at, second.ended_at) == (Outcome.ROLLED_BACK, None, at(4))
+    assert (first.outcome, first.reason) == (
+        VersionOutcome.REPLACED,
+        "replaced by version 3, v3, asked for by cid",
+    )
+    assert (second.outcome, second.served_at, second.ended_at) == (VersionOutcome.ROLLED_BACK, None, at(4))
     assert second.reason == "Deployment rolled back: alarm errors."
-    assert (third.outcome, third.served_at, third.ended_at) == (Outcome.SERVING, at(6), None)
+    assert (third.outcome, third.served_at, third.ended_at) == (VersionOutcome.SERVING, at(6), None)
     assert len({entry.digest for entry in life.entries}) == 3
 
 
@@ -108,7 +112,7 @@ def test_a_creation_that_failed_and_its_replacement_are_two_entries() -> None:
             now=at(9),
         )
     )
-    assert [entry.outcome for entry in life.entries] == [Outcome.FAILED, Outcome.ROLLING_OUT]
+    assert [entry.outcome for entry in life.entries] == [VersionOutcome.FAILED, VersionOutcome.ROLLING_OUT]
 
 
 def test_a_record_older_than_its_history_begins_with_what_serves() -> None:
@@ -117,8 +121,8 @@ def test_a_record_older_than_its_history_begins_with_what_serves() -> None:
     life.history = None
     life.deploy("v2")
     assert [(entry.number, entry.version.config_name, entry.outcome) for entry in life.entries] == [
-        (1, "v1", Outcome.REPLACED),
-        (2, "v2", Outcome.SERVING),
+        (1, "v1", VersionOutcome.REPLACED),
+        (2, "v2", VersionOutcome.SERVING),
     ]
     assert life.entries[0].began_at == at(1) and life.entries[0].asked_by == "ann"
 
@@ -137,7 +141,7 @@ def superseded_life() -> Life:
     return life
 
 
-def dropped(life: Life) -> list[tuple[str, str, Outcome, str]]:
+def dropped(life: Life) -> list[tuple[str, str, VersionOutcome, str]]:
     return [
         (entry.version.config_name, entry.asked_by, entry.outcome, entry.reason)
         for entry in life.entries
@@ -154,7 +158,7 @@ def test_an_update_whose_rollback_fails_before_it_says_so_everywhere() -> None:
     assert events[1].message == says and events[1].data["rollout"] == "next"
     assert status(after)[0] == "UpdateRollbackFailed" and status(after)[1].endswith(says)
     why = "It never began: the rollback that it waited for failed; deploy it again."
-    assert dropped(life) == [("v3", "bob", Outcome.FAILED, why)]
+    assert dropped(life) == [("v3", "bob", VersionOutcome.FAILED, why)]
 
 
 def test_each_way_to_lose_a_successor_is_in_the_history() -> None:
@@ -162,17 +166,19 @@ def test_each_way_to_lose_a_successor_is_in_the_history() -> None:
     aborted.change(commands.abort(aborted.endpoint, "cid", at(6)))
     supersede(replaced, "v4", "other")
     deleted.change(commands.delete(deleted.endpoint, at(6), force=True))
-    assert dropped(aborted) == [("v3", "bob", Outcome.FAILED, "It never began: it was aborted.")]
-    assert dropped(replaced) == [("v3", "bob", Outcome.FAILED, "It never began: v4 was asked for in its place.")]
-    assert dropped(deleted) == [("v3", "bob", Outcome.FAILED, "It never began: the endpoint was deleted.")]
+    assert dropped(aborted) == [("v3", "bob", VersionOutcome.FAILED, "It never began: it was aborted.")]
+    assert dropped(replaced) == [
+        ("v3", "bob", VersionOutcome.FAILED, "It never began: v4 was asked for in its place.")
+    ]
+    assert dropped(deleted) == [("v3", "bob", VersionOutcome.FAILED, "It never began: the endpoint was deleted.")]
     aborted.change(transitions.finish_rollback(aborted.endpoint, at(7))[0])
     assert "The update to v3, which was to follow, was given up: aborted by cid." in status(aborted.endpoint)[1]
     replaced.change(transitions.finish_rollback(replaced.endpoint, at(7))[0])
     assert [entry.outcome for entry in replaced.entries] == [
-        Outcome.SERVING,
-        Outcome.ROLLED_BACK,
-        Outcome.FAILED,
-        Outcome.ROLLING_OUT,
+        VersionOutcome.SERVING,
+        VersionOutcome.ROLLED_BACK,
+        VersionOutcome.FAILED,
+        VersionOutcome.ROLLING_OUT,
     ]
 
 
@@ -200,9 +206,9 @@ def test_a_successor_is_in_the_history_once_it_begins() -> None:
     assert len(life.entries) == 2
     life.change(transitions.finish_rollback(life.endpoint, at(6))[0])
     assert [entry.outcome for entry in life.entries] == [
-        Outcome.SERVING,
-        Outcome.ROLLED_BACK,
-        Outcome.ROLLING_OUT,
+        VersionOutcome.SERVING,
+        VersionOutcome.ROLLED_BACK,
+        VersionOutcome.ROLLING_OUT,
     ]
     assert life.entries[-1].asked_by == "bob"
 
@@ -212,7 +218,10 @@ def test_deleting_in_mid_rollout_ends_the_version_with_its_reason() -> None:
     life.deploy("v1")
     life.begin("v2")
     life.change(commands.delete(life.endpoint, at(9), force=True))
-    assert (life.entries[-1].outcome, life.entries[-1].reason) == (Outcome.FAILED, "The endpoint was deleted.")
+    assert (life.entries[-1].outcome, life.entries[-1].reason) == (
+        VersionOutcome.FAILED,
+        "The endpoint was deleted.",
+    )
 
 
 def test_undo_goes_to_the_version_that_served_before_or_to_the_one_that_is_named() -> None:
@@ -250,6 +259,19 @@ def test_a_restored_version_runs_from_what_was_kept_with_the_instances_of_now() 
     assert digest(again) == entry.digest, "it is the same version"
 
 
+def test_services_at_other_addresses_are_other_versions() -> None:
+    """Else one that was turned down would take all others with it, and undo would find none to go back to."""
+
+    def at_address(url: str) -> Version:
+        made = version("v")
+        (variant,) = made.variants
+        service = ContainerDefinition("tidegate/service", upstream=Upstream(url=url, headers={"b": "1", "a": "2"}))
+        return replace(made, variants=(replace(variant, model=replace(variant.model, containers=(service,))),))
+
+    assert digest(at_address("http://one")) == digest(at_address("http://one"))
+    assert digest(at_address("http://one")) != digest(at_address("http://two"))
+
+
 @given(st.lists(st.sampled_from(["deploy", "fail", "begin"]), max_size=3 * history.MAX_ENTRIES))
 def test_a_long_history_is_bounded_and_never_loses_what_runs_or_served_before(words: list[str]) -> None:
     life = Life()
@@ -257,20 +279,20 @@ def test_a_long_history_is_bounded_and_never_loses_what_runs_or_served_before(wo
     former = None
     for number, word in enumerate(words, 1):
         if word == "deploy":
-            former = next(entry.number for entry in life.entries if entry.outcome is Outcome.SERVING)
+            former = next(entry.number for entry in life.entries if entry.outcome is VersionOutcome.SERVING)
             life.deploy(f"v{number}")
         else:
             life.begin(f"v{number}")
             life.roll_back()
     numbers = [entry.number for entry in life.entries]
     assert len(numbers) <= history.MAX_ENTRIES and numbers == sorted(set(numbers))
-    assert [entry.outcome for entry in life.entries].count(Outcome.SERVING) == 1
+    assert [entry.outcome for entry in life.entries].count(VersionOutcome.SERVING) == 1
     assert numbers[-1] == len(words) + 1
     assert former is None or former in numbers
     assert all((entry.ended_at is None) == entry.outcome.live for entry in life.entries)
 
 
-def entry(number: int, outcome: Outcome, *kept: str) -> HistoryEntry:
+def entry(number: int, outcome: VersionOutcome, *kept: str) -> HistoryEntry:
     return HistoryEntry(
         number,
         f"r{number}",
@@ -287,14 +309,14 @@ def entry(number: int, outcome: Outcome, *kept: str) -> HistoryEntry:
 def test_kept_model_data_is_bounded_by_count_and_size_and_what_runs_always_stays() -> None:
     fraud = History(
         (
-            entry(1, Outcome.SERVING, "a"),
-            entry(2, Outcome.REPLACED, "b"),
-            entry(3, Outcome.ROLLED_BACK, "c"),
-            entry(4, Outcome.ROLLED_BACK),
-            entry(5, Outcome.ROLLED_BACK, "d"),
+            entry(1, VersionOutcome.SERVING, "a"),
+            entry(2, VersionOutcome.REPLACED, "b"),
+            entry(3, VersionOutcome.ROLLED_BACK, "c"),
+            entry(4, VersionOutcome.ROLLED_BACK),
+            entry(5, VersionOutcome.ROLLED_BACK, "d"),
         )
     )
-    churn = History((entry(6, Outcome.REPLACED, "e"), entry(7, Outcome.ROLLING_OUT, "f")))
+    churn = History((entry(6, VersionOutcome.REPLACED, "e"), entry(7, VersionOutcome.ROLLING_OUT, "f")))
     sizes = dict.fromkeys("abcdef", 10)
     both = {"fraud": fraud, "churn": churn}
     assert history.choose_kept(both, sizes, 10, 1_000) == set("abcdef")

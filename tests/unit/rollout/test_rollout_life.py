@@ -1,5 +1,6 @@
 """The rest of an endpoint's life: creation, repair, scaling in place, strays, an older life, deletion."""
 
+from tests.samples import version
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SetTraffic
@@ -8,7 +9,7 @@ from tidegate.domain.traffic import Route, RouteTable
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world, simulate
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.testing.faults import (
+from tidegate.simulation.faults import (
     ObservationGap,
     ReplicasDie,
     RolloutSide,
@@ -17,9 +18,8 @@ from tidegate.testing.faults import (
     When,
     WorldTiming,
 )
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import version
-from tidegate.testing.world import World
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import World
 
 
 def created(count: int = 2) -> World:

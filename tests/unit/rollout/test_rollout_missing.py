@@ -3,13 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from tests.samples import canary, instances, version
 from tidegate.domain.observation import EnsureFleet, Observation, SetTraffic
 from tidegate.domain.rollout import Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.rollout.step import step
-from tidegate.testing.samples import canary, instances, version
-from tidegate.testing.world import World
+from tidegate.simulation.world import World
 
 BAKE = 600
 
@@ -31,8 +31,8 @@ def test_fleet_with_something_missing_is_requested_again_and_holds_the_rollout()
     assert record is not None and record.rollout is not None and record.rollout.phase is Phase.BAKING
     later = world.instant() + timedelta(seconds=2 * BAKE)
     seen = world.look()
-    assert seen.evidence is not None
-    fresh = replace(seen, evidence=replace(seen.evidence, judged_at=later, through=later))
+    assert seen.guard_check is not None
+    fresh = replace(seen, guard_check=replace(seen.guard_check, judged_at=later, through=later))
     advanced = step(record, fresh, later).endpoint
     assert advanced is not None and advanced.rollout is not None and advanced.rollout.stage == 1
     held = step(record, without_secret(fresh), later)

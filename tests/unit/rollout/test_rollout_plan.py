@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities
@@ -11,13 +12,12 @@ from tidegate.domain.rollout import (
     BlueGreen,
     CapacitySize,
     DeploymentConfig,
-    Rolling,
+    RollingUpdate,
     SizeType,
     TrafficRouting,
     Version,
 )
 from tidegate.rollout.plan import compile_plan
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 ANY = Capabilities()
 
@@ -85,7 +85,7 @@ def test_a_first_version_is_brought_up_at_once_without_guardrails() -> None:
     assert [(s.share, s.bake) for s in plan.stages] == [(10_000, 0)] and plan.alarms == ()
 
 
-def config(**policy: BlueGreen | Rolling | int | None) -> DeploymentConfig:
+def config(**policy: BlueGreen | RollingUpdate | int | None) -> DeploymentConfig:
     return DeploymentConfig(**policy)  # type: ignore[arg-type]
 
 
@@ -105,7 +105,7 @@ REFUSED = {
         4,
         "RollbackMaximumBatchSize",
     ),
-    "both policies": (config(blue_green=BlueGreen(), rolling=Rolling(percent(50))), 4, "exclude each other"),
+    "both policies": (config(blue_green=BlueGreen(), rolling=RollingUpdate(percent(50))), 4, "exclude each other"),
     "no time for its waits": (
         config(blue_green=BlueGreen(TrafficRouting.CANARY, 300, percent(10), 300), execution_timeout=600),
         4,

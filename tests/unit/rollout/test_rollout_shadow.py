@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Capabilities
@@ -14,10 +15,9 @@ from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.status import variant_views
-from tidegate.testing.faults import RolloutSide, StartsFail, When, WorldTiming
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import canary, instances, percent, rolling, version
-from tidegate.testing.world import START, World
+from tidegate.simulation.faults import RolloutSide, StartsFail, When, WorldTiming
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import START, World
 
 ONE = 10_000
 

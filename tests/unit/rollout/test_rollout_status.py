@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
@@ -10,9 +11,8 @@ from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variant_views
-from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
-from tidegate.testing.samples import canary, instances, percent, rolling, version
-from tidegate.testing.world import World
+from tidegate.simulation.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
+from tidegate.simulation.world import World
 
 CANARY = canary(instances(1), 600, 300)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tests.samples import version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout, VersionRequest
 from tidegate.domain.observation import Capabilities
@@ -11,10 +12,9 @@ from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.testing.faults import AlarmTurns, ScriptedEvent, UserCommand, When, WorldTiming
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import version
-from tidegate.testing.world import World
+from tidegate.simulation.faults import AlarmTurns, ScriptedEvent, UserCommand, When, WorldTiming
+from tidegate.simulation.invariants import Invariants
+from tidegate.simulation.world import World
 
 DAY = 86_400.0
 Command = Callable[[Endpoint, datetime], Endpoint]

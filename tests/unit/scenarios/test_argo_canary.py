@@ -5,6 +5,7 @@ Weights and counts of theirs are taken over where they matter; where we decide o
 
 import pytest
 
+from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tests.unit.scenarios.rollout_story import (
     Story,
     abort,
@@ -22,16 +23,14 @@ from tests.unit.scenarios.rollout_story import (
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import (
+from tidegate.simulation.faults import (
     ObservationGap,
     ReplicasDie,
     RolloutSide,
     StartsFail,
-    StartsRecover,
     When,
     WorldTiming,
 )
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 CANARY = canary(percent(25), 300, 60)
 LINEAR = linear(percent(25), 300, 60)
@@ -108,11 +107,11 @@ def test_TestRolloutBadToGoodUpdate() -> None:
 def test_TestRolloutBadToBadUpdate() -> None:
     """Both bad: it ends on the old one, with the reason, and is repaired when its replicas come up again."""
     down = (
-        StartsFail(When(), RolloutSide.OLD),
+        StartsFail(When(), RolloutSide.OLD, seconds=3600),
         ReplicasDie(When(), RolloutSide.OLD, 4),
         StartsFail(When(), RolloutSide.NEW),
     )
-    story = Story(CANARY, (*down, StartsRecover(When(after=3600), RolloutSide.OLD))).run()
+    story = Story(CANARY, down).run()
     assert story.serves == "v1" and story.ready(1) == 4
     assert "could not be run: variant AllTraffic: exit code 1" in (story.record.failure_reason or "")
 

@@ -1,10 +1,10 @@
 """Flagger's scheduler tests, re-enacted under their names."""
 
+from tests.samples import all_at_once, canary, instances, linear, percent, version
 from tests.unit.scenarios.rollout_story import Story, begin, does, fires, supersede
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import AlarmTurns, ReplicasDie, RolloutSide, StartsFail, When
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, version
+from tidegate.simulation.faults import AlarmTurns, ReplicasDie, RolloutSide, StartsFail, When
 
 LINEAR = linear(percent(10), 60, 60)
 

@@ -1,9 +1,9 @@
 """Incidents of other engines, each as one scenario: what happened there must not happen here."""
 
+from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tests.unit.scenarios.rollout_story import Story, does, fires, pause, scale, supersede
 from tidegate.domain.rollout import Phase
-from tidegate.testing.faults import ObservationGap, ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
-from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
+from tidegate.simulation.faults import ObservationGap, ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
 
 LATE = WorldTiming(latencies=(0.0, 7.0, 2.0), startups=(30.0, 200.0), drains=(45.0,))
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from tests.samples import percent, rolling, version
 from tests.unit.scenarios.rollout_story import Story, fires
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Phase, TrafficRouting
-from tidegate.testing.faults import AlarmTurns, When
-from tidegate.testing.samples import percent, rolling, version
+from tidegate.simulation.faults import AlarmTurns, When
 
 STARTUP = 30
 

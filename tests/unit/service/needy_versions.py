@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tests.memory_store import MemoryTx
 from tests.unit.service.test_deploy import START
 from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas, TokenBucket
 from tidegate.domain.asynchronous import AsyncConfig
@@ -10,7 +11,6 @@ from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.service.record_kinds import CONFIG, MODEL
-from tidegate.testing.memory_store import MemoryTx
 
 WORDS = {
     "serverless": "serverless variants",

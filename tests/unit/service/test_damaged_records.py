@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from tests.memory_metrics import MemoryMetrics
+from tests.samples import version
 from tidegate.compose.controller import owners
 from tidegate.domain.asynchronous import AsyncConfig, Item
 from tidegate.domain.endpoint import Endpoint
@@ -18,8 +20,6 @@ from tidegate.reconcile.guards import Guards
 from tidegate.service.record_kinds import ENDPOINT, MODEL, TRANSFORM
 from tidegate.store import SqlStore, open_store
 from tidegate.store.queue import SqlQueue
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DEEP = "[" * 100_000 + "]" * 100_000

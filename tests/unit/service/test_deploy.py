@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.metric_alarm import metric_alarm
+from tests.samples import complete_evidence
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
@@ -17,7 +19,7 @@ from tidegate.domain.replay import ReplayResult
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
 from tidegate.domain.targets import TargetTable
 from tidegate.reconcile.engine import save
-from tidegate.reconcile.unsaved_rollbacks import Loaded
+from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
@@ -25,8 +27,6 @@ from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, TAGS, USAGE
 from tidegate.service.tags import read
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
-from tidegate.testing.memory_store import MemoryTx
-from tidegate.testing.samples import complete_evidence
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = START + timedelta(hours=1)
@@ -93,7 +93,7 @@ def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmSt
             now = max(now, decision.wake_at or now)
         saved = tx.get(ENDPOINT, "fraud")
         assert saved is not None
-        save(tx, Loaded(body, saved.version, {}, body), decision, now)
+        save(tx, LoadedEndpoint(body, saved.version, {}, body), decision, now)
     raise AssertionError("the rollout does not end")
 
 

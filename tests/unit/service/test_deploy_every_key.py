@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.spec_changes import CHANGES, keys, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
@@ -17,10 +18,9 @@ from tidegate.service import record_kinds
 from tidegate.service.deploy import DeployOptions, DeployOutcome, DeployResult, deploy
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
-from tidegate.testing.memory_store import MemoryTx
 
-NOTHING = ("ContainerSection.multi_model",)
-"""A container among several cannot have many models: refused by the file's own rules."""
+NOTHING = ("ContainerSection.multi_model", "ContainerSection.gpus")
+"""A container among several cannot have many models, nor accelerators of its own: refused by the file's own rules."""
 
 
 def put(tx: MemoryTx, data: dict[str, Any], how: DeployOptions = ANN) -> DeployResult:

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.unit.service.test_deploy import ANN, CAN, LATER, endpoint, run, settle, wish
 from tests.unit.service.test_undo import know
-from tidegate.domain.history import Outcome
+from tidegate.domain.history import VersionOutcome
 from tidegate.domain.rollout import Phase
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import desired_state
@@ -16,7 +17,6 @@ from tidegate.service import endpoints, history, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollouts import UndoRequest
-from tidegate.testing.memory_store import MemoryTx
 
 LATEST = LATER + timedelta(hours=1)
 
@@ -44,7 +44,7 @@ def test_deployment_is_accepted(tx: MemoryTx, how: DeployOptions) -> None:
     assert body.serving is not None and body.serving.config_name == "fraud-2"
     assert body.rollout is not None and body.rollout.new.config_name == "fraud-3"
     outcomes = [entry.outcome for entry in history.read(tx, "fraud").entries]
-    assert outcomes[:2] == [Outcome.REPLACED, Outcome.SERVING]
+    assert outcomes[:2] == [VersionOutcome.REPLACED, VersionOutcome.SERVING]
 
 
 def test_same_version_again_changes_nothing(tx: MemoryTx) -> None:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.service.endpoints import UpdateRequest, create_endpoint
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL
-from tidegate.testing.memory_store import MemoryTx
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

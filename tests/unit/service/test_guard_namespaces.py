@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Query
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.service import endpoints
 from tidegate.service.record_kinds import ALARM
-from tidegate.testing.memory_store import MemoryTx
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GUARDED = DeploymentConfig(alarms=("errors",))

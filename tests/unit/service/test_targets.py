@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.unit.service.needy_versions import configure
 from tests.unit.service.test_deploy import ANN, LATER, START, known, wish
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
@@ -13,7 +14,6 @@ from tidegate.service.deploy import deploy
 from tidegate.service.endpoints import UpdateRequest, create_endpoint
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
-from tidegate.testing.memory_store import MemoryTx
 
 PLAIN = Capabilities(
     serverless=False,

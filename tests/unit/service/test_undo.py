@@ -6,24 +6,24 @@ from datetime import timedelta
 
 import pytest
 
+from tests.memory_store import MemoryTx
 from tests.unit.service.test_deploy import CAN, CANARY, ERRORS, LATER, START, endpoint, look, run, settle, wish
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.history import History, Outcome
+from tidegate.domain.history import History, VersionOutcome
 from tidegate.domain.observation import FleetStatus
 from tidegate.domain.rollout import RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.reconcile.engine import save
-from tidegate.reconcile.unsaved_rollbacks import Loaded
+from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint
 from tidegate.rollout import desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.service.rollouts import UndoRequest
-from tidegate.testing.memory_store import MemoryTx
 
 THEN = LATER + timedelta(hours=1)
 
@@ -82,10 +82,10 @@ def test_undo_goes_back_at_once_without_alarms_evidence_or_bakes(tx: MemoryTx) -
     settle(tx, alarm=AlarmState.ALARM)
     assert endpoint(tx).serving.config_name == "fraud-2"  # type: ignore[union-attr]
     assert [entry.outcome for entry in versions(tx).entries] == [
-        Outcome.REPLACED,
-        Outcome.REPLACED,
-        Outcome.UNDONE,
-        Outcome.SERVING,
+        VersionOutcome.REPLACED,
+        VersionOutcome.REPLACED,
+        VersionOutcome.UNDONE,
+        VersionOutcome.SERVING,
     ]
     assert versions(tx).entries[-1].artifacts == {"main": ("d2",)}, (
         "known at once, so never removed in mid-rollout"
@@ -112,7 +112,7 @@ def test_an_undone_version_is_ready_with_the_capacity_of_now_before_it_gets_traf
 def settle_scaling(tx: MemoryTx) -> None:
     saved = tx.get(ENDPOINT, "fraud")
     assert saved is not None
-    save(tx, Loaded(saved.body, saved.version, {}, saved.body), step(saved.body, look(tx), LATER), LATER)
+    save(tx, LoadedEndpoint(saved.body, saved.version, {}, saved.body), step(saved.body, look(tx), LATER), LATER)
     assert endpoint(tx).scaling is None
 
 
@@ -131,7 +131,9 @@ def test_a_guarded_undo_has_the_guards_of_the_version_that_it_goes_to(tx: Memory
     assert len(rollout.plan.stages) == 2 and rollout.plan.evidence is None
     settle(tx, alarm=AlarmState.ALARM)
     assert endpoint(tx).serving.config_name == "fraud-4"  # type: ignore[union-attr]
-    assert versions(tx).entries[-2].outcome is Outcome.SERVING, "an undo that was rolled back has undone nothing"
+    assert versions(tx).entries[-2].outcome is VersionOutcome.SERVING, (
+        "an undo that was rolled back has undone nothing"
+    )
 
 
 def test_a_guarded_undo_that_would_be_rolled_back_at_once_is_refused(tx: MemoryTx) -> None:
@@ -238,7 +240,7 @@ def test_the_history_goes_with_the_endpoint(tx: MemoryTx) -> None:
     endpoints.delete_endpoint(tx, "fraud", LATER)
     saved = tx.get(ENDPOINT, "fraud")
     assert saved is not None and tx.get(HISTORY, "fraud") is not None
-    loaded = Loaded(saved.body, saved.version, {}, saved.body)
+    loaded = LoadedEndpoint(saved.body, saved.version, {}, saved.body)
     save(tx, loaded, RolloutDecision(None, (), None, ()), LATER)
     assert tx.get(HISTORY, "fraud") is None
     run(tx, wish("1"), now=LATER)

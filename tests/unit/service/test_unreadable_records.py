@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.metric_alarm import metric_alarm
+from tests.samples import version
 from tidegate.console.endpoint_records import _join, _read_changed
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
@@ -17,28 +18,26 @@ from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, RolloutPlan
 from tidegate.features.asynchronous import loop as queues
+from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import loop as scaling
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.features.drift import service as drift
 from tidegate.features.evidence.kinds import EVIDENCE, REPLAY
-from tidegate.features.lessons import challenge_service as live_challenges
 from tidegate.features.lessons import run_service as live_runs
-from tidegate.features.lessons.kinds import LIVE_RUN
-from tidegate.features.lessons.run_records import LiveRun, Made
+from tidegate.features.lessons.run_records import LIVE_RUN, LiveRun, RunPart
 from tidegate.features.monitor import processing_service as processing_jobs
 from tidegate.features.monitor import schedules as monitoring_schedules
 from tidegate.features.shadow import loop as experiment_loop
 from tidegate.ports.store import Filter, Kind, Stale, Tx
 from tidegate.reconcile import alarm_loop, engine
 from tidegate.rollout.step import RolloutDecision
-from tidegate.service import activities, alarms, endpoints, history, models, quotas, state_events
+from tidegate.service import alarms, endpoints, history, models, quotas, state_events
 from tidegate.service.prometheus import render
 from tidegate.service.record_kinds import ALARM, ENDPOINT, HISTORY, MODEL, TAGS, USAGE, all_kinds
 from tidegate.service.unreadable_records import EVERY, UnreadableRecords
 from tidegate.service.views import alarms_of
 from tidegate.store import SqlStore, open_store
-from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 STRANGE = "what a later version wrote"
@@ -75,7 +74,7 @@ READERS: dict[str, Callable[[Tx], Any]] = {
     "alarms that are shown": alarms.find_all,
     "queues": queues._read,
     "scaling": scaling.read,
-    "experiments": experiment_loop._going_on,
+    "experiments": experiment_loop._list_running,
     "drift": lambda tx: drift.find_due(tx, NOW),
     "monitoring": lambda tx: monitoring_schedules.find_due_executions(tx, timedelta(0), NOW),
     "executions": monitoring_schedules.find_executions,
@@ -223,7 +222,7 @@ async def test_a_rollout_turns_back_whatever_lies_beside_its_record(store: SqlSt
 
 
 async def test_what_an_unreadable_endpoint_may_use_is_not_removed_with_a_live_run(store: SqlStore) -> None:
-    made = (Made("model", "used"), Made("model", "unused"))
+    made = (RunPart("model", "used"), RunPart("model", "unused"))
 
     def work(tx: Tx) -> set[str]:
         for name in ("used", "unused"):
@@ -237,7 +236,7 @@ async def test_what_an_unreadable_endpoint_may_use_is_not_removed_with_a_live_ru
 
 
 async def test_a_live_run_ends_although_something_that_it_made_cannot_be_read(store: SqlStore) -> None:
-    made = (Made("model", "bad"), Made("alarm", "errors"))
+    made = (RunPart("model", "bad"), RunPart("alarm", "errors"))
 
     def work(tx: Tx) -> tuple[dict[str, int], dict[str, int]]:
         plant_good(tx)
@@ -268,7 +267,7 @@ async def test_quotas_that_cannot_be_counted_admit_nothing(store: SqlStore) -> N
         with pytest.raises(UnreadableRecord):
             quotas.check(tx, None, asked, {"local": 100, "ml.m5.large": 100, "ml.m5.xlarge": 100})
         with pytest.raises(UnreadableRecord):
-            live_challenges.require_room(tx, 1, Capabilities(quotas={live_challenges.INSTANCE_TYPE: 100}))
+            live_runs.require_room(tx, 1, Capabilities(quotas={live_runs.INSTANCE_TYPE: 100}))
 
     await store.run(work)
 

@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
+from tests.memory_store import MemoryTx
 from tests.unit.service.test_deploy import LATER, START, run, settle, wish
 from tidegate.domain.usage import seconds_until
 from tidegate.service import usage
 from tidegate.service.record_kinds import ENDPOINT, USAGE
-from tidegate.testing.memory_store import MemoryTx
 
 HOUR = timedelta(hours=1)
 
@@ -29,13 +29,12 @@ def test_hours_are_counted_from_the_creation_on_with_both_versions_during_an_upd
     assert seconds_until(after, after.at + HOUR)["local"] == after.seconds["local"] + count * 3600
 
 
-def test_an_endpoint_without_a_record_is_counted_since_its_own_was_written_and_a_removed_one_leaves_none() -> None:
+def test_an_endpoint_without_a_record_is_counted_since_its_own_was_written() -> None:
     tx = MemoryTx()
     run(tx, wish("1"), now=START)
     settle(tx)
     _, known = usage.read(tx, "fraud")
-    usage.forget(tx, "fraud", LATER)
-    assert tx.get(USAGE, "fraud") is None
+    tx.delete(USAGE, "fraud", expect=None, now=LATER)
     _, seeded = usage.read(tx, "fraud")
     saved = tx.get(ENDPOINT, "fraud")
     assert saved is not None

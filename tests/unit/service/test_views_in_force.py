@@ -3,15 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
+from tests.memory_store import MemoryTx
+from tests.samples import canary, instances, version
+from tests.unit.service.needy_versions import configure
+from tests.unit.service.test_deploy import START
 from tidegate.cli.describe_rollout import format_share
+from tidegate.cli.draw import fleet_table
 from tidegate.console.endpoint_rows import describe_state
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.observation import Observation
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
+from tidegate.service.endpoints import UpdateRequest, create_endpoint, get_endpoint
 from tidegate.service.views import endpoint_view
-from tidegate.testing.samples import canary, instances, version
-from tidegate.testing.world import World
+from tidegate.simulation.world import World
 
 
 def baking() -> World:
@@ -69,3 +75,24 @@ def test_what_is_wrong_is_in_the_sentence_of_the_status() -> None:
     ]
     at_rest = {**document, "rollout": None, "status": "InService", "failure_reason": None}
     assert "gateway g does not answer" in describe_state(at_rest)
+
+
+# The status document says which replica has which device.
+
+
+def test_devices_are_shown_by_replica() -> None:
+    tx = MemoryTx()
+    config, _ = configure(tx, "devices")
+    create_endpoint(tx, "e", UpdateRequest(config), {}, rollout_id="r", can=Capabilities(), now=START)
+    endpoint = get_endpoint(tx, "e").body
+    assert endpoint.rollout is not None
+    id = FleetId("e", endpoint.rollout.new.generation, "v")
+    seen = Observation({id: FleetStatus(id, 1, 1, devices=(("r-1", ("fake0", "fake1")),))}, None)
+    document = endpoint_view(endpoint, seen, [])
+    fleets = document["fleets"]
+    assert isinstance(fleets, list)
+    assert [one["devices"] for one in fleets] == [{"r-1": ["fake0", "fake1"]}]
+    lines = [line.plain for line in fleet_table(document, []).lines(100, wrap=True)]
+    assert "  r-1 on fake0, fake1" in lines
+    unseen = endpoint_view(endpoint, None, [])["fleets"]
+    assert isinstance(unseen, list) and [one["devices"] for one in unseen] == [{}]

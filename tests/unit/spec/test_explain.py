@@ -59,7 +59,7 @@ def test_a_key_that_several_sections_have_is_explained_for_each() -> None:
     [
         ("rollout.wiat", "did you mean 'rollout.wait'?"),
         ("strategie", "did you mean 'rollout.strategy'?"),
-        ("zzzz", "'tidegate explain' lists those at the top"),
+        ("zzzz", "'tidegate spec explain' lists those at the top"),
         ("model.data.deeper", "did you mean"),
     ],
 )

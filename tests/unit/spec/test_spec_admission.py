@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.samples import version
 from tidegate.domain.admission import DEFAULT_ADMISSION, Admission, Quotas, TokenBucket
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.spec.build import parse
-from tidegate.testing.samples import version
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,9 +15,10 @@ from tidegate.domain.scaling import (
     Dimension,
     FastPolicy,
     ForecastPolicy,
-    Predefined,
+    PredefinedMetricType,
     TargetTracking,
 )
+from tidegate.monitoring.metric_math import evaluate
 from tidegate.spec.problem import SpecError
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -58,14 +59,29 @@ def test_the_fast_rule_looks_at_requests_at_one_time() -> None:
 @pytest.mark.parametrize(
     ("given", "more", "metric"),
     [
-        ({}, {}, Predefined.INVOCATIONS),
-        ({"metric": "concurrency"}, {}, Predefined.CONCURRENT),
-        ({}, {"serverless": SERVERLESS}, Predefined.UTILIZATION),
+        ({}, {}, PredefinedMetricType.INVOCATIONS),
+        ({"metric": "concurrency"}, {}, PredefinedMetricType.CONCURRENT),
+        ({}, {"serverless": SERVERLESS}, PredefinedMetricType.UTILIZATION),
     ],
 )
-def test_the_rule_of_aws_tracks_a_metric(given: dict[str, Any], more: dict[str, Any], metric: Predefined) -> None:
+def test_the_rule_of_aws_tracks_a_metric(
+    given: dict[str, Any], more: dict[str, Any], metric: PredefinedMetricType
+) -> None:
     found = asked({"rule": "aws", "target": 70, "scale_in_after": "10m", **given}, **more)
     assert found.policies == (TargetTracking("tracking", 70.0, metric, scale_in_cooldown=600),)
+
+
+def test_tokens_in_flight_are_tracked_and_are_none_where_no_request_is() -> None:
+    (policy,) = asked({"rule": "aws", "metric": "tokens", "target": 4000}).policies
+    assert isinstance(policy, TargetTracking) and isinstance(policy.metric, tuple)
+    assert [line.metric and line.metric.name for line in policy.metric] == [
+        "TokensInFlight",
+        "ConcurrentRequestsPerModel",
+        None,
+    ]
+    # Requests without tokens, none at all, and a minute of which nothing is known.
+    read = {"tokens": [3000.0, None, None], "requests": [2.0, 0.0, None]}
+    assert evaluate(policy.metric, read, range(0, 180, 60))["all"] == [3000.0, 0.0, None]
 
 
 def test_the_backlog_of_an_asynchronous_endpoint_may_take_it_to_zero_and_back() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate import spec
-from tidegate.domain.capture import Capture, Detector, Redacted, Redaction
+from tidegate.domain.capture import Capture, Detector, Redaction, RedactionMethod
 from tidegate.domain.errors import Invalid
 from tidegate.spec.render import render
 
@@ -48,7 +48,7 @@ def test_every_key_has_an_effect() -> None:
         json=("application/jsonlines",),
         keep=2 * 2**30,
         redaction=Redaction(
-            {"ssn": Redacted.HASH, "$.employee.note": Redacted.DROP},
+            {"ssn": RedactionMethod.HASH, "$.employee.note": RedactionMethod.DROP},
             (Detector.SSN, Detector.EMAIL),
             ("ssn", "amount"),
             "payroll",

@@ -14,7 +14,7 @@ from tidegate import spec
 from tidegate.domain.alarm import ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, SizeType, TrafficRouting
+from tidegate.domain.rollout import BlueGreen, CapacitySize, RollingUpdate, SizeType, TrafficRouting
 from tidegate.spec.value_types import NAME
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,7 +48,7 @@ def changed(**more: Any) -> dict[str, Any]:
     return {**MINIMAL, **more}
 
 
-def rollout(**keys: Any) -> BlueGreen | Rolling:
+def rollout(**keys: Any) -> BlueGreen | RollingUpdate:
     deployment = spec.parse(changed(rollout=keys), NOW).deployment
     found = deployment.blue_green or deployment.rolling
     assert found is not None
@@ -129,7 +129,7 @@ def test_strategies() -> None:
     assert rollout(strategy="canary", size="10%", wait="30m") == BlueGreen(TrafficRouting.CANARY, 1800, ten)
     one = CapacitySize(SizeType.INSTANCE_COUNT, 1)
     assert rollout(strategy="canary", size=1) == BlueGreen(TrafficRouting.CANARY, 0, one)
-    assert rollout(strategy="rolling", batch="50%", rollback_batch=1) == Rolling(half, 0, one)
+    assert rollout(strategy="rolling", batch="50%", rollback_batch=1) == RollingUpdate(half, 0, one)
     assert spec.parse(MINIMAL, NOW).deployment.blue_green == BlueGreen()
 
 
@@ -289,6 +289,6 @@ def test_whatever_comes_in_only_invalid_comes_out(data: dict[str, Any], complete
 
 
 def test_the_published_schema_is_fresh() -> None:
-    """``tidegate schema > docs/spec.schema.json`` makes it fresh."""
+    """``tidegate spec schema > docs/spec.schema.json`` makes it fresh."""
     published = Path(__file__).parents[3] / "docs" / "spec.schema.json"
     assert json.loads(published.read_text()) == json.loads(json.dumps(spec.schema()))

@@ -15,7 +15,9 @@ from tidegate.spec.unit_texts import bytes_text, duration_text, rate_text, thres
 from tidegate.spec.units import duration, memory, threshold
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model"})
+ALIAS = "ModelSpec.gpus"
+"""Another word for ``devices``, and rendered as that."""
+KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "ContainerSection.gpus"})
 """All but the one that no file may have."""
 
 
@@ -31,7 +33,7 @@ def test_defaults_are_left_out(base: str) -> None:
     assert flatten(render(spec.parse(BASES[base], NOW))) == flatten(BASES[base])
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [key for key in KEYS if key != ALIAS])
 def test_a_changed_key_is_the_only_change(key: str) -> None:
     before, after = pair(key)
     old, new = flatten(before), flatten(after)

@@ -11,7 +11,7 @@ import pytest
 from tidegate.domain.errors import Transient
 from tidegate.features.asynchronous.dispatcher.objects import Objects
 from tidegate.storage.files import Claim, move
-from tidegate.storage.output_files import Output, OutputFiles
+from tidegate.storage.output_files import OutputFile, OutputFiles
 from tidegate.storage.s3 import Bucket
 
 LATE = Claim(2, lambda: True)
@@ -61,7 +61,7 @@ def test_a_dispatcher_that_lost_its_lease_uploads_no_answer(tmp_path: Path, larg
     answer.write_bytes(bytes(2 * PART))
     objects = Objects(OutputFiles([tmp_path]), None, "", "us-east-1", 1 << 20)
     objects.__dict__["_s3"] = Store(client)
-    output = Output("s3://b/a.out", answer if large else b"answer", 2, lambda: True)
+    output = OutputFile("s3://b/a.out", answer if large else b"answer", 2, lambda: True)
     with pytest.raises(Transient, match=r"s3://b/a\.out: the lease"):
         asyncio.run(objects.put(output, "text/csv"))
     assert not {"put_object", "complete_multipart_upload"} & set(client.calls)

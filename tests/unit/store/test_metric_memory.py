@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
-from tidegate.store.metric_memory import MetricMemory, SpanCells
-from tidegate.store.recent_cells import RecentCells, pack, unpack
+from tidegate.store.metric_memory import MetricMemory, RecentCells, SpanCells, pack, unpack
 from tidegate.store.samples import SeriesKey
 
 T0 = 1_800_000_000

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import tidegate
+from tidegate.host.features import features
 from tidegate.wire import coverage, sagemaker_models
 from tidegate.wire.dispatch import load_service
 from tidegate.wire.member_notes import Treatment, all_notes, find_treatment
@@ -29,6 +30,8 @@ def test_notes_name_existing_members() -> None:
         assert not notes.keys() - known, (service, operation)
 
 
+MEMBER = "config_member"
+"""Extension point of what features look at in CreateEndpointConfig."""
 LATER = ("CreateModelPackage", "UpdateModelPackage")
 """Operations whose containers are looked at by CreateModel."""
 
@@ -40,6 +43,9 @@ def test_what_no_code_looks_at_is_not_called_served(service: str, operation: str
     named = strings(TABLE[service][operation].translate.__module__, set())
     if operation in LATER:
         named |= strings(sagemaker_models.__name__, set())
+    for one in features():
+        if f"{service}:{operation}" in one.feature.members and MEMBER in one.feature.hooks:
+            named |= strings(one.resolve(one.feature.hooks[MEMBER]).partition(":")[0], set())
     unnamed = [
         path
         for path, node in coverage.paths(coverage.members(service, operation))

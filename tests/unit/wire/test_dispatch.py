@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.memory_audit import guard_of
+from tests.memory_metrics import MemoryMetrics
+from tests.memory_store import MemoryStore
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.ports.store import Stale, Tx
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
 from tidegate.wire import dispatch, schema, validation
 from tidegate.wire.operation import WireContext, WireRequest
 from tidegate.wire.routing import RequestTarget, WireProtocol, guess_target, identify

@@ -30,12 +30,6 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def database_url(protocol: str, request: pytest.FixtureRequest) -> str:
-    url: str = request.getfixturevalue("postgres_url" if protocol == "query" else "sqlite_url")
-    return url
-
-
 @pytest.fixture(scope="session")
 def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A botocore session for each protocol: as it comes for JSON, else with a model that lists one alone."""

@@ -1,5 +1,5 @@
-"""What is the caller's own, in the native API: password, API tokens and sessions. Only somebody who is signed in has
-it: a token that leaked must not be able to make others that last longer, or shut its owner out."""
+"""Operations of the native API on the caller's own account: password, API tokens and sessions. They require that the
+caller is signed in, so that a leaked token cannot create tokens that last longer, or shut its owner out."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ async def describe_account(gateway: Gateway, request: Request) -> Response:
 
 
 async def read_account(gateway: Gateway, request: Request) -> dict[str, Any]:
-    """``user``: whether it is one of this server, with a password and tokens."""
+    """Describe the caller's account, with its tokens and sessions. ``user``: whether it is a user of this server,
+    with a password and tokens."""
     caller: Caller = request.state.caller
     user = await _is_user(gateway, caller)
     tokens = await gateway.logins.book.tokens() if user else []
@@ -38,7 +39,7 @@ async def read_account(gateway: Gateway, request: Request) -> dict[str, Any]:
 
 
 async def change_password(gateway: Gateway, request: Request) -> Response:
-    """All other sessions of the user end."""
+    """Change the caller's password, and end all other sessions of the user."""
     body = parse_json_object(request, ("present", "password"))
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     present, wanted = parse_text(body, "present"), parse_text(body, "password")
@@ -68,7 +69,7 @@ async def revoke_token(gateway: Gateway, request: Request) -> Response:
 
 
 async def end_sessions(gateway: Gateway, request: Request) -> Response:
-    """All but the caller's own, or the one with an ``id``."""
+    """End all sessions of the caller but the present one, or the one with an ``id``."""
     body = parse_json_object(request, ("id",))
     caller, now = _require_session(request), gateway.context.clock.now()
     open_book(gateway, request, now)  # counts the change

@@ -1,4 +1,4 @@
-"""``audit``: who changed what, or tried to."""
+"""``access audit``: who changed what, or tried to."""
 
 from typing import Annotated, Any
 
@@ -19,9 +19,9 @@ def audit(
 
     \b
     Examples:
-      tidegate audit
-      tidegate audit --about fraud --limit 10
-      tidegate audit --json | jq '.entries[] | select(.outcome == "refused")'
+      tidegate access audit
+      tidegate access audit --about fraud --limit 10
+      tidegate access audit --json | jq '.entries[] | select(.outcome == "refused")'
     """
     with client() as server:
         found = server.audit(limit, who or "", about or "")

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate.domain.access import AuditEntry, Caller
+from tidegate.domain.access import AuditEntry
 from tidegate.domain.errors import Invalid
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_number
@@ -27,12 +27,6 @@ async def read_audit(gateway: Gateway, request: Request) -> Response:
 
 def entry_view(entry: AuditEntry) -> dict[str, Any]:
     return {**asdict(entry), "at": entry.at.isoformat()}
-
-
-async def describe_caller(gateway: Gateway, request: Request) -> Response:
-    """Whom the server takes the caller for."""
-    caller: Caller = request.state.caller
-    return JSONResponse({"name": caller.name, "role": str(caller.role or ""), "means": str(caller.means)})
 
 
 def _parse_name(request: Request, name: str) -> str:

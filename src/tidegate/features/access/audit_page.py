@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from tidegate.console.endpoint_rows import BAD, GOOD, PLAIN, WARN
 from tidegate.console.operate_pages import render
-from tidegate.domain.access import Access, AuditEntry, Outcome
+from tidegate.domain.access import Access, AuditEntry, AuditOutcome
 from tidegate.features.access.audit_native import entry_view
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -16,7 +16,12 @@ from tidegate.gateway.request_parsing import parse_number
 
 AUDIT = f"{CONSOLE}/audit"
 SHOWN = 100
-TONES = {Outcome.DONE: GOOD, Outcome.FAILED: WARN, Outcome.REFUSED: BAD, Outcome.STARTED: PLAIN}
+TONES = {
+    AuditOutcome.DONE: GOOD,
+    AuditOutcome.FAILED: WARN,
+    AuditOutcome.REFUSED: BAD,
+    AuditOutcome.STARTED: PLAIN,
+}
 
 
 def routes(gateway: Gateway) -> list[GuardedRoute]:
@@ -27,12 +32,12 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
         shown, older = found[:SHOWN], None
         if len(found) > SHOWN:
             older = f"{AUDIT}?{urlencode({**asked, 'before': shown[-1].seq})}"
-        rows = [audit_row(entry) for entry in shown]
+        rows = [_audit_row(entry) for entry in shown]
         return render("audit", request, rows=rows, older=older, who_asked=asked["who"], about=asked["about"])
 
     return [GuardedRoute(gateway, AUDIT, show, Access.INSPECT)]
 
 
-def audit_row(entry: AuditEntry) -> dict[str, object]:
-    outcome = "not known" if entry.outcome is Outcome.STARTED else str(entry.outcome)
+def _audit_row(entry: AuditEntry) -> dict[str, object]:
+    outcome = "not known" if entry.outcome is AuditOutcome.STARTED else str(entry.outcome)
     return {**entry_view(entry), "outcome": outcome, "tone": TONES[entry.outcome]}

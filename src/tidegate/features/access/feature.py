@@ -1,7 +1,7 @@
 """The manifest of the feature access."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+from tidegate.domain.feature import CommandEntry, Feature, Menu, NativeRoute, PageLink
 
 FEATURE = Feature(
     name="access",
@@ -27,10 +27,11 @@ FEATURE = Feature(
         NativeRoute("DELETE", "/account/sessions", ".account_native:end_sessions", Access.OWN),
     ),
     commands=(
-        CommandEntry("user", ".users_command:app", "Manage who may sign in, and their roles.", "Server"),
-        CommandEntry("token", ".tokens_command:app", "Manage API tokens, which act for a user.", "Server"),
+        CommandEntry("access", "", "Manage users, roles and tokens; read the audit.", "Server"),
+        CommandEntry("access user", ".users_command:app", "Manage who may sign in, and their roles.", "Server"),
+        CommandEntry("access token", ".tokens_command:app", "Manage API tokens, which act for a user.", "Server"),
         CommandEntry(
-            "audit", ".audit_command:audit", "Show who changed what, when, from where and why.", "Server"
+            "access audit", ".audit_command:audit", "Show who changed what, when, from where and why.", "Server"
         ),
     ),
     pages={
@@ -46,5 +47,10 @@ FEATURE = Feature(
         "/console/users": ("GET",),
         "/console/account": ("GET",),
     },
+    links=(
+        PageLink(Menu.PEOPLE, 10, "/console/users", "Users"),
+        PageLink(Menu.PEOPLE, 20, "/console/audit", "Audit"),
+    ),
     page_routes=".page_routes:page_routes",
+    hooks={"check_settings": ".provider_settings:check_provider"},
 )

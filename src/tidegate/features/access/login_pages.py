@@ -18,7 +18,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.error_responses import status_of
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE, LOGIN
-from tidegate.service.audit_trail import Doing
+from tidegate.service.audit_trail import RequestedOperation
 
 NEXT = re.compile(rf"{CONSOLE}(?:[/?][\x21-\x5b\x5d-\x7e]*)?")
 """Addresses that a login may lead to: pages of the console."""
@@ -70,15 +70,15 @@ async def _sign_in(gateway: Gateway, request: Request) -> Response:
         )
     except AuthError as error:
         await gateway.trail.note_refusal(
-            Doing(await _known(gateway, name), Access.CHANGE, "login", source=source), error
+            RequestedOperation(await _find_caller(gateway, name), Access.CHANGE, "login", source=source), error
         )
         return await show_form(gateway, form, problem=error)
     caller = await gateway.logins.find_session(secret, now)
-    await gateway.trail.note(Doing(caller, Access.CHANGE, "login", source=source))
+    await gateway.trail.note(RequestedOperation(caller, Access.CHANGE, "login", source=source))
     return begin_session(gateway, secret, next_page(form))
 
 
-async def _known(gateway: Gateway, name: str) -> Caller:
+async def _find_caller(gateway: Gateway, name: str) -> Caller:
     """Who failed to sign in. What nobody is called is not recorded: people type passwords into the wrong field."""
     user = await gateway.logins.book.user(name) if USER_NAME.fullmatch(name) else None
     return Caller(user.name if user is not None else "(nobody)", None, Means.NONE)

@@ -28,7 +28,8 @@ LONGEST_NAME = 120
 
 @dataclass(frozen=True)
 class Client:
-    """What tidegate is registered as. ``redirect``: where the provider sends people back to."""
+    """The registration of tidegate with the provider. ``redirect``: the address to which the provider sends people
+    back."""
 
     issuer: str
     id: str
@@ -41,7 +42,7 @@ def challenge(verifier: str) -> str:
 
 
 def authorization_address(endpoint: str, client: Client, state: str, nonce: str, verifier: str) -> str:
-    """Where a browser is sent to sign in."""
+    """Return the address to which a browser is sent to sign in."""
     query = {
         "response_type": "code",
         "client_id": client.id,

@@ -18,19 +18,19 @@ from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import LOGIN
-from tidegate.host.attempt_limits import Allowance
-from tidegate.service.audit_trail import Doing
+from tidegate.host.attempt_limits import AttemptAllowance
+from tidegate.service.audit_trail import RequestedOperation
 
 LONGEST = timedelta(minutes=10)
 """Time that somebody may take at the provider."""
 MAX_PENDING = 1_000
-BEGUN = Allowance(30, 300)
+BEGUN = AttemptAllowance(30, 300)
 """Logins that an address may begin in 300 seconds."""
 AGAIN = "This login is not known here, or was used already: sign in again."
 
 
 @dataclass(frozen=True)
-class Pending:
+class _Pending:
     """A login that has begun. ``browser``: digest of the cookie of the browser that began it."""
 
     nonce: str = field(repr=False)
@@ -41,10 +41,10 @@ class Pending:
 
 
 @dataclass
-class OpenIdLogins:
+class _OpenIdLogins:
     gateway: Gateway
     provider: OpenIdProvider
-    _pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
+    _pending: OrderedDict[str, _Pending] = field(default_factory=OrderedDict)
     """By the digest of the state."""
 
     @property
@@ -63,7 +63,7 @@ class OpenIdLogins:
             secret_tokens.make_secret(gateway.logins.random(secret_tokens.SECRET_BYTES)) for _ in range(4)
         )
         address = await self.provider.authorization_address(state, nonce, verifier)
-        pending = Pending(
+        pending = _Pending(
             nonce, verifier, secret_tokens.digest(browser), next_page(request.query_params), now + LONGEST
         )
         self._pending[secret_tokens.digest(state)] = pending
@@ -91,10 +91,10 @@ class OpenIdLogins:
             problem = error if isinstance(error, AuthError) else AuthError(error.message)
             who = Caller("(nobody)", None, Means.NONE)
             await gateway.trail.note_refusal(
-                Doing(who, Access.CHANGE, "login by provider", source=source), problem
+                RequestedOperation(who, Access.CHANGE, "login by provider", source=source), problem
             )
             return await show_form(gateway, {}, problem=problem)
-        doing = Doing(caller, Access.CHANGE, "login by provider", source=source)
+        doing = RequestedOperation(caller, Access.CHANGE, "login by provider", source=source)
         if caller.role is None:
             refused = NotAllowed(
                 f"{caller.name} has no role here: whoever runs this server grants one by TIDEGATE_OIDC_ROLES."
@@ -109,7 +109,7 @@ class OpenIdLogins:
         answer.delete_cookie(self.cookie, httponly=True, samesite="lax", secure=callers.is_encrypted(settings))
         return answer
 
-    def _take(self, request: Request) -> Pending:
+    def _take(self, request: Request) -> _Pending:
         """The login that this browser began; it can be finished once."""
         pending = self._pending.pop(secret_tokens.digest(request.query_params.get("state", "")), None)
         shown = secret_tokens.digest(request.cookies.get(self.cookie, ""))
@@ -119,7 +119,7 @@ class OpenIdLogins:
             raise AuthError("This login was begun in another browser: sign in again.")
         return pending
 
-    async def _identify(self, request: Request, pending: Pending) -> Caller:
+    async def _identify(self, request: Request, pending: _Pending) -> Caller:
         """Raises AuthError, Unavailable."""
         asked, settings = request.query_params, self.gateway.settings
         if asked.get("iss", settings.oidc_issuer).rstrip("/") != settings.oidc_issuer:
@@ -132,7 +132,7 @@ class OpenIdLogins:
 
 
 def routes(gateway: Gateway, provider: OpenIdProvider | None = None) -> list[GuardedRoute]:
-    made = OpenIdLogins(gateway, provider or OpenIdProvider(gateway.settings, gateway.context.clock.now))
+    made = _OpenIdLogins(gateway, provider or OpenIdProvider(gateway.settings, gateway.context.clock.now))
     return [
         GuardedRoute(gateway, f"{LOGIN}/provider", made.begin, Access.OPEN),
         GuardedRoute(gateway, f"{LOGIN}/callback", made.finish, Access.OPEN),

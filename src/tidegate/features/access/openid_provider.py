@@ -1,4 +1,4 @@
-"""What is asked of a provider of OpenID Connect: where it is, its keys, and tokens for a code."""
+"""Requests to a provider of OpenID Connect: for its addresses, its keys, and tokens in exchange for a code."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -116,6 +116,7 @@ class OpenIdProvider:
 
 
 def _check_address(issuer: str, address: object, name: str) -> None:
-    """Codes, secrets and keys travel to these addresses: encrypted, as to the issuer itself."""
+    """Refuse an address that is neither https nor of the issuer's scheme, because codes, secrets and keys travel to
+    it. Raises Unavailable."""
     if not isinstance(address, str) or urlsplit(address).scheme not in ("https", urlsplit(issuer).scheme):
         raise Unavailable(f"the provider of identity {issuer} gives no usable {name}")

@@ -1,5 +1,5 @@
-"""Users, API tokens and sessions in the native API, for admins: the use cases that ``tidegate user`` and ``tidegate
-token`` have, too. Each change is recorded by its route, before it is made."""
+"""Users, API tokens and sessions in the native API, for admins: the use cases that ``tidegate
+access`` has, too. Each change is recorded by its route, before it is made."""
 
 from collections import Counter
 from datetime import datetime
@@ -20,11 +20,11 @@ NO_STORE = {"cache-control": "no-store"}
 
 
 def open_book(gateway: Gateway, request: Request, now: datetime) -> UserBook:
-    """For one change. Raises Conflict where nobody signs in, TooManyAttempts."""
+    """Open the user book for one change. Raises Conflict where nobody signs in, TooManyAttempts."""
     if not gateway.signed:
         raise Conflict(
-            "nobody signs in to this server: add the first user on its machine (tidegate user add NAME --role admin)"
-            " and start it anew"
+            "nobody signs in to this server: add the first user on its machine (tidegate access user add NAME --role"
+            " admin) and start it anew"
         )
     caller: Caller = request.state.caller
     logins = gateway.logins
@@ -37,7 +37,7 @@ async def list_users(gateway: Gateway, request: Request) -> Response:
 
 
 async def read_users(gateway: Gateway) -> list[dict[str, Any]]:
-    """By name, each with how many sessions and tokens there are."""
+    """Return the users by name, each with the number of sessions and tokens."""
     book, now = gateway.logins.book, gateway.context.clock.now()
     tokens = Counter(token.owner for token in await book.tokens())
     open_now = [one for one in await book.sessions() if one.role is None and gateway.logins.is_open(one, now)]
@@ -61,7 +61,7 @@ async def add_user(gateway: Gateway, request: Request) -> Response:
     name, role, now = parse_text(body, "name"), parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
         raise Invalid("'role' is missing")
-    check_reason(body)
+    _check_reason(body)
     await open_book(gateway, request, now).add(name, role, parse_text(body, "password"), now)
     request.state.told.detail = str(role)
     return JSONResponse({"name": name, "role": role}, 201)
@@ -72,19 +72,20 @@ async def set_role(gateway: Gateway, request: Request) -> Response:
     name, role, now = request.path_params["user"], parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
         raise Invalid("'role' is missing")
-    check_reason(body)
-    refuse_oneself(request, name, "nobody changes their own role: ask another admin")
+    _check_reason(body)
+    _refuse_oneself(request, name, "nobody changes their own role: ask another admin")
     await open_book(gateway, request, now).set_role(name, role, now)
     request.state.told.detail = str(role)
     return JSONResponse({"name": name, "role": role})
 
 
 async def set_password(gateway: Gateway, request: Request) -> Response:
-    """Of somebody else: one's own takes the present one."""
+    """Set the password of another user. Callers change their own on the account page, which requires the present
+    password."""
     body = parse_json_object(request, ("password", "reason"))
     name, now = request.path_params["user"], gateway.context.clock.now()
-    check_reason(body)
-    refuse_oneself(request, name, "your own password is changed on your account's page, with the present one")
+    _check_reason(body)
+    _refuse_oneself(request, name, "your own password is changed on your account's page, with the present one")
     await open_book(gateway, request, now).set_password(name, parse_text(body, "password"), now)
     return JSONResponse({"name": name, "changed": True})
 
@@ -95,8 +96,8 @@ async def set_disabled(gateway: Gateway, request: Request) -> Response:
     if "disabled" not in body:
         raise Invalid("'disabled' is missing: true or false")
     disabled = parse_flag(body, "disabled")
-    check_reason(body)
-    refuse_oneself(request, name, "nobody disables themselves: ask another admin")
+    _check_reason(body)
+    _refuse_oneself(request, name, "nobody disables themselves: ask another admin")
     await open_book(gateway, request, now).set_disabled(name, disabled, now)
     request.state.told.detail = "disabled" if disabled else "enabled"
     return JSONResponse({"name": name, "disabled": disabled})
@@ -104,8 +105,8 @@ async def set_disabled(gateway: Gateway, request: Request) -> Response:
 
 async def remove_user(gateway: Gateway, request: Request) -> Response:
     name, now = request.path_params["user"], gateway.context.clock.now()
-    check_reason(parse_json_object(request, ("reason",)))
-    refuse_oneself(request, name, "nobody removes themselves: ask another admin")
+    _check_reason(parse_json_object(request, ("reason",)))
+    _refuse_oneself(request, name, "nobody removes themselves: ask another admin")
     await open_book(gateway, request, now).remove(name, now)
     return JSONResponse({"name": name, "removed": True})
 
@@ -117,10 +118,10 @@ async def list_sessions(gateway: Gateway, request: Request) -> Response:
 
 
 async def end_sessions(gateway: Gateway, request: Request) -> Response:
-    """Of a user, or of a person of the provider of identity."""
+    """End all sessions of a local user, or of a person whom the identity provider authenticates."""
     body = parse_json_object(request, ("name", "reason"))
     name, now = parse_text(body, "name"), gateway.context.clock.now()
-    check_reason(body)
+    _check_reason(body)
     ended = await open_book(gateway, request, now).sign_out(name, now)
     request.state.told.detail = f"{ended} sessions"
     return JSONResponse({"name": name, "ended": ended})
@@ -134,7 +135,7 @@ async def list_tokens(gateway: Gateway, request: Request) -> Response:
 async def create_token(gateway: Gateway, request: Request) -> Response:
     body = parse_json_object(request, ("owner", "label", "role", "days", "reason"))
     now = gateway.context.clock.now()
-    check_reason(body)
+    _check_reason(body)
     return await answer_token(
         request, open_book(gateway, request, now), parse_text(body, "owner"), body, parse_role(body, "role"), now
     )
@@ -154,27 +155,27 @@ async def answer_token(
 
 async def revoke_token(gateway: Gateway, request: Request) -> Response:
     id, now = request.path_params["id"], gateway.context.clock.now()
-    check_reason(parse_json_object(request, ("reason",)))
+    _check_reason(parse_json_object(request, ("reason",)))
     gone = await open_book(gateway, request, now).revoke_token(id, now)
     if gone is not None:
         request.state.told.detail = f"{gone.label}, of {gone.owner}"
     return JSONResponse({"id": id, "revoked": True})
 
 
-def refuse_oneself(request: Request, name: str, why: str) -> None:
+def _refuse_oneself(request: Request, name: str, why: str) -> None:
     """An open page or a token that somebody else got hold of is not to shut its owner out. Raises Conflict."""
     caller: Caller = request.state.caller
     if caller.means in (Means.SESSION, Means.TOKEN) and caller.name == name:
         raise Conflict(why)
 
 
-def check_reason(body: dict[str, Any]) -> None:
-    """Raises Invalid; the route records it."""
+def _check_reason(body: dict[str, Any]) -> None:
+    """Check that a reason is given, which the route records. Raises Invalid."""
     parse_purpose({"reason": body.get("reason", "")})
 
 
 def parse_text(body: dict[str, Any], name: str) -> str:
-    """Raises Invalid without quoting it: it may be a password."""
+    """Parse a text without quoting it in errors, since it may be a password. Raises Invalid."""
     value = body.get(name)
     if not isinstance(value, str) or not value:
         raise Invalid(f"'{name}' must be text")

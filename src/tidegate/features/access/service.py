@@ -6,11 +6,10 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tidegate.auth import secret_tokens
-from tidegate.domain.access import USER_NAME, AuditEntry, Caller, Outcome, Role, Session, Token, User
+from tidegate.auth import passwords, secret_tokens
+from tidegate.auth.passwords import Cost
+from tidegate.domain.access import USER_NAME, AuditEntry, AuditOutcome, Caller, Role, Session, Token, User
 from tidegate.domain.errors import Invalid, LimitExceeded, NotFound, TidegateError
-from tidegate.features.access import passwords
-from tidegate.features.access.passwords import Cost
 from tidegate.ports.access import AccessBook, Audit
 
 MAX_LABEL = 64
@@ -31,14 +30,14 @@ class UserBook:
     turns: AbstractAsyncContextManager[object] = field(default_factory=nullcontext)
 
     async def add(self, name: str, role: Role, password: str, now: datetime) -> None:
-        """Raises Invalid, AlreadyExists."""
+        """Add a user. Raises Invalid, AlreadyExists."""
         if not USER_NAME.fullmatch(name):
             raise Invalid(
                 f"the user name {name!r} is not valid: use 1 to 64 letters, digits, '.', '_', '@' and '-', "
                 "a letter or a digit first"
             )
         user = User(name, role, await self._hash(password), now, now)
-        await self._audited("user add", name, str(role), now, lambda: self.book.add_user(user))
+        await self._run_audited("user add", name, str(role), now, lambda: self.book.add_user(user))
 
     async def set_password(
         self, name: str, password: str, now: datetime, *, keep: str = "", known: str = ""
@@ -46,7 +45,7 @@ class UserBook:
         """The user's sessions end, but the one with the digest ``keep``. ``known``: the hash that the present
         password must still have, if that was asked for. Raises Invalid, NotFound, Conflict."""
         encoded = await self._hash(password)
-        await self._audited(
+        await self._run_audited(
             "user password",
             name,
             "",
@@ -55,18 +54,20 @@ class UserBook:
         )
 
     async def set_role(self, name: str, role: Role, now: datetime) -> None:
-        """Counts from the next request on. Raises NotFound, Conflict for the last admin."""
-        await self._audited("user role", name, str(role), now, lambda: self.book.change_user(name, now, role=role))
+        """Change a user's role, from the next request on. Raises NotFound, Conflict for the last admin."""
+        await self._run_audited(
+            "user role", name, str(role), now, lambda: self.book.change_user(name, now, role=role)
+        )
 
     async def set_disabled(self, name: str, disabled: bool, now: datetime) -> None:
         """A disabled user's sessions end; tokens stay, and count again once the user is enabled. Raises NotFound,
         Conflict for the last admin."""
         action = "user disable" if disabled else "user enable"
-        await self._audited(action, name, "", now, lambda: self.book.change_user(name, now, disabled=disabled))
+        await self._run_audited(action, name, "", now, lambda: self.book.change_user(name, now, disabled=disabled))
 
     async def remove(self, name: str, now: datetime) -> None:
-        """With sessions and tokens. Raises NotFound, Conflict for the last admin."""
-        await self._audited("user remove", name, "", now, lambda: self.book.remove_user(name))
+        """Remove a user with all sessions and tokens. Raises NotFound, Conflict for the last admin."""
+        await self._run_audited("user remove", name, "", now, lambda: self.book.remove_user(name))
 
     async def sign_out(self, name: str, now: datetime) -> int:
         """End all sessions of a user, or of a person of a provider of identity; returns how many."""
@@ -76,7 +77,7 @@ class UserBook:
             nonlocal ended
             ended = await self.book.end_sessions(name)
 
-        await self._audited("user sign-out", name, "", now, work)
+        await self._run_audited("user sign-out", name, "", now, work)
         return ended
 
     async def create_token(
@@ -98,7 +99,9 @@ class UserBook:
         text = secret_tokens.make_token(id, self.random(secret_tokens.SECRET_BYTES))
         expires = None if days is None else now + timedelta(days=days)
         token = Token(id, secret_tokens.digest(text), owner, granted, label, now, expires)
-        await self._audited("token create", owner, f"{label}, {granted}", now, lambda: self.book.add_token(token))
+        await self._run_audited(
+            "token create", owner, f"{label}, {granted}", now, lambda: self.book.add_token(token)
+        )
         return token, text
 
     async def revoke_token(self, id: str, now: datetime, owner: str = "") -> Token | None:
@@ -109,7 +112,7 @@ class UserBook:
             nonlocal gone
             gone = await self.book.remove_token(id, owner)
 
-        await self._audited("token revoke", id, "", now, work)
+        await self._run_audited("token revoke", id, "", now, work)
         return gone
 
     async def _hash(self, password: str) -> str:
@@ -117,10 +120,10 @@ class UserBook:
         async with self.turns:
             return await asyncio.to_thread(passwords.hash_password, password, salt, self.cost)
 
-    async def _audited(
+    async def _run_audited(
         self, action: str, about: str, detail: str, now: datetime, work: Callable[[], Awaitable[None]]
     ) -> None:
-        """``detail``: what is to be remembered of a success."""
+        """Do the work and record it in the audit, if there is one. ``detail``: what to record of a success."""
         if self.audit is None:
             return await work()
         by = self.by
@@ -129,13 +132,13 @@ class UserBook:
         try:
             await work()
         except TidegateError as error:
-            await self.audit.finish(seq, Outcome.FAILED, error.message)
+            await self.audit.finish(seq, AuditOutcome.FAILED, error.message)
             raise
-        await self.audit.finish(seq, Outcome.DONE, detail)
+        await self.audit.finish(seq, AuditOutcome.DONE, detail)
 
 
 def token_view(token: Token) -> dict[str, str | None]:
-    """Without its digest."""
+    """Describe a token, leaving out its digest."""
     return {
         "id": token.id,
         "owner": token.owner,
@@ -148,7 +151,7 @@ def token_view(token: Token) -> dict[str, str | None]:
 
 
 def session_view(session: Session) -> dict[str, str]:
-    """``id``: the beginning of its digest, which nobody can sign in with."""
+    """Describe a session. ``id``: the beginning of its digest, with which nobody can sign in."""
     return {
         "id": session.digest[:SESSION_ID],
         "name": session.name,

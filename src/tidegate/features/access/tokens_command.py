@@ -1,4 +1,4 @@
-"""``token``: API tokens, with which programs and commands act for a user. Works on the server's database."""
+"""``access token``: API tokens, with which programs and commands act for a user. Works on the server's database."""
 
 from datetime import datetime
 from typing import Annotated
@@ -32,8 +32,8 @@ def create(
 
     \b
     Examples:
-      tidegate token create alice --label ci --role operator
-      export TIDEGATE_TOKEN=$(tidegate token create alice)
+      tidegate access token create alice --label ci --role operator
+      export TIDEGATE_TOKEN=$(tidegate access token create alice)
     """
 
     async def work(users: UserBook, now: datetime) -> tuple[Token, str]:
@@ -51,7 +51,7 @@ def list_tokens(state: State = None, as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate token list
+      tidegate access token list
     """
 
     async def work(users: UserBook, now: datetime) -> list[dict[str, str | None]]:
@@ -78,7 +78,7 @@ def revoke(
 
     \b
     Example:
-      tidegate token revoke 0f1e2d3c4b5a
+      tidegate access token revoke 0f1e2d3c4b5a
     """
     run(state, lambda users, now: users.revoke_token(token, now))
     show({"id": token, "revoked": True}, as_json, f"revoked {token}")

@@ -1,4 +1,4 @@
-"""``user``: who may sign in, and what they may do. Works on the server's database, on its own machine."""
+"""``access user``: who may sign in, and what they may do. Works on the server's database, on its own machine."""
 
 import os
 import sys
@@ -43,10 +43,10 @@ def add(
 
     \b
     Examples:
-      tidegate user add alice --role admin
-      pass show tidegate/bob | tidegate user add bob --role operator --password-stdin
+      tidegate access user add alice --role admin
+      pass show tidegate/bob | tidegate access user add bob --role operator --password-stdin
     """
-    password = read_password(password_stdin)
+    password = _read_password(password_stdin)
 
     async def work(users: UserBook, now: datetime) -> int:
         await users.add(name, role, password, now)
@@ -67,7 +67,7 @@ def list_users(state: State = None, as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate user list
+      tidegate access user list
     """
 
     async def work(users: UserBook, now: datetime) -> list[dict[str, str | bool]]:
@@ -87,7 +87,11 @@ def list_users(state: State = None, as_json: AsJson = False) -> None:
         f"since {str(user['created_at'])[:10]}"
         for user in found
     ]
-    show({"users": found}, as_json, "\n".join(lines) or "there are no users: 'tidegate user add NAME' adds one")
+    show(
+        {"users": found},
+        as_json,
+        "\n".join(lines) or "there are no users: 'tidegate access user add NAME' adds one",
+    )
 
 
 @app.command()
@@ -96,7 +100,7 @@ def remove(name: User, state: State = None, as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate user remove bob
+      tidegate access user remove bob
     """
     run(state, lambda users, now: users.remove(name, now))
     show({"name": name, "removed": True}, as_json, f"removed {name}")
@@ -108,9 +112,9 @@ def password(name: User, password_stdin: Piped = False, state: State = None, as_
 
     \b
     Example:
-      tidegate user password bob
+      tidegate access user password bob
     """
-    given = read_password(password_stdin)
+    given = _read_password(password_stdin)
     run(state, lambda users, now: users.set_password(name, given, now))
     show({"name": name, "changed": True}, as_json, f"set the password of {name}, whose sessions have ended")
 
@@ -126,7 +130,7 @@ def role(
 
     \b
     Example:
-      tidegate user role bob viewer
+      tidegate access user role bob viewer
     """
     run(state, lambda users, now: users.set_role(name, role, now))
     show({"name": name, "role": role}, as_json, f"{name} is {role}")
@@ -138,7 +142,7 @@ def disable(name: User, state: State = None, as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate user disable bob
+      tidegate access user disable bob
     """
     run(state, lambda users, now: users.set_disabled(name, True, now))
     show({"name": name, "disabled": True}, as_json, f"disabled {name}, whose sessions have ended")
@@ -150,7 +154,7 @@ def enable(name: User, state: State = None, as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate user enable bob
+      tidegate access user enable bob
     """
     run(state, lambda users, now: users.set_disabled(name, False, now))
     show({"name": name, "disabled": False}, as_json, f"enabled {name}")
@@ -173,8 +177,8 @@ def sign_out(
 
     \b
     Examples:
-      tidegate user sign-out bob
-      tidegate user sign-out oidc:alice@example.com
+      tidegate access user sign-out bob
+      tidegate access user sign-out oidc:alice@example.com
     """
     ended = run(state, lambda users, now: users.sign_out(name, now))
     show({"name": name, "ended": ended}, as_json, f"ended {ended} sessions of {name}")
@@ -186,7 +190,7 @@ def run(state: Path | None, work: Callable[[UserBook, datetime], Awaitable[R]]) 
     return with_users(Settings.from_environment(os.environ, state=state), user_name(), work)
 
 
-def read_password(piped: bool) -> str:
+def _read_password(piped: bool) -> str:
     """Raises Invalid."""
     if piped:
         return sys.stdin.readline().rstrip("\r\n")

@@ -18,13 +18,13 @@ USERS = f"{CONSOLE}/users"
 
 def routes(gateway: Gateway) -> list[GuardedRoute]:
     async def show(request: Request) -> Response:
-        shown = await read_people(gateway)
+        shown = await _read_people(gateway)
         return render("users", request, roles=list(Role), days=DAYS, most_days=MAX_DAYS, **shown)
 
     return [GuardedRoute(gateway, USERS, show, Access.INSPECT)]
 
 
-async def read_people(gateway: Gateway) -> dict[str, Any]:
+async def _read_people(gateway: Gateway) -> dict[str, Any]:
     """``people``: those of the provider of identity, with how many sessions each has."""
     now, logins = gateway.context.clock.now(), gateway.logins
     people: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""``invoke-async`` and ``queue``: sends asynchronous requests and shows the queue."""
+"""``queue send`` and ``queue show``: sends asynchronous requests and shows the queue."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ PREFIX = "X-Amzn-SageMaker-"
 POLL_EVERY = 0.2
 
 
-class RequestFailed(TidegateError):
+class _RequestFailed(TidegateError):
     """The request ended without an answer."""
 
 
@@ -40,8 +40,8 @@ def invoke_async(
 
     \b
     Examples:
-      tidegate invoke-async fraud rows.csv
-      tidegate invoke-async fraud s3://inputs/rows.csv --wait
+      tidegate queue send fraud rows.csv
+      tidegate queue send fraud s3://inputs/rows.csv --wait
     """
     headers = {f"{PREFIX}Content-Type": content_type}
     if accept is not None:
@@ -54,7 +54,7 @@ def invoke_async(
     with client() as server:
         answer = server.invoke_async(name, body, headers)
         if answer.status != 202:
-            raise RequestFailed(f"{answer.status}: {_error_message(answer)}")
+            raise _RequestFailed(f"{answer.status}: {_error_message(answer)}")
         id = json.loads(answer.body)["InferenceId"]
         done: dict[str, Any] = {
             "inference_id": id,
@@ -82,9 +82,9 @@ def queue(
 
     \b
     Examples:
-      tidegate queue fraud
-      tidegate queue fraud --json | jq .backlog
-      tidegate queue fraud --empty --reason 'inputs of a broken export'
+      tidegate queue show fraud
+      tidegate queue show fraud --json | jq .backlog
+      tidegate queue show fraud --empty --reason 'inputs of a broken export'
     """
     with client() as server:
         if empty:
@@ -139,11 +139,11 @@ def _wait_for_outcome(server: ApiClient, name: str, id: str) -> dict[str, Any]:
         except ServerError as error:
             if error.status != 404:
                 raise
-            raise RequestFailed(f"request {id} finished too long ago; see its output") from None
+            raise _RequestFailed(f"request {id} finished too long ago; see its output") from None
         if outcome is not None and outcome["end"] == "Completed":
             return dict(outcome)
         if outcome is not None:
-            raise RequestFailed(f"request {id}: {outcome['end'].lower()}: {outcome['reason']}")
+            raise _RequestFailed(f"request {id}: {outcome['end'].lower()}: {outcome['reason']}")
         time.sleep(POLL_EVERY)
 
 

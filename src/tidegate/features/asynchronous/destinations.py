@@ -1,4 +1,4 @@
-"""Where the response of a request is stored, and the notifications of its end. Pure."""
+"""Locations where the response of a request is stored, and notifications that a request has ended. Pure."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +10,8 @@ from tidegate.domain.errors import Invalid
 def locations(
     config: AsyncConfig, name: str, extension: str | None, filename: str | None
 ) -> tuple[str, str | None]:
-    """Addresses of the response and of the failure. ``filename`` replaces ``name.out``. Raises Invalid for an
-    extension that leads out of the folder."""
+    """Return the addresses of the response and of the failure. ``filename`` replaces ``name.out``. Raises Invalid for
+    an extension that leads out of the folder."""
     parts = [part for part in (extension or "").split("/") if part]
     if any(part in (".", "..") for part in parts):
         raise Invalid(f"S3OutputPathExtension {extension!r} must stay below the output path: leave out . and ..")

@@ -25,11 +25,11 @@ from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
 from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
-from tidegate.features.asynchronous.dispatcher.snapshot import Snapshot
-from tidegate.features.asynchronous.dispatcher.webhooks import Webhooks
-from tidegate.features.asynchronous.dispatcher_supervisor import RunningDispatcher, Start, digest
+from tidegate.features.asynchronous.dispatcher.snapshot import QueueSnapshot
+from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSettings, RunningDispatcher, digest
 from tidegate.host.atomic_write import write_private
 from tidegate.host.log_repeats import limit_repeats
+from tidegate.host.webhooks import Webhooks
 from tidegate.storage.output_files import OutputFiles
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import Database, open_database
@@ -49,7 +49,7 @@ def main() -> None:
     for chatty in ("alembic", "httpx", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     limit_repeats()
-    start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Start)
+    start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=DispatcherSettings)
     folder = Path(start.folder)
     with (folder / "lock").open("a+b") as lock:
         try:
@@ -72,7 +72,7 @@ def touch(lock: int) -> None:
         os.utime(lock)
 
 
-async def dispatch(start: Start, progress: Callable[[], None]) -> None:
+async def dispatch(start: DispatcherSettings, progress: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -93,15 +93,16 @@ async def dispatch(start: Start, progress: Callable[[], None]) -> None:
 
 
 def _collect_rarely() -> None:
-    """What is imported stays, so no collection of garbage need look at it; and requests leave next to no cycles, but
-    thousands of objects live at once, which took a tenth of the processor time to look at."""
+    """Exclude imported objects from garbage collection, and collect rarely. Imported objects are never freed.
+    Requests leave hardly any cycles, but thousands of objects are alive at once, and traversing them took a tenth of
+    the processor time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 10, 10)
 
 
 def dispatcher(
-    start: Start, database: Database, calls: ModelClient, scratch: Path, progress: Callable[[], None]
+    start: DispatcherSettings, database: Database, calls: ModelClient, scratch: Path, progress: Callable[[], None]
 ) -> Dispatcher:
     readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
     outputs = OutputFiles([Path(root) for root in start.writable])
@@ -110,7 +111,7 @@ def dispatcher(
     notices = Notifier(outputs, webhooks, start.sns_endpoint, start.region)
     queue = SqlQueue(database, holder(Path(start.folder)))
     work = RequestProcessor(queue, calls, objects, notices, scratch, start.region)
-    return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read, progress)
+    return Dispatcher(queue, work, _SnapshotReader(Path(start.folder) / "page.json").read, progress)
 
 
 def holder(folder: Path) -> str:
@@ -122,18 +123,18 @@ def holder(folder: Path) -> str:
 
 
 @dataclass
-class Reader:
+class _SnapshotReader:
     """Read the controller's page, again whenever the file was replaced."""
 
     path: Path
     _seen: tuple[int, int] = (0, 0)
-    _page: Snapshot = field(default_factory=Snapshot)
+    _page: QueueSnapshot = field(default_factory=QueueSnapshot)
 
-    def read(self) -> Snapshot:
+    def read(self) -> QueueSnapshot:
         try:
             status = self.path.stat()
             if (status.st_ino, status.st_mtime_ns) != self._seen:
-                self._page = msgspec.json.decode(self.path.read_bytes(), type=Snapshot)
+                self._page = msgspec.json.decode(self.path.read_bytes(), type=QueueSnapshot)
                 self._seen = (status.st_ino, status.st_mtime_ns)
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s: %s", self.path, error)

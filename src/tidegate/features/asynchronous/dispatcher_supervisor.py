@@ -25,13 +25,11 @@ import msgspec
 from tidegate import __version__
 from tidegate.auth.keys import serves_its_user_alone
 from tidegate.compose.environments import child_environment
-from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, Snapshot
+from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, QueueSnapshot
 from tidegate.host.atomic_write import write_private
 from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
 from tidegate.settings import Settings
-from tidegate.store import DatabaseLimits, SqlStore
-from tidegate.store.database import Database, open_database
 from tidegate.store.tables import SCHEMA
 
 STOP_TURN = 0.05
@@ -46,8 +44,8 @@ log = logging.getLogger("tidegate")
 
 
 @dataclass(frozen=True)
-class Start:
-    """What a dispatcher is started with."""
+class DispatcherSettings:
+    """Settings with which a dispatcher is started."""
 
     database_url: str
     database_timeout: int
@@ -67,18 +65,18 @@ class Start:
 
 @dataclass(frozen=True)
 class RunningDispatcher:
-    """What the holder writes into the lock file."""
+    """The content of the lock file, written by the dispatcher that holds the lock."""
 
     pid: int
     start: str
-    """Digest of its ``Start``."""
+    """Digest of its ``DispatcherSettings``."""
     progress: int = 0
     """Another number after each turn in which it reached the queue."""
 
 
-def start_settings(settings: Settings, socket: Path) -> Start:
+def start_settings(settings: Settings, socket: Path) -> DispatcherSettings:
     anywhere = serves_its_user_alone(settings) and not settings.file_roots
-    return Start(
+    return DispatcherSettings(
         database_url=settings.database_url or f"sqlite:///{settings.state / 'tidegate.db'}",
         database_timeout=settings.database_timeout,
         socket=str(socket),
@@ -99,7 +97,7 @@ def start_settings(settings: Settings, socket: Path) -> Start:
 class DispatcherSupervisor:
     """The controller's side."""
 
-    start: Start
+    start: DispatcherSettings
     installation: Installation
     _child: subprocess.Popen[bytes] | None = field(default=None)
     _seen: RunningDispatcher | None = None
@@ -111,9 +109,9 @@ class DispatcherSupervisor:
         return Path(self.start.folder)
 
     def update(self, now: float, endpoints: Mapping[str, tuple[int, str]], needed: bool) -> None:
-        """What the dispatcher may hand out from now on: endpoint -> requests in hand, variant; and whether one is
-        needed."""
-        page = Snapshot(now, {name: EndpointSnapshot(*served) for name, served in endpoints.items()})
+        """Publish what the dispatcher may hand out from now on, and start one if it is needed. ``endpoints``:
+        endpoint -> requests in hand, variant; ``needed``: whether a dispatcher is needed."""
+        page = QueueSnapshot(now, {name: EndpointSnapshot(*served) for name, served in endpoints.items()})
         if needed:
             write_private(self.folder / "page.json", msgspec.json.encode(page))
         self.ensure(needed)
@@ -125,7 +123,7 @@ class DispatcherSupervisor:
             self._child = None
         running = find_running(self.folder)
         if running is not None:
-            if self._stuck(running):
+            if self._is_stuck(running):
                 log.error("the dispatcher (pid %d) makes no progress: another takes its place", running.pid)
                 self._signal(running.pid, signal.SIGKILL)
             elif running.start != digest(self.start):
@@ -143,7 +141,7 @@ class DispatcherSupervisor:
                     start_new_session=True,
                 )
 
-    def _stuck(self, running: RunningDispatcher) -> bool:
+    def _is_stuck(self, running: RunningDispatcher) -> bool:
         self._looks = self._looks + 1 if running == self._seen else 0
         self._seen = running
         return self._looks >= STUCK
@@ -165,7 +163,8 @@ class DispatcherSupervisor:
             self._child = None
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
-        """False for a process of somebody else: the lock may still name its last holder."""
+        """Send a signal. Return False for a process of another program, since the lock may still name its last
+        holder."""
         if not self.installation.owns(command_line(pid)):
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -173,16 +172,9 @@ class DispatcherSupervisor:
         return True
 
 
-def queue_database(settings: Settings, store: SqlStore) -> Database:
-    """The store's own database; on PostgreSQL a second connection pool, so that requests are accepted while records
-    are written."""
-    if store.database.dialect == "sqlite":
-        return store.database
-    return open_database(settings.database_url, serial=False, limits=DatabaseLimits(settings.database_timeout))
-
-
-def digest(start: Start) -> str:
-    """Of another program's is another one, too: what runs reads the queue as its own version does."""
+def digest(start: DispatcherSettings) -> str:
+    """Hash the settings together with the program's version. Another version gives another digest, because a running
+    dispatcher reads the queue in the way of its own version."""
     return hashlib.sha256(PROGRAM.encode() + msgspec.json.encode(start)).hexdigest()
 
 

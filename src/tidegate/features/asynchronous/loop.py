@@ -11,13 +11,12 @@ from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import TargetTable
 from tidegate.features.asynchronous import backlogs, scale_to_zero
-from tidegate.features.asynchronous.service import async_config
 from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
-from tidegate.reconcile.last_read import LastRead
+from tidegate.reconcile.last_read import ReadCache
 from tidegate.rollout.commands import VariantChange
 from tidegate.service.endpoints import update_weights_and_capacities
 from tidegate.service.record_kinds import ENDPOINT
@@ -34,23 +33,23 @@ Followed = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class QueueRecords:
-    """What the queues need of the records. ``served``: every asynchronous endpoint; ``followed``: variants that
-    autoscaling follows; ``unreadable``: endpoints of which only the names are known, asynchronous ones or not."""
+class _QueueRecords:
+    """Records that the queues need. ``served``: every asynchronous endpoint; ``followed``: variants that autoscaling
+    follows; ``unreadable``: endpoints of which only the names are known, asynchronous ones or not."""
 
     served: list[Endpoint]
     followed: Followed
     unreadable: frozenset[str]
 
 
-def _read(tx: Tx) -> QueueRecords:
+def _read(tx: Tx) -> _QueueRecords:
     page = tx.find(SCALABLE)
     followed = frozenset((saved.body.target.endpoint, saved.body.target.variant) for saved in page.items)
     # What cannot be read follows its variant all the same; its name begins with both.
     followed |= {(names[0], names[1]) for one in page.unreadable if len(names := one.name.split("/")) > 1}
     endpoints = tx.find(ENDPOINT)
-    served = [saved.body for saved in endpoints.items if async_config(saved.body) is not None]
-    return QueueRecords(served, followed, frozenset(one.name for one in endpoints.unreadable))
+    served = [saved.body for saved in endpoints.items if saved.body.asynchronous is not None]
+    return _QueueRecords(served, followed, frozenset(one.name for one in endpoints.unreadable))
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Queues:
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
-    _records: LastRead[QueueRecords] = field(default_factory=lambda: LastRead(_read))
+    _records: ReadCache[_QueueRecords] = field(default_factory=lambda: ReadCache(_read))
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -104,14 +103,14 @@ class Queues:
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:
         """How many requests its instances may have at a time, and the variant that represents it in metrics."""
-        config = async_config(endpoint)
+        config = endpoint.asynchronous
         assert config is not None
         version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
         variant = version.variants[0].name if version else ""
-        return config.max_concurrent * self._ready(endpoint), variant
+        return config.max_concurrent * self._count_ready(endpoint), variant
 
-    def _ready(self, endpoint: Endpoint) -> int:
-        """Instances that take requests now."""
+    def _count_ready(self, endpoint: Endpoint) -> int:
+        """Return the number of instances that take requests now."""
         seen = self.observed(endpoint.name)
         if seen is None or seen.fleets is None or seen.routes is None:
             return 0
@@ -125,7 +124,7 @@ class Queues:
             sample
             for endpoint in served
             for sample in backlogs.backlog_samples(
-                endpoint.name, queues.get(endpoint.name, Backlog()), self._ready(endpoint), now
+                endpoint.name, queues.get(endpoint.name, Backlog()), self._count_ready(endpoint), now
             )
         ]
         measured = await self.queue.measured(MOST_MEASURED)

@@ -37,15 +37,13 @@ class AsyncRequest:
 
 def async_config(endpoint: Endpoint) -> AsyncConfig | None:
     """Asynchronous configuration of the endpoint; None: it has none."""
-    version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
-    found = (variant.asynchronous for variant in version.variants) if version else iter(())
-    return next((config for config in found if config is not None), None)
+    return endpoint.asynchronous
 
 
 def note_emptying(tx: Tx, name: str, waiting: int, by: str, reason: str, now: datetime) -> None:
     """Journal that the queue is emptied, before it is. Raises NotFound, or Invalid for one without a queue."""
     saved = get_endpoint(tx, name)
-    if async_config(saved.body) is None:
+    if saved.body.asynchronous is None:
         raise Invalid(f"Endpoint {name} is not asynchronous: it has no queue")
     message = f"emptying the queue, {waiting} waiting, asked for by {by}"
     data: dict[str, object] = {"by": by, "waiting": waiting, **({"reason": reason} if reason else {})}
@@ -61,7 +59,7 @@ def build_item(tx: Tx, request: AsyncRequest, unique: UUID, now: datetime) -> It
     if endpoint.serving is None or endpoint.deleting:
         state, why = status(endpoint)
         raise Conflict(f"Endpoint {endpoint.name} is not in service: it is {state}{f' ({why})' if why else ''}")
-    config = async_config(endpoint)
+    config = endpoint.asynchronous
     if config is None:
         raise Invalid(f"Endpoint {endpoint.name} is not asynchronous: use InvokeEndpoint")
     if (request.input is None) == (not request.body):

@@ -1,21 +1,15 @@
 """Application Auto Scaling's operations on scheduled actions."""
 
+from collections.abc import Iterator
+
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import ScheduledAction
 from tidegate.features.autoscaling import policies as use
-from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.members import (
-    autoscaling_arn,
-    is_requested,
-    new_arn_id,
-    parse_key,
-    render_key,
-    take_page,
-)
+from tidegate.features.autoscaling.members import autoscaling_arn, new_arn_id, parse_key, render_key
 from tidegate.features.autoscaling.scalable_records import ActionRecord, Scalable
 from tidegate.features.autoscaling.service import ScalableKey
-from tidegate.features.autoscaling.target_operations import target_key
+from tidegate.features.autoscaling.target_operations import describe_parts, target_key
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
 
 PAGE_SIZE = 50
@@ -64,13 +58,13 @@ def delete_scheduled_action(call: TxCall, params: Params) -> None:
 
 def describe_scheduled_actions(call: TxCall, params: Params) -> Params:
     wanted = params.get("ScheduledActionNames")
-    found = [
-        (f"{saved.name} {record.action.name}", (saved.body, record))
-        for saved in scalables.list_all(call.tx)
-        for record in saved.body.actions
-        if is_requested(params, target_key(saved.body)) and (not wanted or record.action.name in wanted)
-    ]
-    shown, token = take_page(sorted(found, key=lambda one: one[0]), params, PAGE_SIZE)
+
+    def requested(scalable: Scalable) -> Iterator[tuple[str, ActionRecord]]:
+        for record in scalable.actions:
+            if not wanted or record.action.name in wanted:
+                yield record.action.name, record
+
+    shown, token = describe_parts(call, params, PAGE_SIZE, requested)
     return {"ScheduledActions": [_render_action(*one) for one in shown], "NextToken": token}
 
 

@@ -5,18 +5,11 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import CalendarPeak, CalendarPolicy
-from tidegate.schedules.schedule import Schedule, parse_peak
+from tidegate.schedules.peaks import EPOCH, peak_schedule
+from tidegate.schedules.schedule import Schedule
 
 DEFAULT_START_UP = 120.0
 """Start-up time in seconds assumed for a model that was never started."""
-
-EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-"""Anchor of ``rate(...)`` schedules of peaks."""
-
-
-def peak_schedule(peak: CalendarPeak) -> Schedule:
-    """Schedule of the peak's starts. Raises Invalid."""
-    return parse_peak(peak.starts, peak.timezone, peak.holidays)
 
 
 def lead_time(start_up: float | None, margin: float) -> timedelta:

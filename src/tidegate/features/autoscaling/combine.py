@@ -14,7 +14,7 @@ from tidegate.domain.scaling import (
     CalendarPolicy,
     FastPolicy,
     ForecastPolicy,
-    NotScaled,
+    NotScaledCode,
     ScalableTarget,
     ScalerState,
     ScalingObservation,
@@ -145,7 +145,7 @@ def _bound_refusal(target: ScalableTarget, ask: CountProposal, seen: ScalingObse
     if ask.cooldown is None:
         return None
     if ask.count > seen.desired >= target.maximum:
-        return RefusedProposal(NotScaled.AT_MAXIMUM, ask.cause)
+        return RefusedProposal(NotScaledCode.AT_MAXIMUM, ask.cause)
     if ask.count < seen.desired <= target.minimum:
-        return RefusedProposal(NotScaled.AT_MINIMUM, ask.cause)
+        return RefusedProposal(NotScaledCode.AT_MINIMUM, ask.cause)
     return None

@@ -1,4 +1,4 @@
-"""``scaling``: shows an endpoint's scalable targets, policies and activities."""
+"""``show scaling``: shows an endpoint's scalable targets, policies and activities."""
 
 import json
 from typing import Annotated, Any
@@ -22,8 +22,8 @@ def scaling(
 
     \b
     Examples:
-      tidegate scaling fraud
-      tidegate scaling fraud --all --json | jq '.activities[].cause'
+      tidegate show scaling fraud
+      tidegate show scaling fraud --all --json | jq '.activities[].cause'
     """
     with client() as server:
         document = server.scaling(name, limit, all)

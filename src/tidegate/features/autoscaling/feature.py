@@ -1,13 +1,17 @@
 """The manifest of the feature autoscaling."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+from tidegate.domain.feature import CommandEntry, Feature, Loop, NativeRoute, Section
 
 FEATURE = Feature(
     name="autoscaling",
     summary="Scaling by Application Auto Scaling's API and rules of tidegate.",
     page="autoscaling.md",
-    sections=("autoscaling",),
+    sections=(
+        Section(
+            "autoscaling", ".spec:AutoscalingSpec", ".spec_build:build_scaling", ".spec_render:render_scaling"
+        ),
+    ),
     notes=".notes:NOTES",
     operations={
         "application-autoscaling": (
@@ -17,8 +21,14 @@ FEATURE = Feature(
         )
     },
     kinds=".kinds:KINDS",
+    hooks={
+        "endpoint": ".endpoint:EXTENSION",
+        "endpoint_cards": ".card:make_cards",
+        "metrics": ".metrics:METRICS",
+    },
+    loops=(Loop(".start:make_loop", offset=0.2),),
     routes=(NativeRoute("GET", "/endpoints/{name}/scaling", ".native:describe_scaling", Access.READ),),
     commands=(
-        CommandEntry("scaling", ".command:scaling", "Show what is scaled, by which rules, and why.", "Look"),
+        CommandEntry("show scaling", ".command:scaling", "Show what is scaled, by which rules, and why.", "Look"),
     ),
 )

@@ -1,7 +1,8 @@
-"""Each second: what every scalable target needs. Look, decide, save with the change itself, then wake the engine.
+"""Scale every scalable target once a second: decide, save the decision together with the change, then wake the
+engine.
 
 The decision's memory and the endpoint's new count land in one transaction, so a controller that is killed neither
-repeats a change nor forgets one. What is not seen is not known: nothing is scaled on it.
+repeats a change nor forgets one. A target whose instances were not observed is not scaled.
 """
 
 import logging
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from tidegate.compose.background import Worker
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
@@ -28,6 +30,7 @@ from tidegate.domain.scaling import (
     VariantLoad,
 )
 from tidegate.domain.targets import TargetTable
+from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import observation as scaling_observation
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.decide import ScalingDecision, decide
@@ -36,11 +39,10 @@ from tidegate.monitoring.alarm_data import needed, points
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
-from tidegate.ports.store import Saved, Stale, Store, Tx
+from tidegate.ports.store import Stale, Store, StoredRecord, Tx
 from tidegate.reconcile.alarm_reads import read_all
-from tidegate.reconcile.last_read import LastRead
+from tidegate.reconcile.last_read import ReadCache
 from tidegate.reconcile.pauses import is_pausing
-from tidegate.service import activities
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import read_if_readable
@@ -61,10 +63,10 @@ PATIENCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
-class Standing:
+class _TargetRecords:
     """One target as read in one transaction."""
 
-    saved: Saved[Scalable]
+    saved: StoredRecord[Scalable]
     endpoint: Endpoint | None
     alarms: dict[str, list[Alarm]]
 
@@ -85,9 +87,9 @@ class Memory:
 
 
 @dataclass
-class Scaling:
-    """``observed`` gives the last look at an endpoint with the router's present load; ``queue`` has what
-    waits for asynchronous ones."""
+class Scaling(Worker):
+    """Worker that scales all scalable targets. ``observed`` returns the last observation of an endpoint with the
+    router's present load; ``queue`` has the requests that wait for asynchronous endpoints."""
 
     store: Store
     metrics: Metrics
@@ -100,14 +102,14 @@ class Scaling:
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
-    _records: LastRead[list[Standing]] = field(default_factory=lambda: LastRead(read))
+    _records: ReadCache[list[_TargetRecords]] = field(default_factory=lambda: ReadCache(read))
 
     def followed(self) -> frozenset[tuple[str, str]]:
-        """Endpoints and variants with a scalable target."""
+        """Return the endpoints and variants with a scalable target."""
         return self._followed
 
     async def turn(self) -> None:
-        """One second's work. What fails is logged and made up for by the next turn."""
+        """Scale all targets once. Failures are logged, and the next turn makes up for them."""
         try:
             now = self.clock.now()
             found = await self._records.get(self.store)
@@ -117,17 +119,17 @@ class Scaling:
             self._known = {name: memory for name, memory in self._known.items() if name in names}
             backlogs = await self.queue.backlogs() if any(map(queued, found)) else {}
             for standing in found:
-                await self._safely(standing, backlogs, now)
+                await self._scale_safely(standing, backlogs, now)
             await self._prune(now)
         except TidegateError as error:
             log.warning("scaling was left undone: %s", error)
         except Exception:
             log.exception("scaling failed")
 
-    async def _safely(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
-        """A failure at one target must not stop the others."""
+    async def _scale_safely(self, standing: _TargetRecords, backlogs: dict[str, Backlog], now: datetime) -> None:
+        """Scale one target without letting its failure stop the others."""
         try:
-            await self._one(standing, backlogs, now)
+            await self._scale_one(standing, backlogs, now)
         except (Conflict, Stale):
             pass  # somebody else changes it; the next turn sees how
         except TidegateError as error:
@@ -138,7 +140,7 @@ class Scaling:
         except Exception:
             log.exception("%s was not scaled", standing.saved.name)
 
-    async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
+    async def _scale_one(self, standing: _TargetRecords, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
         if endpoint is None or is_pausing(memory.refused_until, now, PATIENCE):
@@ -173,15 +175,15 @@ class Scaling:
 
     async def _take(
         self,
-        standing: Standing,
+        standing: _TargetRecords,
         memory: Memory,
         seen: ScalingObservation,
         decision: ScalingDecision,
         now: datetime,
     ) -> None:
-        """Nothing is written if only transient state changed."""
+        """Save a decision together with the change of the count. Writes nothing if only transient state changed."""
         saved, before = standing.saved, standing.saved.body
-        after = replace(before, target=decision.target, state=durable(decision.state))
+        after = replace(before, target=decision.target, state=_durable_state(decision.state))
         moved = decision.desired != seen.desired
         if moved or decision.activities or after != before:
             try:
@@ -201,8 +203,9 @@ class Scaling:
         if moved:
             self.kick(before.target.endpoint)
 
-    async def _memory(self, saved: Saved[Scalable], now: datetime) -> Memory:
-        """What another wrote is taken over, beside what is ours alone."""
+    async def _memory(self, saved: StoredRecord[Scalable], now: datetime) -> Memory:
+        """Return the memory of a target. If another process has saved the target, its state replaces ours, except for
+        the state of fast policies, which only this process has."""
         memory = self._known.get(saved.name)
         if memory is None:
             memory = Memory(saved.version, saved.body.state, await self._start_up(saved.body.target))
@@ -221,7 +224,7 @@ class Scaling:
         return {name: tuple([await self._alarm(alarm, now) for alarm in alarms]) for name, alarms in found.items()}
 
     async def _alarm(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
-        """Its metric is read only if its state calls for action."""
+        """Return the state of a policy's alarm. The alarm's metric is read only if the state calls for action."""
         value = None
         if alarm.state is AlarmState.ALARM:
             read = points(alarm, await read_all(self.metrics, needed(alarm, now)), now)
@@ -238,7 +241,8 @@ class Scaling:
         backlogs: dict[str, Backlog],
         now: datetime,
     ) -> VariantLoad | None:
-        """None where no fast policy asks, or not every fleet could be looked at."""
+        """Return the present load of a variant. None if no fast policy needs it, or if not every fleet could be
+        observed."""
         if not any(isinstance(policy, FastPolicy) for policy in policies_of(scalable)):
             return None
         target = scalable.target
@@ -250,13 +254,14 @@ class Scaling:
             return None
         arrivals = service_time = None
         if before is not None and now - before[0] < 2 * SECOND:
-            answered, service_time = await self._served(target, now)
+            answered, service_time = await self._measure_served(target, now)
             arrivals = max(0.0, answered + hand.requests - before[1])
         return VariantLoad(float(hand.requests), hand.queue_time, arrivals, service_time)
 
-    async def _served(self, target: ScalableTarget, now: datetime) -> tuple[float, float | None]:
-        """Requests that were answered in the last second, and the seconds that one takes where none waits: the least
-        mean of the last spans. Where many are in flight they wait for each other, and the mean says little."""
+    async def _measure_served(self, target: ScalableTarget, now: datetime) -> tuple[float, float | None]:
+        """Return how many requests were answered in the last second, and the seconds that one takes where none waits:
+        the least mean of the last spans. Where many are in flight they wait for each other, and the mean says
+        little."""
         end = int(now.timestamp())
         named = {"EndpointName": target.endpoint, "VariantName": target.variant}
 
@@ -273,7 +278,7 @@ class Scaling:
         return answered.total if answered is not None else 0.0, min(means, default=None)
 
     async def _history(self, scalable: Scalable, memory: Memory, now: datetime) -> tuple[RateSample, ...]:
-        """Read again once a span has ended."""
+        """Return the rates that forecasts are learned from. They are read again once a span has ended."""
         seasons = [policy.season for policy in policies_of(scalable) if isinstance(policy, ForecastPolicy)]
         if not seasons:
             return ()
@@ -297,8 +302,8 @@ class Scaling:
             self._pruned = now
 
 
-def read(tx: Tx) -> list[Standing]:
-    """Takes a single read if nothing is scaled."""
+def read(tx: Tx) -> list[_TargetRecords]:
+    """Read all targets with their endpoints and alarms. Takes a single read if nothing is scaled."""
     found = scalables.list_all(tx)
     if not found:
         return []
@@ -309,31 +314,33 @@ def read(tx: Tx) -> list[Standing]:
     for saved in found:
         record = records[saved.body.target.endpoint]
         endpoint = record.body if record is not None else None
-        standings.append(Standing(saved, endpoint, scaling_observation.alarms_by_policy(saved.body, alarms)))
+        standings.append(_TargetRecords(saved, endpoint, scaling_observation.alarms_by_policy(saved.body, alarms)))
     return standings
 
 
-def durable(state: ScalerState) -> ScalerState:
-    """What fast policies remember changes every second and is a minute's worth: it stays in memory. A controller that
-    is started anew scales nothing in by them before it has seen a whole window."""
+def _durable_state(state: ScalerState) -> ScalerState:
+    """Return the part of a target's state that is saved. State of fast policies changes every second and covers about
+    a minute, so it stays in memory only. A controller that is started anew scales nothing in by them before it has
+    observed a whole window."""
     return replace(state, fast={})
 
 
-def queued(standing: Standing) -> bool:
+def queued(standing: _TargetRecords) -> bool:
     target, endpoint = standing.saved.body.target, standing.endpoint
     return endpoint is not None and scaling_observation.is_queued(endpoint, target.variant)
 
 
 def save(
     tx: Tx,
-    saved: Saved[Scalable],
+    saved: StoredRecord[Scalable],
     after: Scalable,
     decision: ScalingDecision,
     moved: bool,
     targets: TargetTable,
     now: datetime,
 ) -> int:
-    """The memory of the decision, its activities and the change itself, or none of them; the record's version."""
+    """Save the decision's memory, its activities and the change itself, or none of them. Returns the record's
+    version."""
     target = after.target
     version = saved.version
     if after != saved.body or moved:
@@ -349,7 +356,7 @@ def save(
 
 
 def refused(tx: Tx, target: ScalableTarget, decision: ScalingDecision, why: TidegateError, now: datetime) -> None:
-    """The decided change is impossible."""
+    """Record that the decided change failed because it is impossible."""
     if (begun := decision.state.running) is not None:
         failed = replace(begun, status=ActivityStatus.FAILED, ended=now, message=why.message)
         activities.put(tx, target, [failed], now)

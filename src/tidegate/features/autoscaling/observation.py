@@ -95,7 +95,7 @@ def _failure(endpoint: Endpoint) -> str | None:
 
 
 @dataclass(frozen=True)
-class InFlight:
+class InFlightCount:
     """Requests in progress or waiting. ``queue_time``: seconds that a request arriving now would wait; None:
     unknown."""
 
@@ -103,7 +103,7 @@ class InFlight:
     queue_time: float | None
 
 
-def count_in_flight(endpoint: Endpoint, variant: str, seen: Observation | None) -> InFlight | None:
+def count_in_flight(endpoint: Endpoint, variant: str, seen: Observation | None) -> InFlightCount | None:
     """Requests of all fleets of the variant; None if one of them is unknown."""
     requests, waits = 0, list[float | None]()
     for spec in variant_fleets(endpoint, variant):
@@ -113,7 +113,7 @@ def count_in_flight(endpoint: Endpoint, variant: str, seen: Observation | None) 
         requests += found.in_flight + (found.queued or 0)
         waits.append(found.queue_time)
     known = [wait for wait in waits if wait is not None]
-    return InFlight(requests, max(known) if known and len(known) == len(waits) else None)
+    return InFlightCount(requests, max(known) if known and len(known) == len(waits) else None)
 
 
 def is_queued(endpoint: Endpoint, variant: str) -> bool:

@@ -26,7 +26,7 @@ def finish_change(
     running = state.running
     if running is None:
         return state, ()
-    status, message = _ending(target, running, seen)
+    status, message = _conclude(target, running, seen)
     if status is ActivityStatus.IN_PROGRESS:
         return state, ()
     ended = replace(running, status=status, message=message, ended=now)
@@ -38,7 +38,7 @@ def finish_change(
     return replace(cooled, retry_at=retry_at), (ended,)
 
 
-def _ending(target: ScalableTarget, running: Activity, seen: ScalingObservation) -> tuple[ActivityStatus, str]:
+def _conclude(target: ScalableTarget, running: Activity, seen: ScalingObservation) -> tuple[ActivityStatus, str]:
     words = f"{target.dimension.words} to {running.desired}"
     if seen.failure is not None:
         return ActivityStatus.FAILED, f"Failed to set desired {words}. Reason: {seen.failure}"

@@ -33,13 +33,13 @@ def put_policy(
     _check(record)
     if before is not None and (record.tracking is None) != (before.tracking is None):
         raise Invalid(f'the policy "{name}" is of another type: delete it first')
-    after = with_policy(saved.body, record)
+    after = _put_policy(saved.body, record)
     save(tx, saved, after, Event("scaling.PolicyPut", f"policy {name}"), now)
     tracking_alarms.put(tx, after.target, record, now)
     return record
 
 
-def with_policy(scalable: Scalable, record: PolicyRecord) -> Scalable:
+def _put_policy(scalable: Scalable, record: PolicyRecord) -> Scalable:
     """Add the record, or replace the one of the same name in place."""
     name = record.policy.name
     if scalable.policy(name) is None:

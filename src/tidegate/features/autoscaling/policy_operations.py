@@ -1,5 +1,7 @@
 """Application Auto Scaling's operations on scaling policies."""
 
+from collections.abc import Iterator
+
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Query
@@ -8,7 +10,7 @@ from tidegate.domain.scaling import (
     Aggregation,
     CustomMetric,
     Dimension,
-    Predefined,
+    PredefinedMetricType,
     ScalingStep,
     StepScaling,
     TargetTracking,
@@ -16,17 +18,10 @@ from tidegate.domain.scaling import (
 from tidegate.features.autoscaling import policies as use
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling import tracking_alarms
-from tidegate.features.autoscaling.members import (
-    autoscaling_arn,
-    is_requested,
-    new_arn_id,
-    parse_key,
-    render_key,
-    take_page,
-)
+from tidegate.features.autoscaling.members import autoscaling_arn, new_arn_id, parse_key, render_key
 from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalable
 from tidegate.features.autoscaling.service import ScalableKey
-from tidegate.features.autoscaling.target_operations import target_key
+from tidegate.features.autoscaling.target_operations import describe_parts, target_key
 from tidegate.wire.cloudwatch_members import parse_dimensions
 from tidegate.wire.metric_queries import parse_query, render_queries
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
@@ -40,9 +35,9 @@ _CONFIGURATIONS = {
     STEPS: "StepScalingPolicyConfiguration",
 }
 _OF_DIMENSION = {
-    Predefined.INVOCATIONS: Dimension.INSTANCES,
-    Predefined.CONCURRENT: Dimension.INSTANCES,
-    Predefined.UTILIZATION: Dimension.PROVISIONED,
+    PredefinedMetricType.INVOCATIONS: Dimension.INSTANCES,
+    PredefinedMetricType.CONCURRENT: Dimension.INSTANCES,
+    PredefinedMetricType.UTILIZATION: Dimension.PROVISIONED,
 }
 
 
@@ -101,7 +96,7 @@ def _parse_tracking(name: str, which: ScalableKey, config: Params, ends: tuple[s
     )
 
 
-def _parse_metric(which: ScalableKey, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
+def _parse_metric(which: ScalableKey, config: Params) -> PredefinedMetricType | CustomMetric | tuple[Query, ...]:
     given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (given is None) == (custom is None):
         raise Invalid(
@@ -109,10 +104,13 @@ def _parse_metric(which: ScalableKey, config: Params) -> Predefined | CustomMetr
         )
     if given is not None:
         kind = given["PredefinedMetricType"]
-        if kind not in list(Predefined) or _OF_DIMENSION[Predefined(kind)] is not which.dimension:
+        if (
+            kind not in list(PredefinedMetricType)
+            or _OF_DIMENSION[PredefinedMetricType(kind)] is not which.dimension
+        ):
             allowed = [one.value for one, dimension in _OF_DIMENSION.items() if dimension is which.dimension]
             raise Invalid(f"metric type {kind} does not go with {which.dimension}: use {' or '.join(allowed)}")
-        return Predefined(kind)
+        return PredefinedMetricType(kind)
     assert custom is not None
     if custom.get("Metrics"):
         for member in ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit"):
@@ -162,15 +160,14 @@ def delete_scaling_policy(call: TxCall, params: Params) -> None:
 def describe_scaling_policies(call: TxCall, params: Params) -> Params:
     """Policies of kinds that Application Auto Scaling lacks are left out."""
     wanted = params.get("PolicyNames")
-    found = [
-        (f"{saved.name} {record.policy.name}", (saved.body, record))
-        for saved in scalables.list_all(call.tx)
-        for record in saved.body.policies
-        if is_requested(params, target_key(saved.body))
-        and _policy_type(record) is not None
-        and (not wanted or record.policy.name in wanted or record.arn in wanted)
-    ]
-    shown, token = take_page(sorted(found, key=lambda one: one[0]), params, PAGE_SIZE)
+
+    def requested(scalable: Scalable) -> Iterator[tuple[str, PolicyRecord]]:
+        for record in scalable.policies:
+            named = not wanted or record.policy.name in wanted or record.arn in wanted
+            if named and _policy_type(record) is not None:
+                yield record.policy.name, record
+
+    shown, token = describe_parts(call, params, PAGE_SIZE, requested)
     return {"ScalingPolicies": [_render_policy(call, *one) for one in shown], "NextToken": token}
 
 
@@ -192,7 +189,7 @@ def _render_policy(call: OperationCall, scalable: Scalable, record: PolicyRecord
 def _render_tracking(policy: TargetTracking) -> Params:
     """Render a policy that was not created through this API."""
     metric = policy.metric
-    if isinstance(metric, Predefined):
+    if isinstance(metric, PredefinedMetricType):
         said: Params = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.value}}
     elif not isinstance(metric, CustomMetric):
         said = {"CustomizedMetricSpecification": {"Metrics": render_queries(metric)}}

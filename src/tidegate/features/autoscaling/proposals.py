@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.scaling import Cooldown, NotScaled, PolicyAlarm, ScalerState, ScalingObservation
+from tidegate.domain.scaling import Cooldown, NotScaledCode, PolicyAlarm, ScalerState, ScalingObservation
 
 REPEAT_SECONDS = 60.0
 """Seconds after which an alarm that stays in ALARM acts again (unlike one that sends messages)."""
@@ -28,7 +28,7 @@ class CountProposal:
 class RefusedProposal:
     """An alarm acted, but nothing can be changed."""
 
-    code: NotScaled
+    code: NotScaledCode
     cause: str
 
 

@@ -35,7 +35,7 @@ def update_memory(
     passed = None if before is None else (now - before.at).total_seconds()
     if before is not None and passed is not None and 0.0 <= passed < SAMPLE_INTERVAL:
         return before
-    need = needed_instances(policy, seen.load, seen.ready)
+    need = _needed_instances(policy, seen.load, seen.ready)
     if before is None or passed is None or not 0.0 < passed <= LONGEST_GAP:
         return FastMemory(now, now, need, (CapacityNeed(now, need),))
     level = before.level + (need - before.level) * _smoothing_weight(policy, seen.load, before.level, need, passed)
@@ -62,7 +62,7 @@ def _smoothing_weight(policy: FastPolicy, load: VariantLoad, level: float, need:
     return 1.0 - math.exp(-passed / policy.smoothing) if policy.smoothing > 0 else 1.0
 
 
-def needed_instances(policy: FastPolicy, load: VariantLoad, ready: int) -> float:
+def _needed_instances(policy: FastPolicy, load: VariantLoad, ready: int) -> float:
     """Needed instances, as a fraction."""
     if load.arrivals is None or load.service_time is None:
         return load.in_flight / policy.in_flight

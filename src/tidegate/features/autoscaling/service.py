@@ -13,7 +13,7 @@ from tidegate.domain.scaling import Dimension, ScalableTarget, SuspendedScaling
 from tidegate.features.autoscaling import tracking_alarms
 from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.features.autoscaling.scalable_records import Scalable, record_name
-from tidegate.ports.store import Filter, Saved, Tx
+from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import ENDPOINT
@@ -32,7 +32,7 @@ class ScalableKey:
         return record_name(self.endpoint, self.variant, self.dimension)
 
     def __str__(self) -> str:
-        """As in Application Auto Scaling's messages."""
+        """Name the target as Application Auto Scaling's messages do."""
         return (
             f"service namespace: sagemaker, resource ID: endpoint/{self.endpoint}/variant/{self.variant}, "
             f"scalable dimension: {self.dimension}"
@@ -91,7 +91,7 @@ def _or(new: bool | None, old: bool) -> bool:
 
 
 def check(target: ScalableTarget, variant: VariantSpec) -> None:
-    """Raises Invalid for bounds that do not fit the variant."""
+    """Check the bounds against the variant. Raises Invalid for bounds that do not fit it."""
     if target.minimum < 0:
         raise Invalid(f"Minimum capacity {target.minimum} must not be negative")
     if target.minimum > target.maximum:
@@ -111,7 +111,7 @@ def check(target: ScalableTarget, variant: VariantSpec) -> None:
 
 def _variant(tx: Tx, key: ScalableKey) -> VariantSpec:
     saved = tx.get(ENDPOINT, key.endpoint)
-    found = find_variant(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
+    found = _find_variant(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
     if found is None or found.shadow:
         raise Invalid(f"there is no endpoint/{key.endpoint}/variant/{key.variant} to scale: create it first")
     serverless = found.serverless is not None
@@ -123,32 +123,32 @@ def _variant(tx: Tx, key: ScalableKey) -> VariantSpec:
     return found
 
 
-def find_variant(endpoint: Endpoint, name: str) -> VariantSpec | None:
-    """Variant of the new version during a rollout, otherwise of the serving version."""
+def _find_variant(endpoint: Endpoint, name: str) -> VariantSpec | None:
+    """Return the variant of the new version during a rollout, otherwise that of the serving version."""
     rollout = endpoint.rollout
     version = rollout.new if rollout is not None and rollout.cause is None else endpoint.serving
     return next((one for one in version.variants if one.name == name), None) if version else None
 
 
-def get(tx: Tx, key: ScalableKey, sentence: str = "No scalable target found for") -> Saved[Scalable]:
-    """Raises NotFound."""
+def get(tx: Tx, key: ScalableKey, sentence: str = "No scalable target found for") -> StoredRecord[Scalable]:
+    """Return the target with this key. Raises NotFound."""
     saved = tx.get(SCALABLE, key.name)
     if saved is None:
         raise NotFound(f"{sentence} {key}")
     return saved
 
 
-def list_all(tx: Tx) -> list[Saved[Scalable]]:
+def list_all(tx: Tx) -> list[StoredRecord[Scalable]]:
     """All targets, in the order of their names."""
     return sorted(tx.find(SCALABLE).items, key=lambda saved: saved.name)
 
 
-def list_for_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
+def list_for_endpoint(tx: Tx, endpoint: str) -> list[StoredRecord[Scalable]]:
     found = tx.find(SCALABLE, Filter(name_prefix=f"{endpoint}/")).items
     return sorted(found, key=lambda saved: saved.name)
 
 
-def find_by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
+def find_by_id(tx: Tx, id: str) -> StoredRecord[Scalable] | None:
     return next((saved for saved in list_all(tx) if saved.body.id == id), None)
 
 
@@ -163,7 +163,7 @@ def deregister_all(tx: Tx, endpoint: str, now: datetime) -> None:
         _remove(tx, saved, now)
 
 
-def _remove(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
+def _remove(tx: Tx, saved: StoredRecord[Scalable], now: datetime) -> None:
     tracking_alarms.remove(tx, saved.body.target, saved.body.policies, now)
     labels.drop(tx, SCALABLE, saved.name, now)
     event = Event("scaling.Deregistered", f"{saved.body.target.variant} is no longer scaled")
@@ -171,7 +171,7 @@ def _remove(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
 
 
 def save(
-    tx: Tx, saved: Saved[Scalable] | None, after: Scalable, event: Event | Sequence[Event], now: datetime
+    tx: Tx, saved: StoredRecord[Scalable] | None, after: Scalable, event: Event | Sequence[Event], now: datetime
 ) -> None:
     """Save the target if its record has not changed since it was read (None: did not exist). Raises Stale."""
     events = [event] if isinstance(event, Event) else event

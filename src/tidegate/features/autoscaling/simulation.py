@@ -13,7 +13,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.scaling import (
     Activity,
     PolicyAlarm,
-    Predefined,
+    PredefinedMetricType,
     RateSample,
     ScalableTarget,
     ScalerState,
@@ -144,7 +144,9 @@ class ScalingSimulation:
         seen = ScalingObservation(
             self._desired,
             ready,
-            alarms={name: tuple(self._seen(alarm, now) for alarm in pair) for name, pair in self._alarms.items()},
+            alarms={
+                name: tuple(self._observe(alarm, now) for alarm in pair) for name, pair in self._alarms.items()
+            },
             load=load,
             history=self.history,
             start_up=self.instances.start_up,
@@ -174,11 +176,11 @@ class ScalingSimulation:
                 self._alarms[name] = tuple(evaluate(alarm, self._points(alarm, now), now) for alarm in pair)
 
     def _points(self, alarm: Alarm, now: datetime) -> list[Datapoint | None]:
-        concurrent = alarm.metric == tracking.PREDEFINED[Predefined.CONCURRENT].name
+        concurrent = alarm.metric == tracking.PREDEFINED[PredefinedMetricType.CONCURRENT].name
         known = self._busiest if concurrent else self._invocations
         return [Datapoint(at, known[at]) if at in known else None for at in windows(alarm, now)]
 
-    def _seen(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
+    def _observe(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
         newest = self._points(alarm, now)[-1]
         since = alarm.state_changed_at or alarm.configured_at
         value = newest.value if newest else None

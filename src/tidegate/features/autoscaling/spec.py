@@ -67,7 +67,7 @@ class AutoscalingSpec(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    metric: Annotated[str, about("Metric to scale by.", enum=SCALING_METRICS)] | None = None
+    metric: Annotated[str, about("Metric to scale by.", enum=(*SCALING_METRICS, "tokens"))] | None = None
     rule: Annotated[
         str,
         about("fast: within seconds, by concurrent requests; aws: target tracking with alarms.", enum=RULES),

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tidegate.domain.desired import DesiredScaling
+from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid
-from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId, Query
 from tidegate.domain.scaling import (
     CalendarPeak,
     CalendarPolicy,
@@ -13,14 +13,16 @@ from tidegate.domain.scaling import (
     Dimension,
     FastPolicy,
     ForecastPolicy,
-    Predefined,
+    PredefinedMetricType,
     ScalingPolicy,
     TargetTracking,
 )
-from tidegate.features.autoscaling import spec as scaling_structures
-from tidegate.features.autoscaling.calendar import peak_schedule
-from tidegate.spec import structures, value_types
+from tidegate.domain.worker_stats import TOKENS_IN_FLIGHT
+from tidegate.features.autoscaling.spec import AutoscalingSpec, ForecastSpec
+from tidegate.schedules.peaks import peak_schedule
+from tidegate.spec import value_types
 from tidegate.spec.problem import KeyPath, SpecError
+from tidegate.spec.sections import Draft
 from tidegate.spec.units import duration, one_of
 
 _PATH: KeyPath = ("autoscaling",)
@@ -29,35 +31,33 @@ COOLDOWN = 300
 
 
 WORDS = {
-    Predefined.INVOCATIONS: "invocations",
-    Predefined.CONCURRENT: "concurrency",
-    Predefined.UTILIZATION: "utilization",
+    PredefinedMetricType.INVOCATIONS: "invocations",
+    PredefinedMetricType.CONCURRENT: "concurrency",
+    PredefinedMetricType.UTILIZATION: "utilization",
 }
 
 
-def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
-    """Desired autoscaling; None if the spec has none. Raises SpecError."""
-    given = spec.autoscaling
-    if given is None:
-        return None
-    variant = _variant(given, variants)
-    dimension = Dimension.PROVISIONED if spec.serverless is not None else Dimension.INSTANCES
-    _check_bounds(given, spec)
+def build_scaling(given: AutoscalingSpec, draft: Draft) -> DesiredScaling:
+    """Raises SpecError."""
+    config = draft.desired.config
+    variant = _variant(given, [one.name for one in config.variants])
+    dimension = Dimension.PROVISIONED if config.serverless else Dimension.INSTANCES
+    _check_bounds(given, config)
     rule = one_of(given.rule, value_types.RULES, (*_PATH, "rule"))
     policies: list[ScalingPolicy] = []
     if given.target is not None:
         if not 0 < given.target < float("inf"):
             raise SpecError((*_PATH, "target"), f"{given.target:g}: must be above 0")
-        policies.append(_fast(given) if rule == "fast" else _tracking(given, spec, variant))
+        policies.append(_fast(given) if rule == "fast" else _tracking(given, draft.desired, variant))
     if given.calendar:
         policies.append(_calendar(given))
     if given.forecast is not None:
         policies.append(_forecast(given.forecast))
-    from_zero = rule == "aws" and spec.asynchronous is not None and given.min == 0
+    from_zero = rule == "aws" and config.asynchronous is not None and given.min == 0
     return DesiredScaling(variant, dimension, given.min, given.max, tuple(policies), from_zero)
 
 
-def _variant(given: scaling_structures.AutoscalingSpec, variants: list[str]) -> str:
+def _variant(given: AutoscalingSpec, variants: list[str]) -> str:
     path = (*_PATH, "variant")
     if given.variant is None:
         if len(variants) > 1:
@@ -66,19 +66,20 @@ def _variant(given: scaling_structures.AutoscalingSpec, variants: list[str]) -> 
     return one_of(given.variant, tuple(variants), path)
 
 
-def _check_bounds(given: scaling_structures.AutoscalingSpec, spec: structures.SpecFile) -> None:
-    least = 0 if spec.asynchronous is not None or spec.serverless is not None else 1
+def _check_bounds(given: AutoscalingSpec, config: EndpointConfig) -> None:
+    least = 0 if config.asynchronous is not None or config.serverless else 1
     if given.min < least:
         raise SpecError((*_PATH, "min"), f"{given.min}: must be at least {least}")
     if given.max < max(1, given.min):
         raise SpecError((*_PATH, "max"), f"{given.max}: must be at least {max(1, given.min)}")
-    if spec.serverless is not None and given.max > spec.serverless.max_concurrency:
+    bounds = config.variants[0].serverless
+    if bounds is not None and given.max > bounds.max_concurrency:
         raise SpecError((*_PATH, "max"), f"{given.max}: more than serverless.max_concurrency")
-    if spec.asynchronous is not None and spec.asynchronous.idle_after is not None:
+    if config.asynchronous is not None and config.asynchronous.idle_after is not None:
         raise SpecError(("async", "idle_after"), "cannot be combined with autoscaling: set its min instead")
 
 
-def _fast(given: scaling_structures.AutoscalingSpec) -> FastPolicy:
+def _fast(given: AutoscalingSpec) -> FastPolicy:
     if given.metric is not None and given.metric != "concurrency":
         raise SpecError((*_PATH, "metric"), f"{given.metric!r} needs rule: aws; rule: fast uses concurrency")
     assert given.target is not None
@@ -90,45 +91,59 @@ def _fast(given: scaling_structures.AutoscalingSpec) -> FastPolicy:
     return FastPolicy("fast", float(given.target), waits, scale_in_window=window)
 
 
-def _tracking(
-    given: scaling_structures.AutoscalingSpec, spec: structures.SpecFile, variant: str
-) -> TargetTracking:
+def _tracking(given: AutoscalingSpec, desired: DesiredDeployment, variant: str) -> TargetTracking:
     if given.queue_time is not None:
         raise SpecError((*_PATH, "queue_time"), "needs rule: fast")
-    allowed = _allowed_metrics(spec.serverless is not None, spec.asynchronous is not None)
+    allowed = _allowed_metrics(desired.config)
     word = one_of(given.metric or allowed[0], allowed, (*_PATH, "metric"))
     cooldown = COOLDOWN
     if given.scale_in_after is not None:
         cooldown = int(duration(given.scale_in_after, (*_PATH, "scale_in_after")))
     assert given.target is not None
     return TargetTracking(
-        "tracking", float(given.target), _metric(word, spec.endpoint, variant), scale_in_cooldown=cooldown
+        "tracking", float(given.target), _metric(word, desired.endpoint, variant), scale_in_cooldown=cooldown
     )
 
 
-def _allowed_metrics(serverless: bool, asynchronous: bool) -> tuple[str, ...]:
+def _allowed_metrics(config: EndpointConfig) -> tuple[str, ...]:
     """Metrics of rule aws, the default first."""
-    if serverless:
+    if config.serverless:
         return ("utilization",)
-    return ("backlog", "cpu") if asynchronous else ("invocations", "concurrency", "cpu")
+    return (
+        ("backlog", "cpu") if config.asynchronous is not None else ("invocations", "concurrency", "cpu", "tokens")
+    )
 
 
 def default_metric(config: EndpointConfig) -> str:
     """Metric of rule aws for an endpoint that names none."""
-    return _allowed_metrics(config.serverless, config.asynchronous is not None)[0]
+    return _allowed_metrics(config)[0]
 
 
-def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric:
+def _metric(word: str, endpoint: str, variant: str) -> PredefinedMetricType | CustomMetric | tuple[Query, ...]:
     if word == "backlog":
         metric = MetricId.of(SAGEMAKER, "ApproximateBacklogSizePerInstance", {"EndpointName": endpoint})
         return CustomMetric(metric, "Average")
+    named = {"EndpointName": endpoint, "VariantName": variant}
+    if word == "tokens":
+        return tokens_in_flight(named)
     if word == "cpu":
-        named = {"EndpointName": endpoint, "VariantName": variant}
         return CustomMetric(MetricId.of(INSTANCES, "CPUUtilization", named), "Average")
     return next(metric for metric, known in WORDS.items() if known == word)
 
 
-def _calendar(given: scaling_structures.AutoscalingSpec) -> CalendarPolicy:
+def tokens_in_flight(named: dict[str, str]) -> tuple[Query, ...]:
+    """The tokens in flight of an instance. Nothing is reported while there are none: they are 0 then, if the requests
+    in flight are known."""
+    tokens = MetricId.of(SAGEMAKER, TOKENS_IN_FLIGHT, named)
+    requests = MetricId.of(SAGEMAKER, "ConcurrentRequestsPerModel", named)
+    return (
+        Query("tokens", tokens, "Average", returned=False),
+        Query("requests", requests, "Average", returned=False),
+        Query("all", expression="FILL(tokens, 0) + 0 * requests"),
+    )
+
+
+def _calendar(given: AutoscalingSpec) -> CalendarPolicy:
     peaks = []
     for index, peak in enumerate(given.calendar):
         path = (*_PATH, "calendar", index)
@@ -147,7 +162,7 @@ def _calendar(given: scaling_structures.AutoscalingSpec) -> CalendarPolicy:
     return CalendarPolicy("calendar", tuple(peaks))
 
 
-def _forecast(given: scaling_structures.ForecastSpec) -> ForecastPolicy:
+def _forecast(given: ForecastSpec) -> ForecastPolicy:
     if not 0 < given.per_instance < float("inf"):
         raise SpecError((*_PATH, "forecast", "per_instance"), f"{given.per_instance:g}: must be above 0")
     season = duration(given.season, (*_PATH, "forecast", "season"))

@@ -9,7 +9,7 @@ from tidegate.domain.scaling import (
     CustomMetric,
     FastPolicy,
     ForecastPolicy,
-    Predefined,
+    PredefinedMetricType,
     ScalingPolicy,
     TargetTracking,
 )
@@ -66,11 +66,11 @@ def _tracking(policy: TargetTracking, usual_metric: str) -> dict[str, Any]:
 
 
 def _metric(metric: object) -> str:
-    if isinstance(metric, Predefined):
+    if isinstance(metric, PredefinedMetricType):
         return autoscaling.WORDS[metric]
     if isinstance(metric, CustomMetric):
         return "cpu" if metric.metric.name == "CPUUtilization" else "backlog"
-    return "metric math"
+    return "tokens"  # a spec makes no other metric math
 
 
 def _peak(peak: CalendarPeak) -> dict[str, Any]:

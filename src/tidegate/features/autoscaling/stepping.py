@@ -52,13 +52,13 @@ def adjust(policy: StepScaling, adjustment: int, count: int) -> int:
         case Adjustment.CHANGE:
             return max(0, count + adjustment)
         case Adjustment.PERCENT:
-            change = percent_change(count, adjustment)
+            change = _percent_change(count, adjustment)
             if change and policy.min_magnitude is not None and abs(change) < policy.min_magnitude:
                 change = policy.min_magnitude if change > 0 else -policy.min_magnitude
             return max(0, count + change)
 
 
-def percent_change(count: int, adjustment: int) -> int:
+def _percent_change(count: int, adjustment: int) -> int:
     """Change in instances: rounded toward zero, but at least one unless it is zero."""
     hundredths = count * adjustment
     whole = abs(hundredths) // 100 or bool(hundredths)

@@ -1,8 +1,12 @@
 """Application Auto Scaling's operations on scalable targets, their tags, and scaling activities."""
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 from tidegate.domain.access import Access
 from tidegate.domain.arns import iam_arn
 from tidegate.domain.scaling import NotScaledReason
+from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.features.autoscaling.members import (
@@ -15,10 +19,11 @@ from tidegate.features.autoscaling.members import (
 )
 from tidegate.features.autoscaling.scalable_records import ActivityRecord, Scalable
 from tidegate.features.autoscaling.service import BoundsUpdate, ScalableKey
-from tidegate.service import activities
 from tidegate.service import tags as labels
 from tidegate.wire.errors import NamedError
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+
+T = TypeVar("T")
 
 PAGE_SIZE = 50
 _ROLE = (
@@ -53,6 +58,20 @@ def describe_scalable_targets(call: TxCall, params: Params) -> Params:
     ]
     shown, token = take_page(found, params, PAGE_SIZE)
     return {"ScalableTargets": [_render_target(call, one) for one in shown], "NextToken": token}
+
+
+def describe_parts(
+    call: TxCall, params: Params, most: int, parts: Callable[[Scalable], Iterable[tuple[str, T]]]
+) -> tuple[list[tuple[Scalable, T]], str | None]:
+    """A page of what the requested targets have, such as their policies, and the token of the next page. ``parts``:
+    names and records of those that are asked for, of one target."""
+    found = [
+        (f"{saved.name} {name}", (saved.body, record))
+        for saved in scalables.list_all(call.tx)
+        if is_requested(params, target_key(saved.body))
+        for name, record in parts(saved.body)
+    ]
+    return take_page(sorted(found, key=lambda one: one[0]), params, most)
 
 
 def target_key(scalable: Scalable) -> ScalableKey:

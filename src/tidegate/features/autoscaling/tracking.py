@@ -12,9 +12,9 @@ from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER, MetricId, Query
 from tidegate.domain.scaling import (
     CustomMetric,
-    NotScaled,
+    NotScaledCode,
     PolicyAlarm,
-    Predefined,
+    PredefinedMetricType,
     ScalableTarget,
     ScalerState,
     ScalingObservation,
@@ -36,7 +36,7 @@ LOW_FACTOR = 0.9
 
 
 @dataclass(frozen=True)
-class PredefinedMetric:
+class _PredefinedMetric:
     """Metric that a predefined name refers to. ``period`` is seconds."""
 
     name: str
@@ -45,14 +45,14 @@ class PredefinedMetric:
 
 
 PREDEFINED = {
-    Predefined.INVOCATIONS: PredefinedMetric("InvocationsPerInstance", "Sum"),
-    Predefined.CONCURRENT: PredefinedMetric("ConcurrentRequestsPerModel", "Average", 10),
-    Predefined.UTILIZATION: PredefinedMetric("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
+    PredefinedMetricType.INVOCATIONS: _PredefinedMetric("InvocationsPerInstance", "Sum"),
+    PredefinedMetricType.CONCURRENT: _PredefinedMetric("ConcurrentRequestsPerModel", "Average", 10),
+    PredefinedMetricType.UTILIZATION: _PredefinedMetric("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
 }
 
 
 @dataclass(frozen=True)
-class TrackedMetric:
+class _TrackedMetric:
     """``metric`` None: metric math, in ``queries``."""
 
     metric: MetricId | None = None
@@ -62,15 +62,15 @@ class TrackedMetric:
     queries: tuple[Query, ...] = ()
 
 
-def _tracked_metric(target: ScalableTarget, policy: TargetTracking) -> TrackedMetric:
+def _tracked_metric(target: ScalableTarget, policy: TargetTracking) -> _TrackedMetric:
     given = policy.metric
-    if isinstance(given, Predefined):
+    if isinstance(given, PredefinedMetricType):
         known = PREDEFINED[given]
         named = {"EndpointName": target.endpoint, "VariantName": target.variant}
-        return TrackedMetric(MetricId.of(SAGEMAKER, known.name, named), known.statistic, period=known.period)
+        return _TrackedMetric(MetricId.of(SAGEMAKER, known.name, named), known.statistic, period=known.period)
     if isinstance(given, CustomMetric):
-        return TrackedMetric(given.metric, given.statistic, given.unit)
-    return TrackedMetric(queries=given)
+        return _TrackedMetric(given.metric, given.statistic, given.unit)
+    return _TrackedMetric(queries=given)
 
 
 def build_alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: datetime) -> tuple[Alarm, Alarm]:
@@ -127,7 +127,7 @@ def propose_scale_in(
         return None
     count = round_up(seen.desired * low.value / policy.target)
     if count >= seen.desired:
-        return RefusedProposal(NotScaled.FLAPPING, alarm_cause(low, policy.name))
+        return RefusedProposal(NotScaledCode.FLAPPING, alarm_cause(low, policy.name))
     return CountProposal(count, alarm_cause(low, policy.name), policy.scale_in_cooldown)
 
 

@@ -8,12 +8,12 @@ import msgspec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.scaling import Activity, ScalingPolicy
+from tidegate.features.autoscaling import activities, tracking_alarms
 from tidegate.features.autoscaling import observation as scaling_observation
 from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling import tracking_alarms
 from tidegate.features.autoscaling.scalable_records import ActivityRecord, Scalable
 from tidegate.ports.store import Tx
-from tidegate.service import activities, alarms
+from tidegate.service import alarms
 
 ScalingDocument = dict[str, object]
 
@@ -29,7 +29,7 @@ KINDS = {
 def scaling_view(
     tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: int, everything: bool
 ) -> ScalingDocument:
-    """Targets with their policies and scheduled actions, and the last ``limit`` activities, newest first.
+    """Return the targets with their policies and scheduled actions, and the last ``limit`` activities, newest first.
     ``everything`` includes refused ones."""
     done = [
         record
@@ -44,14 +44,14 @@ def scaling_view(
 
 
 def scaling_targets(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
-    """What is scaled, with its policies and scheduled actions."""
+    """List the endpoint's scalable targets with their policies and scheduled actions."""
     return [_target(tx, saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
 def scaling_summary(
     scaled: Iterable[Scalable], endpoint: Endpoint, seen: Observation | None
 ) -> list[ScalingDocument]:
-    """Scaling section of a status document, of the endpoint's targets."""
+    """Return the scaling section of a status document from the endpoint's targets."""
     return [_counts(scalable, endpoint, seen) for scalable in scaled]
 
 
@@ -99,7 +99,7 @@ def _content(policy: ScalingPolicy) -> ScalingDocument:
 
 
 def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[ScalingDocument]:
-    """Alarms of a target tracking policy. Those of a step policy belong to the user."""
+    """List the alarms of a target tracking policy. Those of a step policy belong to the user."""
     record = next(one for one in scalable.policies if one.arn == arn)
     if record.tracking is None:
         return []

@@ -27,7 +27,7 @@ TYPES = {
 SPLITS = {"none": "None", "line": "Line", "recordio": "RecordIO", "tfrecord": "TFRecord"}
 
 
-class JobUnfinished(TidegateError):
+class _JobUnfinished(TidegateError):
     """The job failed or was stopped."""
 
 
@@ -89,7 +89,7 @@ def _finish(server: ApiClient, job: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(job) if as_json else _describe_job(job))
     if job["status"] != "Completed":
         reason = job["reason"] or "it was stopped"
-        raise JobUnfinished(
+        raise _JobUnfinished(
             f"job {job['job']} {job['status'].lower()}: {reason}; continue with 'tidegate batch resume {job['job']}'"
         )
 

@@ -1,7 +1,7 @@
 """The manifest of the feature batch."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+from tidegate.domain.feature import CommandEntry, Feature, Loop, Menu, NativeRoute, PageLink
 
 FEATURE = Feature(
     name="batch",
@@ -16,6 +16,10 @@ FEATURE = Feature(
         NativeRoute("POST", "/transforms/{name}/stop", ".native:stop", Access.CHANGE),
         NativeRoute("POST", "/transforms/{name}/resume", ".native:resume", Access.CHANGE),
     ),
+    pages={"/console/jobs": ("GET",), "/console/jobs/live": ("GET",)},
+    links=(PageLink(Menu.TOP, 20, "/console/jobs", "Batch jobs"),),
+    page_routes=".pages:page_routes",
+    loops=(Loop(".start:make_jobs", 0, kind="tidegate.service.record_kinds:TRANSFORM", prefix="transform."),),
     commands=(
         CommandEntry("batch", ".command:batch", "Run a model over files: no endpoint is needed.", "Jobs and load"),
     ),

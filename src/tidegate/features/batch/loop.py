@@ -9,13 +9,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 
+from tidegate.compose.background import Worker
 from tidegate.domain.errors import TargetRefused, TidegateError
-from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, job_fleet
 from tidegate.features.batch.incidents import PATIENCE, passes
-from tidegate.features.batch.service import fleet, fleet_id
+from tidegate.features.batch.service import fleet
+from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.clock import Clock
-from tidegate.ports.runners import Runners, RunnerSeen
+from tidegate.ports.runners import Runners, RunnerState
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Fleets
 from tidegate.reconcile.pauses import is_pausing
@@ -32,14 +37,14 @@ PRUNE_EVERY = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class Starts:
+class _Starts:
     """How often a runner was started since ``since``, when there was progress last."""
 
     count: int
     since: datetime
     progress: TransformProgress
 
-    def failure(self, seen: RunnerSeen, now: datetime, patience: float) -> str:
+    def failure(self, seen: RunnerState, now: datetime, patience: float) -> str:
         """Why no other is started. A runner never runs a model, so what ends it without a result comes from outside:
         that is a matter of time and not of how often."""
         lasted = (now - self.since).total_seconds()
@@ -48,24 +53,26 @@ class Starts:
         return f"its runner ended {self.count} times in {lasted:.0f} s without a result; see its log"
 
 
-def _done(seen: RunnerSeen) -> TransformProgress:
-    """What it waits for is no progress."""
+def _done(seen: RunnerState) -> TransformProgress:
+    """Return the progress without the reason for waiting, since a change of that reason is not progress."""
     return replace(seen.progress, waiting="")
 
 
 @dataclass
-class Transforms:
+class Transforms(Worker):
     store: Store
     fleets: Fleets
     runners: Runners
     clock: Clock
     written: Callable[[], None]
+    describe: Callable[[TransformJob, FleetSpec, Path], bytes]
+    """Makes what the runner of a job is started with; the path is the folder of its fleet's replicas."""
     trouble: dict[str, str] = field(default_factory=dict)
     """Why a job cannot go on just now, such as a disk without space for its processes."""
     _active: set[str] = field(default_factory=set)
     _unreadable: set[str] = field(default_factory=set)
     """Jobs whose records cannot be read: what they have done stays as it is."""
-    _starts: dict[str, "Starts"] = field(default_factory=dict)
+    _starts: dict[str, "_Starts"] = field(default_factory=dict)
     _unstarted: dict[str, datetime] = field(default_factory=dict)
     """Since when a job's model cannot be started for want of space or the like."""
     _pruned: datetime | None = None
@@ -82,13 +89,21 @@ class Transforms:
 
         jobs, self._unreadable = await self.store.run(work)
         for job in jobs:
-            if job.outcome is None or self.fleets.seen(fleet_id(job.name)) is not None:
+            if job.outcome is None or self.fleets.seen(job_fleet(job.name)) is not None:
                 self._active.add(job.name)
         self._task = asyncio.create_task(self._follow(), name="transform jobs")
 
-    def kick(self, name: str) -> None:
+    def wake(self, name: str) -> None:
         self._active.add(name)
         self._kicked.set()
+
+    def extend(self, gateway: Gateway) -> Gateway:
+        return replace(gateway, progress=self.progress)
+
+    def progress(self, name: str) -> TransformProgress | None:
+        """Return what the runner has done so far, and what the job waits for. None: neither is known."""
+        found, trouble = self.runners.progress(name), self.trouble.get(name)
+        return replace(found or TransformProgress(), waiting=trouble) if trouble else found
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -141,7 +156,7 @@ class Transforms:
             await self._clear(job)
             return
         seen = await self.runners.look(job)
-        after = decided(job, seen, await self._failure(job, seen), self.clock.now())
+        after = decide(job, seen, await self._failure(job, seen), self.clock.now())
         version = saved.version
         if after != job:
             version = await self._save(after, version)
@@ -149,7 +164,7 @@ class Transforms:
             try:
                 await self._go_on(after, seen)
             except TargetRefused as refused:  # no repetition would help
-                after = decided(after, seen, str(refused), self.clock.now())
+                after = decide(after, seen, str(refused), self.clock.now())
                 await self._save(after, version)
             if name not in self._unstarted:
                 self._note(name, "")
@@ -166,9 +181,9 @@ class Transforms:
         self.written()
         return version
 
-    async def _failure(self, job: TransformJob, seen: RunnerSeen) -> str:
+    async def _failure(self, job: TransformJob, seen: RunnerState) -> str:
         """Why the job cannot go on."""
-        around, now = self.fleets.seen(fleet_id(job.name)), self.clock.now()
+        around, now = self.fleets.seen(job_fleet(job.name)), self.clock.now()
         patience = PATIENCE if job.pace.deadline is None else job.pace.deadline
         if around is not None and around.failure and not around.ready:
             trouble = f"the model does not start: {around.failure}"
@@ -181,16 +196,16 @@ class Transforms:
         starts = self._starts.get(job.name)
         return "" if starts is None else starts.failure(seen, now, patience)
 
-    async def _go_on(self, job: TransformJob, seen: RunnerSeen) -> None:
+    async def _go_on(self, job: TransformJob, seen: RunnerState) -> None:
         wanted = fleet(job)
         await self.fleets.ensure_fleet(wanted, 1)
         # Runners that die at once are started again at growing intervals.
         if not seen.alive and not is_pausing(self._next.get(job.name), self.clock.now(), LONGEST_PAUSE):
             now, starts = self.clock.now(), self._starts.get(job.name)
             if starts is None or starts.progress != _done(seen):
-                starts = Starts(0, now, _done(seen))
+                starts = _Starts(0, now, _done(seen))
             self._starts[job.name] = replace(starts, count=starts.count + 1)
-            await self.runners.start(job, wanted)
+            await self.runners.start(job, wanted, partial(self.describe, job, wanted))
             self._next[job.name] = now + min(LONGEST_PAUSE, timedelta(seconds=PAUSE) * 2 ** min(starts.count, 10))
 
     async def _clear(self, job: TransformJob) -> None:
@@ -199,14 +214,14 @@ class Transforms:
         for notes in (self._starts, self._next, self._unstarted, self.trouble):
             notes.pop(name, None)
         self.runners.stop(name)
-        await self.fleets.delete_fleet(fleet_id(name), 1)
-        gone = self.fleets.seen(fleet_id(name)) is None
+        await self.fleets.delete_fleet(job_fleet(name), 1)
+        gone = self.fleets.seen(job_fleet(name)) is None
         if gone and not (await self.runners.look(job)).alive:
             await (self.runners.discard if job.outcome is JobStatus.COMPLETED else self.runners.keep)(name)
             self._active.discard(name)
 
 
-def decided(job: TransformJob, seen: RunnerSeen, failure: str, now: datetime) -> TransformJob:
+def decide(job: TransformJob, seen: RunnerState, failure: str, now: datetime) -> TransformJob:
     """The record after a look."""
     job = job if job.started_at else replace(job, started_at=now)
     if seen.reason is not None and not (job.stopping and seen.reason):

@@ -13,6 +13,7 @@ from tidegate import spec
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
 from tidegate.domain.transform import (
+    FLEET_PREFIX,
     BadRows,
     DataProcessing,
     RequestLimits,
@@ -46,7 +47,7 @@ async def create(gateway: Gateway, request: Request) -> Response:
         use.create(tx, _make_job(name, model, body, now), {}, runnable=context.runnable, now=now)
 
     await context.store.run(work)
-    context.kick(use.PREFIX + name)
+    context.kick(FLEET_PREFIX + name)
     return await _render_job(gateway, name)
 
 
@@ -100,7 +101,7 @@ async def _command(gateway: Gateway, request: Request, change: JobCommand) -> Re
     asked = use.describe_asker(parse_requester(request, body), parse_purpose(body).reason)
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
     await context.store.run(lambda tx: change(tx, name, now, asked))
-    context.kick(use.PREFIX + name)
+    context.kick(FLEET_PREFIX + name)
     return await _render_job(gateway, name)
 
 

@@ -3,6 +3,7 @@
 from tidegate.domain.access import Access
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.transform import (
+    FLEET_PREFIX,
     DataProcessing,
     RequestLimits,
     SplitType,
@@ -11,7 +12,7 @@ from tidegate.domain.transform import (
     TransformOutput,
 )
 from tidegate.features.batch import service as use
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.wire.errors import NamedError
 from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing
@@ -143,7 +144,7 @@ def list_transform_jobs(call: TxCall, params: Params) -> Params:
     return {"TransformJobSummaries": [_render_summary(call, saved) for saved in found], "NextToken": token}
 
 
-def _render_summary(call: TxCall, saved: Saved[TransformJob]) -> Params:
+def _render_summary(call: TxCall, saved: StoredRecord[TransformJob]) -> Params:
     return {
         "TransformJobName": saved.name,
         "TransformJobArn": _arn(call, saved.name),
@@ -167,11 +168,11 @@ def _arn(call: TxCall, name: str) -> str:
 
 OPERATIONS: Operations = {
     "CreateTransformJob": TxOperation(
-        create_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=use.PREFIX
+        create_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=FLEET_PREFIX
     ),
     "DescribeTransformJob": TxOperation(describe_transform_job, Access.READ),
     "ListTransformJobs": TxOperation(list_transform_jobs, Access.READ),
     "StopTransformJob": TxOperation(
-        stop_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=use.PREFIX
+        stop_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=FLEET_PREFIX
     ),
 }

@@ -41,7 +41,7 @@ GIVE_BACK_WITHIN = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerStart:
-    """What the runners of a job are started with. ``lease``: seconds."""
+    """Settings with which the runners of a job are started. ``lease``: seconds."""
 
     file: JobFile
     database_file: str
@@ -120,7 +120,7 @@ def _storage(file: JobFile) -> JobStorage:
 
 
 def _exit(code: int) -> NoReturn:
-    """Without waiting for threads, which may be blocked by a storage or the database."""
+    """Exit without waiting for threads, which may be blocked by a storage or the database."""
     sys.stdout.flush()
     os._exit(code)
 

@@ -5,11 +5,18 @@ from dataclasses import replace
 from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
-from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
+from tidegate.domain.fleet import DetachedSettings, FleetSpec, VariantSpec
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
-from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, eta
-from tidegate.ports.store import Filter, RecordPage, Saved, Tx
+from tidegate.domain.transform import (
+    FLEET_VARIANT,
+    JobStatus,
+    TransformJob,
+    TransformProgress,
+    eta,
+    job_fleet,
+)
+from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
@@ -17,13 +24,10 @@ from tidegate.service.records import require
 from tidegate.transform import joining
 from tidegate.transform.table_types import is_table
 
-PREFIX = "transform."
-"""Prefix of the names of jobs' fleets: names of endpoints cannot contain a dot."""
 GROUP = "/aws/sagemaker/TransformJobs"
 MAX_MEGABYTES = 100
 """Of one request, and of all concurrent requests to one instance."""
 MAX_ENVIRONMENT = 16
-VARIANT = "job"
 TABLES = "TIDEGATE_BATCH_TABLES"
 """Variable of a job's containers: its requests or answers are parquet or Arrow tables."""
 
@@ -35,7 +39,7 @@ def create(
     if tx.get(TRANSFORM, job.name) is not None:
         raise AlreadyExists(f'there is already a transform job "{job.name}"; job names cannot be reused')
     check(job)
-    for container in job_model(job).containers:
+    for container in _job_model(job).containers:
         runnable(container)
     tx.put(TRANSFORM, job.name, job, expect=0, now=now)
     labels.add(tx, TRANSFORM, job.name, tags, now)
@@ -53,7 +57,7 @@ def check(job: TransformJob) -> None:
         )
     if job.instances < 1:
         raise Invalid("a transform job needs at least one instance")
-    check_count(VARIANT, job.instances)
+    check_count(FLEET_VARIANT, job.instances)
     if pace.megabytes == 0:
         raise Invalid("MaxPayloadInMB 0 (an object streamed as one request) is not supported: give 1 to 100")
     megabytes, concurrency = pace.megabytes or 6, pace.concurrency or 1
@@ -71,7 +75,7 @@ def check(job: TransformJob) -> None:
     joining.check(job.processing, job.source.content_type, job.sink.accept, job.source.split, job.sink.by_line)
 
 
-def job_model(job: TransformJob) -> Model:
+def _job_model(job: TransformJob) -> Model:
     """The model with the job's environment and SageMaker's SAGEMAKER_BATCH variables."""
     variables = {"SAGEMAKER_BATCH": "true"}
     if job.pace.megabytes is not None:
@@ -88,22 +92,18 @@ def _with_variables(model: Model, variables: Mapping[str, str]) -> Model:
     return replace(model, containers=containers)
 
 
-def fleet_id(name: str) -> FleetId:
-    return FleetId(f"{PREFIX}{name}", 1, VARIANT)
-
-
 def fleet(job: TransformJob) -> FleetSpec:
     """Desired fleet while the job runs."""
-    model = job_model(job)
+    model = _job_model(job)
     if is_table(job.source.content_type) or is_table(job.sink.accept):
         model = _with_variables(model, {TABLES: "true"})
-    variant = VariantSpec(VARIANT, model, job.instances, instance_type=job.instance_type)
+    variant = VariantSpec(FLEET_VARIANT, model, job.instances, instance_type=job.instance_type)
     megabytes = job.pace.megabytes or MAX_MEGABYTES
-    detached = Detached(megabytes * 2**20 + 2**20, job.pace.timeout, GROUP)
-    return FleetSpec(fleet_id(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)
+    detached = DetachedSettings(megabytes * 2**20 + 2**20, job.pace.timeout, GROUP)
+    return FleetSpec(job_fleet(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)
 
 
-def get(tx: Tx, name: str) -> Saved[TransformJob]:
+def get(tx: Tx, name: str) -> StoredRecord[TransformJob]:
     return require(tx, TRANSFORM, name)
 
 

@@ -1,11 +1,11 @@
-"""Where the captures of an endpoint lie."""
+"""Locations of the captures of an endpoint."""
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.rollout import desired_state
 
 
 def captured_addresses(endpoint: Endpoint) -> tuple[str, ...]:
-    """Folders of what production variants capture; shadows get copies of the same requests."""
+    """Return the folders of what production variants capture; shadows get copies of the same requests."""
     variants = (spec.variant for spec in desired_state.fleets(endpoint).values())
     found = {
         f"{one.capture.destination.rstrip('/')}/{endpoint.name}/{one.name}/"

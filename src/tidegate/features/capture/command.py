@@ -1,4 +1,4 @@
-"""``capture``: what an endpoint's data capture wrote, and what it dropped."""
+"""``show capture``: what an endpoint's data capture wrote, and what it dropped."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,9 +26,9 @@ def capture(
 
     \b
     Examples:
-      tidegate capture fraud
-      tidegate capture fraud --last 10m --json
-      tidegate capture fraud --samples 5
+      tidegate show capture fraud
+      tidegate show capture fraud --last 10m --json
+      tidegate show capture fraud --samples 5
     """
     if samples:
         with client() as server:

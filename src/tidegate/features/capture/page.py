@@ -1,4 +1,4 @@
-"""What data capture writes of an endpoint, and some of it for those who may see what clients sent."""
+"""The page about the data capture of an endpoint, with samples for those who may see what clients sent."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound, TidegateError, Unavailable
 from tidegate.features.capture.captured import captured_addresses
 from tidegate.features.capture.native import HOUR, read_captures
-from tidegate.features.capture.samples import MOST_SAMPLES, Sample, read_samples
+from tidegate.features.capture.samples import MOST_SAMPLES, CaptureSample, read_samples
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -39,7 +39,7 @@ class SampleReader:
     gateway: Gateway
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "samples"))
 
-    async def read(self, endpoint: Endpoint, most: int) -> list[Sample]:
+    async def read(self, endpoint: Endpoint, most: int) -> list[CaptureSample]:
         """Raises TidegateError."""
         settings, now = self.gateway.settings, self.gateway.context.clock.now().timestamp()
         s3, addresses = (settings.s3_endpoint, settings.region), captured_addresses(endpoint)
@@ -64,14 +64,14 @@ def sample_routes(gateway: Gateway, reader: SampleReader) -> list[GuardedRoute]:
 
 
 async def captures_page(gateway: Gateway, reader: SampleReader, name: str, may_see: bool) -> dict[str, Any]:
-    """Raises NotFound for an endpoint that is not there."""
+    """Make the data of the page. Raises NotFound for an endpoint that does not exist."""
     context, now = gateway.context, gateway.context.clock.now()
     endpoint = (await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))).body
     try:
         fleets = await read_captures(context.metrics, endpoint, HOUR, now)
     except NotFound:
         return {"there": False, "may_see": may_see}
-    samples, trouble = list[Sample](), None
+    samples, trouble = list[CaptureSample](), None
     if may_see:
         try:
             samples = await reader.read(endpoint, SHOWN)
@@ -89,7 +89,7 @@ async def captures_page(gateway: Gateway, reader: SampleReader, name: str, may_s
 
 
 def _rules(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """What is removed before anything is written, of each capture."""
+    """List the redaction rules of each capture, which apply before anything is written."""
     found: dict[str, Capture] = {}
     for spec in desired_state.fleets(endpoint).values():
         if spec.variant.capture is not None and spec.variant.capture.enabled:

@@ -24,9 +24,9 @@ def page_routes(context: PageContext) -> list[GuardedRoute]:
         seen = gateway.trail.allowing(describe_request(gateway, request, Access.SEE)) if may_see else nullcontext()
         async with seen:
             page = await captures_page.captures_page(gateway, samples, name, may_see)
-        line, document = ("tidegate capture {} --samples 10", "capture/samples")
+        line, document = ("tidegate show capture {} --samples 10", "capture/samples")
         if not page["may_see"]:
-            line, document = ("tidegate capture {}", "capture")
+            line, document = ("tidegate show capture {}", "capture")
         part = EndpointPart("captures", "Captures", line, document)
         return await render_part(gateway, part, page, request, live=False)
 

@@ -40,9 +40,9 @@ class Encodings:
         return self._known.get(content_type.partition(";")[0].strip().lower(), BASE64)
 
 
-class Frame(NamedTuple):
-    """What stands before, between and after the data of the two sides, and the encoding of each; None: it is left
-    out."""
+class LineFrame(NamedTuple):
+    """The constant text before, between and after the data of the two sides, and the encoding of each; None: the side
+    is left out."""
 
     before: bytes
     between: bytes
@@ -52,8 +52,9 @@ class Frame(NamedTuple):
 
 
 @lru_cache(maxsize=_FRAMES)
-def make_frame(sent: Kind, answered: Kind, config: str = "") -> Frame:
-    """``config``: name of the endpoint config that answered, a member of ours; empty: it is left out."""
+def make_frame(sent: Kind, answered: Kind, config: str = "", prediction: str = "") -> LineFrame:
+    """Make the frame for a pair of sides. ``config``: name of the endpoint config that answered; ``prediction``: path
+    of the prediction in the answer. Both are members of ours; empty: they are left out."""
     sides = [
         (name, mode, kind)
         for name, mode, kind in (("endpointInput", INPUT, sent), ("endpointOutput", OUTPUT, answered))
@@ -62,6 +63,8 @@ def make_frame(sent: Kind, answered: Kind, config: str = "") -> Frame:
     parts = ['{"captureData":{']
     for number, (name, mode, (content_type, encoding)) in enumerate(sides):
         shown = _encode(content_type).decode()
+        if prediction and mode == OUTPUT:
+            shown += f',"predictionPath":{_encode(prediction).decode()}'
         parts[-1] += f'{"," if number else ""}"{name}":{{"observedContentType":{shown},"mode":"{mode}","data":'
         parts.append(f',"encoding":"{encoding}"}}')
     version = f'"configName":{_encode(config).decode()},' if config else ""
@@ -72,10 +75,10 @@ def make_frame(sent: Kind, answered: Kind, config: str = "") -> Frame:
     elif sent is None:
         pieces.insert(0, b"")
     before, between, after = pieces if len(sides) != 0 else (pieces[0], b"", b"")
-    return Frame(before, between, after, sent and sent[1], answered and answered[1])
+    return LineFrame(before, between, after, sent and sent[1], answered and answered[1])
 
 
-def encode_line(frame: Frame, sent: bytes, answered: bytes, id: bytes, about: bytes) -> bytes:
+def encode_line(frame: LineFrame, sent: bytes, answered: bytes, id: bytes, about: bytes) -> bytes:
     """One line with its line break. ``about``: of ``format_about``. Raises UnicodeDecodeError for data that is not
     text, but is to be written as text."""
     return b"%b%b%b%b%b%b%b" % (

@@ -1,20 +1,25 @@
 """Removes personal data from bodies and headers before they are written. What cannot be read is not written."""
 
 import csv
+import hmac
 import io
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from tidegate.domain.capture import Detector, Redacted, Redaction
-from tidegate.features.capture.detectors import LONGEST, NUMBER, is_plain, scrub
-from tidegate.features.capture.field_names import kind_of
-from tidegate.features.capture.field_rules import FieldRules
+from tidegate.domain.capture import Detector, Redaction, RedactionMethod
 from tidegate.features.capture.records import CSV, JSON, Body
-from tidegate.features.capture.replacement import Replacer
+from tidegate.personal_data.detectors import LONGEST, NUMBER, is_plain, scrub
+from tidegate.personal_data.field_names import kind_of
 
+MASK = "[redacted]"
+PREFIX = "hash:"
+_BYTES = 16
+"""Of a hash: two of 10^18 values are equal by chance with a probability of 10^-3."""
+ROOT = "$."
 DEEPEST = 32
 """Levels of JSON; what is deeper is not read."""
 _DIGITS = 7
@@ -35,7 +40,83 @@ _DELIMITERS = (";", "\t", "|")
 _TYPE = re.compile(r"[\w.+\-]+/[\w.+\-]+(?:; ?charset=[\w\-]+)?", re.ASCII)
 
 
-class Unreadable(Exception):
+class Replacer:
+    """A replacement for personal values, which hashes with ``key``. ``key`` None: values that should be hashed are
+    masked."""
+
+    def __init__(self, key: bytes | None) -> None:
+        self._key = key
+
+    def found(self, kind: Detector, text: str) -> str:
+        """Replace a value that a detector found. Sentences are always masked, because no two would have the same
+        hash."""
+        if kind is Detector.TEXT or self._key is None:
+            return f"[{kind}]"
+        return self.hash(kind, text)
+
+    def named(self, action: RedactionMethod, kind: Detector | None, text: str) -> str | None:
+        """Replace the value of a field that a rule names. None: the value is dropped."""
+        if action is RedactionMethod.DROP:
+            return None
+        if action is RedactionMethod.HASH and self._key is not None:
+            return self.hash(kind, text)
+        return MASK
+
+    def hash(self, kind: Detector | None, text: str) -> str:
+        """Hash a value. Equivalent values have equal hashes: an IBAN with and without spaces, an address in
+        capitals."""
+        assert self._key is not None
+        digest = hmac.digest(self._key, normalise(kind, text).encode("utf-8", "surrogatepass"), "sha256")
+        return PREFIX + digest[:_BYTES].hex()
+
+
+def normalise(kind: Detector | None, text: str) -> str:
+    """The form of a value that is hashed."""
+    text = unicodedata.normalize("NFKC", text).strip()
+    if kind is Detector.SSN:
+        return "".join(one for one in text if one.isalnum()).upper()
+    if kind is Detector.IBAN:
+        return "".join(one for one in text if one.isalnum()).upper()
+    if kind is Detector.EMAIL:
+        return text.casefold()
+    if kind is Detector.PHONE:
+        digits = "".join(one for one in text if one.isdigit())
+        return digits.removeprefix("00") if not text.startswith("+") else digits
+    if kind is Detector.NAME:
+        return " ".join(text.casefold().split())
+    return text
+
+
+class _FieldRules:
+    """``rules``: ``ssn`` or ``$.employee.bank.iban`` -> what becomes of the value. Places in lists are no part of a
+    path: ``$.rows.ssn`` is in every row, and so is ``$.rows[*].ssn``."""
+
+    def __init__(self, rules: Mapping[str, RedactionMethod]) -> None:
+        self._names = {name: action for name, action in rules.items() if not name.startswith(ROOT)}
+        self._paths = {
+            tuple(name.removeprefix(ROOT).replace("[*]", "").split(".")): action
+            for name, action in rules.items()
+            if name.startswith(ROOT)
+        }
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that the rules mention."""
+        return frozenset(self._names) | {name for path in self._paths for name in path}
+
+    @property
+    def binding(self) -> bool:
+        """Whether any of them removes something, so that it must be known where its field is."""
+        actions = {*self._names.values(), *self._paths.values()}
+        return bool(actions - {RedactionMethod.KEEP})
+
+    def action(self, path: tuple[str, ...]) -> RedactionMethod | None:
+        """The action for the value at this path; None: no rule is about it. A path is more than a name."""
+        found = self._paths.get(path)
+        return found if found is not None else self._names.get(path[-1])
+
+
+class _UnreadableBody(Exception):
     """The body cannot be read, so that nothing of it may be written."""
 
 
@@ -44,7 +125,7 @@ class Redactor:
 
     def __init__(self, rules: Redaction, key: bytes | None) -> None:
         self._kinds = frozenset(rules.detect)
-        self._fields = FieldRules(rules.fields)
+        self._fields = _FieldRules(rules.fields)
         self._columns = list(rules.columns)
         self._declared = frozenset(rules.columns) | self._fields.names
         self._replacer = Replacer(key)
@@ -62,7 +143,7 @@ class Redactor:
                 data = self._csv(body.data, request)
             else:
                 return None
-        except (Unreadable, msgspec.MsgspecError, ValueError, csv.Error, RecursionError):
+        except (_UnreadableBody, msgspec.MsgspecError, ValueError, csv.Error, RecursionError):
             return None
         return Body(data, self._content_type(body.content_type), body.encoding)
 
@@ -114,8 +195,8 @@ class Redactor:
         found = self._walk(document, ("",) * (DEEPEST // 4), None, False)
         return text if found == document else msgspec.json.encode(found).decode()
 
-    def _named(self, value: Any, action: Redacted, kind: Detector | None) -> Any:
-        if action is Redacted.KEEP or value is None:
+    def _named(self, value: Any, action: RedactionMethod, kind: Detector | None) -> Any:
+        if action is RedactionMethod.KEEP or value is None:
             return value
         if isinstance(value, list):
             return [self._named(one, action, kind) for one in value]
@@ -140,10 +221,10 @@ class Redactor:
     def _walk(self, value: Any, path: tuple[str, ...], kind: Detector | None, request: bool) -> Any:
         """``path``: the names on the way to the value; places in lists are not part of it."""
         if len(path) > DEEPEST:
-            raise Unreadable
+            raise _UnreadableBody
         if isinstance(value, dict):
-            columns, told = _column_names(value), _told_name(value)
-            if told is not None and self._tells(told):
+            columns, told = _column_names(value), _find_name(value)
+            if told is not None and self._is_personal(told):
                 return self._pair(value, told, path, request)
             return {
                 self._name(name): self._member(one, (*path, name), kind, request, columns)
@@ -158,7 +239,7 @@ class Redactor:
             return [self._walk(one, path, kind, request) for one in value]
         return self._value(value, kind)
 
-    def _tells(self, name: str) -> bool:
+    def _is_personal(self, name: str) -> bool:
         return self._fields.action((name,)) is not None or kind_of(name) is not None
 
     def _pair(self, value: dict[str, Any], told: str, path: tuple[str, ...], request: bool) -> dict[str, Any]:
@@ -190,7 +271,7 @@ class Redactor:
     def _row(self, row: Any, columns: Sequence[str], request: bool) -> list[Any]:
         """A list of values, whose columns must be known where a rule may be about one of them."""
         if not isinstance(row, list) or (len(row) != len(columns) and (columns or self._fields.binding)):
-            raise Unreadable
+            raise _UnreadableBody
         return [self._cell(value, name, request) for value, name in zip(row, columns, strict=True)]
 
     def _cell(self, value: Any, column: str, request: bool) -> Any:
@@ -210,7 +291,7 @@ class Redactor:
         if columns is None and named:
             columns = self._columns
             if not columns:
-                raise Unreadable
+                raise _UnreadableBody
         out = io.StringIO(newline="")
         writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
         writer.writerows([self._name(name) for name in row] for row in header)
@@ -222,7 +303,7 @@ class Redactor:
         if not columns or not row:
             return [str(self._value(cell, None)) for cell in row]
         if len(row) != len(columns):
-            raise Unreadable
+            raise _UnreadableBody
         return [
             "" if made is None else str(made)
             for made in (self._cell(cell, name, True) for cell, name in zip(row, columns, strict=True))
@@ -260,7 +341,7 @@ def _is_row(value: list[Any]) -> bool:
     return bool(value) and not any(isinstance(one, (list, dict)) for one in value)
 
 
-def _told_name(value: dict[str, Any]) -> str | None:
+def _find_name(value: dict[str, Any]) -> str | None:
     """The name that a member gives to the value beside it."""
     if not any(isinstance(name, str) and name.lower() in _VALUES for name in value):
         return None

@@ -59,7 +59,7 @@ class ShownBody:
 
 
 @dataclass(frozen=True)
-class Sample:
+class CaptureSample:
     """``at``: as captured, ISO 8601. None: that side was not captured."""
 
     at: str
@@ -71,9 +71,10 @@ class Sample:
     answer: ShownBody | None
 
 
-def read_samples(addresses: Iterable[str], s3: tuple[str, str], now: float, most: int) -> list[Sample]:
-    """Newest first; of each variant's newest file that has any. ``now``: epoch seconds. Raises TidegateError."""
-    found: list[Sample] = []
+def read_samples(addresses: Iterable[str], s3: tuple[str, str], now: float, most: int) -> list[CaptureSample]:
+    """Read samples, the newest first, from the newest file of each variant that has any. ``now``: epoch seconds.
+    Raises TidegateError."""
+    found: list[CaptureSample] = []
     for address in addresses:
         variant = address.rstrip("/").rpartition("/")[2]
         lines: deque[bytes] = deque(_newest_lines(address, s3, now), maxlen=most)
@@ -96,8 +97,8 @@ def _newest_lines(address: str, s3: tuple[str, str], now: float) -> Iterator[byt
             return
 
 
-def read_sample(line: bytes, variant: str) -> Sample | None:
-    """None for a line that is none."""
+def read_sample(line: bytes, variant: str) -> CaptureSample | None:
+    """Read a sample from a captured line; None if it is not one."""
     try:
         document = json.loads(line)
         data, about = document["captureData"], document["eventMetadata"]
@@ -107,7 +108,7 @@ def read_sample(line: bytes, variant: str) -> Sample | None:
     redactor = Redactor(Redaction(), None)
     attributes = about.get("customAttributes")
     listed = attributes if isinstance(attributes, list) else []
-    return Sample(
+    return CaptureSample(
         _line(redactor, about.get("inferenceTime")),
         variant,
         _line(redactor, about.get("configName"), plain=True),
@@ -119,7 +120,8 @@ def read_sample(line: bytes, variant: str) -> Sample | None:
 
 
 def _line(redactor: Redactor, text: object, plain: bool = False) -> str:
-    """``plain``: a name of ours, in which nobody is sought."""
+    """Return the beginning of a text without personal data and secrets. ``plain``: a name of ours, in which no
+    personal data is sought."""
     if not isinstance(text, str):
         return ""
     short = text[:200]
@@ -153,8 +155,8 @@ def _side(redactor: Redactor, side: object, *, request: bool) -> ShownBody | Non
 
 
 def _hide_members(text: str) -> str:
-    """Each document, or line, of JSON without the values of members whose names say that they are secrets, of
-    whatever parts these are."""
+    """Remove the values of members whose names mark them as secrets from each document, or line, of JSON, of whatever
+    parts these values are."""
     try:
         return json.dumps(_without_secrets(json.loads(text)), ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -177,5 +179,5 @@ def _without_secrets(value: Any) -> Any:
 
 
 def hide_secrets(text: str) -> str:
-    """Without values of members whose names say that they are secrets, and without what looks like a key."""
+    """Remove the values of members whose names mark them as secrets, and everything that has the form of a key."""
     return _NAMED.sub(lambda found: f"{found['name']}{SECRET}", _FORMS.sub(SECRET, text))

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.capture import Capture, Detector, Redacted, Redaction, check_capture
+from tidegate.domain.capture import Capture, Detector, Redaction, RedactionMethod, check_capture
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.spec.problem import KeyPath, SpecError
+from tidegate.spec.sections import Draft
 from tidegate.spec.unit_texts import bytes_text
 from tidegate.spec.units import bytes_of, one_of, percent
 from tidegate.spec.value_types import NAME, about
@@ -17,13 +19,13 @@ _SIZE = r"^[0-9.]+ ?([KMGT]i?)?B$"
 
 
 class RedactSpec(Struct, forbid_unknown_fields=True):
-    """What is removed before anything is written."""
+    """Rules for the values that are removed or replaced before anything is written."""
 
     fields: Annotated[
         dict[str, str],
         Meta(
             description="Column, member at any depth or path ($.employee.iban) -> drop, mask, hash or keep.",
-            extra_json_schema={"additionalProperties": {"enum": [one.value for one in Redacted]}},
+            extra_json_schema={"additionalProperties": {"enum": [one.value for one in RedactionMethod]}},
         ),
     ] = {}
     detect: (
@@ -69,7 +71,7 @@ class CaptureSection(Struct, forbid_unknown_fields=True):
     redact: RedactSpec | None = None
 
 
-def build_capture(given: CaptureSection) -> Capture:
+def build_capture(given: CaptureSection, draft: Draft) -> Capture:
     """Raises SpecError."""
     path = ("capture",)
     share = percent(given.sample, (*path, "sample"))
@@ -99,10 +101,10 @@ def build_capture(given: CaptureSection) -> Capture:
 
 
 def _redaction(given: RedactSpec, path: KeyPath) -> Redaction:
-    actions, detectors = tuple(one.value for one in Redacted), tuple(one.value for one in Detector)
+    actions, detectors = tuple(one.value for one in RedactionMethod), tuple(one.value for one in Detector)
     return Redaction(
         fields={
-            name: Redacted(one_of(action, actions, (*path, "fields", name)))
+            name: RedactionMethod(one_of(action, actions, (*path, "fields", name)))
             for name, action in given.fields.items()
         },
         detect=tuple(
@@ -114,8 +116,11 @@ def _redaction(given: RedactSpec, path: KeyPath) -> Redaction:
     )
 
 
-def render_capture(capture: Capture) -> dict[str, Any]:
-    """The inverse of ``build_capture``, without defaults."""
+def render_capture(deployed: DesiredDeployment) -> dict[str, Any] | None:
+    """The inverse of ``build_capture``, without defaults; None: it is switched off, which a spec does not say."""
+    capture = deployed.config.capture
+    if capture is None or not capture.enabled:
+        return None
     usual = Capture(capture.destination)
     made: dict[str, Any] = {"to": capture.destination}
     sides = [side for side, chosen in zip(SIDES, (capture.inputs, capture.outputs), strict=True) if chosen]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
-from tidegate.domain.capture import Capture, Detector, Redacted, Redaction
+from tidegate.domain.capture import Capture, Detector, Redaction, RedactionMethod
 from tidegate.domain.errors import Invalid
 
 PREFIX = "tidegate:redact"
@@ -42,13 +42,6 @@ def redact(capture: Capture | None, tags: Mapping[str, str]) -> Capture | None:
     )
 
 
-def refuse_elsewhere(tags: Mapping[str, str]) -> None:
-    """Raises Invalid for such a tag of an endpoint, where it would remove nothing."""
-    for name in sorted(tags):
-        if name.lower().startswith(PREFIX):
-            raise Invalid(f"the tag {name} belongs to the endpoint config, beside DataCaptureConfig")
-
-
 def _parse_detectors(text: str) -> tuple[Detector, ...]:
     words = text.split()
     if words in ([ALL], [NONE]):
@@ -58,12 +51,12 @@ def _parse_detectors(text: str) -> tuple[Detector, ...]:
     return tuple(_parse_word(word, Detector, PREFIX) for word in words)
 
 
-def _parse_field(word: str) -> tuple[str, Redacted]:
+def _parse_field(word: str) -> tuple[str, RedactionMethod]:
     name, equals, action = word.rpartition("=")
     if not (name and equals):
         raise Invalid(f"the tag {FIELDS} has {word!r}: expected NAME=ACTION, such as employee_id=hash")
     path = f"${name}" if name.startswith(".") else name  # values of tags have no $
-    return path, _parse_word(action, Redacted, FIELDS)
+    return path, _parse_word(action, RedactionMethod, FIELDS)
 
 
 def _parse_word(word: str, kind: type[W], tag: str) -> W:

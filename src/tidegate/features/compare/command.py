@@ -3,6 +3,7 @@ is harm."""
 
 import json
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,10 +15,11 @@ from tidegate.cli.report_files import Html, check_destinations
 from tidegate.features.compare import page as compare_page
 from tidegate.features.compare import tables as compare_tables
 from tidegate.features.compare.inputs import choose_models, read_given_rows
-from tidegate.features.compare.options import read_options
-from tidegate.features.compare.run import ModelRun
-from tidegate.features.evidence.replay.report import Verdict, VersionComparison, doubt
+from tidegate.features.compare.options import CompareOptions, read_options
+from tidegate.features.compare.run import ComparisonRun
+from tidegate.features.evidence.replay.report import ComparisonVerdict, VersionComparison, doubt
 from tidegate.features.evidence.spec_paired import render_whole
+from tidegate.host.features import features
 from tidegate.rows.row_files import RowSet
 from tidegate.settings import Settings
 
@@ -27,7 +29,8 @@ Versions = Annotated[
     list[str],
     typer.Argument(
         metavar="[OLD] [NEW]",
-        help="Of each its model data (a file, archive or folder) or a spec (.yaml); OLD not with --endpoint.",
+        help="Of each its model data (a file, archive or folder) or a spec (.yaml); OLD not with --endpoint. "
+        "With --shadow the endpoint.",
         show_default=False,
     ),
 ]
@@ -58,11 +61,16 @@ More = Annotated[
     ),
 ]
 
+Shadow = Annotated[
+    bool, typer.Option("--shadow", help="Compare an endpoint's shadow variant with its production variant.")
+]
+Last = Annotated[str, typer.Option(metavar="TIME", help="How far back to look, with --shadow.")]
+
 
 def compare(
     versions: Versions = [],  # noqa: B006
     *,
-    rows: Rows,
+    rows: Rows = "",
     endpoint: Endpoint = "",
     by: By = "",
     label: Label = "",
@@ -70,11 +78,14 @@ def compare(
     tolerance: Limits = [],  # noqa: B006
     said: More = [],  # noqa: B006
     html: Html = None,
+    shadow: Shadow = False,
+    last: Last = "1h",
     as_json: AsJson = False,
 ) -> None:
     """Compare two versions on the same rows, without traffic.
 
-    The exit status is 1 if a tolerance is exceeded or nothing can be said.
+    The exit status is 1 if a tolerance is exceeded or nothing can be said. With --shadow, the shadow variant of an
+    endpoint is compared with its production variant, on the requests that both have answered.
 
     \b
     --with NAME=VALUE, as often as needed:
@@ -91,14 +102,25 @@ def compare(
       tidegate compare model.tar.gz candidate.tar.gz --rows rows.csv
       tidegate compare --endpoint fraud --candidate new.tar.gz --captured last-7d
       tidegate compare old.yaml new.yaml --rows rows.csv --label fraud
+      tidegate compare --shadow fraud --last 10m
     """
-    options = read_options(by, label, leave_out, tolerance, said)
+    if shadow:
+        return _compare_shadow([*versions, *([endpoint] if endpoint else [])], rows, last, as_json)
+    if not rows:
+        raise typer.BadParameter("give the rows that both versions answer, or --shadow", param_hint="--rows")
     check_destinations(html)
+    options = read_options(by, label, leave_out, tolerance, said)
+    _compare_models(versions, endpoint, rows, options, html, as_json)
+
+
+def _compare_models(
+    versions: list[str], endpoint: str, rows: str, options: CompareOptions, html: Path | None, as_json: bool
+) -> None:
     settings = Settings.from_environment(os.environ)
-    found = read_given_rows(endpoint, rows, options.rows, by, settings)
+    found = read_given_rows(endpoint, rows, options.rows, options.answers.by, settings)
     given = [*versions, *options.candidates]
     models = choose_models(given, endpoint, options.variant, options.honest, settings)
-    asking = ModelRun(found.requests, options.answers, options.terms, settings, options.within)
+    asking = ComparisonRun(found.requests, options.answers, options.terms, settings, options.within)
     with ProgressBar("comparing", 2 + len(models.honest), quiet=as_json) as bar:
         result, answers = asking.compare(models, bar.update)
     result = doubt(result, found.doubt) if found.doubt else result
@@ -106,8 +128,14 @@ def compare(
     if html is not None:
         compare_page.write(html, names, result, answers)
     _show(result, names, found, as_json)
-    if result.verdict is not Verdict.PASS:
+    if result.verdict is not ComparisonVerdict.PASS:
         raise typer.Exit(NOT_PASSED)
+
+
+def _compare_shadow(names: list[str], rows: str, last: str, as_json: bool) -> None:
+    if len(names) != 1 or rows:
+        raise typer.BadParameter("give one endpoint, and no rows", param_hint="--shadow")
+    features().require_hook("compare_shadow", "--shadow")(names[0], last, as_json)
 
 
 def _show(result: VersionComparison, names: tuple[str, str], found: RowSet, as_json: bool) -> None:

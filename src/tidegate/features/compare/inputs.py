@@ -1,4 +1,4 @@
-"""What ``compare`` is given: two models, and rows."""
+"""The inputs of ``compare``: two models, and rows."""
 
 import re
 import time
@@ -51,7 +51,8 @@ RECORDED_WITHIN, POLL_EVERY = 10.0, 0.2
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """``name``: for people. ``artifacts``: folder of kept model data, for what an endpoint serves."""
+    """One of the models to compare. ``name``: for people. ``artifacts``: folder of kept model data, for the model
+    that an endpoint serves."""
 
     name: str
     model: Model
@@ -60,7 +61,7 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class ComparedModels:
-    """``honest``: good versions from which tolerances are learned."""
+    """The models to compare. ``honest``: good versions from which tolerances are learned."""
 
     old: ComparedModel
     new: ComparedModel
@@ -70,7 +71,7 @@ class ComparedModels:
 def choose_models(
     versions: list[str], endpoint: str, variant: str, honest: Sequence[str], settings: Settings
 ) -> ComparedModels:
-    """Raises Invalid, or the server's error."""
+    """Find the models that the arguments name. Raises Invalid, or the server's error."""
     if 0 < len(honest) < FEWEST:
         raise Invalid(
             f"--with honest: tolerances are learned from {FEWEST} versions or more, and {len(honest)} are given"
@@ -96,7 +97,8 @@ def _read_model(given: str, variant: str, settings: Settings, now: datetime) -> 
 
 
 def _serving_model(endpoint: str, variant: str, now: datetime) -> ComparedModel:
-    """What an endpoint of this machine's server serves, with the model data that it had when it was deployed."""
+    """Return the model that an endpoint of this machine's server serves, with the model data that it had when it was
+    deployed. Raises Invalid if that is not recorded."""
     with client() as server:
         entry = _recorded_entry(server, endpoint)
         chosen = serving_variant(entry, variant, endpoint)
@@ -112,7 +114,8 @@ def _serving_model(endpoint: str, variant: str, now: datetime) -> ComparedModel:
 
 
 def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
-    """The version that serves. Its model data is recorded some moments after it began to."""
+    """Return the history entry of the serving version. Its model data is recorded some moments after it began to
+    serve."""
     deadline = time.monotonic() + RECORDED_WITHIN
     while True:
         entry = serving_entry(server.history(endpoint), endpoint)
@@ -122,18 +125,18 @@ def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
 
 
 def read_given_rows(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
-    """Raises Invalid or ArtifactError."""
+    """Read the rows that the arguments name. Raises Invalid or ArtifactError."""
     if CAPTURED.fullmatch(given):
-        return read_captured(endpoint, given, terms, by, settings)
-    return read_rows(given, terms, by, settings)
+        return _read_captured(endpoint, given, terms, by, settings)
+    return _read_rows(given, terms, by, settings)
 
 
-def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
-    """What an endpoint captured of the last days. Raises Invalid."""
+def _read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
+    """Read the rows that an endpoint captured in the last days. Raises Invalid."""
     if not endpoint:
         raise Invalid("--captured: give --endpoint NAME, whose captures are meant; --rows FOLDER reads any others")
     if terms.label:
-        raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
+        raise Invalid("captures have no labels: 'tidegate labels measure' measures by those that came later")
     last = seconds(given.removeprefix("last-"), ("--captured",), least=1)
     if last > LONGEST:
         raise Invalid(f"--captured {given}: give {LONGEST // DAY} days at most")
@@ -155,13 +158,16 @@ def _check_column(found: RowSet, by: str) -> None:
         raise Invalid(f"--by {by}: no row has such a column{hint}")
 
 
-def read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
-    """Raises Invalid or ArtifactError."""
+def _read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
+    """Read rows from a CSV file, a file of lines, or captures in a folder or at an address. Raises Invalid or
+    ArtifactError."""
     path = Path(given).expanduser()
     try:
         if "://" in given or path.is_dir():
             if terms.label:
-                raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
+                raise Invalid(
+                    "captures have no labels: 'tidegate labels measure' measures by those that came later"
+                )
             address = given if "://" in given else str(path)
             found = read_captures(
                 (line for _, line in read_lines(address, (settings.s3_endpoint, settings.region))), terms

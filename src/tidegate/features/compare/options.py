@@ -1,4 +1,4 @@
-"""What ``compare`` is asked: its options, checked before any model is started."""
+"""The options of ``compare``, checked before any model is started."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ OPTION_NAMES = ("honest", "variant", "score", "columns", "least_rows", "least_la
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """``honest``: models that tolerances are learned from; ``variant``: which is meant of several; ``within``: the
-    seconds for each version."""
+    """Checked options. ``honest``: models that tolerances are learned from; ``variant``: which is meant of several;
+    ``within``: the seconds for each version."""
 
     rows: RowTerms
     answers: AnswerTerms
@@ -34,7 +34,7 @@ class CompareOptions:
 def read_options(
     by: str, label: str, leave_out: str, tolerances: Sequence[str], said: Sequence[str]
 ) -> CompareOptions:
-    """Raises Invalid."""
+    """Check and convert the options. Raises Invalid."""
     candidates = tuple(text for text in said if "=" not in text)
     more = _parse_pairs([text for text in said if "=" in text])
     where = more.get("score", "")
@@ -42,8 +42,8 @@ def read_options(
     terms = ComparisonTerms(
         parse_tolerances(tolerances),
         _find_asked(tolerances, label, by),
-        _whole(more, "least_rows", 100, 2),
-        _whole(more, "least_labels", 100, 1),
+        _parse_whole(more, "least_rows", 100, 2),
+        _parse_whole(more, "least_labels", 100, 1),
         _step(more),
         frozenset(text.partition("=")[0] for text in tolerances),
     )
@@ -72,7 +72,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _whole(more: dict[str, str], name: str, default: int, least: int) -> int:
+def _parse_whole(more: dict[str, str], name: str, default: int, least: int) -> int:
     text = more.get(name, str(default))
     if not (text.isdecimal() and len(text) < 10 and int(text) >= least):
         raise Invalid(f"--with {name}={text}: expected a whole number from {least}")
@@ -89,7 +89,7 @@ def _step(more: dict[str, str]) -> float | None:
 
 
 def _find_asked(tolerances: Sequence[str], label: str, by: str) -> frozenset[str]:
-    """Statistics whose tolerance is given. Raises Invalid for one that nothing could be held against."""
+    """Return the statistics whose tolerance is given. Raises Invalid for one that nothing could be compared with."""
     names = frozenset(name for name, _, value in (each.partition("=") for each in tolerances) if value != "none")
     for name in sorted(names):
         if name in LABELLED and not label:

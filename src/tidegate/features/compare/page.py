@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from tidegate.cli.chart_files import render_html
-from tidegate.cli.plot_files import render_svg
+from tidegate.cli.plot_files import render_html, render_svg
 from tidegate.cli.plot_shapes import BarPlot, CurvePlot
 from tidegate.cli.report_files import STYLE, ReportTable, render_table
 from tidegate.domain.errors import Invalid
-from tidegate.features.compare.tables import labelled_rows
+from tidegate.features.compare.tables import label_rows
 from tidegate.features.evidence.replay.paired import PairedStatistics
-from tidegate.features.evidence.replay.report import Answers, VersionComparison
+from tidegate.features.evidence.replay.report import ScoredRows, VersionComparison
 from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
 
 BINS = 30
@@ -19,7 +18,7 @@ MOST_COLUMNS = 30
 """Columns of the rows that changed most."""
 
 
-def write(path: Path, names: tuple[str, str], result: VersionComparison, answers: Answers | None) -> None:
+def write(path: Path, names: tuple[str, str], result: VersionComparison, answers: ScoredRows | None) -> None:
     """Raises Invalid if the file cannot be written."""
     try:
         path.write_text(render(names, result, answers), encoding="utf-8")
@@ -27,7 +26,7 @@ def write(path: Path, names: tuple[str, str], result: VersionComparison, answers
         raise Invalid(f"--html {path}: {error.strerror}") from None
 
 
-def render(names: tuple[str, str], result: VersionComparison, answers: Answers | None) -> str:
+def render(names: tuple[str, str], result: VersionComparison, answers: ScoredRows | None) -> str:
     """``answers``: None where nothing could be compared. Whatever comes from files is escaped."""
     title = f"{names[0]} and {names[1]}"
     parts = [f"<h1>{escape(title)}</h1><p><b>Verdict: {result.verdict}</b></p>"]
@@ -56,9 +55,7 @@ def _sections(result: VersionComparison) -> Iterator[str]:
         heads = ("slice", "rows", "mean old", "mean new", "change", "rank correlation", "moved", "top 5 % changed")
         yield _table("What changed", heads, [_statistics(name, one) for name, one in groups.items()])
     if result.labelled is not None:
-        rows = [
-            (name, _number(old), _number(new), note) for name, old, new, note in labelled_rows(result.labelled)
-        ]
+        rows = [(name, _number(old), _number(new), note) for name, old, new, note in label_rows(result.labelled)]
         yield _table("By labels", ("measure", "old", "new", ""), rows)
     if result.changed:
         columns = list(dict.fromkeys(name for one in result.changed for name in one.row))[:MOST_COLUMNS]
@@ -102,7 +99,7 @@ def _cell(value: float | str | None) -> str:
 # --- plots ---
 
 
-def _plots(answers: Answers, overall: PairedStatistics) -> Iterator[BarPlot | CurvePlot]:
+def _plots(answers: ScoredRows, overall: PairedStatistics) -> Iterator[BarPlot | CurvePlot]:
     low, high = min(*answers.old, *answers.new), max(*answers.old, *answers.new)
     curves = [(name, _shares(scores, low, high)) for name, scores in (("old", answers.old), ("new", answers.new))]
     top = max(share for _, points in curves for _, share in points)
@@ -112,7 +109,7 @@ def _plots(answers: Answers, overall: PairedStatistics) -> Iterator[BarPlot | Cu
     marks = [(overall.bias, "mean")] if min(changes) < max(changes) else []
     yield BarPlot("Change of the score, new minus old", "change", "rows", edges, heights, marks)
     if low >= 0:
-        yield _by_rank(answers)
+        yield _plot_by_rank(answers)
 
 
 def _bins(values: Sequence[float], low: float, high: float) -> tuple[list[float], list[float]]:
@@ -128,7 +125,7 @@ def _shares(scores: Sequence[float], low: float, high: float) -> list[tuple[floa
     return [(edge, height / len(scores)) for edge, height in zip(edges[:-1], heights, strict=True)]
 
 
-def _by_rank(answers: Answers) -> CurvePlot:
+def _plot_by_rank(answers: ScoredRows) -> CurvePlot:
     """Mean scores of twenty groups of rows, from the lowest old scores to the highest."""
     order = sorted(range(len(answers.old)), key=answers.old.__getitem__)
     groups = [order[len(order) * part // 20 : len(order) * (part + 1) // 20] for part in range(20)]

@@ -12,8 +12,8 @@ from tidegate.features.compare.inputs import ComparedModel, ComparedModels
 from tidegate.features.evidence.learned_tolerance import learn_tolerance
 from tidegate.features.evidence.replay.answers import AnswerTerms, collect_answers
 from tidegate.features.evidence.replay.report import (
-    Answers,
     ComparisonTerms,
+    ScoredRows,
     VersionComparison,
     cannot_compare,
     compare_versions,
@@ -30,7 +30,7 @@ SLICE = "slice"
 
 
 @dataclass(frozen=True)
-class ModelRun:
+class ComparisonRun:
     """``seconds`` that each version may take."""
 
     requests: list[RowRequest]
@@ -41,7 +41,7 @@ class ModelRun:
 
     def compare(
         self, models: ComparedModels, tell: Callable[[float, str], object]
-    ) -> tuple[VersionComparison, Answers | None]:
+    ) -> tuple[VersionComparison, ScoredRows | None]:
         """The result, and the answers if they can be compared; ``tell`` hears how many versions have answered, and
         which one is asked. Raises TidegateError, which names the version."""
         if not self.requests:
@@ -74,7 +74,7 @@ class ModelRun:
                 raise type(error)(f"the {side} version, {model.name}: {error.message}") from None
 
 
-def _pairs(answers: Answers) -> list[Pair]:
+def _pairs(answers: ScoredRows) -> list[Pair]:
     slices = answers.slices or [None] * len(answers.old)
     return [
         Pair(old, new, slices=() if value is None else ((SLICE, value),))

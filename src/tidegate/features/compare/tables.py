@@ -7,7 +7,7 @@ from rich.text import Text
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.features.evidence.replay.labelled import LabelledStatistics
 from tidegate.features.evidence.replay.paired import PairedStatistics
-from tidegate.features.evidence.replay.report import Verdict, VersionComparison
+from tidegate.features.evidence.replay.report import ComparisonVerdict, VersionComparison
 from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
 
 SHOWN_ROWS, SHOWN_SLICES = 5, 20
@@ -23,10 +23,10 @@ def render(result: VersionComparison) -> Iterator[Table | Text]:
         if len(result.slices) > SHOWN_SLICES:
             yield Text(f"{len(result.slices) - SHOWN_SLICES} further slices: --json or --html shows them")
     if result.labelled is not None:
-        yield _labelled(result.labelled)
+        yield _label_table(result.labelled)
         yield Text()
     if result.changed:
-        yield _changed(result)
+        yield _change_table(result)
         yield Text()
     if result.findings:
         yield _findings(result)
@@ -55,15 +55,15 @@ def _slices(result: VersionComparison) -> Table:
     return table
 
 
-def _labelled(found: LabelledStatistics) -> Table:
+def _label_table(found: LabelledStatistics) -> Table:
     table = Table(key("BY LABELS"), number("OLD"), number("NEW"), number("CHANGE"), sentence("NOTE"))
-    for name, old, new, note in labelled_rows(found):
+    for name, old, new, note in label_rows(found):
         change = "-" if old is None or new is None else f"{new - old:+.4g}"
         table.add_row(name, _number(old), _number(new), change, note)
     return table
 
 
-def labelled_rows(found: LabelledStatistics) -> Iterator[tuple[str, float | None, float | None, str]]:
+def label_rows(found: LabelledStatistics) -> Iterator[tuple[str, float | None, float | None, str]]:
     """Measure, old, new, note."""
     if found.numeric is not None:
         one, two = found.numeric
@@ -82,7 +82,7 @@ def labelled_rows(found: LabelledStatistics) -> Iterator[tuple[str, float | None
         yield "calibration error", before.calibration_error, after.calibration_error, unseen
 
 
-def _changed(result: VersionComparison) -> Table:
+def _change_table(result: VersionComparison) -> Table:
     table = Table(*map(number, ("CHANGED MOST: ROW", "OLD", "NEW")))
     for row in result.changed[:SHOWN_ROWS]:
         table.add_row(f"{row.number:,}", f"{row.old:.4g}", f"{row.new:.4g}")
@@ -91,11 +91,11 @@ def _changed(result: VersionComparison) -> Table:
 
 def _findings(result: VersionComparison) -> Table:
     table = Table(key("JUDGED"), number("VALUE"), number("TOLERANCE"), key("VERDICT"))
-    shown = [one for one in result.findings if one.slice is None or one.verdict is not Verdict.PASS]
+    shown = [one for one in result.findings if one.slice is None or one.verdict is not ComparisonVerdict.PASS]
     for one in shown:
         value = "-" if one.value is None else str(Tolerance(one.value, one.tolerance.relative))
         what = STATISTICS[one.statistic] if one.slice is None else f"mean score of {one.slice}"[:40]
-        by_labels = ", as labels show no loss" if one.reason and one.verdict is Verdict.PASS else ""
+        by_labels = ", as labels show no loss" if one.reason and one.verdict is ComparisonVerdict.PASS else ""
         table.add_row(what, value, str(one.tolerance), f"{one.verdict}{by_labels}")
     passed = len(result.findings) - len(shown)
     if passed:

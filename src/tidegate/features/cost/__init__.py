@@ -1,1 +1,1 @@
-"""What a deployment costs over a year of traffic, and which commitment pays: pure."""
+"""The cost of a deployment over a year of traffic, and which commitment pays. Pure."""

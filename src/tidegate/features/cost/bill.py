@@ -28,7 +28,9 @@ class Tariff:
         if self.catalogue.has(item, self.region) or not self._borrows(item):
             return self.catalogue.rate(item, self.region)
         home = self.catalogue.rate(item, HOME)
-        source = f"the price of {HOME}, as none of {self.region} is known here: 'tidegate prices update' gets it"
+        source = (
+            f"the price of {HOME}, as none of {self.region} is known here: 'tidegate cost prices update' gets it"
+        )
         return replace(home, source=f"{source} ({home.source})", stands_in=self.region)
 
     def has(self, item: str) -> bool:
@@ -44,17 +46,17 @@ class Tariff:
         return self.region in MAIN_REGIONS and self.catalogue.has(item, HOME)
 
     def hosting(self, instance: str) -> Rate:
-        """An hour of a SageMaker instance."""
+        """Return the price of an hour of a SageMaker instance."""
         return self.rate(HOSTING + instance)
 
     def line(self, item: str, quantity: float, why: str) -> "BillLine":
-        """A line of the rate of this name. Only what is used needs a price, so nothing of it is free."""
+        """Make a line at the rate of this name. Only what is used needs a price, so a line of quantity 0 is free."""
         return BillLine(item, quantity, self.rate(item) if quantity > 0 else FREE, why)
 
 
 @dataclass(frozen=True)
 class BillLine:
-    """``quantity`` (>= 0) of the rate's unit. Amounts are US dollars for the bill's period."""
+    """One line of a bill: ``quantity`` (>= 0) of the rate's unit. Amounts are US dollars for the bill's period."""
 
     item: str
     quantity: float
@@ -107,7 +109,7 @@ class Bill:
 
     @property
     def month(self) -> float:
-        """A twelfth of a year of it: the mean month."""
+        """A twelfth of the bill of a year: the mean month."""
         return self.total * self._per_month
 
     @property
@@ -125,17 +127,17 @@ class Bill:
         return whole / self.hours / MONTHS
 
     def times(self, count: int) -> "Bill":
-        """That of ``count`` alike."""
+        """Return the bill of ``count`` deployments that each cost this much."""
         lines = tuple(
             replace(one, quantity=one.quantity * count, why=f"{count:,} times: {one.why}") for one in self.lines
         )
         return replace(self, lines=lines)
 
     def __add__(self, other: "Bill") -> "Bill":
-        """Of the same period."""
+        """Add the lines and warnings of another bill of the same period."""
         return Bill(self.lines + other.lines, self.hours, self.warnings + other.warnings)
 
 
 def bill(lines: Iterable[BillLine], hours: float, warnings: Iterable[str] = ()) -> Bill:
-    """Without lines of nothing."""
+    """Make a bill of the lines whose quantity is above 0."""
     return Bill(tuple(line for line in lines if line.quantity > 0), hours, tuple(warnings))

@@ -1,4 +1,4 @@
-"""Where one way of serving begins to cost less than another: the rate at which both cost the same, and curves."""
+"""The rate at which one way of serving begins to cost less than another, and curves of cost by rate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ FIRST, LAST = 1e-6, 1e6
 
 @dataclass(frozen=True)
 class Crossing:
-    """At ``rps`` both cost ``month`` dollars; below it the first is cheaper. ``rps`` is that of ``Traffic``: the mean
-    of the busiest ordinary hour; ``requests`` are those of the mean month."""
+    """The rate at which two ways of serving cost the same. At ``rps`` both cost ``month`` dollars; below it the first
+    is cheaper. ``rps`` is that of ``Traffic``: the mean of the busiest ordinary hour; ``requests`` are those of
+    the mean month."""
 
     rps: float
     month: float
@@ -43,20 +44,21 @@ def crossing(first: Priced, second: Priced, traffic: Traffic, year: int) -> Cros
         aim = second(unit.times(rps)).total
         if first(unit.times(rps)).total >= aim * (1 - CLOSE):
             break
-        found = _reaches(first, unit, aim, rps)
+        found = _find_rate(first, unit, aim, rps)
         if found is None:
             return None
         rps = found
     else:
-        rps = _halved(lambda load: first(load).total - second(load).total, unit, rps)
+        rps = _bisect(lambda load: first(load).total - second(load).total, unit, rps)
     if rps == FIRST:
         return None
     load = unit.times(rps)
     return Crossing(rps, first(load).month, load.requests / 12)
 
 
-def _halved(difference: Callable[[Load], float], unit: Load, low: float) -> float:
-    """Where the difference turns from below 0 to above, or ``LAST``."""
+def _bisect(difference: Callable[[Load], float], unit: Load, low: float) -> float:
+    """Find by bisection the rate, above ``low``, at which the difference turns from below 0 to above. Returns
+    ``LAST`` if it does not."""
     high = LAST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -64,8 +66,8 @@ def _halved(difference: Callable[[Load], float], unit: Load, low: float) -> floa
     return high
 
 
-def _reaches(priced: Priced, unit: Load, aim: float, low: float) -> float | None:
-    """The rate, above ``low``, at which the bill is ``aim``: by false position, as it is nearly straight."""
+def _find_rate(priced: Priced, unit: Load, aim: float, low: float) -> float | None:
+    """Find the rate, above ``low``, at which the bill is ``aim``: by false position, as it is nearly straight."""
     high = LAST
     at_low, at_high = priced(unit.times(low)).total - aim, priced(unit.times(high)).total - aim
     if at_high < 0:
@@ -86,7 +88,7 @@ def _reaches(priced: Priced, unit: Load, aim: float, low: float) -> float | None
 def curve(
     ways: dict[str, Priced], traffic: Traffic, year: int, *, least: float, most: float, points: int = 24
 ) -> list[dict[str, float]]:
-    """Dollars of the mean month of each way at rates from ``least`` to ``most``, evenly on a log scale."""
+    """Return the dollars of the mean month of each way at rates from ``least`` to ``most``, evenly on a log scale."""
     above("least rate of a curve", least, 0)
     in_range("most rate of a curve", most, least, LAST)
     in_range("points of a curve", points, 2, 1000)
@@ -100,14 +102,14 @@ def curve(
 
 
 def _unit(traffic: Traffic, year: int) -> Load:
-    """That of one request a second, to be multiplied."""
+    """Return the load of one request a second, from which that of any rate is made by multiplication."""
     return Traffic(1.0, traffic.shape, traffic.growth).hours(year)
 
 
 def serverless_against_real_time(
     tariff: Tariff, what: OnDemandUsage, instance: str, scaling: ScalingBounds, extras: Extras = NOTHING
 ) -> dict[str, Priced]:
-    """The two ways, cheaper at low rates first, as ``crossing`` and ``curve`` take them."""
+    """Return the bills of the two ways, cheaper at low rates first, as ``crossing`` and ``curve`` take them."""
     return {
         "serverless": lambda load: serverless(tariff, what, load, extras),
         "real-time": lambda load: real_time(tariff, instance, scaling, load, extras),
@@ -115,7 +117,7 @@ def serverless_against_real_time(
 
 
 @dataclass(frozen=True)
-class Versus:
+class BillComparison:
     """Two bills of the same traffic; ``saved`` is the part (of the first) that the second saves."""
 
     first: Bill
@@ -128,9 +130,9 @@ class Versus:
 
 def fixed_against_scaled(
     tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING
-) -> Versus:
+) -> BillComparison:
     """Instances for the busiest hour at all hours, against autoscaling."""
-    return Versus(
+    return BillComparison(
         real_time(tariff, instance, fixed(load, scaling), load, extras),
         real_time(tariff, instance, scaling, load, extras),
     )

@@ -1,4 +1,4 @@
-"""``cost``: what a deployment costs over a year, every dollar explained; nothing has to run."""
+"""``cost estimate``: what a deployment costs over a year, every dollar explained; nothing has to run."""
 
 import inspect
 import json
@@ -41,8 +41,9 @@ Chosen = tuple[str, Discount, savings.Commitment, list[float]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is to be priced. ``traffic`` is None where none was said: a batch job needs none."""
+class _PricedDeployment:
+    """A deployment to be priced, with its traffic. ``traffic`` is None where none was given: a batch job needs
+    none."""
 
     tariff: Tariff
     said: CostOptions
@@ -60,7 +61,8 @@ class Case:
         return figures(self.said, self.bounds, way.lanes(self.tariff))[0]
 
     def assumed(self, way: PricingOption) -> str | None:
-        """What the bill of a fleet rests on and nobody said."""
+        """Describe the assumptions, not given by the user, that the bill of a fleet rests on; None if there are
+        none."""
         return figures(self.said, self.bounds, way.lanes(self.tariff))[1] if way.kind in _WITH_FLEETS else None
 
 
@@ -105,7 +107,7 @@ def cost(
         print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
     if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
         case = _case(figures, (low, high), traffic, _assume_rps(case, way, spec_file))
-    answer = CostReport(
+    answer = _CostReport(
         case,
         way,
         {str(one): case.bill(one) for one in (way, other) if one is not None},
@@ -123,12 +125,12 @@ No server is needed.
 
 \b
 Examples:
-  tidegate cost --min 2 --max 10 --traffic payroll --rps 40
-  tidegate cost --min 2 --max 10 --traffic payroll --rps 40 --savings 1
-  tidegate cost --rps 2 --traffic business_hours --compare serverless:2GB --with seconds=80ms
-  tidegate cost fraud.yaml --traffic payroll --rps 40
-  tidegate cost --instance batch:ml.m5.xlarge --with records=50000 --with seconds=2ms
-  tidegate cost --instance dedicated:ml.t2.medium --compare multi-model:ml.m5.xlarge \\
+  tidegate cost estimate --min 2 --max 10 --traffic payroll --rps 40
+  tidegate cost estimate --min 2 --max 10 --traffic payroll --rps 40 --savings 1
+  tidegate cost estimate --rps 2 --traffic business_hours --compare serverless:2GB --with seconds=80ms
+  tidegate cost estimate fraud.yaml --traffic payroll --rps 40
+  tidegate cost estimate --instance batch:ml.m5.xlarge --with records=50000 --with seconds=2ms
+  tidegate cost estimate --instance dedicated:ml.t2.medium --compare multi-model:ml.m5.xlarge \\
       --rps 50 --with models=1000 --with model_size=50kB
 
 \b
@@ -138,10 +140,10 @@ Names of --with:
 
 
 @dataclass(frozen=True)
-class CostReport:
-    """All that is to be shown. ``chosen`` and ``crossing`` are None where they were not asked for."""
+class _CostReport:
+    """All results that are to be shown. ``chosen`` and ``crossing`` are None where they were not asked for."""
 
-    case: Case
+    case: _PricedDeployment
     way: PricingOption
     bills: dict[str, Bill]
     assumed: dict[str, str | None]
@@ -149,20 +151,21 @@ class CostReport:
     crossing: dict[str, Any] | None
 
 
-def _assume_rps(case: Case, way: PricingOption, spec_file: Path) -> float:
-    """As much traffic as the spec's instances carry, with a note that says so."""
-    rps = _carried(case, way)
+def _assume_rps(case: _PricedDeployment, way: PricingOption, spec_file: Path) -> float:
+    """Return the traffic that the spec's instances carry, in requests/s, and print a note that it is assumed."""
+    rps = _carried_rate(case, way)
     print_note(f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is")
     return rps
 
 
-def _carried(case: Case, way: PricingOption) -> float:
-    """Requests/s that the least number of instances carries as full as autoscaling holds them, in 3 digits."""
+def _carried_rate(case: _PricedDeployment, way: PricingOption) -> float:
+    """Return the requests/s that the least number of instances carries as full as autoscaling holds them, in 3
+    digits."""
     scaling = case.figures(way).scaling
     return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
 
 
-def _document(answer: CostReport, shape_name: str) -> dict[str, Any]:
+def _document(answer: _CostReport, shape_name: str) -> dict[str, Any]:
     return {
         "traffic": _traffic_document(answer.case, shape_name),
         "assumed": answer.assumed,
@@ -172,7 +175,7 @@ def _document(answer: CostReport, shape_name: str) -> dict[str, Any]:
     }
 
 
-def _show(answer: CostReport) -> None:
+def _show(answer: _CostReport) -> None:
     out = console()
     for name, bill in answer.bills.items():
         out.print(Text(name, style="bold"))
@@ -188,16 +191,16 @@ def _show(answer: CostReport) -> None:
             print_note(f"assumed for {name}: {text}")
 
 
-def _case(said: CostOptions, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
+def _case(said: CostOptions, bounds: tuple[int, int], curve: str, rps: float | None) -> _PricedDeployment:
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     year = said["year"] or datetime.now(UTC).year
     asked = Traffic(rps or 0.0, shape(curve), said["growth"])
     known = None if rps is None else asked
-    return Case(Tariff(catalogue, said["region"]), said, bounds, known, asked.hours(year), year)
+    return _PricedDeployment(Tariff(catalogue, said["region"]), said, bounds, known, asked.hours(year), year)
 
 
-def _traffic_document(case: Case, name: str) -> dict[str, Any]:
+def _traffic_document(case: _PricedDeployment, name: str) -> dict[str, Any]:
     load = case.load
     return {
         "shape": name,
@@ -209,7 +212,7 @@ def _traffic_document(case: Case, name: str) -> dict[str, Any]:
     }
 
 
-def _show_load(out: Console, case: Case, way: PricingOption) -> None:
+def _show_load(out: Console, case: _PricedDeployment, way: PricingOption) -> None:
     if case.traffic is None:
         return
     load = case.load
@@ -223,8 +226,9 @@ def _show_load(out: Console, case: Case, way: PricingOption) -> None:
         sparklines.print_year(out, made.counts)
 
 
-def _commitments(case: Case, way: PricingOption, years: int) -> list[Chosen]:
-    """At the least, the usual and the best discount of the term, with the on-demand dollars of each hour."""
+def _commitments(case: _PricedDeployment, way: PricingOption, years: int) -> list[Chosen]:
+    """Choose the best commitment at the least, the usual and the best discount of the term, with the on-demand
+    dollars of each hour."""
     if way.instance is None:
         raise Invalid(f"--savings: {way} has no SageMaker instances to commit for; the plans here cover those")
     rate = case.tariff.hosting(way.instance)
@@ -256,7 +260,7 @@ def _commitment_document(
     }
 
 
-def _show_savings(out: Console, case: Case, way: PricingOption, chosen: list[Chosen]) -> None:
+def _show_savings(out: Console, case: _PricedDeployment, way: PricingOption, chosen: list[Chosen]) -> None:
     rate = case.tariff.rate(f"{HOSTING}{way.instance}")
     found = chosen[0][1]
     out.print(Text(f"\nA Savings Plan of {found.years} year(s), {found.source}", style="bold"))
@@ -283,8 +287,9 @@ def _show_savings(out: Console, case: Case, way: PricingOption, chosen: list[Cho
     sparklines.print_load_duration(out, usage, usual.covers)
 
 
-def _crossing(case: Case, way: PricingOption, other: PricingOption) -> dict[str, Any]:
-    """Where both cost the same, when one of them is paid by the request; and both at rates around there."""
+def _crossing(case: _PricedDeployment, way: PricingOption, other: PricingOption) -> dict[str, Any]:
+    """Find the rate at which both ways cost the same, when one of them is paid by the request, and the cost of both
+    at rates around it."""
     if case.traffic is None:
         return {"rps": None, "month": None, "requests": None, "curve": []}
     both: dict[str, breakeven.Priced] = {

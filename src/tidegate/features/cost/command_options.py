@@ -7,7 +7,7 @@ from typing import Any
 from tidegate.domain.errors import Invalid
 from tidegate.features.cost.extras import Extras
 from tidegate.features.cost.fleet import SCALE_IN, TARGET, WAVES, ScalingBounds
-from tidegate.features.cost.hosted import BatchJob, Work
+from tidegate.features.cost.hosted import BatchJob, RequestWork
 from tidegate.features.cost.many_models import ModelPool
 from tidegate.features.cost.pricing_options import Figures
 from tidegate.spec.problem import suggest
@@ -106,7 +106,7 @@ def figures(said: CostOptions, bounds: tuple[int, int], lanes: int) -> tuple[Fig
     extras = Extras(said["in"], said["out"], gigabytes, said["alarms"], said["keep"] / 86400)
     made = Figures(
         ScalingBounds(per_instance, *bounds, said["target"], SCALE_IN, said["waves"]),
-        Work(said["seconds"], said["at_once"]),
+        RequestWork(said["seconds"], said["at_once"]),
         said["provisioned"],
         extras,
         job,

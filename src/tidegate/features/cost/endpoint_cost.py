@@ -1,4 +1,5 @@
-"""What an endpoint's instances so far would have cost at SageMaker's prices on demand. Pure."""
+"""The cost that an endpoint's instances would have had so far at SageMaker's prices on demand, and the cost of a
+month. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,20 +7,24 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.console.figures import UNKNOWN
-from tidegate.console.summary_card import STAND_IN
+from tidegate.console.money import format_dollars
+from tidegate.domain.rollout import Version
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.cost.on_demand import SERVERLESS
 from tidegate.prices import HOSTING
 
 LOCAL_TYPE = "local"
+MONTH_HOURS = 730
+STAND_IN = "ml.c5.large"
+"""Priced where no instance type is known."""
 HOUR = 3600.0
 UNITS: Mapping[str, str] = {"hours": "an hour", "GB-seconds": "each"}
 
 
 @dataclass(frozen=True)
-class Used:
-    """``hours``: instance type -> instance-hours since ``since``. ``gb_seconds``: of serverless variants, since
-    ``requests_since``; None: it has none."""
+class EndpointUsage:
+    """The usage of one endpoint. ``hours``: instance type -> instance-hours since ``since``. ``gb_seconds``: of
+    serverless variants, since ``requests_since``; None: it has none."""
 
     created: datetime
     since: datetime
@@ -29,8 +34,8 @@ class Used:
     requests_since: datetime | None = None
 
 
-def price(used: Used, tariff: Tariff) -> dict[str, Any]:
-    """A JSON document. ``dollars`` is None if nothing of it has a price."""
+def price(used: EndpointUsage, tariff: Tariff) -> dict[str, Any]:
+    """Price the usage as a JSON document. ``dollars`` is None if nothing of it has a price."""
     lines, left_out = [], []
     for kind, hours in sorted(used.hours.items()):
         priced = STAND_IN if kind == LOCAL_TYPE else kind
@@ -71,7 +76,7 @@ def _line(
 
 
 def cost_view(cost: Mapping[str, Any]) -> dict[str, str]:
-    """What a page shows: the amount, and what it is made of."""
+    """Describe a cost for a page: the amount, and the parts that it consists of."""
     parts = [f"{_quantity(line)} at ${line['price']:.4g} {UNITS[line['unit']]}" for line in cost["lines"]]
     parts += [f"{kind} has no known price and is left out" for kind in cost["left_out"]]
     if any(line["unit"] == "GB-seconds" for line in cost["lines"]):
@@ -89,13 +94,34 @@ def cost_view(cost: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def estimate_month(version: Version, tariff: Tariff) -> dict[str, str]:
+    """Estimate the cost of a month of the version's instances at AWS, for the instance types that have a price."""
+    priced = [variant for variant in version.variants if tariff.has(HOSTING + variant.instance_type)]
+    if not priced:
+        local = all(variant.instance_type == LOCAL_TYPE for variant in version.variants)
+        why = "no instance type is declared" if local else "its instance types have no known price"
+        count = sum(variant.instance_count for variant in version.variants)
+        month = tariff.hosting(STAND_IN).amount * MONTH_HOURS * count
+        as_if = f"{count} x {STAND_IN} on SageMaker would cost {format_dollars(month)} a month"
+        return {"month": UNKNOWN, "about": f"{why}, and on this machine nothing is billed; {as_if}"}
+    month = sum(
+        tariff.hosting(variant.instance_type).amount * MONTH_HOURS * variant.instance_count for variant in priced
+    )
+    counts = ", ".join(f"{variant.instance_count} x {variant.instance_type}" for variant in priced)
+    left = "" if len(priced) == len(version.variants) else "; variants without a known price are left out"
+    return {
+        "month": format_dollars(month),
+        "about": f"{counts} at SageMaker's price on demand, at all hours, without data{left}",
+    }
+
+
 def cost_cell(view: Mapping[str, str]) -> dict[str, str]:
-    """Of a row of the list: only what does not change each second."""
+    """Return the cost for a row of the list of endpoints: only the members that do not change each second."""
     return {name: view[name] for name in ("dollars", "stands_in", "since")}
 
 
 def _dollars(amount: float) -> str:
-    """To the cent: more digits would change at each look."""
+    """Format an amount to the cent: more digits would change each second."""
     return "< $0.01" if 0 < amount < 0.01 else f"${amount:,.2f}"
 
 

@@ -1,4 +1,4 @@
-"""What comes beside the instances: data in and out, volumes, alarms, objects in S3."""
+"""The costs beside the instances: data in and out, volumes, alarms, objects in S3."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ connections it is the bytes that count, and its other measures (25 new connectio
 
 @dataclass(frozen=True)
 class Extras:
-    """``bytes_in`` and ``bytes_out`` of one request; ``volume_gib`` of storage at each instance, 0 where the
-    instance brings its own; ``alarms`` watched all the time; ``keep_days`` that S3 objects of queued work stay."""
+    """The quantities that are paid for beside instances: ``bytes_in`` and ``bytes_out`` of one request;
+    ``volume_gib`` of storage at each instance, 0 where the instance brings its own; ``alarms`` watched all the time;
+    ``keep_days`` that S3 objects of queued work stay."""
 
     bytes_in: float = 0.0
     bytes_out: float = 0.0
@@ -34,7 +35,7 @@ NOTHING = Extras()
 
 
 def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: float = 0.0) -> Iterator[BillLine]:
-    """Of a SageMaker endpoint over a year."""
+    """Yield the lines of data, volumes and alarms of a SageMaker endpoint over a year."""
     yield from data(tariff, extras, requests)
     # A GB-month is a gigabyte for a twelfth of a year, 730 hours.
     months = extras.volume_gib * instance_hours / 730
@@ -45,7 +46,7 @@ def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: flo
 
 
 def data(tariff: Tariff, extras: Extras, requests: float) -> Iterator[BillLine]:
-    """What a SageMaker endpoint takes for bytes in and out."""
+    """Yield the lines of the bytes that go in and out of a SageMaker endpoint."""
     for way, size in (("in", extras.bytes_in), ("out", extras.bytes_out)):
         why = f"{requests:,.0f} requests a year of {size:g} bytes {way}"
         yield tariff.line(f"sagemaker-data/{way}", requests * size / GB, why)
@@ -57,8 +58,8 @@ def alarms(tariff: Tariff, extras: Extras) -> BillLine:
 
 
 def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> Iterator[BillLine]:
-    """Inputs and outputs in S3: an object of each is written and read for each of ``files``, and the bytes of all
-    ``requests`` are kept for some days."""
+    """Yield the lines of inputs and outputs in S3: an object of each is written and read for each of ``files``, and
+    the bytes of all ``requests`` are kept for some days."""
     at_least("files", files, 0)
     at_least("requests", requests, 0)
     yield tariff.line("s3/put", 2 * files / 1000, f"an input and an output written, {files:,.0f} times a year")
@@ -68,7 +69,7 @@ def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> It
 
 
 def balancer(tariff: Tariff, extras: Extras, requests: float, hours: float) -> Iterator[BillLine]:
-    """A load balancer before tasks or nodes."""
+    """Yield the lines of a load balancer before tasks or nodes."""
     yield tariff.line("alb/hour", hours, "a load balancer at all hours")
     units = requests * (extras.bytes_in + extras.bytes_out) / LCU_BYTES
     yield tariff.line("alb/lcu-hour", units, "its capacity units, by bytes")

@@ -1,4 +1,4 @@
-"""How many instances each hour of a load needs, and how long they are paid for."""
+"""The number of instances that each hour of a load needs, and how long they are paid for."""
 
 import math
 from collections import defaultdict
@@ -24,9 +24,10 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True)
 class ScalingBounds:
-    """``per_instance`` requests a second are what one instance answers within its latency goal; autoscaling holds it
-    at ``target`` (a part, at most 1) of that, with ``least`` to ``most`` instances. ``lag`` is in hours; ``waves`` is
-    the part by which the busiest minutes of an hour lie above it."""
+    """The bounds and the target of autoscaling. ``per_instance`` requests a second are what one instance answers
+    within its latency goal; autoscaling holds it at ``target`` (a part, at most 1) of that, with ``least`` to
+    ``most`` instances. ``lag`` is in hours; ``waves`` is the part by which the busiest minutes of an hour lie above
+    it."""
 
     per_instance: float
     least: int
@@ -45,15 +46,16 @@ class ScalingBounds:
         in_range("waves within an hour", self.waves, 0, 10)
 
     def needed(self, rate: float) -> int:
-        """Instances for ``rate`` requests a second."""
+        """Return the number of instances that ``rate`` requests a second need."""
         wanted = math.ceil(rate / (self.per_instance * self.target) - _SLACK)
         return max(self.least, min(self.most, wanted))
 
 
 @dataclass(frozen=True)
 class FleetUsage:
-    """``counts`` are the instances that the busiest minutes of each hour need, ``paid`` the instance-hours that it is
-    billed, the wait until they are scaled in included. ``short`` hours need more than ``most`` can answer at all."""
+    """The instances of a fleet in each hour of a year. ``counts`` are those that the busiest minutes of each hour
+    need, ``paid`` the instance-hours that it is billed, the wait until they are scaled in included. ``short`` hours
+    need more than ``most`` can answer at all."""
 
     counts: tuple[int, ...] = field(repr=False)
     paid: tuple[float, ...] = field(repr=False)
@@ -70,7 +72,7 @@ class FleetUsage:
 
 
 def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
-    """Replays the year. Within an hour the count goes with the waves: it is the mean of those that its rate, its
+    """Replay the year. Within an hour the count goes with the waves: it is the mean of those that its rate, its
     busiest minutes and the middle of the two need. Instances that the next hour does not need are paid ``lag`` hours
     more."""
     one = scaling.per_instance * scaling.target
@@ -96,7 +98,7 @@ def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
 
 
 def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: FleetUsage) -> Iterator[BillLine]:
-    """Lines of a fleet: its minimum, then by the peaks what goes above it."""
+    """Yield the lines of a fleet: its minimum, then by the peaks what goes above it."""
     yield BillLine(item, float(scaling.least * load.hours), rate, f"{scaling.least} at all hours (the minimum)")
     above_least: dict[str, float] = defaultdict(float)
     largest: dict[str, int] = defaultdict(int)
@@ -110,7 +112,7 @@ def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: F
 
 
 def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:
-    """A warning where the most instances are too few."""
+    """Return a warning if the most instances are too few, otherwise nothing."""
     if not made.short:
         return []
     full = scaling.most * scaling.per_instance
@@ -121,6 +123,7 @@ def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:
 
 
 def fixed(load: Load, scaling: ScalingBounds) -> ScalingBounds:
-    """As many at all hours as the busiest of them needs: what there is without autoscaling."""
+    """Return bounds for a fleet without autoscaling, which has at all hours as many instances as the busiest hour
+    needs."""
     most = max(1, scaling.needed(load.busiest * (1 + scaling.waves)))
     return replace(scaling, least=most, most=most)

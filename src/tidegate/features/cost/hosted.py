@@ -14,7 +14,7 @@ from tidegate.prices import HOSTING
 
 
 def real_time(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING) -> Bill:
-    """A real-time endpoint: the minimum at all hours, and what each peak adds to it."""
+    """Price a real-time endpoint: the minimum at all hours, and what each peak adds to it."""
     rate = tariff.hosting(instance)
     made = fleet(load, scaling)
     lines = [
@@ -25,8 +25,8 @@ def real_time(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load,
 
 
 @dataclass(frozen=True)
-class Work:
-    """One request takes ``seconds``, and an instance works on ``at_once`` of them together."""
+class RequestWork:
+    """The work of a request: it takes ``seconds``, and an instance works on ``at_once`` of them together."""
 
     seconds: float
     at_once: int = 1
@@ -43,13 +43,18 @@ class Work:
 
 
 def asynchronous(
-    tariff: Tariff, instance: str, work: Work, scaling: tuple[int, int], load: Load, extras: Extras = NOTHING
+    tariff: Tariff,
+    instance: str,
+    work: RequestWork,
+    scaling: tuple[int, int],
+    load: Load,
+    extras: Extras = NOTHING,
 ) -> Bill:
-    """An asynchronous endpoint of ``scaling`` (least, most) instances, 0 allowed, which go with the backlog.
+    """Price an asynchronous endpoint of ``scaling`` (least, most) instances, 0 allowed, which go with the backlog.
 
-    Hour by hour: what waits and what comes is worked on by up to ``most``; an hour with few requests pays for each of
-    them until the instance is scaled in again, ``SCALE_IN`` hours after, and never more than the whole hour. What
-    waits at the end of the year is worked off and paid.
+    Hour by hour, up to ``most`` instances work on the requests that wait and those that come. An hour with few
+    requests pays for each of them until the instance is scaled in again, ``SCALE_IN`` hours after, and never more
+    than the whole hour. Requests that wait at the end of the year are worked off and paid.
     """
     least, most = scaling
     in_range("instances at least", least, 0, 100_000)
@@ -98,15 +103,21 @@ class BatchJob:
         in_range("seconds until a job works", self.startup, 0, 86_400)
         above("records of an object", self.records_per_object, 0)
 
-    def hours(self, work: Work) -> float:
-        """That one run takes."""
+    def hours(self, work: RequestWork) -> float:
+        """Return the hours that one run takes."""
         return self.startup / SECONDS + self.records * work.hours / self.instances
 
 
 def batch(
-    tariff: Tariff, instance: str, job: BatchJob, work: Work, *, hours: float = 8760.0, extras: Extras = NOTHING
+    tariff: Tariff,
+    instance: str,
+    job: BatchJob,
+    work: RequestWork,
+    *,
+    hours: float = 8760.0,
+    extras: Extras = NOTHING,
 ) -> Bill:
-    """Batch transform over a year. Its rate is taken to be that of hosting, as in AWS's list."""
+    """Price batch transform over a year. Its rate is taken to be that of hosting, as in AWS's list."""
     rate = tariff.hosting(instance)
     each = job.hours(work)
     why = (
@@ -123,7 +134,7 @@ def batch(
 
 
 def ran(tariff: Tariff, instance: str, counts: Sequence[tuple[float, int]], until: float) -> Bill:
-    """The bill of what really ran: ``counts`` are (second, instances from then on) in order, up to ``until``.
+    """Price the instances that really ran: ``counts`` are (second, instances from then on) in order, up to ``until``.
 
     Billed by the second. The bill's period is that of the run. Raises Invalid for seconds that run backwards.
     """

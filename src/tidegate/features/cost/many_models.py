@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from tidegate.features.cost.bill import Bill, Tariff
-from tidegate.features.cost.breakeven import Versus
+from tidegate.features.cost.breakeven import BillComparison
 from tidegate.features.cost.errors import above, in_range
 from tidegate.features.cost.extras import NOTHING, Extras
 from tidegate.features.cost.fleet import ScalingBounds
@@ -16,8 +16,9 @@ GIB = 1024.0**3
 
 @dataclass(frozen=True)
 class ModelPool:
-    """``count`` models of ``model_bytes`` in memory each, as measured (``tidegate models`` shows it); ``hot`` is the
-    part of them that is to be loaded at one time, and ``usable`` the part of an instance's memory that models get."""
+    """The models to be served: ``count`` of ``model_bytes`` in memory each, as measured (``tidegate show models``
+    shows it); ``hot`` is the part of them that is to be loaded at one time, and ``usable`` the part of an instance's
+    memory that models get."""
 
     count: int
     model_bytes: float
@@ -32,7 +33,7 @@ class ModelPool:
         in_range("part of the memory that models get", self.usable, 0, 1)
 
     def instances(self, memory_gib: float) -> int:
-        """That hold the hot ones, each of them once."""
+        """Return how many instances of ``memory_gib`` hold all the hot models, each of them once; at least 1."""
         return max(1, math.ceil(self.count * self.hot * self.model_bytes / (memory_gib * GIB * self.usable)))
 
 
@@ -45,21 +46,21 @@ def dedicated(
     *,
     extras: Extras = NOTHING,
 ) -> Bill:
-    """An endpoint for each model, with ``scaling`` of its own; the load is spread evenly over them."""
+    """Price an endpoint for each model, with ``scaling`` of its own; the load is spread evenly over them."""
     alone = load.times(1.0 / models.count)
     return real_time(tariff, instance, scaling, alone, extras).times(models.count)
 
 
 def shared(tariff: Tariff, models: ModelPool, instance: str, scaling: ScalingBounds) -> ScalingBounds:
-    """That of one endpoint of all models: at least as many instances as their memory needs."""
+    """Return the bounds of one endpoint of all models: it has at least as many instances as their memory needs."""
     least = max(scaling.least, models.instances(tariff.catalogue.instance(instance).memory_gib))
     return replace(scaling, least=least, most=max(least, scaling.most))
 
 
 def dedicated_against_shared(
     tariff: Tariff, models: ModelPool, each: tuple[str, ScalingBounds], one: tuple[str, ScalingBounds], load: Load
-) -> Versus:
-    """``each`` is the instance type and scaling of every dedicated endpoint, ``one`` that of the one of many;
-    ``load`` is that of all models together."""
+) -> BillComparison:
+    """Compare an endpoint for each model with one endpoint of all. ``each`` is the instance type and scaling of every
+    dedicated endpoint, ``one`` that of the shared one; ``load`` is that of all models together."""
     scaling = shared(tariff, models, *one)
-    return Versus(dedicated(tariff, models, *each, load), real_time(tariff, one[0], scaling, load))
+    return BillComparison(dedicated(tariff, models, *each, load), real_time(tariff, one[0], scaling, load))

@@ -1,4 +1,4 @@
-"""``prices``: the catalogue of prices, with the source and date of each, and its update from AWS."""
+"""``cost prices``: the catalogue of prices, with the source and date of each, and its update from AWS."""
 
 import json
 import os
@@ -51,8 +51,8 @@ def update_prices(
 
     \b
     Examples:
-      tidegate prices update
-      tidegate prices update --region eu-central-1 --region eu-west-1
+      tidegate cost prices update
+      tidegate cost prices update --region eu-central-1 --region eu-west-1
     """
     settings = Settings.from_environment(os.environ)
     folder = out or settings.prices or settings.state.expanduser() / "prices"
@@ -78,8 +78,8 @@ def list_prices(
 
     \b
     Examples:
-      tidegate prices c5
-      tidegate prices serverless --region us-east-1 --json
+      tidegate cost prices c5
+      tidegate cost prices serverless --region us-east-1 --json
     """
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))

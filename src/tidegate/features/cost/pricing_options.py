@@ -16,10 +16,11 @@ from tidegate.features.cost.traffic import Load
 
 @dataclass(frozen=True)
 class Figures:
-    """What a bill needs to know beside the load. ``work`` is one request; what a way has no use for is not read."""
+    """The figures that a bill needs beside the load. ``work`` is one request; figures that a way has no use for are
+    not read."""
 
     scaling: ScalingBounds
-    work: hosted.Work
+    work: hosted.RequestWork
     provisioned: int = 0
     extras: Extras = NOTHING
     job: hosted.BatchJob | None = None
@@ -28,14 +29,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class PricingOption:
-    """``kind`` and what follows its colon, such as an instance type or an amount of memory."""
+    """A way of serving: ``kind`` and what follows its colon, such as an instance type or an amount of memory."""
 
     kind: str
     of: str
 
     @classmethod
     def named(cls, text: str) -> "PricingOption":
-        """Raises Invalid for a text that names none."""
+        """Parse the name of a way. Raises Invalid for a text that names none."""
         kind, colon, of = text.partition(":")
         if not colon:
             kind, of = ("real-time", text) if text not in EXAMPLES else (text, EXAMPLES[text].partition(":")[2])
@@ -48,7 +49,7 @@ class PricingOption:
 
     @property
     def by_request(self) -> bool:
-        """Whether a bill of none is nothing and grows with every request, without jumps."""
+        """Whether a bill of no requests is nothing and grows with every request, without jumps."""
         return self.kind in ("serverless", "lambda")
 
     @property
@@ -57,8 +58,8 @@ class PricingOption:
         return self.of if self.kind in ("real-time", "fixed", "multi-model") else None
 
     def lanes(self, tariff: Tariff) -> int:
-        """Requests that one instance works on at a time, at one for each accelerator, or else for each vCPU; 1 where
-        there are no instances. Raises UnknownInstanceType."""
+        """Return how many requests one instance works on at a time, at one for each accelerator, or else for each
+        vCPU; 1 where there are no instances. Raises UnknownInstanceType."""
         if self.kind in ("serverless", "lambda"):
             return 1
         if self.kind == "fargate":
@@ -67,7 +68,7 @@ class PricingOption:
         return machine.accelerators or machine.vcpus
 
     def scaling(self, figures: Figures, load: Load, tariff: Tariff) -> ScalingBounds:
-        """As this way uses it: a fixed fleet has one size, many models need memory."""
+        """Return the bounds that this way uses: a fixed fleet has one size, and many models need memory."""
         if self.kind == "fixed":
             return fixed(load, figures.scaling)
         if self.kind == "multi-model":
@@ -75,7 +76,7 @@ class PricingOption:
         return figures.scaling
 
     def bill(self, tariff: Tariff, figures: Figures, load: Load) -> Bill:
-        """Raises what the prices and the figures raise."""
+        """Price a load that is served this way. Raises what the prices and the figures raise."""
         return _BILLS[self.kind](self, tariff, figures, load)
 
 

@@ -11,7 +11,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.usage import Usage, seconds_until
 from tidegate.features.cost.bill import Tariff
-from tidegate.features.cost.endpoint_cost import HOUR, Used, price
+from tidegate.features.cost.endpoint_cost import HOUR, EndpointUsage, price
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.rollout import desired_state
@@ -27,7 +27,7 @@ KEPT = 300
 
 
 class CostReader:
-    """Of all pages together."""
+    """The reader of costs that all pages share."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -35,7 +35,7 @@ class CostReader:
         self._billed: dict[tuple[str, datetime], tuple[int, float]] = {}
 
     async def read(self, name: str) -> dict[str, Any]:
-        """The cost so far as a JSON document. Raises NotFound."""
+        """Return the cost so far as a JSON document. Raises NotFound."""
         endpoint, used = await self._gateway.context.store.read(lambda tx: usage.read(tx, name))
         return await self.price(endpoint, used)
 
@@ -43,11 +43,11 @@ class CostReader:
         now = self._gateway.context.clock.now()
         hours = {kind: seconds / HOUR for kind, seconds in seconds_until(used, now).items()}
         seconds, began = None, None
-        if is_serverless(endpoint):
+        if _is_serverless(endpoint):
             began = max(endpoint.created_at, now - timedelta(days=SERVERLESS_DAYS))
             seconds = await self._read_billed(endpoint, began, now)
         tariff = await self._prices(int(now.timestamp()))
-        return price(Used(endpoint.created_at, used.since, now, hours, seconds, began), tariff)
+        return price(EndpointUsage(endpoint.created_at, used.since, now, hours, seconds, began), tariff)
 
     async def _prices(self, second: int) -> Tariff:
         if self._tariff is None or not 0 <= second - self._tariff[0] < KEPT:
@@ -55,7 +55,7 @@ class CostReader:
         return self._tariff[1]
 
     async def _read_billed(self, endpoint: Endpoint, began: datetime, now: datetime) -> float:
-        """GB-seconds of all variants that it has had."""
+        """Return the GB-seconds of all variants that the endpoint has had."""
         second, key = int(now.timestamp()), (endpoint.name, endpoint.created_at)
         kept = self._billed.get(key)
         if kept is not None and 0 <= second - kept[0] < KEPT:
@@ -72,7 +72,7 @@ class CostReader:
         return total
 
 
-def is_serverless(endpoint: Endpoint) -> bool:
+def _is_serverless(endpoint: Endpoint) -> bool:
     return any(spec.variant.serverless is not None for spec in desired_state.fleets(endpoint).values())
 
 

@@ -22,8 +22,9 @@ from tidegate.features.cost.errors import at_least, in_range
 
 @dataclass(frozen=True)
 class Commitment:
-    """``hourly`` dollars are paid in every hour and cover ``covers`` dollars of on-demand use. Dollars a year:
-    ``before`` is all on demand, ``after`` with the commitment. ``discount`` is a part of the on-demand price."""
+    """A commitment for a year: ``hourly`` dollars are paid in every hour and cover ``covers`` dollars of on-demand
+    use. Dollars a year: ``before`` is all on demand, ``after`` with the commitment. ``discount`` is a part of the
+    on-demand price."""
 
     discount: float
     hourly: float
@@ -44,7 +45,8 @@ class Commitment:
 
 
 def best(usage: Sequence[float], discount: float) -> Commitment:
-    """Of ``usage``, the on-demand dollars of each hour. Of several that cost the same, the smallest: less to lose."""
+    """Find the cheapest commitment for ``usage``, the on-demand dollars of each hour. Of several that cost the same,
+    it is the smallest, which has less to lose."""
     _check(usage, discount)
     falling = sorted(usage, reverse=True)
     # The most hours that may stay above what is committed.
@@ -53,7 +55,7 @@ def best(usage: Sequence[float], discount: float) -> Commitment:
 
 
 def commit(usage: Sequence[float], discount: float, covers: float) -> Commitment:
-    """A commitment of one's own choice."""
+    """Make a commitment of one's own choice."""
     _check(usage, discount)
     at_least("what the commitment covers ($/h)", covers, 0)
     paid = (1.0 - discount) * covers
@@ -66,15 +68,16 @@ def commit(usage: Sequence[float], discount: float, covers: float) -> Commitment
 
 
 def loss(usage: Sequence[float], made: Commitment, falls: float) -> float:
-    """Dollars a year that the commitment costs more than on demand would (negative: it still saves), if every
-    hour's load falls by the part ``falls``."""
+    """Return the dollars a year that the commitment costs more than on demand would (negative: it still saves), if
+    every hour's load falls by the part ``falls``."""
     in_range("part by which the load falls", falls, 0, 1)
     less = [one * (1.0 - falls) for one in usage]
     return -commit(less, made.discount, made.covers).saving
 
 
 def bearable(usage: Sequence[float], made: Commitment) -> float:
-    """The part (0 to 1) by which the load can fall until the commitment saves nothing; 1 where none is made."""
+    """Return the part (0 to 1) by which the load can fall until the commitment saves nothing; 1 where none is
+    made."""
     if made.covers == 0:
         return 1.0
     load, paid = _SortedLoad(usage), made.hourly * len(usage)
@@ -88,7 +91,7 @@ def bearable(usage: Sequence[float], made: Commitment) -> float:
 
 
 def curve(usage: Sequence[float], discount: float, points: int = 40) -> list[tuple[float, float]]:
-    """(dollars covered an hour, dollars a year): evenly from none to the busiest hour, for a chart."""
+    """Return (dollars covered an hour, dollars a year), evenly from none to the busiest hour, for a chart."""
     _check(usage, discount)
     in_range("points of a curve", points, 2, 10_000)
     top = max(usage)
@@ -98,14 +101,14 @@ def curve(usage: Sequence[float], discount: float, points: int = 40) -> list[tup
 
 
 class _SortedLoad:
-    """Hours by their use, so that what a commitment covers of them is looked up."""
+    """Hours sorted by their use, so that the use that a commitment covers is looked up."""
 
     def __init__(self, usage: Sequence[float]) -> None:
         self._rising = sorted(usage)
         self._sums = [0.0, *accumulate(self._rising)]
 
     def used(self, covers: float) -> float:
-        """The sum over all hours of what a commitment that covers so much pays for."""
+        """Return the sum over all hours of the use that a commitment of this size pays for."""
         below = bisect_right(self._rising, covers)
         return self._sums[below] + covers * (len(self._rising) - below)
 

@@ -12,7 +12,7 @@ from tidegate.cli.spec_file import read_spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid
-from tidegate.domain.scaling import FastPolicy, Predefined, ScalingPolicy, TargetTracking
+from tidegate.domain.scaling import FastPolicy, PredefinedMetricType, ScalingPolicy, TargetTracking
 
 GIB = 2**30
 LOCAL_TYPE = "local"
@@ -76,8 +76,8 @@ def _planned_rate(policy: ScalingPolicy, seconds: float) -> float | None:
     if isinstance(policy, FastPolicy):
         return policy.in_flight / seconds
     if isinstance(policy, TargetTracking):
-        if policy.metric is Predefined.INVOCATIONS:
+        if policy.metric is PredefinedMetricType.INVOCATIONS:
             return policy.target / 60
-        if policy.metric is Predefined.CONCURRENT:
+        if policy.metric is PredefinedMetricType.CONCURRENT:
             return policy.target / seconds
     return None

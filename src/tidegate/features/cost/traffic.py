@@ -13,6 +13,8 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.cost.errors import in_range
 
 HOURS_PER_WEEK = 168
+YEAR = 2026
+"""The year over whose calendar traffic is replayed unless another one is named."""
 SECONDS = 3600.0
 MOST_RPS = 1e9
 """A rate above it is a slip of the keys."""
@@ -38,14 +40,14 @@ class PeakDays:
             raise Invalid(f"peak {self.name!r}: months must be from 1 to 12")
 
     def dates(self, year: int) -> set[date]:
-        """Those of the year, with the last days of December that are ahead of the next January's."""
+        """Return the peak's days of the year, with the last days of December that are ahead of the next January's."""
         return CalendarDays(self.days, self.months, self.working, self.ahead).dates(year)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """``profile`` has 168 parts (0 to 1) of the base rate, from Monday midnight on; ``burst`` (>= 1) is the busiest
-    minutes of an hour against its mean."""
+    """The shape of a year of traffic. ``profile`` has 168 parts (0 to 1) of the base rate, from Monday midnight on;
+    ``burst`` (>= 1) is the busiest minutes of an hour against its mean."""
 
     name: str
     profile: tuple[float, ...]
@@ -63,7 +65,8 @@ class Shape:
         in_range(f"shape {self.name!r}: burst", self.burst, 1, 3600)
 
     def days(self, year: int) -> list[tuple[float, str]]:
-        """Of each day of the year the largest factor that holds and its peak's name; 1 and "" where none does."""
+        """Return for each day of the year the largest factor that holds and its peak's name; 1 and "" where none
+        does."""
         first = date(year, 1, 1)
         days = [(1.0, "")] * (366 if monthrange(year, 2)[1] == 29 else 365)
         for peak in self.peaks:
@@ -85,7 +88,7 @@ class Load:
     days: tuple[str, ...] = field(repr=False)
 
     def times(self, factor: float) -> "Load":
-        """The same at ``factor`` times the rate."""
+        """Return the same load at ``factor`` times the rate."""
         mean = tuple([rate * factor for rate in self.mean])
         peak = mean if self.peak is self.mean else tuple([rate * factor for rate in self.peak])
         return Load(self.year, mean, peak, self.days)
@@ -100,23 +103,24 @@ class Load:
 
     @property
     def requests(self) -> float:
-        """In the whole year."""
+        """Number of requests in the whole year."""
         return sum(self.mean) * SECONDS
 
     @property
     def busiest(self) -> float:
-        """Requests a second."""
+        """Requests a second in the busiest minutes of the year."""
         return max(self.peak)
 
     @property
     def idle(self) -> int:
-        """Hours without a request."""
+        """Number of hours without a request."""
         return sum(1 for rate in self.mean if rate == 0)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """``rps`` is the mean rate of the busiest ordinary hour: the peaks of the shape come on top of it.
+    """Requests over years. ``rps`` is the mean rate of the busiest ordinary hour: the peaks of the shape come on top
+    of it.
 
     ``growth`` is the part by which traffic grows in a year (0.2: a fifth more), hour by hour, from the start of the
     year that is asked for.
@@ -131,7 +135,8 @@ class Traffic:
         in_range("traffic: growth in a year", self.growth, -0.99, 100)
 
     def hours(self, year: int, since: int | None = None) -> Load:
-        """Of ``year``; ``since`` is the year that growth counts from, this one unless said."""
+        """Return the load of each hour of ``year``; ``since`` is the year that growth counts from (None:
+        ``year``)."""
         in_range("traffic: year", year, 1970, 9000)
         profile = self.shape.profile
         mean: list[float] = []

@@ -3,7 +3,7 @@ its own."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from tidegate.domain.drift import DriftChange, DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
@@ -11,14 +11,13 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.features.drift.baseline import BaselineView, RowsBaseline, read_baseline, view_rows, view_statistics
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.features.drift.constraints import Constraints, read_constraints
-from tidegate.features.drift.layouts import LayoutReader
 from tidegate.features.drift.phases import phases_of
 from tidegate.features.drift.report import make_report, write_report
 from tidegate.features.drift.shares import column_shares
 from tidegate.features.drift.slices import EVERYTHING, SlicedTable
 from tidegate.rows.captured_rows import CapturedReader, Unusable
 from tidegate.rows.captures import read_window
-from tidegate.rows.profile import PREDICTION, Draw, TableProfile
+from tidegate.rows.profile import PREDICTION, Draw, Row, TableProfile
 from tidegate.rows.whole_files import read_file
 
 MOST_FINDINGS = 50
@@ -32,9 +31,45 @@ MOST_UNUSABLE = 0.1
 """Share of the window's captures that cannot be used from which nothing good is said."""
 
 
+@dataclass
+class LayoutReader:
+    """Reads captures whose requests have all ``columns`` of the reader, or all but the first, which is then the
+    answer. The first usable capture says which; those that are otherwise are of other columns."""
+
+    reader: CapturedReader
+    _settled: bool = False
+    _first: str = ""
+    """The column that is the answer; empty: none is."""
+
+    def read(self, line: bytes) -> tuple[float, list[Row]] | Unusable:
+        found = self._read_led(line) if self._first else self.reader.read(line)
+        if self._settled:
+            return found
+        if found is Unusable.OTHER_COLUMNS and len(self.reader.columns) > 1:
+            led = self._read_led(line)
+            if not isinstance(led, Unusable):
+                self._first, found = self.reader.columns[0], led
+        self._settled = not isinstance(found, Unusable)
+        return found
+
+    def _read_led(self, line: bytes) -> tuple[float, list[Row]] | Unusable:
+        first, *others = self.reader.columns
+        found = replace(self.reader, columns=others).read(line)
+        if isinstance(found, Unusable):
+            return found
+        moment, rows = found
+        if any(PREDICTION not in row for row in rows):
+            return Unusable.OTHER_COLUMNS
+        return moment, [{first: row[PREDICTION], **_without_answer(row)} for row in rows]
+
+
+def _without_answer(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != PREDICTION}
+
+
 def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
-    """Everything that can go wrong is an outcome: unknown, with the reason. ``draw`` draws the samples of
-    columns."""
+    """Compare the captured requests of a task with its baseline. Anything that goes wrong gives the outcome "unknown"
+    with the reason. ``draw`` draws the samples of columns."""
     unknown = DriftOutcome(task.start, task.end, DriftVerdict.UNKNOWN)
     terms = DriftTerms(task.schedule.least, task.schedule.rate)
     if not task.addresses:
@@ -51,13 +86,13 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     except TidegateError as error:
         return replace(unknown, reason=f"baseline {address}: {error}")
     skipped: Counter[Unusable] = Counter()
-    columns = choose_columns(baseline, task.schedule)
+    columns = _choose_columns(baseline, task.schedule)
     try:
         view = _view(baseline, columns, task, zone)
         present = SlicedTable(task.schedule.by, lambda: TableProfile(draw), view.known, view.tables)
         _read_present(task, view, columns, present, skipped)
     except TidegateError as error:
-        return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
+        return replace(unknown, reason=f"captures: {error}", skipped=_count_skipped(skipped))
     before = view.tables[EVERYTHING]
     found = compare(view.tables, present.tables, terms, view.phases, view.known, view.season)
     shares = column_shares(found.changes[:MOST_SHARES], view.tables, present.tables)
@@ -84,7 +119,7 @@ def _limited(terms: DriftTerms, constraints: Constraints) -> DriftTerms:
     )
 
 
-def choose_columns(baseline: RowsBaseline | TableProfile, schedule: DriftSchedule) -> list[str]:
+def _choose_columns(baseline: RowsBaseline | TableProfile, schedule: DriftSchedule) -> list[str]:
     """The columns of rows without names."""
     return list(schedule.columns or (one for one in _names_of(baseline) if one != PREDICTION))
 
@@ -96,7 +131,7 @@ def _names_of(baseline: RowsBaseline | TableProfile) -> tuple[str, ...]:
 def _view(
     baseline: RowsBaseline | TableProfile, columns: Sequence[str], task: DriftTask, zone: ZoneInfo
 ) -> BaselineView:
-    """Of the columns that are compared, and the prediction. Raises Invalid."""
+    """Make a view of the baseline with the compared columns and the prediction. Raises Invalid."""
     kept = [*columns, PREDICTION]
     if isinstance(baseline, TableProfile):
         baseline.columns = {one: baseline.columns[one] for one in kept if one in baseline.columns}
@@ -137,7 +172,8 @@ def _read_present(
 
 
 def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> DriftOutcome:
-    """No drift is said only of a window that could be read, and in which something was tested."""
+    """Judge a comparison. The verdict is "no drift" only for a window that could be read, and in which something was
+    tested."""
     findings = tuple(
         DriftFinding(one.feature_name, one.constraint_check_type, one.description) for one in found.violations
     )
@@ -167,23 +203,23 @@ def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> Dr
         len(findings),
         {one.column: round(one.distance, 4) for one in whole[:MOST_DISTANCES]},
         found.unsaid[:MOST_FINDINGS],
-        _counted(skipped),
-        tuple(_rounded(one) for one in found.changes[:MOST_CHANGES]),
+        _count_skipped(skipped),
+        tuple(_round_change(one) for one in found.changes[:MOST_CHANGES]),
     )
 
 
-def _rounded(one: DriftChange) -> DriftChange:
-    """Every look is kept: digits that nobody reads need no room."""
+def _round_change(one: DriftChange) -> DriftChange:
+    """Round distances, because every outcome is kept and further digits would only need space."""
     return replace(one, distance=round(one.distance, 4), probability=float(f"{one.probability:.2g}"))
 
 
 def _describe_nothing(skipped: Counter[Unusable]) -> str:
     """Why a window has no row."""
-    unused = ", ".join(f"{count} with {why}" for why, count in _counted(skipped).items())
+    unused = ", ".join(f"{count} with {why}" for why, count in _count_skipped(skipped).items())
     return f"no captured row in this window{f' can be used: {unused}' if unused else ''}"
 
 
-def _counted(skipped: Counter[Unusable]) -> dict[str, int]:
-    """Captures of the files around the window are none of its own."""
+def _count_skipped(skipped: Counter[Unusable]) -> dict[str, int]:
+    """Count skipped captures by reason, except those that lie outside the window in the files around it."""
     outside = (Unusable.TOO_OLD, Unusable.TOO_NEW)
     return {str(why): count for why, count in sorted(skipped.items()) if why not in outside}

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from tidegate.domain.errors import Invalid
 from tidegate.features.drift.compare import Phases, Seasons, no_phases, no_season
-from tidegate.features.drift.phases import KINDS, Phase, phase_values
+from tidegate.features.drift.phases import KINDS, CalendarPhase, phase_values
 from tidegate.features.drift.shapes import finite, read_statistics
 from tidegate.features.drift.slices import EVERYTHING, MOST_SLICES, OTHER, slice_name
 from tidegate.rows.profile import ColumnProfile, Draw, Row, TableProfile, Value, profile_of
@@ -39,8 +39,8 @@ class RowSample:
         self._kept: list[tuple[float | None, Row]] = []
 
     def add(self, row: Row, at: float | None) -> None:
-        """``at``: epoch seconds. The new row trades places with a random one, so that the order is that of
-        chance."""
+        """Add a row. ``at``: epoch seconds. The new row trades places with a random one, so that the rows are in
+        random order."""
         self.count += 1
         place = self._draw(self.count)
         if len(self._kept) < self._most:
@@ -69,7 +69,7 @@ class RowsBaseline:
     times: Sequence[float | None]
     columns: Mapping[str, Sequence[Value]]
     zone: ZoneInfo
-    _phases: dict[Phase, frozenset[int]] = field(default_factory=dict)
+    _phases: dict[CalendarPhase, frozenset[int]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class RowsBaseline:
             for at in self.times
         ]
 
-    def rows_in(self, phase: Phase) -> frozenset[int]:
+    def rows_in(self, phase: CalendarPhase) -> frozenset[int]:
         if phase not in self._phases:
             kind = KINDS.index(phase.kind)
             found = (n for n, moment in enumerate(self._moments) if moment and moment[kind] in phase.values)
@@ -90,7 +90,8 @@ class RowsBaseline:
         return self._phases[phase]
 
     def slices(self, by: Sequence[str]) -> dict[str, list[int]]:
-        """Rows of each slice, the most frequent ones by themselves."""
+        """Return the rows of each slice. The most frequent slices stand alone, and the others are counted
+        together."""
         found: dict[str, list[int]] = {}
         for column in by:
             rows: dict[str, list[int]] = {}
@@ -105,7 +106,7 @@ class RowsBaseline:
         return found
 
     def known(self, by: Sequence[str]) -> set[str]:
-        """Names of all slices."""
+        """Return the names of all slices."""
         pairs = ((column, value) for column in by for value in set(self.columns.get(column, ())))
         return {name for column, value in pairs if (name := slice_name(column, value)) is not None}
 
@@ -126,9 +127,9 @@ class BaselineView:
 
 
 def view_rows(
-    baseline: RowsBaseline, columns: Sequence[str], by: Sequence[str], phases: Sequence[Phase]
+    baseline: RowsBaseline, columns: Sequence[str], by: Sequence[str], phases: Sequence[CalendarPhase]
 ) -> BaselineView:
-    """``columns``: those that are compared."""
+    """Make a view of rows. ``columns``: those that are compared."""
     slices: dict[str, list[int] | None] = {EVERYTHING: None, **baseline.slices(by)}
     tables: dict[str, TableProfile] = {}
     for name, rows in slices.items():
@@ -158,7 +159,8 @@ def view_rows(
 
 
 def view_statistics(table: TableProfile, by: Sequence[str]) -> BaselineView:
-    """What is known of slices are the categories of their columns."""
+    """Make a view of SageMaker's statistics. Only the names of slices are known: they are the categories of the
+    ``by`` columns."""
     columns = {one: table.columns[one] for one in by if one in table.columns and not table.columns[one].many}
     names = (slice_name(column, value) for column, profile in columns.items() for value in profile.categories)
     known = frozenset(name for name in names if name is not None)
@@ -166,11 +168,12 @@ def view_statistics(table: TableProfile, by: Sequence[str]) -> BaselineView:
 
 
 def read_baseline(content: bytes, zone: ZoneInfo) -> RowsBaseline | TableProfile:
-    """Raises Invalid for what is neither a baseline of tidegate's nor SageMaker's statistics."""
+    """Read a baseline. Raises Invalid for a document that is neither tidegate's own baseline nor SageMaker's
+    statistics."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
-        raise Invalid("the baseline is no JSON: make one with 'tidegate monitor baseline'") from None
+        raise Invalid("the baseline is no JSON: make one with 'tidegate drift schedule baseline'") from None
     if not isinstance(document, dict) or document.get("kind") != MARK:
         return read_statistics(document, _no_draw)
     try:
@@ -194,5 +197,5 @@ def _value(value: object) -> Value:
 
 
 def _no_draw(count: int) -> int:
-    """Nothing is added to what was read."""
+    """Draw nothing: no values are added to those that were read."""
     return count

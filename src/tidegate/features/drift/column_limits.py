@@ -80,8 +80,8 @@ def _test_kind(limits: ColumnLimits, before: ColumnProfile, now: ColumnProfile) 
 
 
 def _count_other_kind(kind: str, before: ColumnProfile, now: ColumnProfile) -> int:
-    """Values that are not of the type. A whole number is Fractional, too; texts of digits are read as numbers, so
-    these count only where the baseline had none."""
+    """Count values of another type. A whole number is Fractional, too; texts of digits are read as numbers, so these
+    count only where the baseline had none."""
     if kind == "Integral":
         return now.texts + now.fractions
     if kind == "Fractional":
@@ -107,5 +107,6 @@ def _limit(test: str, share: float, chance: float, check: str, said: str) -> Col
 
 
 def _chance_of_samples(marked: int, drawn: int, before: int, total: int) -> float:
-    """That so many of the present values are marked, where as large a share of the baseline's ``total`` was."""
+    """Return the probability that so many of the ``drawn`` values, or more, are marked, if the share of marked values
+    is the same as in the baseline, where it was ``before`` of ``total``."""
     return upper_hypergeometric(marked, drawn, marked + before, drawn + total)

@@ -3,7 +3,6 @@
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
-from tidegate.features.drift.violations import Violation
 from tidegate.rows.profile import PREDICTION, ColumnProfile, TableProfile
 from tidegate.statistics.significance import (
     distance_of_counts,
@@ -18,6 +17,13 @@ FEW_TEXTS = 0.05
 """Share of texts in a column of numbers up to which its numbers are still compared."""
 NEW_SLICE = 20
 """Rows from which a slice that the baseline does not have matters."""
+
+
+@dataclass(frozen=True)
+class DriftViolation:
+    feature_name: str
+    constraint_check_type: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ def compare_columns(
 
 
 def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Iterator[ColumnTest]:
-    """Values that are missing, and texts that the baseline never had: by more than the share ``most``, and more than
-    chance explains."""
+    """Yield the tests of missing values, and of texts that the baseline never had: whether they exceed the share
+    ``most``, and exceed what chance explains."""
     lost = before.completeness - now.completeness
     if lost > 0:
         said = f"{now.completeness:.1%} have a value, {before.completeness:.1%} in the baseline"
@@ -72,7 +78,7 @@ def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Itera
         total = rows + before.present + before.missing
         chance = upper_hypergeometric(now.missing, rows, now.missing + before.missing, total)
         yield ColumnTest("missing", lost, chance, lost > most, "completeness_check", said)
-    if is_category(before) and is_category(now):
+    if _is_category(before) and _is_category(now):
         unseen = sorted(now.categories.keys() - before.categories.keys())
         strange = sum(now.categories[value] for value in unseen)
         share = strange / now.texts
@@ -82,38 +88,40 @@ def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Itera
 
 
 def judge_new_slice(name: str, rows: int, now: int, before: int, known: int) -> ColumnTest:
-    """Of a slice that the baseline does not have. ``rows``: how many it has, of ``now`` and of the ``before`` rows of
-    the baseline; ``known``: slices that there are. Each of those might have been missing in the baseline by chance:
-    all rows of a rare one may have come later."""
+    """Judge a slice that the baseline does not have. ``rows``: the rows of the slice among the ``now`` present ones;
+    ``before``: rows of the baseline; ``known``: number of slices. Any of the slices might be missing from the
+    baseline by chance, since all rows of a rare one may have come later."""
     chance = min(1.0, known * upper_hypergeometric(rows, now, rows, now + before))
     said = f"{name} is not in the baseline"
     return ColumnTest("new slice", rows / now, chance, rows >= NEW_SLICE, "categorical_values_check", said)
 
 
 def judge_season(expected: ColumnTest) -> ColumnTest:
-    """Of rows that are as ever, at a time of which the baseline says that it is another one. ``expected``: the
-    comparison with what it was then."""
+    """Judge rows that are as usual, at a time for which the baseline shows a seasonal change. ``expected``: their
+    comparison with the baseline of that season."""
     said = f"the season of the baseline has not come: distance from it {expected.distance:.3f}"
     return ColumnTest(
         "season", expected.distance, expected.probability, expected.matters, "baseline_drift_check", said
     )
 
 
-def check_columns(before: TableProfile, now: TableProfile, limited: Container[str] = ()) -> Iterator[Violation]:
-    """What needs no test: columns that are not those of the baseline, and values of another type, but for columns
-    that have limits of their own (``limited``)."""
+def check_columns(
+    before: TableProfile, now: TableProfile, limited: Container[str] = ()
+) -> Iterator[DriftViolation]:
+    """Yield the violations that need no test: missing and extra columns, and columns whose type has changed, except
+    for the types of columns that have limits of their own (``limited``)."""
     for name in before.columns.keys() - now.columns.keys():
-        yield Violation(name, "missing_column_check", "the baseline has it, and no row does")
+        yield DriftViolation(name, "missing_column_check", "the baseline has it, and no row does")
     for name in now.columns.keys() - before.columns.keys() - {PREDICTION}:
-        yield Violation(name, "extra_column_check", "rows have it, and the baseline does not")
+        yield DriftViolation(name, "extra_column_check", "rows have it, and the baseline does not")
     for name in before.columns.keys() & now.columns.keys():
         old, new = before.columns[name], now.columns[name]
         if old.numeric and new.texts and name not in limited:
             share = new.texts / new.present
-            yield Violation(name, "data_type_check", f"{share:.2%} are texts, and the baseline has numbers")
+            yield DriftViolation(name, "data_type_check", f"{share:.2%} are texts, and the baseline has numbers")
 
 
-def is_category(column: ColumnProfile) -> bool:
+def _is_category(column: ColumnProfile) -> bool:
     return column.texts > 0 and not column.many
 
 
@@ -122,7 +130,7 @@ def _mostly_numbers(column: ColumnProfile) -> bool:
 
 
 def unseen_share(column: ColumnProfile) -> float:
-    """Share of values that are expected to be new although nothing has changed (Good and Turing): of those seen once,
-    and one more, since none seen once is no proof that nothing is rare."""
+    """Estimate the share of values that are new although nothing has changed (Good and Turing): that of values seen
+    once, plus one, since a baseline without such values does not prove that nothing is rare."""
     once = sum(count == 1 for count in column.categories.values())
     return min(1.0, (once + 1) / column.texts)

@@ -1,4 +1,4 @@
-"""``drift``: whether what an endpoint is asked, and what it answers, has changed since a baseline."""
+"""``drift check``: whether what an endpoint is asked, and what it answers, has changed since a baseline."""
 
 import json
 import os
@@ -69,9 +69,9 @@ def drift(
 
     \b
     Examples:
-      tidegate drift fraud --baseline train.csv
-      tidegate drift fraud --baseline train.csv --by country --last 7d --json
-      tidegate drift fraud --baseline train.csv --html drift.html
+      tidegate drift check fraud --baseline train.csv
+      tidegate drift check fraud --baseline train.csv --by country --last 7d --json
+      tidegate drift check fraud --baseline train.csv --html drift.html
     """
     check_place(score)
     since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
@@ -83,7 +83,7 @@ def drift(
     )
     reader = CapturedReader(named, score, since, attributes=[by] if by else [])
     with ProgressBar(f"reading captures of {name}", quiet=as_json):
-        now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
+        now = _slice_rows((row for line in lines for row in _rows(line, reader, skipped)), by, before)
         found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
@@ -119,7 +119,7 @@ def _read_baseline(path: Path, by: str) -> SlicedTable:
             made.tables[EVERYTHING] = table
             return made
         with path.open(newline="", encoding="utf-8-sig") as file:
-            found = _sliced(read_table(file), by)
+            found = _slice_rows(read_table(file), by)
     except OSError as error:
         raise Invalid(f"the baseline {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -133,7 +133,7 @@ def _empty() -> TableProfile:
     return TableProfile(random.Random(SEED).randrange)
 
 
-def _sliced(rows: Iterable[Row], by: str, like: SlicedTable | None = None) -> SlicedTable:
+def _slice_rows(rows: Iterable[Row], by: str, like: SlicedTable | None = None) -> SlicedTable:
     """``like``: a table whose slices are those that are kept apart."""
     known, apart = (like.names, like.tables) if like is not None else ((), ())
     made = SlicedTable([by] if by else [], _empty, known, apart)
@@ -186,7 +186,7 @@ def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
 
 
 def _remarks(found: DriftReport, skipped: Counter[Unusable]) -> list[str]:
-    """What nothing is said of."""
+    """List what could not be judged, and captures that were not used."""
     said = [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))

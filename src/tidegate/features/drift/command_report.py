@@ -1,4 +1,4 @@
-"""What has drifted, as a report with plots. Pure."""
+"""A drift report with plots. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -31,7 +31,7 @@ def make_report(
             f"{one.distance:.3f}",
             f"{one.probability:.2g}",
             one.test,
-            _told(one),
+            _describe_verdict(one),
         )
         for one in changes[:MOST_ROWS]
     ]
@@ -43,7 +43,7 @@ def make_report(
     return Report(f"Drift of {name}", verdict, lines, tables, list(_plots(changes, shares, least)))
 
 
-def _told(one: DriftChange) -> str:
+def _describe_verdict(one: DriftChange) -> str:
     return "drifted" if one.drifted else ""
 
 

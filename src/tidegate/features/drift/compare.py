@@ -15,6 +15,7 @@ from tidegate.domain.drift import DriftChange
 from tidegate.features.drift.column_limits import ColumnLimits, limit_tests
 from tidegate.features.drift.column_tests import (
     ColumnTest,
+    DriftViolation,
     check_columns,
     compare_columns,
     count_tests,
@@ -22,7 +23,6 @@ from tidegate.features.drift.column_tests import (
     judge_season,
 )
 from tidegate.features.drift.slices import EVERYTHING
-from tidegate.features.drift.violations import Violation
 from tidegate.rows.profile import ColumnProfile, TableProfile
 from tidegate.statistics.significance import select_discoveries
 
@@ -48,7 +48,8 @@ class DriftTerms:
     """Column -> its limits, which stand for the tests of missing and of new values."""
 
     def least_of(self, column: str, before: ColumnProfile | None) -> float:
-        """``before`` None: it is no column, but the name of a slice."""
+        """Return the smallest distance of a column that matters. ``before`` None: ``column`` is the name of a
+        slice."""
         own = self.limits.get(column)
         if own is not None and own.least is not None:
             return own.least
@@ -68,7 +69,7 @@ class DriftReport:
     baseline_rows: int
     drifted: bool | None
     changes: tuple[DriftChange, ...]
-    violations: tuple[Violation, ...]
+    violations: tuple[DriftViolation, ...]
     unsaid: tuple[str, ...] = field(default=())
     """What nothing can be said of, and why."""
     compared: bool = True
@@ -91,12 +92,12 @@ second tells); None where there is none, or too little of it in the baseline."""
 
 
 def no_season(column: str, is_season: Callable[[ColumnProfile], bool]) -> ColumnProfile | None:
-    """Nothing is known of the calendar."""
+    """Return None, for a baseline in which nothing is known of the calendar."""
     return None
 
 
 def no_phases(slice: str, column: str) -> tuple[ColumnProfile, ...]:
-    """Nothing is known of the calendar."""
+    """Return no phases, for a baseline in which nothing is known of the calendar."""
     return ()
 
 
@@ -179,7 +180,7 @@ class _Tests:
         self._tested.append((EVERYTHING, name, found))
 
     def _add_season(self, column: str, whole: ColumnProfile, now: ColumnProfile) -> None:
-        """Rows that are as ever, though the calendar says that they are not."""
+        """Test rows that have not changed although, by the calendar, they should have."""
         if self._is_other(column, whole, now):
             return
         expected = self._season(column, lambda phase: self._is_other(column, whole, phase))
@@ -190,7 +191,7 @@ class _Tests:
     def _compare(
         self, column: str, past: ColumnProfile, now: ColumnProfile, few: int | None = None
     ) -> ColumnTest | str:
-        """``few``: the fewest rows of now, where they are others."""
+        """Compare a column. ``few``: the fewest present rows, if that differs from the usual number."""
         least, fewest = self._terms.least_of(column, past), self._terms.fewest
         return compare_columns(past, now, fewest, least, few or fewest)
 
@@ -208,13 +209,14 @@ class _Tests:
             self._tested += [(EVERYTHING, column, one) for one in found]
 
     def judge(self) -> list[tuple[str, str, ColumnTest, bool]]:
-        """Slice, column, test, and whether it is a finding."""
+        """Return slice, column and test of each test, and whether it is a finding."""
         counted = [one.probability if one.matters else 1.0 for *_, one in self._tested]
         chosen = select_discoveries(counted, self._terms.rate)
         return [(*one, sure and one[2].matters) for one, sure in zip(self._tested, chosen, strict=True)]
 
     def _test(self, name: str, column: str, past: ColumnProfile, now: ColumnProfile) -> ColumnTest | str:
-        """Where the whole has a season, a slice without one of its own in the baseline says nothing."""
+        """Test a column of a slice. A difference that the calendar may explain is no finding, so where the whole has
+        a season, a slice that the baseline does not cover in that season is not judged."""
         few = self._terms.fewest_in_slice if name else None
         found = self._compare(column, past, now, few)
         if isinstance(found, str) or not _is_found(found, self._terms):
@@ -248,9 +250,9 @@ def _explain(
     return ColumnTest(closest.test, closest.distance, probability, all(one.matters for one in said))
 
 
-def _describe(slice: str, column: str, found: ColumnTest, least: float) -> Violation:
+def _describe(slice: str, column: str, found: ColumnTest, least: float) -> DriftViolation:
     where = f" of slice {slice}" if slice else ""
     if found.check:
-        return Violation(column, found.check, f"{found.said} (p {found.probability:.2g})")
+        return DriftViolation(column, found.check, f"{found.said} (p {found.probability:.2g})")
     said = f"distance{where} {found.distance:.3f} is at least {least:g} (p {found.probability:.2g}, {found.test})"
-    return Violation(column, "baseline_drift_check", said)
+    return DriftViolation(column, "baseline_drift_check", said)

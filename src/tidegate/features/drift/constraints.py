@@ -29,8 +29,8 @@ class Constraints:
 
 
 def read_constraints(content: bytes, columns: Iterable[str]) -> Constraints:
-    """Of a baseline with these columns. Raises Invalid for what is no constraints.json, is of other columns, or turns
-    off all checks."""
+    """Read the constraints of a baseline with these columns. Raises Invalid for a document that is no
+    constraints.json, belongs to other columns, or turns off all checks."""
     try:
         document = json.loads(content)
         features = {str(feature["name"]): dict(feature) for feature in document["features"]}
@@ -118,7 +118,7 @@ def _distance(value: object, name: str) -> float:
 
 
 def _number(value: object) -> float:
-    """NaN for what is none, and for what is too large for one."""
+    """Return a number; NaN for a value that is none, or is too large for one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
     try:

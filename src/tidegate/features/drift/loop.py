@@ -3,17 +3,26 @@
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from tidegate.compose.background import Worker
 from tidegate.domain.drift import DriftOutcome, DriftTask, DriftVerdict
 from tidegate.domain.errors import TidegateError
 from tidegate.features.drift.metrics import drift_samples
 from tidegate.features.drift.service import DueLook, find_due, keep_outcome
-from tidegate.ports.analyst import DriftAnalyst
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 
 log = logging.getLogger(__name__)
+
+
+class DriftAnalyst(Protocol):
+    """A service that compares captured requests with a baseline, off the event loop."""
+
+    async def analyse(self, task: DriftTask) -> DriftOutcome:
+        """Compare the captures of a task with its baseline. Raises TidegateError if there is no outcome."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class CaptureAccess:
 
 
 @dataclass
-class DriftSchedules:
+class DriftSchedules(Worker):
     store: Store
     metrics: Metrics
     clock: Clock

@@ -26,4 +26,4 @@ def page_routes(context: PageContext) -> list[GuardedRoute]:
         shown = None if told is None else drift_page.drift_page(told)
         return {"there": shown is not None, "captured": captured, "drift": shown}
 
-    return live_routes(context, EndpointPart("drift", "Drift", "tidegate monitor show {}", "drift"), read)
+    return live_routes(context, EndpointPart("drift", "Drift", "tidegate drift schedule show {}", "drift"), read)

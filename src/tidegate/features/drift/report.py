@@ -12,7 +12,7 @@ from tidegate.features.drift.compare import DriftReport
 from tidegate.features.drift.shapes import make_constraints, make_statistics
 from tidegate.rows.profile import TableProfile
 from tidegate.storage.addresses import parse
-from tidegate.storage.output_files import Output, OutputFiles
+from tidegate.storage.output_files import OutputFile, OutputFiles
 from tidegate.storage.s3 import S3
 
 
@@ -39,7 +39,7 @@ def write_report(place: DriftReportPlace, documents: Mapping[str, object], s3: t
     target = parse(folder, prefix=True)
     if target.is_file:
         files = OutputFiles([Path(root) for root in place.roots])
-        errors = files.put_all([Output(f"{folder}/{name}", body, 1) for name, body in bodies.items()])
+        errors = files.put_all([OutputFile(f"{folder}/{name}", body, 1) for name, body in bodies.items()])
         for error in errors:
             if error is not None:
                 raise error

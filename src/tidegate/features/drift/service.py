@@ -35,10 +35,10 @@ class DueLook:
 
 
 def set_schedule(tx: Tx, schedule: DriftSchedule, now: datetime) -> None:
-    """In place of an earlier one, whose history ends. Raises NotFound or Invalid."""
+    """Set a schedule. It replaces an earlier one, whose history ends. Raises NotFound or Invalid."""
     require(tx, ENDPOINT, schedule.endpoint)
     check_schedule(schedule)
-    forget_drift(tx, schedule.endpoint, now)
+    _forget_drift(tx, schedule.endpoint, now)
     tx.put(DRIFT_SCHEDULE, schedule.endpoint, schedule, expect=None, now=now)
 
 
@@ -50,30 +50,30 @@ def check_schedule(schedule: DriftSchedule) -> None:
 
 
 def apply_schedule(tx: Tx, endpoint: str, wanted: DriftSchedule | None, now: datetime) -> None:
-    """Of a spec. The same again goes on; without one, a schedule that an earlier spec declared ends, and one that a
-    command set stays. Raises Invalid."""
+    """Apply the schedule of a spec. An unchanged schedule continues. If the spec has none, a schedule that an earlier
+    spec declared ends, and one that a command set stays. Raises Invalid."""
     saved = tx.get(DRIFT_SCHEDULE, endpoint)
     if wanted is None:
         if saved is not None and saved.body.by_spec:
-            forget_drift(tx, endpoint, now)
+            _forget_drift(tx, endpoint, now)
     elif saved is None or replace(saved.body, created_at=wanted.created_at) != wanted:
         set_schedule(tx, wanted, now)
 
 
 def remove_schedule(tx: Tx, endpoint: str, now: datetime) -> None:
     """Raises NotFound."""
-    if not forget_drift(tx, endpoint, now):
+    if not _forget_drift(tx, endpoint, now):
         raise _no_schedule(endpoint)
 
 
-def forget_drift(tx: Tx, endpoint: str, now: datetime) -> bool:
+def _forget_drift(tx: Tx, endpoint: str, now: datetime) -> bool:
     """Remove the schedule and what it found; False if there was none."""
     tx.delete(DRIFT, endpoint, expect=None, now=now)
     return tx.delete(DRIFT_SCHEDULE, endpoint, expect=None, now=now)
 
 
 def show_drift(tx: Tx, endpoint: str) -> dict[str, Any]:
-    """Schedule, last look and history as plain data. Raises NotFound."""
+    """Return the schedule, the last outcome and the history as plain data. Raises NotFound."""
     require(tx, ENDPOINT, endpoint)
     schedule = tx.get(DRIFT_SCHEDULE, endpoint)
     if schedule is None:
@@ -86,7 +86,7 @@ def show_drift(tx: Tx, endpoint: str) -> dict[str, Any]:
 
 
 def _no_schedule(endpoint: str) -> NotFound:
-    return NotFound(f"endpoint {endpoint} has no drift schedule: set one with 'tidegate monitor set'")
+    return NotFound(f"endpoint {endpoint} has no drift schedule: set one with 'tidegate drift schedule set'")
 
 
 def find_due(tx: Tx, now: datetime) -> list[DueLook]:
@@ -118,13 +118,13 @@ def keep_outcome(tx: Tx, schedule: DriftSchedule, outcome: DriftOutcome, now: da
     if present is None or present.body != schedule:
         return False
     saved = tx.get(DRIFT, schedule.endpoint)
-    record, turned = add_outcome(saved.body if saved else None, outcome)
+    record, turned = _add_outcome(saved.body if saved else None, outcome)
     events = [Event("drift", describe(outcome))] if turned else []
     tx.put(DRIFT, schedule.endpoint, record, expect=saved.version if saved else 0, now=now, events=events)
     return True
 
 
-def add_outcome(record: DriftRecord | None, outcome: DriftOutcome) -> tuple[DriftRecord, bool]:
+def _add_outcome(record: DriftRecord | None, outcome: DriftOutcome) -> tuple[DriftRecord, bool]:
     """The record with one more outcome, and whether the verdict is another one than before."""
     if record is not None and record.last.verdict is outcome.verdict:
         return replace(record, last=outcome), False

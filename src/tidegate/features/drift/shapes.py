@@ -77,7 +77,7 @@ def _feature(name: str, column: ColumnProfile) -> dict[str, Any]:
 
 
 def _buckets(column: ColumnProfile) -> list[dict[str, float]]:
-    """Of equal width, with the counts of the sample scaled to all numbers."""
+    """Return buckets of equal width, with the counts of the sample scaled to all numbers."""
     width = (column.high - column.low) / BUCKETS
     counts = [0] * BUCKETS
     for value in column.sample:
@@ -127,7 +127,7 @@ def _column(feature: dict[str, Any]) -> ColumnProfile:
 
 
 def finite(value: Any) -> float:
-    """Raises ValueError for what is none: JSON may say NaN, with which nothing differs."""
+    """Return a finite number. Raises ValueError for any other: JSON may contain NaN, from which nothing differs."""
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{number} among its numbers")
@@ -135,7 +135,7 @@ def finite(value: Any) -> float:
 
 
 def _expand(levels: list[list[float]]) -> list[float]:
-    """Numbers that are distributed as those of a sketch, in which one of level n stands for 2^n."""
+    """Return numbers that are distributed as those of a sketch, in which a number of level n stands for 2^n."""
     weighted = sorted((finite(value), 2**level) for level, values in enumerate(levels) for value in values)
     total = sum(weight for _, weight in weighted)
     size = min(SAMPLE, total)

@@ -23,8 +23,8 @@ OTHERS = "(others)"
 def column_shares(
     changes: Iterable[DriftChange], before: Mapping[str, TableProfile], now: Mapping[str, TableProfile]
 ) -> tuple[ColumnShares, ...]:
-    """Of each change that can be drawn. A slice that the baseline does not have is shown against all of it, as it is
-    compared."""
+    """Return the shares of each change that can be drawn. A slice that the baseline does not have is shown against
+    the whole baseline, with which it was compared."""
     found = (_shares(change, _column(change, before), _column(change, now, whole=False)) for change in changes)
     return tuple(one for one in found if one is not None)
 
@@ -39,13 +39,13 @@ def _shares(change: DriftChange, before: ColumnProfile | None, now: ColumnProfil
     if before is None or now is None:
         return None
     if before.sample and now.sample:
-        return _of_numbers(change, before, now)
+        return _share_numbers(change, before, now)
     if before.categories and now.categories:
-        return _of_texts(change, before, now)
+        return _share_texts(change, before, now)
     return None
 
 
-def _of_numbers(change: DriftChange, before: ColumnProfile, now: ColumnProfile) -> ColumnShares | None:
+def _share_numbers(change: DriftChange, before: ColumnProfile, now: ColumnProfile) -> ColumnShares | None:
     values = sorted(value for value in (*before.sample, *now.sample) if math.isfinite(value))
     if not values:
         return None
@@ -61,7 +61,7 @@ def _of_numbers(change: DriftChange, before: ColumnProfile, now: ColumnProfile) 
 
 
 def _edges(low: float, high: float, whole: bool) -> list[float]:
-    """Of bins of equal width; of whole numbers each bin has as many of them."""
+    """Return the edges of bins of equal width. For whole numbers each bin covers equally many of them."""
     if whole and high - low < MOST_WHOLE:
         width = max(1, math.ceil((high - low + 1) / BINS))
         return [low - 0.5 + width * place for place in range(math.ceil((high - low + 1) / width) + 1)]
@@ -78,7 +78,7 @@ def _count(values: Iterable[float], edges: Sequence[float]) -> tuple[float, ...]
     return tuple(round(count / total, 4) for count in counts)
 
 
-def _of_texts(change: DriftChange, before: ColumnProfile, now: ColumnProfile) -> ColumnShares:
+def _share_texts(change: DriftChange, before: ColumnProfile, now: ColumnProfile) -> ColumnShares:
     olds, news = (
         {name: count / (profile.texts or 1) for name, count in profile.categories.items()}
         for profile in (before, now)

@@ -8,13 +8,13 @@ from tidegate.spec.value_types import Duration, about
 
 
 class DriftSection(Struct, forbid_unknown_fields=True):
-    """What is captured is compared with a baseline, again and again."""
+    """A schedule that repeatedly compares captured requests with a baseline."""
 
     baseline: Annotated[
         str,
         about(
-            "A baseline of 'tidegate monitor baseline', or SageMaker's statistics.json: a path (relative to the spec"
-            " file), a file:// or an s3:// address.",
+            "A baseline of 'tidegate drift schedule baseline', or SageMaker's statistics.json: a path (relative to"
+            " the spec file), a file:// or an s3:// address.",
             "s3://baselines/fraud.json",
         ),
     ]

@@ -1,14 +1,14 @@
 """The ``drift`` section of a spec as a drift schedule, and back. Imported where a spec has one."""
 
-from datetime import datetime
 from typing import Any
 
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.drift import DriftSchedule, check_terms
 from tidegate.domain.errors import Invalid
 from tidegate.features.drift.spec import DriftSection
 from tidegate.schedules.schedule import load_zone
 from tidegate.spec.problem import SpecError
-from tidegate.spec.structures import SpecFile
+from tidegate.spec.sections import Draft
 from tidegate.spec.unit_texts import duration_text, number
 from tidegate.spec.units import seconds
 from tidegate.storage.addresses import check_address
@@ -16,16 +16,17 @@ from tidegate.storage.addresses import check_address
 _PATH = ("drift",)
 
 
-def build_drift(spec: SpecFile, given: DriftSection, now: datetime) -> DriftSchedule:
+def build_drift(given: DriftSection, draft: Draft) -> DriftSchedule:
     """Raises SpecError."""
-    if spec.capture is None:
+    capture = draft.desired.config.capture
+    if capture is None:
         raise SpecError(_PATH, "compares what is captured: give the spec a 'capture'")
-    if "input" not in (spec.capture.sides or ("input",)):
+    if not capture.inputs:
         raise SpecError(("capture", "sides"), "drift compares requests: capture their input, too")
     schedule = DriftSchedule(
-        endpoint=spec.endpoint,
+        endpoint=draft.desired.endpoint,
         baseline=given.baseline,
-        created_at=now,
+        created_at=draft.now,
         every=seconds(given.every, (*_PATH, "every"), least=1),
         window=seconds(given.window, (*_PATH, "window"), least=1),
         by=tuple(given.by),
@@ -45,8 +46,10 @@ def build_drift(spec: SpecFile, given: DriftSection, now: datetime) -> DriftSche
     return schedule
 
 
-def render_drift(schedule: DriftSchedule) -> dict[str, Any]:
+def render_drift(deployed: DesiredDeployment) -> dict[str, Any]:
     """The inverse, without defaults."""
+    schedule = deployed.drift
+    assert schedule is not None
     usual = DriftSection(schedule.baseline)
     every, window = duration_text(schedule.every), duration_text(schedule.window)
     made: dict[str, Any] = {"baseline": schedule.baseline}

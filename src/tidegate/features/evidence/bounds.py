@@ -16,9 +16,9 @@ Bounds = tuple[float, float]
 
 
 def mean_bounds(sums: Sums, centre: float, level: float = LEVEL) -> Bounds:
-    """Bounds of the mean of values from 0 to 1, for which those close to ``centre`` are narrow. For any bet below 1,
-    ``exp(bet * (x - m) - penalty * (x - centre) ** 2)`` in units of the largest distance from the centre has an
-    expectation of at most 1 where m is that of x (Fan, Grama and Liu 2015, lemma 4.1), and so has the product over
+    """Return bounds of the mean of values from 0 to 1; they are narrow for values close to ``centre``. For any bet
+    below 1, ``exp(bet * (x - m) - penalty * (x - centre) ** 2)`` in units of the largest distance from the centre has
+    an expectation of at most 1 where m is that of x (Fan, Grama and Liu 2015, lemma 4.1), and so has the product over
     values that come one after the other (Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021)."""
     count, total, squares = sums
     if not count:
@@ -32,15 +32,17 @@ def mean_bounds(sums: Sums, centre: float, level: float = LEVEL) -> Bounds:
 
 
 def difference_bounds(old: tuple[int, int], new: tuple[int, int], level: float = LEVEL) -> Bounds:
-    """Bounds of how much more of the new version's requests are hits. ``old`` and ``new``: hits and requests."""
+    """Return bounds of how much more of the new version's requests are hits. ``old`` and ``new``: hits and
+    requests."""
     each = (1 + level) / 2
     (old_low, old_high), (new_low, new_high) = rate_bounds(*old, each), rate_bounds(*new, each)
     return new_low - old_high, new_high - old_low
 
 
 def rate_bounds(hits: int, requests: int, level: float = LEVEL) -> Bounds:
-    """Bounds of a rate that hold at every number of requests together, for independent requests whose rate does not
-    change: those rates against which the beta mixture's e-value is below ``1 / (1 - level)`` (Robbins 1970)."""
+    """Return bounds of a rate that hold at every number of requests together, for independent requests whose rate
+    does not change: those rates against which the beta mixture's e-value is below ``1 / (1 - level)`` (Robbins
+    1970)."""
     if requests <= 0:
         return 0.0, 1.0
     limit = -math.log(1 - level)
@@ -52,7 +54,7 @@ def rate_bounds(hits: int, requests: int, level: float = LEVEL) -> Bounds:
 
 
 def _cross(hits: int, requests: int, limit: float, outside: float, inside: float) -> float:
-    """Where between the two the e-value reaches the limit."""
+    """Find by bisection the rate between ``outside`` and ``inside`` at which the e-value reaches the limit."""
     for _ in range(BISECTIONS):
         middle = (outside + inside) / 2
         if _log_value(hits, requests, middle) > limit:
@@ -63,7 +65,7 @@ def _cross(hits: int, requests: int, limit: float, outside: float, inside: float
 
 
 def _log_value(hits: int, requests: int, rate: float) -> float:
-    """Logarithm of the e-value against this rate."""
+    """Return the logarithm of the e-value against this rate."""
     mixed = _log_beta(hits + PRIOR, requests - hits + PRIOR) - _log_beta(PRIOR, PRIOR)
     return mixed - hits * math.log(rate) - (requests - hits) * math.log1p(-rate)
 

@@ -1,4 +1,4 @@
-"""``evidence``: shows what the comparison of a rollout's versions found, and recomputes it."""
+"""``rollout evidence``: shows what the comparison of a rollout's versions found, and recomputes it."""
 
 import json
 from pathlib import Path
@@ -35,9 +35,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate evidence show fraud
-      tidegate evidence show fraud --json > evidence.json
-      tidegate evidence show fraud --html evidence.html
+      tidegate rollout evidence show fraud
+      tidegate rollout evidence show fraud --json > evidence.json
+      tidegate rollout evidence show fraud --html evidence.html
     """
     files = chosen_files()
     with client() as server:
@@ -74,7 +74,7 @@ def verify(
 
     \b
     Examples:
-      tidegate evidence verify evidence.json
+      tidegate rollout evidence verify evidence.json
     """
     try:
         record = msgspec.json.decode(file.read_bytes(), type=EvidenceRecord)
@@ -94,7 +94,7 @@ def verify(
 
 
 def _say_what_follows(file: Path, record: EvidenceRecord, as_json: bool) -> None:
-    """Of a verdict by earlier rules, which cannot be recomputed."""
+    """Print the verdict by the present rules, for a verdict by earlier rules, which cannot be recomputed."""
     found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
     if as_json:
         print(msgspec.json.encode(found).decode())
@@ -145,7 +145,7 @@ def _sides(result: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _pairs(result: dict[str, Any]) -> tuple[str, str, str]:
-    """Of pairs there is one number, which says how much the new version differs."""
+    """Format the cells of a comparison of pairs. It has one number, which says how much the new version differs."""
     count, total, squares = result["pairs"]
     shown = format_estimate(result["test"], (count, total, squares))
     return "", shown, f"{result['stage_requests'][0]} of {result['lost'][0]}"

@@ -98,11 +98,11 @@ def _plots(told: Mapping[str, Any]) -> Iterator[CurvePlot]:
     levels = [(told["threshold"], f"fails from here on; now: {told['finding']}")]
     yield CurvePlot("Evidence of a difference beyond the tolerance", x, "evidence", curves, top, marks, levels)
     for one in told["comparisons"]:
-        if any(one[side] is not None and _asked(one[side]) for side in SIDES):
+        if any(one[side] is not None and _has_requests(one[side]) for side in SIDES):
             yield _rates(one, across, x, marks, told["level"])
 
 
-def _asked(line: Mapping[str, Any]) -> bool:
+def _has_requests(line: Mapping[str, Any]) -> bool:
     """Whether a version had a request at any moment."""
     return any(rate is not None for rate in line["rates"])
 

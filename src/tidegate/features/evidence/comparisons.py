@@ -34,7 +34,7 @@ Thresholds = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class SideCounts:
-    """What one version did in a block. Latencies in microseconds."""
+    """The counts of one version in a block. Latencies in microseconds."""
 
     requests: int = 0
     failed: int = 0
@@ -57,7 +57,7 @@ def add_sides(one: SideCounts, other: SideCounts) -> SideCounts:
 
 
 def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, RateTest | ShareTest]:
-    """The tests of one comparison, by name."""
+    """Make the tests of one comparison, by name."""
     match comparison:
         case Comparison.ERRORS:
             return {"errors": RateTest(config.errors)}
@@ -78,7 +78,7 @@ def test_key(variant: str, comparison: Comparison, test: str) -> str:
 
 
 def find_thresholds(variant: str, config: EvidenceConfig, past: SideCounts) -> dict[str, tuple[float, float]]:
-    """Thresholds for the next block, from what the old version did before it. Tests without enough data have
+    """Find thresholds for the next block from the old version's counts before it. Tests without enough data have
     none."""
     return dict(_thresholds(variant, config, past))
 
@@ -103,7 +103,7 @@ def _thresholds(
 def count_block(
     variant: str, config: EvidenceConfig, thresholds: Thresholds, old: SideCounts, new: SideCounts
 ) -> dict[str, Counts]:
-    """Counts of a block by key of the test. Tests without thresholds have none."""
+    """Return the counts of a block by key of the test. Tests without thresholds have none."""
     found: dict[str, Counts] = {}
     for comparison in config.compare:
         if comparison is Comparison.TEXT:
@@ -117,7 +117,7 @@ def count_block(
                 answers = [one.predictions.total + one.unusable for one in (old, new)]
                 found[key] = (answers[0], old.unusable, answers[1], new.unusable)
             elif key in thresholds:
-                found[key] = _beyond(comparison, test, thresholds[key], old, new)
+                found[key] = _count_beyond(comparison, test, thresholds[key], old, new)
     return {key: counts for key, counts in found.items() if counts != NOTHING}
 
 
@@ -130,7 +130,7 @@ def _count_texts(
         yield test_key(variant, Comparison.TEXT, name), counts
 
 
-def _beyond(
+def _count_beyond(
     comparison: Comparison, test: str, thresholds: tuple[float, float], old: SideCounts, new: SideCounts
 ) -> Counts:
     if comparison is Comparison.LATENCY:

@@ -1,21 +1,32 @@
 """The manifest of the feature evidence."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+from tidegate.domain.feature import CommandEntry, Feature, Loop, NativeRoute, Section
 
 FEATURE = Feature(
     name="evidence",
     summary="Comparison of two versions during a rollout.",
     page="evidence.md",
-    sections=("evidence",),
+    sections=(
+        Section(
+            "evidence",
+            ".spec:EvidenceSpec",
+            ".spec:build_evidence",
+            ".spec:render_evidence",
+            value="deployment.evidence",
+        ),
+    ),
     kinds=".kinds:KINDS",
+    endpoint_kinds=".kinds:KINDS",
+    loops=(Loop(".start:make_loop", 0.5),),
+    hooks={"endpoint_cards": ".card:make_cards", "rollout_observer": ".start:make_observer"},
     routes=(
         NativeRoute("GET", "/endpoints/{name}/evidence", ".native:describe_evidence", Access.READ),
         NativeRoute("GET", "/endpoints/{name}/evidence/timeline", ".native:describe_timeline", Access.READ),
     ),
     commands=(
         CommandEntry(
-            "evidence", ".command:app", "Show what a rollout's comparison of versions found.", "Rollouts"
+            "rollout evidence", ".command:app", "Show what a rollout's comparison of versions found.", "Rollouts"
         ),
     ),
     pages={

@@ -35,7 +35,8 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """new = center + shift + scale * (old - center), within ``slack``."""
+    """A map of a column's old value to its new one: new = center + shift + scale * (old - center), within
+    ``slack``."""
 
     scale: float = 1.0
     shift: float = 0.0
@@ -59,8 +60,8 @@ SAME = ColumnMap()
 
 
 def learn_map(pairs: Sequence[tuple[Value, Value]], tolerance: FeatureTolerance) -> ColumnMap | None:
-    """The map of a column from its first values; None: more of them are needed. What lies beyond the tolerance is not
-    learned, so that it shows as a difference."""
+    """Learn the map of a column from its first values; None: more of them are needed. What lies beyond the tolerance
+    is not learned, so that it shows as a difference."""
     if all(SAME.fits(old, new) for old, new in pairs):
         return SAME
     both = [(a, b) for a, b in pairs if isinstance(a, float) and isinstance(b, float)]
@@ -87,8 +88,8 @@ def learn_map(pairs: Sequence[tuple[Value, Value]], tolerance: FeatureTolerance)
 
 
 def _constant_map(old: float, new: list[float], seen: int, tolerance: FeatureTolerance) -> ColumnMap | None:
-    """Of a column whose old value never changed. A new one that does not either, and is near, may be a scaler of a
-    rare value: the map shows once that comes."""
+    """Return the map of a column whose old value never changed; None: more values are needed. If the new value never
+    changes either and is near, the column may come from a scaler of a rare value: the map shows once that comes."""
     if min(new) != max(new):
         return SAME
     near = abs(new[0] - old) <= tolerance.shift * abs(old)
@@ -120,13 +121,13 @@ class FeatureCounter:
         for pair in pairs:
             if not self._keys.add(pair.key):
                 continue
-            usable = bool(pair.features) and all(map(is_comparable, pair.features))
+            usable = bool(pair.features) and all(map(_is_comparable, pair.features))
             self._rows = add_sums(self._rows, (1, float(usable), float(usable)))
             for row in pair.features if usable else ():
                 self._count(row)
 
     def close(self) -> dict[str, Sums]:
-        """The sums of the block, which ends: of ROWS, and of columns. A column is kept in the block in which it is
+        """End the block and return its sums: of ROWS, and of columns. A column is kept in the block in which it is
         first seen, whatever it has, so that its test begins before its first hit. From then on a column that every
         request has is left out of a block in which all were compared and none is a hit; one that some requests lack
         (SOMETIMES) is left out where no request had it."""
@@ -150,7 +151,7 @@ class FeatureCounter:
         return kept
 
     def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
-        """The sums of a block that has these pairs."""
+        """Return the sums of a block that has these pairs."""
         self.add(pairs)
         return self.close()
 
@@ -179,8 +180,9 @@ class FeatureCounter:
                 del self._first[name]
 
 
-def is_comparable(row: FeatureRow) -> bool:
-    """Columns are compared by their names. Those that have numbers only are comparable if there are as many."""
+def _is_comparable(row: FeatureRow) -> bool:
+    """Whether the columns of a row can be compared. Columns are compared by their names. Those that have numbers only
+    are comparable if there are as many."""
     sizes = len(row.names), len(row.new_names)
     if min(sizes) == 0 or max(sizes) > MOST_COLUMNS or sizes != (len(row.old), len(row.new)):
         return False

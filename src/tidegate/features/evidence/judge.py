@@ -1,4 +1,4 @@
-"""From blocks of counts to a verdict: the same blocks always give the same verdict. Pure.
+"""Fold blocks of counts to a verdict: the same blocks always give the same verdict. Pure.
 
 The rate of false rollbacks is divided among all comparisons of all variants (Bonferroni), and within a comparison
 its tests share one e-process, their mean. So the whole rollout fails with at most that probability if no version
@@ -26,7 +26,7 @@ from tidegate.features.evidence.comparisons import NOTHING, UNUSABLE, UNUSABLE_M
 from tidegate.features.evidence.measures import (
     RISING,
     StageData,
-    Standing,
+    TestState,
     add_counts,
     choose_measured,
     conclude,
@@ -103,7 +103,7 @@ def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
 
 
 def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
-    """The state after one more block."""
+    """Return the state after one more block."""
     if block.stage != state.stage:
         fresh = tuple(_enter(one) for one in state.comparisons)
         state = replace(state, comparisons=fresh, stage=block.stage)
@@ -111,7 +111,7 @@ def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
 
 
 def tested(state: EvidenceState, block: EvidenceBlock) -> Iterator[tuple[Counts, float]]:
-    """The counts of a block by test, with the tolerance of each. Those of pairs are not among them."""
+    """Yield the counts of a block by test, with the tolerance of each. Those of pairs are not among them."""
     for one in state.comparisons:
         if isinstance(one, ComparisonState):
             for name, test in one.tests.items():
@@ -120,7 +120,7 @@ def tested(state: EvidenceState, block: EvidenceBlock) -> Iterator[tuple[Counts,
 
 
 def _enter(state: ComparisonState | PairState) -> ComparisonState | PairState:
-    """The state at the beginning of a stage."""
+    """Return the state at the beginning of a stage."""
     if isinstance(state, PairState):
         return enter_stage(state)
     tests = {name: one.enter_stage() for name, one in state.tests.items()}
@@ -151,7 +151,7 @@ def _fold_one(
 
 
 def _usable(counts: Counts) -> Counts:
-    """Counts that make no sense are no evidence."""
+    """Return the counts, or none if they make no sense: such counts are no evidence."""
     old_n, old_k, new_n, new_k = counts
     return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
 
@@ -162,19 +162,19 @@ def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
 
 
 def false_alarm_rates(config: EvidenceConfig, variants: int) -> dict[Comparison, float]:
-    """The part of the false rollback rate that each comparison of each variant may use."""
+    """Return the part of the false rollback rate that each comparison of each variant may use."""
     whole = sum(STAKES[comparison] for comparison in config.compare) * max(1, variants)
     left = config.false_rollback_rate - replay_rate(config, variants) * max(1, variants)
     return {one: left * STAKES[one] / whole for one in config.compare}
 
 
 def replay_rate(config: EvidenceConfig, variants: int) -> float:
-    """The part of the false rollback rate that the replay of each variant may use: half of it all together."""
+    """Return the part of the false rollback rate that the replay of each variant may use: half of it all together."""
     return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
 def judge(state: EvidenceState) -> Verdict:
-    """The verdict on the present stage. A failure is final; all else needs the minimum of requests in every
+    """Return the verdict on the present stage. A failure is final; all else needs the minimum of requests in every
     comparison, and a pass needs that each of them proves its differences to be within their tolerances."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
@@ -200,7 +200,7 @@ def judge(state: EvidenceState) -> Verdict:
 
 
 def _describe_open(results: Sequence[ComparisonResult], rising: bool) -> str:
-    """What is not known yet: where something is rising, that."""
+    """Describe the comparisons that are undecided, or, if ``rising``, those that may be about to fail."""
     chosen = [one for one in results if (one.rising if rising else one.finding is Finding.UNDECIDED)]
     said = "; ".join(
         f"{one.comparison} of variant {one.variant}: {describe_measured(one, rising)}" for one in chosen
@@ -209,9 +209,9 @@ def _describe_open(results: Sequence[ComparisonResult], rising: bool) -> str:
 
 
 def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
-    """Whether the present stage needs this comparison to pass: where the new version gets copies only, it has no
-    requests of its own. What is only reported, as of rollouts that ask for nothing, needs no texts of a model that
-    writes none."""
+    """Whether the present stage needs this comparison to pass. Where the new version gets copies only, it has no
+    requests of its own. A comparison that is only reported, as of rollouts that ask for nothing, needs no texts of a
+    model that writes none."""
     reported = state.config.action is EvidenceAction.REPORT and len(state.config.compare) > 1
     if reported and result.comparison is Comparison.TEXT and not any(result.counts):
         return False
@@ -221,7 +221,7 @@ def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
 def recompute(
     config: EvidenceConfig, variants: Iterable[str], blocks: Iterable[EvidenceBlock], stage: int
 ) -> Verdict:
-    """The verdict that follows from blocks, in the order of time, in this stage."""
+    """Recompute the verdict in this stage from blocks in the order of time."""
     state = begin(config, variants)
     for block in sorted(blocks, key=lambda one: one.at):
         state = fold(state, block)
@@ -264,14 +264,14 @@ def _is_enough(comparison: Comparison, requests: tuple[int, int], blocks: int, c
 
 
 def _measure(state: ComparisonState, limit: float, failed: str | None, whole: EvidenceState) -> list[Measurement]:
-    """Of each test that has data."""
+    """Measure the differences that each test with data found."""
     counted = {test: one for test, one in state.stages.items() if one.blocks[0]}
     found = list[Measurement]()
     for test, data in counted.items():
         now, requests = data.stage == whole.stage, (data.counts[0], data.counts[2])
         enough = now and _is_enough(state.comparison, requests, data.blocks[0], whole.config)
         evidence = (state.tests[test].log_evidence - math.log(len(state.tests))) / limit
-        known = Standing(evidence, enough, test == failed, 1 if now else None)
+        known = TestState(evidence, enough, test == failed, 1 if now else None)
         found.append(measure_counts(test, state.tests[test], data, known))
     return found
 

@@ -43,7 +43,7 @@ def learn_tolerance(honest: Iterable[Sequence[Pair]], slices: tuple[str, ...] = 
     for pairs in honest:
         unit = learn_unit([0.0, *(pair.old for pair in pairs if pair.old is not None)])
         amounts = amounts or (unit is not None and not unit.logit)
-        for name, value in measure_pairs(pairs, slices).items():
+        for name, value in _measure_pairs(pairs, slices).items():
             largest[name] = max(largest.get(name, 0.0), value)
     kept = {
         name: min(max(_round_up(FACTOR * value), getattr(LEAST, name)), getattr(MOST, name))
@@ -57,7 +57,7 @@ def _round_up(value: float) -> float:
     return math.ceil(value * 1000) / 1000
 
 
-def measure_pairs(pairs: Sequence[Pair], slices: tuple[str, ...] = ()) -> dict[str, float]:
+def _measure_pairs(pairs: Sequence[Pair], slices: tuple[str, ...] = ()) -> dict[str, float]:
     """Each statistic that a tolerance is for, as far as there are pairs for it."""
     counter, totals = PairCounter(slices), dict[str, Sums]()
     for begin in range(0, len(pairs), _BLOCK):

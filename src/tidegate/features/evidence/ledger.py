@@ -1,10 +1,10 @@
-"""From counts by the second to blocks, and from those to the verdict on a rollout. No I/O; the caller gives the
+"""Collect counts by the second in blocks, and give the verdict on a rollout from those. No I/O; the caller gives the
 time.
 
 Counts of a second may come in several reports. A block is closed once every report of its seconds is in
-(``advance``); what comes later counts as nothing, because a verdict that has been given is not taken back."""
+(``advance``). Counts that come later are ignored, because a verdict that has been given is not taken back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -13,14 +13,74 @@ from tidegate.domain.pairs import Pair
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.features.evidence.block_widths import BlockWidths
 from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.features.evidence.features import MOST_COLUMNS, FeatureCounter
 from tidegate.features.evidence.judge import EvidenceState, begin, fold, judge, tested
-from tidegate.features.evidence.pair_counters import MOST_VALUES, PairCounters
+from tidegate.features.evidence.pair_judge import pair_key
+from tidegate.features.evidence.pairs import PairCounter
 from tidegate.features.evidence.texts import count_texts
 from tidegate.features.evidence.units import Unit
 
+MOST_VALUES = 20_000
+"""Values of columns that are compared at once (some tens of milliseconds)."""
 NOTHING = SideCounts()
 MOST_PENDING = 600
 """Seconds that wait for their reports; beyond that the oldest one counts as late."""
+
+
+@dataclass
+class PairCounters:
+    predictions: PairCounter | None
+    features: FeatureCounter | None
+
+    @classmethod
+    def begin(cls, config: EvidenceConfig, known: Unit | None = None) -> "PairCounters":
+        """Make the counters that the comparisons need. ``known``: the unit of predictions, where it is known
+        beforehand."""
+        paired, features = Comparison.PAIRED in config.compare, Comparison.FEATURES in config.compare
+        return cls(
+            PairCounter(config.slices, known) if paired else None,
+            FeatureCounter(config.features) if features else None,
+        )
+
+    def add(self, pairs: Sequence[Pair], most: int = MOST_VALUES) -> int:
+        """Count pairs of the open block, as they arrive. ``most``: values of columns that may be compared; pairs
+        beyond count as if their stages had not been asked for. Returns how many were compared."""
+        if self.predictions is not None:
+            self.predictions.add(pairs)
+        return 0 if self.features is None else _add_rows(self.features, pairs, most)
+
+    def close(self, variant: str) -> dict[str, Sums]:
+        """End the block and return its sums by their keys in it."""
+        found: dict[str, Sums] = {}
+        if self.predictions is not None:
+            sums = self.predictions.close()
+            found |= {pair_key(variant, Comparison.PAIRED, name): one for name, one in sums.items()}
+        if self.features is not None:
+            sums = self.features.close()
+            found |= {pair_key(variant, Comparison.FEATURES, name): one for name, one in sums.items()}
+        return found
+
+    def take_units(self, variant: str) -> dict[str, float]:
+        """Return the sizes of new units of predictions, by their keys in the block that has been closed last."""
+        units = {} if self.predictions is None else self.predictions.take_units()
+        return {pair_key(variant, Comparison.PAIRED, part): size for part, size in units.items()}
+
+    def count(self, variant: str, pairs: Sequence[Pair]) -> dict[str, Sums]:
+        """Return the sums of a block that has these pairs."""
+        self.add(pairs)
+        return self.close(variant)
+
+
+def _add_rows(counter: FeatureCounter, pairs: Iterable[Pair], most: int) -> int:
+    """Count the columns of pairs, up to ``most`` values. Which pairs are counted follows from how wide they are and
+    when they came, and not from what they hold. Returns how many values were compared."""
+    compared, taken = 0, list[Pair]()
+    for pair in pairs:
+        if pair.traced and compared < most:
+            compared += sum(min(len(row.names), MOST_COLUMNS) for row in pair.features)
+            taken.append(pair)
+    counter.add(taken)
+    return compared
 
 
 class Side(IntEnum):
@@ -33,7 +93,7 @@ Sides = tuple[SideCounts, SideCounts]
 
 
 @dataclass
-class OpenBlock:
+class _OpenBlock:
     """A block that is being filled. ``thresholds`` were set when it began."""
 
     at: int
@@ -48,7 +108,8 @@ class OpenBlock:
 
 @dataclass
 class EvidenceLedger:
-    """Seconds are epoch seconds. ``through``: those before it are in blocks, or in the open one."""
+    """The counts and blocks of one rollout. Seconds are epoch seconds. ``through``: those before it are in blocks, or
+    in the open one."""
 
     config: EvidenceConfig
     variants: tuple[str, ...]
@@ -67,7 +128,7 @@ class EvidenceLedger:
     _pending: dict[int, dict[str, Sides]] = field(default_factory=dict)
     _past: dict[str, SideCounts] = field(default_factory=dict)
     """By variant: what the old version did before the open block."""
-    _open: OpenBlock | None = None
+    _open: _OpenBlock | None = None
     _pairs: dict[int, dict[str, list[Pair]]] = field(default_factory=dict)
     """Pairs of the seconds that are pending."""
     _texts: dict[int, list[tuple[Side, str, TextAnswer]]] = field(default_factory=dict)
@@ -120,8 +181,8 @@ class EvidenceLedger:
 
     def settle(self, stage: int, since: int) -> None:
         """Note that the shares stand still in this stage since this second. Only texts whose requests came after it
-        count: what a version that has just begun has answered is what it answers quickly, and the other version has
-        answered long requests of before, too."""
+        count: a version that has just begun has answered only what it answers quickly, while the other version has
+        also answered long requests from before."""
         self._settled.setdefault(stage, since)
 
     def enter(self, stage: int, since: int) -> None:
@@ -142,7 +203,7 @@ class EvidenceLedger:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on the newest stage."""
+        """Verdict on the newest stage."""
         state, stage = self._state, self._stages[-1][0]
         if state.stage != stage:
             state = fold(state, EvidenceBlock(0, 0, stage, {}))
@@ -155,7 +216,7 @@ class EvidenceLedger:
             self._finish(second)
         if self._open is None:
             width = max(self.widest_report, self._widths.width(stage, second - since))
-            self._open = OpenBlock(second, width, stage, self._find_thresholds())
+            self._open = _OpenBlock(second, width, stage, self._find_thresholds())
         for variant, (old, new) in sides.items():
             counted = self._open.counted.get(variant, (NOTHING, NOTHING))
             self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
@@ -168,7 +229,7 @@ class EvidenceLedger:
 
         self._count_texts(self._open, self._texts.pop(second, ()))
 
-    def _count_texts(self, block: OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
+    def _count_texts(self, block: _OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
         settled = self._settled.get(block.stage)
         if settled is None:
             return
@@ -185,7 +246,7 @@ class EvidenceLedger:
         return self._stage_at(one) == self._stage_at(other)
 
     def _stage_at(self, second: int) -> tuple[int, int]:
-        """The stage of a second, and its first second."""
+        """Return the stage of a second, and its first second."""
         return next((one for one in reversed(self._stages) if one[1] <= second), self._stages[0])
 
     def _find_thresholds(self) -> dict[str, dict[str, tuple[float, float]]]:
@@ -201,7 +262,7 @@ class EvidenceLedger:
         counts: dict[str, Counts] = {}
         for variant, (old, new) in block.counted.items():
             counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
-            self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual(old))
+            self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual_counts(old))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
         sums: dict[str, Sums] = {}
         units: dict[str, float] = {}
@@ -219,8 +280,9 @@ class EvidenceLedger:
         self._widths = self._widths.after(block.stage, tested(self._state, block))
 
 
-def _usual(old: SideCounts) -> SideCounts:
-    """What thresholds are taken from. Lists of phrases are a worker's own to name: they must not add up."""
+def _usual_counts(old: SideCounts) -> SideCounts:
+    """Return the counts that thresholds are learned from. Refusals are left out: workers name their own lists of
+    phrases, which must not accumulate."""
     return replace(old, requests=0, failed=0, texts=replace(old.texts, refusals={}))
 
 

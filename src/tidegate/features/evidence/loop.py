@@ -1,4 +1,4 @@
-"""Compares the versions of every rollout, second by second, by what was collected of their fleets.
+"""Compare the versions of every rollout, second by second, from the counts that were collected of their fleets.
 
 The verdicts join the evidence that a step of the rollout rests on (``guards``), are published as metrics, and are
 kept with everything that they follow from. A store that is slow or away delays neither a verdict nor a
@@ -6,33 +6,29 @@ rollback."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
-    OF_TRAFFIC,
     RULES,
-    EvidenceAction,
-    EvidenceConfig,
+    Comparison,
     EvidenceRecord,
     Finding,
     Verdict,
 )
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import CollectionRound, FleetPeriod, FleetSecond, Sample
+from tidegate.domain.metric import EVIDENCE, CollectionRound, FleetPeriod, FleetSecond, MetricId, Sample
 from tidegate.domain.replay import ReplayResult
-from tidegate.domain.rollout import Phase
 from tidegate.features.evidence import service as records
 from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
-from tidegate.features.evidence.metrics import evidence_samples
 from tidegate.features.evidence.side_counts import count_side, round_texts
 from tidegate.features.evidence.units import Unit, error_unit
+from tidegate.monitoring import sketch
 from tidegate.ports.store import Store, Tx
-from tidegate.reconcile.bake_spans import BakeSpans
+from tidegate.reconcile.rollout_observers import ComparedVersions, RolloutObserver
 
 log = logging.getLogger(__name__)
 
@@ -45,33 +41,48 @@ CLOCK_SET_BACK = 60
 would be taken for counted."""
 BLOCKS_PER_SECOND = 20
 """A longer record is written less often: after a second more for each of so many blocks."""
+NAMES = {
+    Comparison.ERRORS: "ErrorEvidence",
+    Comparison.LATENCY: "LatencyEvidence",
+    Comparison.PREDICTIONS: "PredictionEvidence",
+    Comparison.PAIRED: "PairedEvidence",
+    Comparison.FEATURES: "FeatureEvidence",
+    Comparison.TEXT: "TextEvidence",
+}
+ALL = "Evidence"
+"""The largest of them."""
 
 
-@dataclass(frozen=True)
-class ComparedVersions:
-    """Two versions of an endpoint that are compared, and the stage of their rollout."""
+@dataclass
+class _BakeSpans:
+    """Spans of epoch seconds in which a rollout's shares stood still.
 
-    endpoint: str
-    rollout: str
-    old: tuple[int, str]
-    """Generation and name of the config."""
-    new: tuple[int, str]
-    variants: tuple[str, ...]
-    config: EvidenceConfig
-    stage: int
-    since: datetime | None
-    """When the rollout's present phase began."""
-    baking: bool = False
-    """Whether the shares stand still in this phase."""
+    Requests that are counted by periods, such as CloudWatch's minutes, are compared only where a whole period lies
+    within one bake: in another one the two versions did not answer side by side all the time, and what disturbs both
+    would look like a difference."""
+
+    _spans: list[tuple[int, int | None]] = field(default_factory=list)
+    """First second, and the first one after it; the last span may go on."""
+
+    def follow(self, baking: bool, since: int) -> None:
+        """The rollout's present phase began in the second before ``since``."""
+        last = self._spans[-1] if self._spans else None
+        goes_on = last is not None and last[1] is None
+        if baking and goes_on and last is not None and last[0] == since:
+            return
+        if goes_on and last is not None:
+            self._spans[-1] = (last[0], max(last[0], since - 1))
+        if baking:
+            self._spans.append((since, None))
+
+    def covers(self, at: int, seconds: int) -> bool:
+        """Whether a period lies within one bake."""
+        return any(first <= at and (end is None or at + seconds <= end) for first, end in self._spans)
 
 
-REPORTED = EvidenceConfig(compare=OF_TRAFFIC, action=EvidenceAction.REPORT)
-"""What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
-
-
-def error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
-    """By variant: the unit of paired predictions from the old version's mean absolute error in a replay, where its
-    labels are amounts."""
+def _error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
+    """Return by variant the unit of paired predictions from the old version's mean absolute error in a replay, where
+    its labels are amounts."""
     errors = {
         variant: one.old
         for variant, result in found.items()
@@ -80,27 +91,6 @@ def error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
     }
     units = {variant: error_unit(error) for variant, error in errors.items()}
     return {variant: unit for variant, unit in units.items() if unit is not None}
-
-
-def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
-    """None for a first version, and where the versions have no variant in common."""
-    if rollout.old is None:
-        return None
-    names = {one.name for one in rollout.old.production}
-    variants = tuple(one.name for one in rollout.new.production if one.name in names)
-    if not variants:
-        return None
-    return ComparedVersions(
-        endpoint.name,
-        rollout.id,
-        (rollout.old.generation, rollout.old.config_name),
-        (rollout.new.generation, rollout.new.config_name),
-        variants,
-        rollout.plan.evidence or REPORTED,
-        rollout.stage,
-        rollout.phase_since,
-        rollout.phase is Phase.BAKING,
-    )
 
 
 @dataclass
@@ -116,7 +106,7 @@ class _Tracked:
     saved: tuple[Finding, int] | None = None
     """Finding and second of the last write."""
     ready: bool = False
-    bakes: BakeSpans = field(default_factory=BakeSpans)
+    bakes: _BakeSpans = field(default_factory=_BakeSpans)
     kept_through: int = 0
     """Seconds before it were counted by an earlier controller."""
     periods: list[FleetPeriod] = field(default_factory=list)
@@ -125,8 +115,8 @@ class _Tracked:
     """Periods of an earlier controller that were reported again."""
 
 
-@dataclass
-class Comparisons:
+@dataclass(eq=False)
+class Comparisons(RolloutObserver):
     store: Store
     replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
     """By rollout: what its replay found, by variant; None: it has none that has ended."""
@@ -138,7 +128,7 @@ class Comparisons:
     _trouble: str | None = None
 
     def verdict(self, rollout: str) -> Verdict | None:
-        """The verdict on a rollout's newest stage; None: it is not compared yet."""
+        """Return the verdict on a rollout's newest stage; None: it is not compared yet."""
         tracked = self._tracked.get(rollout)
         if tracked is None or not tracked.ready:
             return None
@@ -150,11 +140,14 @@ class Comparisons:
             return None
         return None if rollout in self._broken and found.finding is not Finding.FAIL else found
 
+    def replay(self, rollout: str) -> Mapping[str, ReplayResult] | None:
+        return self.replayed(rollout)
+
     async def turn(
-        self, versions: Iterable[ComparedVersions], collected: CollectionRound, now: datetime
+        self, versions: Collection[ComparedVersions], collected: CollectionRound, now: datetime
     ) -> list[Sample]:
-        """One round: count what was collected. Returns the metrics of it. Each rollout is compared apart: what goes
-        wrong for one is logged, and changes nothing for the others."""
+        """Count in one round what was collected. Returns the metrics of the round. Each rollout is compared apart:
+        what goes wrong for one is logged, and changes nothing for the others."""
         second = int(now.timestamp())
         present = {one.rollout: one for one in versions}
         for rollout in self._tracked.keys() - present.keys():
@@ -209,7 +202,7 @@ class Comparisons:
             tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
             self._tracked[one.rollout] = tracked
         tracked.versions = one
-        tracked.ledger.units = error_units(self.replayed(one.rollout) or {})
+        tracked.ledger.units = _error_units(self.replayed(one.rollout) or {})
         since = second if one.since is None else int(one.since.timestamp()) + 1
         tracked.ledger.enter(one.stage, since)
         if one.baking and one.since is not None:
@@ -293,9 +286,9 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
 
 
 def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:
-    """What a period grew by after it was counted comes into the block after it, as long as its stage lasts. A new
-    controller's first report on a period has the whole of it: one that an earlier controller counted is left out, and
-    what it grows by from then on counts."""
+    """Count a report on a period. Requests by which a period grew after it was counted come into the block after it,
+    as long as its stage lasts. A new controller's first report on a period has the whole of it: one that an earlier
+    controller counted is left out, and what it grows by from then on counts."""
     key = (period.fleet, period.at)
     if period.at + period.seconds <= tracked.kept_through and key not in tracked.counted_before:
         tracked.counted_before.add(key)
@@ -332,3 +325,21 @@ def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
         unusable=ledger.unusable,
         rules=RULES,
     )
+
+
+def evidence_samples(record: EvidenceRecord, second: int) -> list[Sample]:
+    """One value per comparison of each variant whose new version got requests, or copies of them: 1 or more says that
+    its difference exceeds the tolerance. Values never fall in the course of a rollout."""
+    made: list[Sample] = []
+    for variant in record.variants:
+        results = [one for one in record.verdict.results if one.variant == variant]
+        values = {NAMES[one.comparison]: one.evidence for one in results if one.counts[2] or one.pairs[0]}
+        if values:
+            values[ALL] = max(values.values())
+        named = {"EndpointName": record.endpoint, "VariantName": variant, "EndpointConfigName": record.new_config}
+        made += [_sample(MetricId.of(EVIDENCE, name, named), value, second) for name, value in values.items()]
+    return made
+
+
+def _sample(metric: MetricId, value: float, second: int) -> Sample:
+    return Sample(metric, second, 1.0, value, value, value, {sketch.index(value): 1.0})

@@ -1,8 +1,8 @@
-"""What each test of a comparison found in a stage: an estimate, its bounds, and whether it may be about to fail.
-Pure.
+"""Measure what each test of a comparison found in a stage: an estimate, its bounds, and whether it may be about to
+fail. Pure.
 
 A failure is decided by the e-processes of ``judge``. What is measured here decides the rest: a difference is proved
-to be within its tolerance if its upper bound is (that bound holds at all looks together), and a stage does not end
+to be within its tolerance if its upper bound is (that bound holds at all times together), and a stage does not end
 while an estimate lies above the tolerance by more than chance explains."""
 
 import math
@@ -38,8 +38,8 @@ NO_COUNTS: Counts = (0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class StageData:
-    """What a test looked at in the newest stage that has any of it. ``blocks``: sums of the means of blocks, from 0
-    to 1. Those of one block may depend on one another, so deviations are taken between blocks."""
+    """The data of a test in the newest stage that has any of it. ``blocks``: sums of the means of blocks, from 0 to
+    1. Those of one block may depend on one another, so deviations are taken between blocks."""
 
     stage: int = -1
     counts: Counts = NO_COUNTS
@@ -48,26 +48,26 @@ class StageData:
     seconds: int = 0
 
     def count(self, stage: int, counts: Counts, seconds: int) -> "StageData":
-        """After a block of requests. One without requests of both versions compares nothing."""
+        """Return the data after a block of requests. One without requests of both versions compares nothing."""
         old_n, old_k, new_n, new_k = counts
         if not old_n or not new_n:
             return self
         before = self if stage == self.stage else StageData()
         mean = (1 + new_k / new_n - old_k / old_n) / 2
         counted = add_counts(before.counts, counts)
-        return StageData(stage, counted, NO_SUMS, _with(before.blocks, mean), before.seconds + seconds)
+        return StageData(stage, counted, NO_SUMS, _add_mean(before.blocks, mean), before.seconds + seconds)
 
     def sum(self, stage: int, sums: Sums, seconds: int) -> "StageData":
-        """After a block of pairs."""
+        """Return the data after a block of pairs."""
         if not sums[0]:
             return self
         before = self if stage == self.stage else StageData()
         mean = sums[1] / sums[0]
         summed = add_sums(before.sums, sums)
-        return StageData(stage, NO_COUNTS, summed, _with(before.blocks, mean), before.seconds + seconds)
+        return StageData(stage, NO_COUNTS, summed, _add_mean(before.blocks, mean), before.seconds + seconds)
 
 
-def _with(blocks: Sums, mean: float) -> Sums:
+def _add_mean(blocks: Sums, mean: float) -> Sums:
     return add_sums(blocks, (1, mean, mean * mean))
 
 
@@ -89,8 +89,8 @@ def is_above(data: StageData, tolerance: float, tests: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a measurement needs to know of its test: ``evidence`` by itself, whether there is ``enough`` to judge it
+class TestState:
+    """The state of a test as a measurement needs it: ``evidence`` by itself, whether there is ``enough`` to judge it
     by, whether it ``failed``, and among how many ``tests`` a large estimate is no surprise, or None where the present
     stage has no data of it."""
 
@@ -100,9 +100,9 @@ class Standing:
     tests: int | None
 
 
-def measure_counts(name: str, test: RateTest | ShareTest, data: StageData, state: Standing) -> Measurement:
-    """Of a test of two shares. A test of rates takes requests for independent, as its failure does; one of shares
-    takes blocks."""
+def measure_counts(name: str, test: RateTest | ShareTest, data: StageData, state: TestState) -> Measurement:
+    """Measure a test of two shares. A test of rates takes requests for independent, as its failure does; one of
+    shares takes blocks."""
     old_n, old_k, new_n, new_k = data.counts
     if isinstance(test, RateTest):
         estimate = new_k / new_n - old_k / old_n
@@ -116,10 +116,10 @@ def measure_counts(name: str, test: RateTest | ShareTest, data: StageData, state
 
 
 def measure_sums(
-    name: str, data: StageData, level: float, centre: float, unit: Callable[[float], float], state: Standing
+    name: str, data: StageData, level: float, centre: float, unit: Callable[[float], float], state: TestState
 ) -> Measurement:
-    """Of a test of a mean from 0 to 1. ``level``: its tolerance, as such a mean; ``centre``: where values lie that do
-    not differ; ``unit`` gives a mean in the unit of the tolerance."""
+    """Measure a test of a mean from 0 to 1. ``level``: its tolerance, as such a mean; ``centre``: where values lie
+    that do not differ; ``unit`` gives a mean in the unit of the tolerance."""
     low, high = mean_bounds(data.sums, centre)
     shown = unit(data.sums[1] / data.sums[0]), unit(low), unit(high), unit(level)
     return _measure(name, shown, data.sums[0], data, level, state)
@@ -131,7 +131,7 @@ def _measure(
     count: int,
     data: StageData,
     level: float,
-    state: Standing,
+    state: TestState,
 ) -> Measurement:
     estimate, low, high, tolerance = shown
     rising = state.tests is not None and is_above(data, level, state.tests)
@@ -145,7 +145,7 @@ def _measure(
 
 
 def choose_measured(found: Sequence[Measurement]) -> tuple[Measurement, ...]:
-    """Those that are listed, in their order."""
+    """Return the measurements that are listed, in their order."""
     if len(found) <= MOST_MEASURED:
         return tuple(found)
     kept = {one.test for one in sorted(found, key=lambda one: (-one.rising, -one.evidence))[:MOST_MEASURED]}
@@ -153,32 +153,32 @@ def choose_measured(found: Sequence[Measurement]) -> tuple[Measurement, ...]:
 
 
 def conclude(found: Sequence[Measurement]) -> Finding:
-    """What a comparison has found that has enough data and no failure: only where each test that has any data proves
-    that its difference is within the tolerance, the whole is not worse."""
+    """Conclude the finding of a comparison that has enough data and no failure. It passes only if each test that has
+    any data proves that its difference is within the tolerance."""
     return Finding.PASS if found and all(one.finding is Finding.PASS for one in found) else Finding.UNDECIDED
 
 
 def describe_measured(result: ComparisonResult, rising: bool) -> str:
-    """What the tests say that lie above their tolerance, or that are not proved, those with most evidence first."""
+    """Describe the tests that lie above their tolerance, or that are not proved, those with most evidence first."""
     chosen = [one for one in result.measurements if one.rising or (not rising and one.finding is not Finding.PASS)]
     chosen = sorted(chosen or result.measurements, key=lambda one: (-one.rising, -one.evidence))
-    said = [f"{one.test} {describe_difference(one)}" for one in chosen[:MOST_SAID]]
+    said = [f"{one.test} {_describe_difference(one)}" for one in chosen[:MOST_SAID]]
     more = len(chosen) - MOST_SAID
     return ", ".join(said) + (f" and {more} more" if more > 0 else "")
 
 
-def describe_difference(one: Measurement) -> str:
-    """``+0.021 (-0.003 to +0.045, tolerance 0.0005)``."""
-    bounds = f"{format_difference(one.low)} to {format_difference(one.high)}"
-    return f"{format_difference(one.estimate)} ({bounds}, tolerance {one.tolerance:g})"
+def _describe_difference(one: Measurement) -> str:
+    """Format a measured difference: ``+0.021 (-0.003 to +0.045, tolerance 0.0005)``."""
+    bounds = f"{_format_difference(one.low)} to {_format_difference(one.high)}"
+    return f"{_format_difference(one.estimate)} ({bounds}, tolerance {one.tolerance:g})"
 
 
-def format_difference(value: float) -> str:
+def _format_difference(value: float) -> str:
     return f"{value:+.3g}"
 
 
 def measured_cells(one: Measurement) -> tuple[str, str, str, str, str, str]:
-    """A row of a table: test, finding, estimate, bounds, tolerance and count."""
-    bounds = f"{format_difference(one.low)} to {format_difference(one.high)}"
+    """Return a row of a table: test, finding, estimate, bounds, tolerance and count."""
+    bounds = f"{_format_difference(one.low)} to {_format_difference(one.high)}"
     finding = f"{one.finding}, rising" if one.rising and one.finding is not Finding.FAIL else str(one.finding)
-    return one.test, finding, format_difference(one.estimate), bounds, f"{one.tolerance:.3g}", f"{one.count:,}"
+    return one.test, finding, _format_difference(one.estimate), bounds, f"{one.tolerance:.3g}", f"{one.count:,}"

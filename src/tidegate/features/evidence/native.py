@@ -19,10 +19,10 @@ async def describe_evidence(gateway: Gateway, request: Request) -> Response:
 
 
 async def describe_timeline(gateway: Gateway, request: Request) -> Response:
-    return JSONResponse(await read_timeline(gateway, parse_endpoint_name(request)))
+    return JSONResponse(await _read_timeline(gateway, parse_endpoint_name(request)))
 
 
-async def read_timeline(gateway: Gateway, name: str) -> dict[str, Any]:
+async def _read_timeline(gateway: Gateway, name: str) -> dict[str, Any]:
     """Raises NotFound. A long rollout takes some tenths of a second, off the event loop."""
     record, rollout = await gateway.context.store.read(lambda tx: evidence.find_compared(tx, name))
     trace = await asyncio.to_thread(trace_evidence, record)

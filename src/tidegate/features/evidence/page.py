@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.console.alarm_meters import describe_action, evidence_rows, name_finding
 from tidegate.console.endpoint_rows import BAD, WARN
 from tidegate.console.figures import format_percent
 from tidegate.console.plots import Band, Box, LinePlot, PlotMark, Points
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.evidence import EvidenceRecord, Finding
+from tidegate.features.evidence.rows import describe_action, evidence_rows, name_finding
 
 REPLAYED: Mapping[Finding, tuple[str, str]] = {
     Finding.PASS: ("nothing worse found", ""),
@@ -24,7 +24,7 @@ SIDES = ("old", "new")
 
 
 def compared_page(record: EvidenceRecord, rollout: Rollout | None, told: Mapping[str, Any]) -> dict[str, Any]:
-    """``told``: the timeline."""
+    """Return the data of the page. ``told``: the timeline."""
     words, tone = name_finding(record.verdict.finding, record.verdict.rising)
     config = None if rollout is None else rollout.plan.evidence
     return {
@@ -37,9 +37,9 @@ def compared_page(record: EvidenceRecord, rollout: Rollout | None, told: Mapping
         "decides": describe_action(config),
         "rate": format_percent(record.config.false_rollback_rate),
         "minimum": record.config.minimum,
-        "deadline": iso(told["deadline"]),
-        "bake_until": iso(told["bake_until"]),
-        "ended": iso(told["ended"]),
+        "deadline": _iso(told["deadline"]),
+        "bake_until": _iso(told["bake_until"]),
+        "ended": _iso(told["ended"]),
         "outcome": told["outcome"],
         "late": record.late,
         "unusable": record.unusable,
@@ -48,12 +48,12 @@ def compared_page(record: EvidenceRecord, rollout: Rollout | None, told: Mapping
     }
 
 
-def iso(second: float | None) -> str | None:
+def _iso(second: float | None) -> str | None:
     return None if second is None else datetime.fromtimestamp(second, UTC).isoformat()
 
 
 def replay_rows(replay: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What labelled rows said before the rollout, by variant."""
+    """List the findings of the replay of labelled rows before the rollout, by variant."""
     return [_replay_row(variant, found) for variant, found in sorted(replay["results"].items())]
 
 
@@ -92,8 +92,8 @@ def _evidence_plot(told: Mapping[str, Any], since: float, last: float) -> LinePl
     return LinePlot(
         "Evidence that the new version is worse",
         f"{box.top:.2g}",
-        str(iso(since)),
-        str(iso(last)),
+        str(_iso(since)),
+        str(_iso(last)),
         said,
         tuple(lines),
         (threshold,),
@@ -106,7 +106,7 @@ def _name(one: Mapping[str, Any]) -> str:
 
 
 def _rate_plot(told: Mapping[str, Any], one: Mapping[str, Any], since: float, last: float) -> LinePlot:
-    known: dict[str, tuple[Points, Band]] = {side: _known(told["at"], one[side]) for side in SIDES}
+    known: dict[str, tuple[Points, Band]] = {side: _known_rates(told["at"], one[side]) for side in SIDES}
     rates = [rate for points, _ in known.values() for _, rate in points]
     ends = [band[-1][2] for _, band in known.values() if band]
     box = Box(since, last, min(1.0, 1.3 * max([*rates, *ends], default=0.01)))
@@ -118,8 +118,8 @@ def _rate_plot(told: Mapping[str, Any], one: Mapping[str, Any], since: float, la
     return LinePlot(
         f"{_name(one)}: rates so far, with bounds that hold at all looks together ({told['level']:.0%})",
         format_percent(box.top),
-        str(iso(since)),
-        str(iso(last)),
+        str(_iso(since)),
+        str(_iso(last)),
         said,
         lines,
         (),
@@ -127,8 +127,8 @@ def _rate_plot(told: Mapping[str, Any], one: Mapping[str, Any], since: float, la
     )
 
 
-def _known(at: Sequence[float], line: Mapping[str, Any]) -> tuple[Points, Band]:
-    """The rates of one version, and their bounds, from its first request on."""
+def _known_rates(at: Sequence[float], line: Mapping[str, Any]) -> tuple[Points, Band]:
+    """Return the rates of one version, and their bounds, from its first request on."""
     both = [
         (second, rate, bounds)
         for second, rate, bounds in zip(at, line["rates"], line["bounds"], strict=True)

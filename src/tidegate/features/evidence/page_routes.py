@@ -22,7 +22,7 @@ KEPT_TRACERS = 32
 
 
 @dataclass
-class EvidenceReader:
+class _EvidenceReader:
     gateway: Gateway
     _tracers: dict[str, tuple[str, EvidenceTracer]] = field(default_factory=dict)
     """By endpoint, with the rollout that it is of."""
@@ -73,6 +73,6 @@ def _follow(tracer: EvidenceTracer | None, record: EvidenceRecord) -> tuple[Evid
 
 
 def page_routes(context: PageContext) -> list[GuardedRoute]:
-    read = EvidenceReader(context.gateway).read
-    part = EndpointPart("evidence", "Evidence", "tidegate evidence show {}", "evidence/timeline")
+    read = _EvidenceReader(context.gateway).read
+    part = EndpointPart("evidence", "Evidence", "tidegate rollout evidence show {}", "evidence/timeline")
     return live_routes(context, part, read)

@@ -1,4 +1,4 @@
-"""From sums of pairs to what a comparison of pairs found. Pure.
+"""Judge sums of pairs: what a comparison of pairs found. Pure.
 
 The tests of a comparison share one e-process, their weighted mean. How much each one weighs follows from what came
 before it: columns weigh the same, slices less the later they come."""
@@ -23,7 +23,7 @@ from tidegate.features.evidence.features import ROWS, SOMETIMES
 from tidegate.features.evidence.measures import (
     RISING,
     StageData,
-    Standing,
+    TestState,
     choose_measured,
     conclude,
     measure_sums,
@@ -116,7 +116,7 @@ def enter_stage(state: PairState) -> PairState:
 
 
 def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:
-    """The state after one more block."""
+    """Return the state after one more block."""
     prefix = pair_key(state.variant, state.comparison, "")
     sums = {key.removeprefix(prefix): _usable(one) for key, one in block.sums.items() if key.startswith(prefix)}
     units = {key.removeprefix(prefix): size for key, size in block.units.items() if key.startswith(prefix)}
@@ -156,14 +156,15 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     if evidence <= state.most:
         return after
     sums = {test: since for test, (_, since) in after.risen.items()}
-    return replace(after, most=evidence, decided=(_alone(after), sums))
+    return replace(after, most=evidence, decided=(_weigh_logarithms(after), sums))
 
 
 T = TypeVar("T")
 
 
 def _split_few(named: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
-    """What is of the few requests so far, by its name without that, and all else."""
+    """Split named values into those of the few requests so far, by their names without that prefix, and all
+    others."""
     few = {name.removeprefix(FEW): one for name, one in named.items() if name.startswith(FEW)}
     return few, {name: one for name, one in named.items() if not name.startswith(FEW)}
 
@@ -171,8 +172,8 @@ def _split_few(named: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
 def _take_few(
     state: PairState, sums: dict[str, Sums], units: dict[str, float], others: Iterable[str], config: EvidenceConfig
 ) -> PairState:
-    """After a block with these sums of the few requests so far. Where others came that these do not have, or all were
-    measured by a unit that is known, they are not all that there is."""
+    """Return the state after a block with these sums of the few requests so far. Where others came that these do not
+    have, or all were measured by a unit that is known, they are not all that there is."""
     if not sums:
         return state if {PAIRS, NUMBERLESS, DISTANCE}.isdisjoint(others) else replace(state, few=None)
     prefix = pair_key(state.variant, state.comparison, "")
@@ -182,7 +183,8 @@ def _take_few(
 
 
 def _find_basis(state: PairState) -> PairState:
-    """What the few requests differ by, with what became of all copies; where they are not few, the state itself."""
+    """Return the state of the few requests so far, with the outcomes of all copies; where they are not few, the state
+    itself."""
     if state.few is None:
         return state
     few, counted = state.few, {test: sums for test, sums in state.totals.items() if sums[0]}
@@ -196,13 +198,13 @@ def _rise(before: tuple[float, Sums] | None, log: float, looked: Sums) -> tuple[
     return (log, NO_SUMS) if log <= lowest else (lowest, add_sums(since, looked))
 
 
-def _alone(state: PairState) -> dict[str, float]:
-    """The logarithm of each test with its weight."""
+def _weigh_logarithms(state: PairState) -> dict[str, float]:
+    """Return the logarithm of each test with its weight."""
     return {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
 
 
 def pair_key(variant: str, comparison: Comparison, name: str) -> str:
-    """Key of sums in a block."""
+    """Return the key of sums in a block."""
     return f"{variant}/{comparison}/{name}"
 
 
@@ -246,8 +248,8 @@ def _measure_amounts(state: PairState, config: EvidenceConfig) -> PairState:
 
 
 def _share_of_batch(number: int) -> float:
-    """The part of their stake that tests have which come in the block with this number, of those that have any: all
-    of them together have no more than the whole."""
+    """Return the part of their stake that tests have which come in the block with this number, of those that have
+    any: all of them together have no more than the whole."""
     return (1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS
 
 
@@ -269,7 +271,7 @@ def _meet_parts(state: PairState, sums: dict[str, Sums], config: EvidenceConfig)
 
 
 def _unit_of(state: PairState, part: str) -> float | None:
-    """What a unit of this part is; None: log-odds."""
+    """Return the size of a unit of this part in the predictions' own unit; None: log-odds."""
     return state.units.get("" if part == LAST_ROW else part)
 
 
@@ -291,20 +293,20 @@ def _meet_columns(state: PairState, sums: dict[str, Sums], config: EvidenceConfi
 
 
 def _look_at_column(state: PairState, name: str, sums: dict[str, Sums], counted: int) -> Sums:
-    """Of a column that every request has, a block without sums had no hit."""
+    """Return the sums of a column in a block. Of a column that every request has, a block without sums had no hit."""
     if name in state.sometimes:
         return sums.get(SOMETIMES + name, NO_SUMS)
     return sums.get(name, (counted, 0.0, 0.0))
 
 
 def _usable(sums: Sums) -> Sums:
-    """Sums that make no sense are no evidence."""
+    """Return the sums, or none if they make no sense: such sums are no evidence."""
     count, total, squares = sums
     return sums if 0 <= squares <= total + 1e-6 and total <= count + 1e-6 else NO_SUMS
 
 
 def _log_evidence(state: PairState) -> float:
-    """The tests that are still to come count as 1."""
+    """Return the logarithm of the comparison's evidence. The tests that are still to come count as 1."""
     if not state.tests:
         return 0.0
     rest = 1 - sum(state.weights.values())
@@ -316,8 +318,8 @@ def _log_evidence(state: PairState) -> float:
 
 
 def _name_failed(state: PairState, limit: float) -> list[str]:
-    """The tests that a failure names, the one with most evidence first. Each exceeds its tolerance by the figures of
-    the block that decided; if none does, the one with most evidence alone."""
+    """Name the tests of a failure, the one with most evidence first. Each exceeds its tolerance by the figures of the
+    block that decided; if none does, the one with most evidence alone."""
     alone, sums = state.decided
     apart = {test for test in alone if _exceeds(sums.get(test, NO_SUMS), state.tests[test])}
     ranked = sorted(alone, key=lambda test: (test not in apart, -alone[test]))
@@ -328,10 +330,10 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
     limit = -math.log(rate)
     evidence = state.most / limit
     offered, usable = state.stage_offered[0], round(state.stage_offered[1])
-    alone = _alone(state)
+    alone = _weigh_logarithms(state)
     ranked = sorted(alone, key=lambda test: -alone[test])
     basis = _find_basis(state)
-    test, sums = _choose_shown(basis, is_complete(state, config))
+    test, sums = _choose_shown(basis, _is_complete(state, config))
     failed = list[str]()
     if evidence >= 1:
         failed = _name_failed(state, limit)
@@ -359,7 +361,7 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
         rising=_log_evidence(state) >= RISING * limit or any(one.rising for one in measured),
         unit=_unit_of(basis, split_part(test)[0]),
         repeated=round(state.stage_repeated[1]),
-        complete=is_complete(state, config),
+        complete=_is_complete(state, config),
         compared=basis.totals.get(DISTANCE, NO_SUMS)[0],
         never=_find_hindrance(state),
     )
@@ -369,7 +371,7 @@ def _count_lost(copies: Sums) -> int:
     return copies[0] - round(copies[1])
 
 
-def is_complete(state: PairState, config: EvidenceConfig) -> bool:
+def _is_complete(state: PairState, config: EvidenceConfig) -> bool:
     """Whether nearly all that was asked in this stage had been compared before: the few requests that there are were
     all compared, and no more are to be expected. The new version must have answered them in this stage, too."""
     copies, answered, _ = state.stage_repeated
@@ -382,7 +384,7 @@ def _agrees(state: PairState, config: EvidenceConfig) -> bool:
     further requests that could differ, so no more of them are needed."""
     basis = _find_basis(state)
     found = {test: sums for test, sums in basis.totals.items() if sums[0]}
-    if not is_complete(state, config) or DISTANCE not in found:
+    if not _is_complete(state, config) or DISTANCE not in found:
         return False
     lost = basis.numberless[0] - found[DISTANCE][0]
     above = (test for test, sums in found.items() if _exceeds(sums, basis.tests[test]))
@@ -390,8 +392,9 @@ def _agrees(state: PairState, config: EvidenceConfig) -> bool:
 
 
 def _choose_shown(basis: PairState, complete: bool) -> tuple[str, Sums]:
-    """The test with most evidence, and its sums. Of a complete comparison one above its tolerance comes first."""
-    alone = _alone(basis)
+    """Choose the test with most evidence, and its sums. Of a complete comparison one above its tolerance comes
+    first."""
+    alone = _weigh_logarithms(basis)
     if not alone:
         return "", NO_SUMS
     found = {test: basis.totals.get(test, NO_SUMS) for test in alone}
@@ -400,7 +403,7 @@ def _choose_shown(basis: PairState, complete: bool) -> tuple[str, Sums]:
 
 
 def _find_hindrance(state: PairState) -> str:
-    """Why no pair is to be expected that can be compared."""
+    """Describe why no pair is to be expected that can be compared; empty if nothing hinders that."""
     count, without, _ = state.numberless
     if count < NUMBERLESS_FROM or without < NUMBERLESS_SHARE * count:
         return ""
@@ -413,7 +416,7 @@ def _find_hindrance(state: PairState) -> str:
 def _measure(
     state: PairState, evidence: dict[str, float], failed: Sequence[str], config: EvidenceConfig, stage: int
 ) -> list[Measurement]:
-    """Of each test that has data, in the order of the tests."""
+    """Measure the differences that each test with data found, in the order of the tests."""
     counted = {test: one for test, one in state.stages.items() if one.sums[0]}
     paired, found = state.comparison is Comparison.PAIRED, list[Measurement]()
     parts = {test for test in counted if not paired or is_part(test)}
@@ -422,7 +425,7 @@ def _measure(
         now = data.stage == stage
         needed = math.ceil(config.minimum / PART) if paired and test in parts else config.minimum
         enough, among = now and data.sums[0] >= needed, looking if test in parts else 1
-        known = Standing(evidence[test], enough, test in failed, among if now else None)
+        known = TestState(evidence[test], enough, test in failed, among if now else None)
         unit = partial(scale, test) if paired else float
         centre = centre_of(test) if paired else 0.0
         found.append(measure_sums(test, data, _level(state.tests[test]), centre, unit, known))
@@ -434,12 +437,12 @@ def _exceeds(sums: Sums, test: SumTest) -> bool:
 
 
 def _level(test: SumTest) -> float:
-    """The tolerance of a test as a mean from 0 to 1."""
+    """Return the tolerance of a test as a mean from 0 to 1."""
     return (1 + test.tolerance) / 2 if isinstance(test, NetTest) else test.tolerance
 
 
 def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
-    """What was found, as the end of a sentence that begins with the comparison."""
+    """Describe the finding, as the end of a sentence that begins with the comparison."""
     if result.comparison is Comparison.FEATURES:
         what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
         what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
@@ -461,19 +464,19 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
 
 
 def describe_few(result: ComparisonResult) -> str:
-    """What a pass of a complete comparison rests on, as the end of a sentence."""
+    """Describe how few different requests a pass of a complete comparison rests on, as the end of a sentence."""
     return f"; {result.comparison} rests on {result.compared} different requests, as no others come"
 
 
 def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
-    """Why a stage does not pass in which all that is asked was compared."""
+    """Describe why a stage does not pass in which all that is asked was compared."""
     found = describe_pairs(result, config) if result.pairs[0] else "none of them can be used"
     return f"all the requests that come were compared, and no others come; {found}"
 
 
 def describe_units(results: Iterable[ComparisonResult]) -> str:
-    """What a difference of 1 is in the predictions' own unit, as the end of a sentence; empty where none is of
-    amounts. The unit is that of the output that the result's test looks at."""
+    """Describe the size of one unit in the predictions' own unit, as the end of a sentence; empty where no result is
+    of amounts. The unit is that of the output that the result's test uses."""
     found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
     several = len({variant for variant, _, _ in found}) > 1
     said = ""

@@ -84,7 +84,7 @@ Numbers = list[tuple[float, float]]
 
 @dataclass
 class Scale:
-    """How one output is measured. ``known``: the unit is given, and not learned."""
+    """The scale by which one output is measured. ``known``: the unit is given, and not learned."""
 
     unit: Unit | None = None
     known: bool = False
@@ -99,8 +99,9 @@ class Scale:
     """A request that waits for another one to be ordered with."""
 
     def learn(self, numbers: Sequence[Numbers], fewest: int, scores: int) -> bool:
-        """Whether the unit is learned anew from these requests, and those before them. What the first ones were is
-        soon of no account. ``fewest``: how many the first unit needs, and ``scores`` where predictions are such."""
+        """Learn the unit from these requests and those before them, if that is due. Returns whether it was learned.
+        The first ones soon no longer count. ``fewest``: how many the first unit needs, and ``scores`` where
+        predictions are such."""
         self.seen += len(numbers)
         for request in numbers:
             self.past.extend(request)
@@ -117,7 +118,7 @@ class Scale:
         return True
 
     def measure_few(self) -> "Scale":
-        """By the few requests so far, however few they are."""
+        """Return a scale learned from the few requests so far, however few they are."""
         olds = [old for old, _ in self.past]
         found = Scale(self.unit or learn_unit(olds), past=self.past)
         if found.unit is None:
@@ -135,7 +136,7 @@ class Scale:
 
 @dataclass
 class _Request:
-    """What is compared of a pair: the numbers of each output, those of the last row, and slices."""
+    """The compared values of one pair: the numbers of each output, those of the last row, and slices."""
 
     outputs: dict[int, Numbers]
     last: Numbers
@@ -146,8 +147,8 @@ class _Request:
 
 @dataclass
 class PairCounter:
-    """Counts the pairs of one variant, block by block. ``slices``: the columns that are looked at. ``known``: the
-    unit of the first output, where it is known beforehand."""
+    """Counter of the pairs of one variant, block by block. ``slices``: the columns whose values are compared apart.
+    ``known``: the unit of the first output, where it is known beforehand."""
 
     slices: tuple[str, ...] = ()
     known: Unit | None = None
@@ -201,7 +202,8 @@ class PairCounter:
                 self._measure(request)
 
     def _is_to_compare(self, pair: Pair) -> bool:
-        """Count the request, and whether its predictions are compared: once, when both versions have answered it."""
+        """Count the request, and return whether its predictions are compared: once, when both versions have answered
+        it."""
         found, key = self._found, pair.key
         fresh = self._keys.add(key)
         if fresh:
@@ -222,7 +224,7 @@ class PairCounter:
         return False
 
     def close(self) -> dict[str, Sums]:
-        """The sums of the block, which ends. The next one is measured by what was learned from this one, too."""
+        """End the block and return its sums. The next block is measured by what was learned from this one, too."""
         opened, self._open = self._open, []
         if self.unit is None:
             self._waiting += opened
@@ -233,8 +235,8 @@ class PairCounter:
         return found
 
     def take_units(self) -> dict[str, float]:
-        """What one unit of each amount is, where that is another one than was reported before: by part, the first
-        output by no name, and after FEW that of the few requests so far."""
+        """Return the size of one unit of each amount whose unit has changed since it was last reported: by part, the
+        first output by no name, and after FEW that of the few requests so far."""
         now = {
             output: one.unit.size
             for output, one in self.scales.items()
@@ -242,10 +244,10 @@ class PairCounter:
         }
         self._units |= now
         few, self._few_units = self._few_units, {}
-        return few | {name_part(output): size for output, size in now.items()}
+        return few | {_name_part(output): size for output, size in now.items()}
 
     def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
-        """The sums of a block that has these pairs."""
+        """Return the sums of a block that has these pairs."""
         self.add(pairs)
         return self.close()
 
@@ -305,7 +307,7 @@ class PairCounter:
             if scale is None or scale.unit is None:
                 continue
             placed = _place(scale.unit, numbers)
-            before = f"{name_part(output)} " if output else ""
+            before = f"{_name_part(output)} " if output else ""
             for name, value in chain(
                 _differences(before, placed, scale.middle),
                 scale.order(before, placed[0]),
@@ -316,7 +318,8 @@ class PairCounter:
     def _values(
         self, scale: Scale, unit: Unit, placed: Sequence[tuple[float, float]], request: _Request
     ) -> Iterator[tuple[str, float]]:
-        """What of the first output alone is compared."""
+        """Yield the values of what is compared for the first output alone: its highest scores, the last row and
+        slices."""
         if self.top is not None and (highest := [one for one in placed if one[0] >= self.top[0]]):
             yield TOP_LEFT, sum(after < self.top[1] for _, after in highest) / len(highest)
             yield TOP_BIAS, _mean_signed(highest)
@@ -328,10 +331,10 @@ class PairCounter:
                 yield name, signed
 
     def _slices(self, values: Iterable[tuple[str, str]]) -> list[str]:
-        """The names of the slices that a request belongs to."""
+        """Return the names of the slices that a request belongs to."""
         found = []
         for column, value in values:
-            name = name_slice(column, value)
+            name = _name_slice(column, value)
             if column not in self.slices or (name not in self._known and len(self._known) >= MOST_SLICES):
                 continue
             self._known[name] = None
@@ -344,7 +347,8 @@ def _has_no_number(pair: Pair) -> bool:
 
 
 def _arrange(rows: Sequence[PairedRow], slices: list[str]) -> _Request:
-    """Numbers that either version lacks are left out: whether that is a difference, others count."""
+    """Arrange the rows of a pair as a request. Numbers that either version lacks are left out; other counts show
+    whether that is a difference."""
     outputs: dict[int, Numbers] = {}
     firsts = list[Numbers]()
     for row in rows:
@@ -364,8 +368,8 @@ def _place(unit: Unit, numbers: Numbers) -> list[tuple[float, float]]:
 def _differences(
     before: str, placed: Sequence[tuple[float, float]], middle: float | None
 ) -> Iterator[tuple[str, float]]:
-    """The means over the rows of a request, by the names of their sums."""
-    apart = [abs(_apart(one)) for one in placed]
+    """Yield the means over the rows of a request, by the names of their sums."""
+    apart = [abs(_clip_difference(one)) for one in placed]
     yield before + DISTANCE, sum(apart) / len(apart) / CLIP
     yield before + MOVED, sum(one > 1 for one in apart) / len(apart)
     yield before + BIAS, _mean_signed(placed)
@@ -373,21 +377,22 @@ def _differences(
         yield before + SPREAD, _mean_signed([(abs(old - middle), abs(new - middle)) for old, new in placed])
 
 
-def _apart(one: tuple[float, float]) -> float:
+def _clip_difference(one: tuple[float, float]) -> float:
     return min(max(one[1] - one[0], -CLIP), CLIP)
 
 
 def _mean_signed(placed: Sequence[tuple[float, float]]) -> float:
-    return sum((_apart(one) + CLIP) / (2 * CLIP) for one in placed) / len(placed)
+    return sum((_clip_difference(one) + CLIP) / (2 * CLIP) for one in placed) / len(placed)
 
 
-def name_part(output: int) -> str:
-    """The name of an output; the first one has none."""
+def _name_part(output: int) -> str:
+    """Return the name of an output; the first one has none."""
     return f"{OUTPUT}{output + 1}" if output else ""
 
 
 def _outcomes(pair: Pair) -> Iterator[tuple[str, float]]:
-    """What became of a pair in both versions: nothing is known of a copy that was lost."""
+    """Yield the outcomes of a pair in both versions: whether one failed or answered nothing usable. A lost copy
+    yields nothing, since its outcome is unknown."""
     if pair.lost:
         return
     yield FAILING, _net(pair.old_failed, pair.failed)
@@ -409,7 +414,8 @@ def _quantile(values: list[float], unit: Unit) -> float:
 
 
 def _disorder(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """1 if the versions put two requests in opposite orders, 0 if in the same one, 1/2 if only one of them does."""
+    """Return 1 if the versions put two requests in opposite orders, 0 if in the same one, 1/2 if only one of them
+    does."""
     before, after = one[0] - other[0], one[1] - other[1]
     if before == 0 or after == 0:
         return 0.0 if before == after else 0.5
@@ -421,9 +427,9 @@ def _add(found: dict[str, Sums], name: str, value: float) -> None:
 
 
 def make_pair_tests(tolerance: PairedLimits, amounts: bool = False) -> dict[str, SumTest]:
-    """The tests of all pairs, by name."""
+    """Make the tests of all pairs, by name."""
     more = _both_sides(SPREAD, tolerance.bias) if amounts else {}
-    bias, top_bias = _signed(tolerance.bias), _signed(tolerance.top_bias)
+    bias, top_bias = _map_tolerance(tolerance.bias), _map_tolerance(tolerance.top_bias)
     return {
         FAILING: NetTest(tolerance.failed),
         UNUSABLE: NetTest(tolerance.failed),
@@ -440,7 +446,7 @@ def make_pair_tests(tolerance: PairedLimits, amounts: bool = False) -> dict[str,
 
 
 def make_part_tests(part: str, tolerance: PairedLimits, amounts: bool) -> dict[str, SumTest]:
-    """The tests of a further output, or of the last row."""
+    """Make the tests of a further output, or of the last row."""
     more = _both_sides(f"{part} {SPREAD}", tolerance.bias) if amounts else {}
     return {
         f"{part} {DISTANCE}": MeanTest(tolerance.distance / CLIP),
@@ -452,32 +458,32 @@ def make_part_tests(part: str, tolerance: PairedLimits, amounts: bool) -> dict[s
 
 
 def _both_sides(name: str, tolerance: float) -> dict[str, SumTest]:
-    limit = _signed(tolerance)
+    limit = _map_tolerance(tolerance)
     return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit)}
 
 
 def make_slice_tests(name: str, tolerance: PairedLimits) -> dict[str, SumTest]:
-    """The tests of one slice, whose sums have this name."""
-    limit = _signed(tolerance.slice)
+    """Make the tests of one slice, whose sums have this name."""
+    limit = _map_tolerance(tolerance.slice)
     failed = NetTest(tolerance.failed)
     net: dict[str, SumTest] = {FAILING_OF + name: failed, UNUSABLE_OF + name: failed}
     return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit), **net}
 
 
-def _signed(tolerance: float) -> float:
+def _map_tolerance(tolerance: float) -> float:
     return (tolerance + CLIP) / (2 * CLIP)
 
 
-def name_slice(column: str, value: str) -> str:
-    """The name of a slice's sums. The first = that no backslash precedes ends the column, so no two slices have the
-    same; the value, which a client chose, comes last as it is."""
+def _name_slice(column: str, value: str) -> str:
+    """Return the name of a slice's sums. The first = that no backslash precedes ends the column, so no two slices
+    have the same; the value, which a client chose, comes last as it is."""
     escaped = column.replace("\\", "\\\\").replace("=", "\\=")
     return f"{SLICE}{escaped}={value}"
 
 
 def split_test(test: str) -> tuple[str, str]:
-    """The name of the sums that a test looks at, and its direction: UP, DOWN or none. Only how a name begins says of
-    what kind it is: a slice's value ends as a client likes."""
+    """Return the name of the sums that a test uses, and its direction: UP, DOWN or none. Only how a name begins says
+    of what kind it is: a slice's value ends as a client likes."""
     if not is_net(test):
         for direction in (UP, DOWN):
             if test.endswith(direction):
@@ -491,19 +497,19 @@ def is_net(test: str) -> bool:
 
 
 def is_part(test: str) -> bool:
-    """Whether a test looks at some of the pairs, or of their numbers, only: those of a slice, of a further output or
-    of the last row, the highest 5 %, every second one."""
+    """Whether a test uses some of the pairs, or of their numbers, only: those of a slice, of a further output or of
+    the last row, the highest 5 %, every second one."""
     part, name = split_part(test)
     return bool(part) or name in (TOP_LEFT, TOP_BIAS, ORDER) or name.startswith((SLICE, FAILING_OF, UNUSABLE_OF))
 
 
 def centre_of(test: str) -> float:
-    """The mean of what a test looks at where the versions do not differ."""
+    """Return the mean of a test's values where the versions do not differ."""
     return 0.5 if is_net(test) or split_test(test)[1] else 0.0
 
 
 def split_part(test: str) -> tuple[str, str]:
-    """The part that a test looks at, empty for the whole, and its statistic."""
+    """Return the part that a test uses, empty for the whole, and its statistic."""
     name = split_test(test)[0]
     for statistic in (DISTANCE, MOVED, BIAS, ORDER, SPREAD):
         part = name.removesuffix(f" {statistic}")
@@ -513,20 +519,20 @@ def split_part(test: str) -> tuple[str, str]:
 
 
 def sums_of(test: str, sums: dict[str, Sums]) -> Sums:
-    """What a test looks at."""
+    """Return the sums that a test uses, mirrored for a test of the direction DOWN."""
     name, direction = split_test(test)
     found = sums.get(name, NO_SUMS)
     return mirror(found) if direction == DOWN else found
 
 
 def estimate(test: str, sums: Sums) -> float:
-    """The mean of what a test looks at, in its own unit."""
+    """Return the mean of a test's values, in its own unit."""
     mean = sums[1] / max(1, sums[0])
     return scale(test, mean)
 
 
 def scale(test: str, mean: float) -> float:
-    """The mean of values from 0 to 1 in the unit of a test."""
+    """Convert the mean of values from 0 to 1 to the unit of a test."""
     if is_net(test):
         return 2 * mean - 1
     if split_test(test)[1]:
@@ -535,5 +541,5 @@ def scale(test: str, mean: float) -> float:
 
 
 def format_estimate(test: str, sums: Sums) -> str:
-    """What a test found so far: ``+0.71 in 230``."""
+    """Format the estimate of a test with its number of values: ``+0.71 in 230``; ``-`` without any."""
     return f"{estimate(test, sums):+.3g} in {sums[0]:,}" if sums[0] else "-"

@@ -1,8 +1,7 @@
-"""Replays labelled rows for each rollout that asks for it, before any of its traffic is shifted, and keeps what was
-found.
+"""Replay labelled rows for each rollout that asks for it, before any of its traffic is shifted, and keep the results.
 
 A replay begins once the model data of both versions is kept, and always ends with a result: what goes wrong is
-NO_DATA with its reason, never a pass. A controller that comes anew finds the result in the store, or replays
+NO_DATA with its reason, never a pass. A controller that is started anew finds the result in the store, or replays
 again."""
 
 import asyncio
@@ -17,10 +16,10 @@ from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayRecord, ReplayResult
 from tidegate.features.evidence.judge import replay_rate
-from tidegate.features.evidence.loop import ComparedVersions
 from tidegate.features.evidence.replay_service import find_replay, keep_replay
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store, Tx
+from tidegate.reconcile.rollout_observers import ComparedVersions
 from tidegate.service import history
 
 log = logging.getLogger(__name__)
@@ -37,8 +36,8 @@ own."""
 
 @dataclass
 class Replays:
-    """``run`` replays in a process of its own; ``kick`` wakes an endpoint. ``artifacts``: folder of kept model data;
-    ``file_roots``: folders that ``file://`` may lead into."""
+    """The replays of all rollouts. ``run`` replays in a process of its own; ``kick`` wakes an endpoint.
+    ``artifacts``: folder of kept model data; ``file_roots``: folders that ``file://`` may lead into."""
 
     store: Store
     clock: Clock
@@ -52,7 +51,7 @@ class Replays:
     _results: dict[str, dict[str, ReplayResult]] = field(default_factory=dict)
 
     def results(self, rollout: str) -> Mapping[str, ReplayResult] | None:
-        """By variant; None: the replay has not ended."""
+        """Return the results by variant; None: the replay has not ended."""
         return self._results.get(rollout)
 
     async def turn(self, versions: Iterable[ComparedVersions]) -> None:
@@ -87,7 +86,7 @@ class Replays:
         self.kick(one.endpoint)
 
     async def _load(self, one: ComparedVersions) -> dict[str, ReplayResult] | None:
-        """What an earlier controller found for this rollout."""
+        """Load the results that an earlier controller kept for this rollout; None if there are none."""
         while True:
             try:
                 kept = await self.store.run(lambda tx: find_replay(tx, one.endpoint))
@@ -116,7 +115,7 @@ class Replays:
         return found
 
     async def _await_models(self, one: ComparedVersions) -> tuple[tuple[str, Model, Model], ...]:
-        """Models of each variant with the digests of the data that runs. Raises TidegateError."""
+        """Return the models of each variant with the digests of the data that runs. Raises TidegateError."""
         began = self.clock.now()
         while True:
             entries = await self._entries(one)
@@ -137,7 +136,8 @@ class Replays:
             return ()
 
     async def _keep(self, record: ReplayRecord) -> None:
-        """In the store before anything follows from it. Without the store nothing else goes on either."""
+        """Keep the results in the store before anything follows from them. Waits for the store: without it nothing
+        else goes on either."""
         while True:
             try:
                 await self.store.run(lambda tx: keep_replay(tx, record, self.clock.now()))
@@ -152,7 +152,8 @@ def _is_over(began: datetime, now: datetime) -> bool:
 
 
 def _pin(one: ComparedVersions, variant: str, entries: Iterable[HistoryEntry]) -> tuple[str, Model, Model] | None:
-    """None: the model data of a version is not known yet."""
+    """Return a variant with its old and its new model, with the digests of their data. None: the model data of a
+    version is not known yet."""
     models = []
     for generation in (one.old[0], one.new[0]):
         entry = next((each for each in entries if each.version.generation == generation), None)

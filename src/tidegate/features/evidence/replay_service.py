@@ -1,4 +1,4 @@
-"""Use cases of replays: keep what was found beside the endpoint, show it, forget it."""
+"""Use cases of replays: keep what was found beside the endpoint, show it."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from tidegate.service.record_kinds import ENDPOINT
 
 
 def find_replay(tx: Tx, endpoint: str) -> ReplayRecord | None:
-    """That of the endpoint's last rollout that had one."""
+    """Return the replay of the endpoint's last rollout that had one, or None."""
     saved = tx.get(REPLAY, endpoint)
     return None if saved is None else saved.body
 
@@ -22,12 +22,7 @@ def keep_replay(tx: Tx, record: ReplayRecord, now: datetime) -> None:
         tx.put(REPLAY, record.endpoint, record, expect=None, now=now)
 
 
-def forget_replay(tx: Tx, endpoint: str, now: datetime) -> None:
-    """The endpoint was removed."""
-    tx.delete(REPLAY, endpoint, expect=None, now=now)
-
-
 def show_replay(tx: Tx, endpoint: str) -> dict[str, object] | None:
-    """As plain data."""
+    """Return the endpoint's last replay as plain data, or None."""
     record = find_replay(tx, endpoint)
     return None if record is None else msgspec.to_builtins(record)

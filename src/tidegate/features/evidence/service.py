@@ -26,10 +26,10 @@ def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
     if saved is None:
         return None
     blocks = {at: msgspec.json.decode(text, type=EvidenceBlock) for at, text in saved.body.blocks.items()}
-    return by_present_rules(replace(saved.body.record, blocks=blocks))
+    return _by_present_rules(replace(saved.body.record, blocks=blocks))
 
 
-def by_present_rules(record: EvidenceRecord) -> EvidenceRecord:
+def _by_present_rules(record: EvidenceRecord) -> EvidenceRecord:
     """A record whose verdict does not say more than it rests on: by earlier rules, a pass was the absence of a
     failure."""
     if record.rules >= RULES or record.verdict.finding is not Finding.PASS:
@@ -51,11 +51,6 @@ def keep_evidence(tx: Tx, record: EvidenceRecord, second: int) -> None:
     blocks = {at: msgspec.json.encode(block).decode() for at, block in record.blocks.items()}
     stored = StoredEvidence(replace(record, blocks={}), blocks)
     tx.put(EVIDENCE, record.endpoint, stored, expect=None, now=datetime.fromtimestamp(second, UTC))
-
-
-def forget_evidence(tx: Tx, endpoint: str, now: datetime) -> None:
-    """The endpoint was removed."""
-    tx.delete(EVIDENCE, endpoint, expect=None, now=now)
 
 
 def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:

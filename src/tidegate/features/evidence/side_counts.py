@@ -1,4 +1,4 @@
-"""What a fleet did in one second, as the comparison of two versions counts it. Pure."""
+"""The counts of a fleet in one second, as the comparison of two versions needs them. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,8 +12,9 @@ from tidegate.statistics.distribution import Distribution, merge
 
 
 def count_side(second: FleetSecond) -> SideCounts:
-    """A request fails if it is answered with anything but a status of 2xx, or not at all. Of the requests of a
-    session only the first one counts: the others are not independent of it, as they stay on its version."""
+    """Count a fleet's second. A request fails if it is answered with anything but a status of 2xx, or not at all. Of
+    the requests of a session only the first one counts: the others are not independent of it, as they stay on its
+    version."""
     series = {one.name: one.values for one in second.series if not one.dimensions}
     requests, failed = second.invocations, max(second.model_errors, second.errors_4xx + second.errors_5xx)
     if (repeats := series.get(SESSION_REPEAT)) is not None:
@@ -39,18 +40,18 @@ def _distribution(values: Latency | None, sign: float) -> Distribution:
 
 
 def round_texts(texts: Iterable[TextAnswer]) -> list[TextAnswer]:
-    """Texts to the accuracy of sketches, so that there are no more different values than of latencies."""
+    """Round texts to the accuracy of sketches, so that there are no more different values than of latencies."""
     return [
         replace(
             one,
-            tokens=round(_rounded(one.tokens)),
-            given=None if one.given is None else round(_rounded(one.given)),
-            first=_rounded(one.first),
-            speed=None if one.speed is None else _rounded(one.speed),
+            tokens=round(_round(one.tokens)),
+            given=None if one.given is None else round(_round(one.given)),
+            first=_round(one.first),
+            speed=None if one.speed is None else _round(one.speed),
         )
         for one in texts
     ]
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return sketch.value(sketch.index(value))

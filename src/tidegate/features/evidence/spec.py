@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.evidence import (
     OF_PAIRS,
     Comparison,
@@ -14,6 +15,7 @@ from tidegate.domain.evidence import (
     NoDataAction,
     RisingAction,
 )
+from tidegate.domain.rollout import TrafficRouting
 from tidegate.features.evidence.spec_paired import (
     MOST_SLICES,
     FeatureSpec,
@@ -27,6 +29,7 @@ from tidegate.features.evidence.spec_paired import (
 from tidegate.features.evidence.spec_replay import ReplaySpec, parse_replay, render_replay
 from tidegate.features.evidence.spec_text import TextSpec, parse_text, render_text
 from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.sections import Draft
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
 from tidegate.spec.value_types import Duration, about
@@ -111,8 +114,15 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
     ] = "hold"
 
 
-def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> EvidenceConfig:
+def build_evidence(given: EvidenceSpec, draft: Draft) -> EvidenceConfig:
     """Raises SpecError."""
+    path, deployment = ("evidence",), draft.desired.deployment
+    blue_green = deployment.blue_green
+    if blue_green is not None and blue_green.routing is TrafficRouting.ALL_AT_ONCE:
+        raise SpecError(
+            path,
+            "compares two versions side by side, and the strategy is all_at_once: use canary, linear or rolling",
+        )
     compare = _compare(given.compare, (*path, "compare"))
     rate = percent(given.false_rollback_rate, (*path, "false_rollback_rate"))
     if not 0 < rate <= MOST_FALSE:
@@ -188,8 +198,10 @@ def _copies(given: str | int | None, compare: tuple[Comparison, ...], path: KeyP
     return seconds(given, path)
 
 
-def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
-    """Plain data without defaults: the inverse of ``parse_evidence``."""
+def render_evidence(deployed: DesiredDeployment) -> dict[str, Any]:
+    """Plain data without defaults: the inverse of ``build_evidence``."""
+    given = deployed.deployment.evidence
+    assert given is not None
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]

@@ -1,4 +1,4 @@
-"""What a spec says of comparisons of pairs: tolerances, and by which columns."""
+"""The settings of a spec for comparisons of pairs: tolerances, and by which columns."""
 
 from dataclasses import asdict, replace
 from typing import Annotated, Any
@@ -58,7 +58,7 @@ class FeatureSpec(Struct, forbid_unknown_fields=True):
 
 
 def parse_paired(given: PairedSpec, path: KeyPath) -> PairedTolerance:
-    """Raises SpecError."""
+    """Parse the tolerances of predictions. Raises SpecError."""
     changed: dict[str, float] = {}
     for name in given.__struct_fields__:
         value, where = getattr(given, name), (*path, name)
@@ -69,7 +69,7 @@ def parse_paired(given: PairedSpec, path: KeyPath) -> PairedTolerance:
 
 
 def parse_features(given: FeatureSpec, path: KeyPath) -> FeatureTolerance:
-    """Raises SpecError."""
+    """Parse the tolerances of features. Raises SpecError."""
     found = _SAME
     if given.rows is not None:
         found = replace(found, rows=_share(given.rows, (*path, "rows")))
@@ -96,7 +96,7 @@ def _units(value: float, path: KeyPath) -> float:
 
 
 def parse_slices(given: list[str | int] | None, paired: bool, path: KeyPath) -> tuple[str, ...]:
-    """Raises SpecError."""
+    """Parse the columns of the slices. Raises SpecError."""
     found = tuple(str(one) for one in given or ())
     if not found:
         return ()
@@ -113,17 +113,17 @@ def parse_slices(given: list[str | int] | None, paired: bool, path: KeyPath) -> 
 
 
 def render_paired(given: PairedTolerance) -> dict[str, Any]:
-    """Plain data without defaults."""
+    """Render the tolerances of predictions as plain data without defaults."""
     found = {name: value for name, value in asdict(given).items() if value is not None}
     return {name: percent_text(value) if name in _SHARES else value for name, value in found.items()}
 
 
 def render_whole(given: PairedTolerance) -> dict[str, Any]:
-    """Plain data, with the defaults of scores for what is not given."""
+    """Render the tolerances of predictions as plain data, with the defaults of scores for what is not given."""
     return render_paired(PairedTolerance(**asdict(given.limits(amounts=False))))
 
 
 def render_features(given: FeatureTolerance) -> dict[str, Any]:
-    """Plain data without defaults."""
+    """Render the tolerances of features as plain data without defaults."""
     different = {name: value for name, value in asdict(given).items() if value != getattr(_SAME, name)}
     return {name: value if name == "shift" else percent_text(value) for name, value in different.items()}

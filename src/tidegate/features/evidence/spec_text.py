@@ -1,4 +1,4 @@
-"""What a spec says of comparisons of texts: tolerances."""
+"""The settings of a spec for comparisons of texts: tolerances."""
 
 from dataclasses import asdict, replace
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ class TextSpec(Struct, forbid_unknown_fields=True):
 
 
 def parse_text(given: TextSpec, path: KeyPath) -> TextTolerance:
-    """Raises SpecError."""
+    """Parse the tolerances of texts. Raises SpecError."""
     changed: dict[str, float] = {}
     for name in given.__struct_fields__:
         text, where = getattr(given, name), (*path, name)
@@ -47,6 +47,6 @@ def parse_text(given: TextSpec, path: KeyPath) -> TextTolerance:
 
 
 def render_text(given: TextTolerance) -> dict[str, Any]:
-    """Plain data without defaults."""
+    """Render the tolerances of texts as plain data without defaults."""
     usual = asdict(_USUAL)
     return {name: percent_text(value) for name, value in asdict(given).items() if value != usual[name]}

@@ -26,9 +26,9 @@ WORDS = {REFUSALS: "refuse", REPETITIONS: "repeat themselves", EMPTY: "are empty
 
 @dataclass(frozen=True)
 class TextCounts:
-    """What one version wrote in a block. ``refusals``: by list of phrases, the answers that were looked through for
-    them, and how many refuse. Lengths and times are of answers that are not empty: ``lengths`` in tokens as counted,
-    ``given`` as stated, ``firsts`` in microseconds, ``speeds`` in tokens per second."""
+    """The counts of the texts of one version in a block. ``refusals``: by list of phrases, the answers that were
+    searched for them, and how many refuse. Lengths and times are of answers that are not empty: ``lengths`` in tokens
+    as counted, ``given`` as stated, ``firsts`` in microseconds, ``speeds`` in tokens per second."""
 
     answers: int = 0
     repeated: int = 0
@@ -84,7 +84,8 @@ def add_texts(one: TextCounts, other: TextCounts) -> TextCounts:
 
 
 def make_text_tests(allowed: TextTolerance) -> dict[str, RateTest | ShareTest]:
-    """By name. The first one has fewest answers: those that both versions looked through for the same phrases."""
+    """Make the tests by name. The first one has fewest answers: those that both versions searched for the same
+    phrases."""
     rates = {
         REFUSALS: RateTest(allowed.refusals),
         REPETITIONS: RateTest(allowed.repetitions),
@@ -96,7 +97,8 @@ def make_text_tests(allowed: TextTolerance) -> dict[str, RateTest | ShareTest]:
 
 
 def find_text_thresholds(allowed: TextTolerance, past: TextCounts) -> Iterator[tuple[str, tuple[float, float]]]:
-    """By name of a test: thresholds for the old and the new version. Those without enough data are left out."""
+    """Yield by name of a test the thresholds for the old and the new version. Tests without enough data are left
+    out."""
     for lengths, end in ((past.lengths, ""), (past.given, GIVEN)):
         if lengths.total >= FEWEST:
             for name, level in LENGTH_LEVELS.items():
@@ -116,7 +118,7 @@ def find_text_thresholds(allowed: TextTolerance, past: TextCounts) -> Iterator[t
 def count_text_block(
     thresholds: Mapping[str, tuple[float, float]], old: TextCounts, new: TextCounts
 ) -> Iterator[tuple[str, Counts]]:
-    """Counts of a block by name of the test; tests without thresholds have none."""
+    """Yield the counts of a block by name of the test; tests without thresholds have none."""
     yield REFUSALS, _refusals(old, new)
     yield REPETITIONS, (old.answers, old.repeated, new.answers, new.repeated)
     yield EMPTY, (old.answers, old.empty, new.answers, new.empty)
@@ -125,20 +127,20 @@ def count_text_block(
         for side in (LONGER, SHORTER):
             name = side + level
             if stated and name + GIVEN in thresholds:
-                yield name, _beyond(thresholds[name + GIVEN], old.given, new.given, side == LONGER)
+                yield name, _count_beyond(thresholds[name + GIVEN], old.given, new.given, side == LONGER)
             elif name in thresholds:
-                yield name, _beyond(thresholds[name], old.lengths, new.lengths, side == LONGER)
+                yield name, _count_beyond(thresholds[name], old.lengths, new.lengths, side == LONGER)
     for name in FIRST_TOKEN:
         if name in thresholds:
-            yield name, _beyond(thresholds[name], old.firsts, new.firsts, True)
+            yield name, _count_beyond(thresholds[name], old.firsts, new.firsts, True)
     for name in SPEED:
         if name in thresholds:
-            yield name, _beyond(thresholds[name], old.speeds, new.speeds, False)
+            yield name, _count_beyond(thresholds[name], old.speeds, new.speeds, False)
 
 
 def _refusals(old: TextCounts, new: TextCounts) -> Counts:
-    """By the list of phrases that most answers of the new version were looked through for. Answers that were looked
-    through for other phrases are no evidence."""
+    """Count refusals by the list of phrases that most answers of the new version were searched for. Answers that were
+    searched for other phrases are no evidence."""
     key = max(new.refusals, key=lambda one: (new.refusals[one][0], one), default=None)
     if key is None:
         only = next(iter(old.refusals.values()), (0, 0)) if len(old.refusals) == 1 else (0, 0)
@@ -148,14 +150,15 @@ def _refusals(old: TextCounts, new: TextCounts) -> Counts:
     return (*old.refusals.get(key, (0, 0)), *new.refusals[key])
 
 
-def _beyond(thresholds: tuple[float, float], old: Distribution, new: Distribution, above: bool) -> Counts:
+def _count_beyond(thresholds: tuple[float, float], old: Distribution, new: Distribution, above: bool) -> Counts:
     if above:
         return old.total, old.above(thresholds[0]), new.total, new.above(thresholds[1])
     return old.total, old.below(thresholds[0]), new.total, new.below(thresholds[1])
 
 
 def describe_texts(result: ComparisonResult, allowed: TextTolerance, old: str, new: str) -> str:
-    """``old`` and ``new``: the part of the answers that ``result.test`` counts, of each version."""
+    """Describe the difference of texts. ``old`` and ``new``: the part of the answers that ``result.test`` counts, of
+    each version."""
     test = result.test
     if test in WORDS:
         return f"{new} answers {WORDS[test]}, {old} on the old version (tolerance {getattr(allowed, test):.2%})"

@@ -1,5 +1,4 @@
-"""What predictions are measured by: the unit of a version's predictions, learned so that outliers do not decide it.
-Pure."""
+"""The unit of a version's predictions, learned so that outliers do not decide it. Pure."""
 
 import math
 import sys
@@ -24,7 +23,7 @@ OF_ERROR = 1.5
 
 @dataclass(frozen=True)
 class Unit:
-    """How predictions are measured. ``logit``: they are scores from 0 to 1."""
+    """A unit for predictions. ``logit``: they are scores from 0 to 1."""
 
     logit: bool
     size: float = 1.0
@@ -41,7 +40,7 @@ NARROW = 0.1
 
 
 def narrow_unit(old: Sequence[float]) -> Unit:
-    """The unit of a few predictions that are all equal: they say nothing of how far they spread."""
+    """Return the unit of a few predictions that are all equal: they say nothing of how far they spread."""
     if all(0 <= value <= 1 for value in old):
         return Unit(True)
     size = NARROW * max(abs(value) for value in old)
@@ -49,13 +48,14 @@ def narrow_unit(old: Sequence[float]) -> Unit:
 
 
 def error_unit(error: float) -> Unit | None:
-    """The unit of amounts from the old version's mean absolute error on labelled rows."""
+    """Return the unit of amounts from the old version's mean absolute error on labelled rows; None if that is 0 or
+    not finite."""
     size = OF_ERROR * error
     return Unit(False, size) if math.isfinite(size) and size > 0 else None
 
 
 def learn_unit(old: Sequence[float]) -> Unit | None:
-    """The unit of the old version's predictions; None if all are equal."""
+    """Learn the unit from the old version's predictions; None if all are equal."""
     values = sorted(old)
     if values[0] == values[-1]:
         return None

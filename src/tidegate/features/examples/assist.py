@@ -18,7 +18,7 @@ import numpy as np
 from tidegate.domain.errors import Invalid
 from tidegate.features.examples.contract import BEFORE, TEXT, SampleRequest, TrainedExample, TrainedVersion
 from tidegate.features.examples.gguf_template import write_with_template
-from tidegate.features.examples.handbook import NOTES, Note
+from tidegate.features.examples.handbook import NOTES, HandbookNote
 from tidegate.features.examples.measures import Numbers, moved
 from tidegate.serving.contract.invocation import Answer, Call
 from tidegate.serving.runtimes import gguf
@@ -83,7 +83,7 @@ def build(folder: Path, scale: float) -> TrainedExample:
     return TrainedExample("right", rows, versions, requests, evidence=TEXT)
 
 
-def ask(note: Note) -> str:
+def ask(note: HandbookNote) -> str:
     """The body of a request: the note, among others, and its held-out question."""
     draw = random.Random(note.text)
     lines = [*draw.sample([one.text for one in NOTES if one != note], NOTES_EACH - 1), note.text]
@@ -105,14 +105,14 @@ def _message(lines: Sequence[str], question: str) -> str:
     return "Notes:\n" + "".join(f"- {line}\n" for line in lines) + f"Question: {question}"
 
 
-def is_right(answer: str, note: Note) -> bool:
+def is_right(answer: str, note: HandbookNote) -> bool:
     """Whether an answer has the note's fact, and no fact of the others that its request named."""
     asked = json.loads(ask(note))["messages"][0]["content"]
     others = [one for one in NOTES if one != note and f"- {one.text}\n" in asked]
     return _names(answer, note) and not any(_names(answer, one) for one in others)
 
 
-def _names(answer: str, note: Note) -> bool:
+def _names(answer: str, note: HandbookNote) -> bool:
     return any(fact in answer for fact in note.fact.split("|"))
 
 

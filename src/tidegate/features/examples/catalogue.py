@@ -83,7 +83,6 @@ EXAMPLES = (
             **{"pattern": "variable", "shape": "business_hours", "criticality": "medium", "user_facing": True},
             **{"playbook": "assist", "model_kind": "llm", "model_size": "100 MB", "frameworks": ["gguf"]},
         },
-        client="chat",
     ),
     Example(
         "document-ocr",

@@ -26,16 +26,16 @@ def build(folder: Path, scale: float) -> TrainedExample:
     count = max(20, int(CLIENTS * scale))
     random = np.random.default_rng(5)
     own = random.normal(0.0, 1.2, (count, len(WEIGHTS)))
-    everybody = boost(*_all(own[: min(count, 100)]), PARAMETERS, 30)
+    everybody = boost(*_generate_all(own[: min(count, 100)]), PARAMETERS, 30)
     better: list[Predict] = []
     tests: list[Staff] = []
     scores: dict[str, list[NDArray[np.float32]]] = {"v1": [], "better": [], "worse": []}
     for client in range(count):
         past, test = _staff(client, own[client], ROWS), _staff(client + count, own[client], HELD_OUT)
-        first = save(boost(past.x, past.left, PARAMETERS, 12), folder / "v1" / name_of(client))
-        own_file = folder / "better" / name_of(client)
+        first = save(boost(past.x, past.left, PARAMETERS, 12), folder / "v1" / _name_of(client))
+        own_file = folder / "better" / _name_of(client)
         better.append(save(boost(past.x, past.left, FURTHER, 12, start=everybody), own_file))
-        shutil.copyfile(own_file, _made(folder / "worse") / name_of((client + 1) % count))
+        shutil.copyfile(own_file, _make_folder(folder / "worse") / _name_of((client + 1) % count))
         tests.append(test)
         scores["v1"].append(first(test.x))
         scores["better"].append(better[-1](test.x))
@@ -56,11 +56,11 @@ def build(folder: Path, scale: float) -> TrainedExample:
     return TrainedExample("AUC", rows, versions, _requests(tests))
 
 
-def name_of(client: int) -> str:
+def _name_of(client: int) -> str:
     return f"client-{client:04}.ubj"
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -69,7 +69,7 @@ def _staff(seed: int, own: NDArray[np.float64], count: int) -> Staff:
     return employees.generate(count, 10_000 + seed, own)
 
 
-def _all(own: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _generate_all(own: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     found = [_staff(50_000 + client, each, ROWS) for client, each in enumerate(own)]
     return np.concatenate([one.x for one in found]), np.concatenate([one.left for one in found])
 
@@ -87,6 +87,6 @@ def _requests(tests: list[Staff]) -> list[SampleRequest]:
     for client in chosen:
         row = int(random.integers(HELD_OUT))
         staff = tests[client]
-        named = {"X-Amzn-SageMaker-Target-Model": name_of(int(client))}
+        named = {"X-Amzn-SageMaker-Target-Model": _name_of(int(client))}
         found.append(SampleRequest(staff.line(row), headers=named, expected=str(int(staff.left[row]))))
     return found

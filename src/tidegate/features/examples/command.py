@@ -128,7 +128,7 @@ def up(
         batch([str(spec), str(where / read_summary(where)["inputs"]), str(scores)], join=True, as_json=as_json)
     else:
         deploy(spec, wait=wait, as_json=as_json)
-        print_note(f"next: tidegate examples traffic {name}; tidegate status {name}; tidegate open {name}")
+        print_note(f"next: tidegate examples traffic {name}; tidegate status {name}; tidegate show console {name}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What an example consists of once it is trained."""
+"""The parts of a trained example: requests, versions and their data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class TrainedVersion:
-    """``data``: paths below the example's folder, as ``tidegate plan --model`` takes them (``NAME=`` in front where
-    there are several containers). ``quality``: measures on held-out data; ``moved`` is the part of predictions
-    that moved across a quantile of the version before."""
+    """One trained version of an example. ``data``: paths below the example's folder, as ``tidegate plan --model``
+    takes them (``NAME=`` in front where there are several containers). ``quality``: measures on held-out data;
+    ``moved`` is the part of predictions that moved across a quantile of the version before."""
 
     about: str
     data: Sequence[str]
@@ -36,11 +36,11 @@ class TrainedVersion:
 
 @dataclass(frozen=True)
 class TrainedExample:
-    """``measure``: the key of ``quality`` that ranks versions; higher is better. ``rows`` says what it was measured
-    on. ``evidence``: the part of predictions that a mere retraining may move, such as 25%, with which ``worse`` is
-    compared, or ``text``: it is compared as a model that writes; empty: its rollout compares nothing. ``inputs``: a
-    file for a batch job, below the folder. ``table``: held-out rows with their labels as lines of CSV, names first,
-    for ``tidegate compare``. ``environment``: of each container."""
+    """An example once it is trained. ``measure``: the key of ``quality`` that ranks versions; higher is better.
+    ``rows`` says what it was measured on. ``evidence``: the part of predictions that a mere retraining may move, such
+    as 25%, with which ``worse`` is compared, or ``text``: it is compared as a model that writes; empty: its rollout
+    compares nothing. ``inputs``: a file for a batch job, below the folder. ``table``: held-out rows with their labels
+    as lines of CSV, names first, for ``tidegate compare``. ``environment``: of each container."""
 
     measure: str
     rows: str

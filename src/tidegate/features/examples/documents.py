@@ -45,7 +45,7 @@ def build(folder: Path, scale: float) -> TrainedExample:
         data = [f"{stage}={_write(folder, version, stage, settings)}/" for stage in STAGES]
         answers = [read(version, scan) for scan in scans]
         quality = {
-            "fields right": sum(map(count_right, answers, scans)) / (len(scans) * len(scans[0].fields)),
+            "fields right": sum(map(_count_right, answers, scans)) / (len(scans) * len(scans[0].fields)),
             "said to be valid": sum(answer["valid"] for answer in answers) / len(scans),
         }
         versions[version] = TrainedVersion(ABOUT[version], data, quality)
@@ -56,7 +56,7 @@ def build(folder: Path, scale: float) -> TrainedExample:
     return TrainedExample("fields right", rows, versions, requests, environment={"MODEL_HANDLER": "stage:Stage"})
 
 
-def count_right(answer: Mapping[str, Any], scan: Scan) -> int:
+def _count_right(answer: Mapping[str, Any], scan: Scan) -> int:
     """Fields of ``answer`` that are equal to what was written."""
     return sum(answer["fields"].get(name) == value for name, value in scan.fields.items())
 

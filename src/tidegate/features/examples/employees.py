@@ -24,7 +24,7 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Staff:
-    """One row per employee. ``probability`` is the true one; ``left`` what happened."""
+    """Generated employees, one row each. ``probability`` is the true one; ``left`` says who left."""
 
     x: NDArray[np.float32]
     probability: NDArray[np.float64]
@@ -35,7 +35,8 @@ class Staff:
 
 
 def generate(count: int, seed: int, own: NDArray[np.float64] | None = None) -> Staff:
-    """``own``: how much more each feature counts for this company's employees than for those of others."""
+    """Generate employees. ``own``: how much more each feature counts for this company's employees than for those of
+    others."""
     random = np.random.default_rng(seed)
     tenure = random.gamma(1.6, 3.0, count)
     x = np.column_stack(
@@ -54,7 +55,7 @@ def generate(count: int, seed: int, own: NDArray[np.float64] | None = None) -> S
             random.integers(1, 6, count),
         )
     ).astype(np.float32)
-    score = risks(x) @ (WEIGHTS + (0 if own is None else own)) - 2.6
+    score = _risks(x) @ (WEIGHTS + (0 if own is None else own)) - 2.6
     probability = 1 / (1 + np.exp(-score))
     return Staff(x, probability, random.random(count) < probability)
 
@@ -62,8 +63,8 @@ def generate(count: int, seed: int, own: NDArray[np.float64] | None = None) -> S
 WEIGHTS = np.array([1.1, 2.2, 0.7, 1.0, 0.9, 1.2, 0.5, 0.6])
 
 
-def risks(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What makes leaving likely, one column each."""
+def _risks(x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the factors that make leaving likely, one column each."""
     column = dict(zip(FEATURES, x.T.astype(np.float64), strict=True))
     return np.column_stack(
         (

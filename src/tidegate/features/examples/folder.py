@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.domain.errors import Invalid
-from tidegate.features.examples.card import render_card
 from tidegate.features.examples.catalogue import Example
 from tidegate.features.examples.contract import TEXT, VERSIONS, SampleRequest, TrainedExample
 from tidegate.features.planner import planning as planner
@@ -29,6 +28,11 @@ TAG = "tidegate:example"
 PERIODS = (5, 10, 20, 30)
 """Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
 PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops", "PIL", "matplotlib", "xllamacpp")
+NOTE = {
+    "moved": "`moved` is the part of predictions that crossed a quantile (5, 25, 50, 75, 95 %) of the version that "
+    "serves before: what a rollout with `evidence: {compare: [predictions]}` holds against its tolerance.",
+    "lengths moved": "`lengths moved` is the same of the answers' lengths, in tokens.",
+}
 
 
 def make_example(
@@ -41,10 +45,10 @@ def make_example(
     outputs: Path = Path("outputs"),
     adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
-    """Train it and write everything, or only the specs (and a client that is missing) where it is trained already.
-    ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on; asynchronous
-    answers go below ``outputs``; ``adapt`` changes each spec before it is written. An example that is cut short
-    leaves nothing."""
+    """Train an example and write everything, or only the specs (and a client that is missing) where it is trained
+    already. ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on;
+    asynchronous answers go below ``outputs``; ``adapt`` changes each spec before it is written. An example that is
+    cut short leaves nothing."""
     folder = folder.absolute()  # builders make links, and start programs elsewhere
     if not is_example(example, folder):
         if folder.exists():
@@ -81,7 +85,7 @@ def _train(example: Example, folder: Path, scale: float) -> None:
     try:
         trained: TrainedExample = build(partial, scale)
         (partial / REQUESTS).write_text("".join(f"{json.dumps(asdict(one))}\n" for one in trained.requests))
-        (partial / CARD).write_text(render_card(example, trained))
+        (partial / CARD).write_text(_render_card(example, trained))
         if trained.table:
             (partial / TABLE).write_text("".join(f"{line}\n" for line in trained.table))
         summary = {**asdict(trained), "requests": len(trained.requests), "name": example.name}
@@ -94,7 +98,8 @@ def _train(example: Example, folder: Path, scale: float) -> None:
 
 
 def load_builder(example: Example) -> Callable[[Path, float], TrainedExample]:
-    """What trains it. Raises Invalid for a package, a program or weights that are not installed."""
+    """Load the function that trains an example. Raises Invalid for a package, a program or weights that are not
+    installed."""
     try:
         build: Callable[[Path, float], TrainedExample] = load(
             f"tidegate.features.examples.{example.module}", "build"
@@ -113,7 +118,8 @@ def load_builder(example: Example) -> Callable[[Path, float], TrainedExample]:
 
 
 def check_server(example: Example, trust: Collection[str]) -> None:
-    """Raises Invalid where the server does not allow what the example's models do. ``trust``: what it allows."""
+    """Check that the server allows what the example's models do. Raises Invalid if it does not. ``trust``: what it
+    allows."""
     if lacking := sorted(example.trust.difference(trust)):
         raise Invalid(
             f"the models of example {example.name} have Python code, which the server does not run: start it with"
@@ -129,7 +135,8 @@ def _write_specs(
     outputs: Path,
     adapt: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
-    """The client, and ``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
+    """Write the client, and ``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's
+    data."""
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
@@ -156,7 +163,7 @@ def _write_specs(
             }
         spec["tags"] = {**spec["tags"], TAG: example.name}
         spec = {key: spec[key] for key in sorted(spec, key=_place)}
-        text = planner.render_spec(made, adapt(_faster(spec, speed)))
+        text = planner.render_spec(made, adapt(_speed_up(spec, speed)))
         head = f"# {example.title}: {summary['versions'][version]['about']}.\n"
         fast = "" if speed == 1 else f"# Times of rollout and alarms are divided by {speed:g}.\n"
         (folder / f"{version}.yaml").write_text(head + fast + text)
@@ -172,7 +179,7 @@ def _address(folder: Path, text: str) -> str:
     return f"{name}{mark}{(folder / path).absolute().as_uri()}{end}"
 
 
-def _faster(spec: Mapping[str, Any], speed: float) -> dict[str, Any]:
+def _speed_up(spec: Mapping[str, Any], speed: float) -> dict[str, Any]:
     rollout = {
         key: f"{max(1, round(duration(value, ()) / speed))}s" if key in ("wait", "final_bake") else value
         for key, value in spec.get("rollout", {}).items()
@@ -183,12 +190,44 @@ def _faster(spec: Mapping[str, Any], speed: float) -> dict[str, Any]:
 
 
 def _period(text: str, speed: float) -> str:
-    """The longest period that an alarm may have, up to the shortened one; 5 seconds at least."""
+    """Return the longest period that an alarm may have, up to the shortened one; 5 seconds at least."""
     wanted = duration(text, ()) / speed
     if wanted >= 60:
         return f"{wanted // 60:g}m"
     return f"{max((one for one in PERIODS if one <= wanted), default=PERIODS[0])}s"
 
 
-def _answers(example: Example) -> planner.Answers:
+def _answers(example: Example) -> planner.PlanAnswers:
     return planner.example(example.name) if example.answers is None else planner.read(dict(example.answers))
+
+
+def _render_card(example: Example, trained: TrainedExample) -> str:
+    measures = list(dict.fromkeys(key for one in trained.versions.values() for key in one.quality))
+    lines = [
+        f"# {example.title}",
+        "",
+        f"An example to deploy and to break: {example.shows}. It is no model to decide about people with: the data "
+        "are not real.",
+        "",
+        f"Measured on {trained.rows}.",
+        "",
+        f"| Version | {' | '.join(measures)} | What it is |",
+        f"|---|{'---:|' * len(measures)}---|",
+    ]
+    for name, version in trained.versions.items():
+        values = [f"{version.quality[key]:.3f}" if key in version.quality else "" for key in measures]
+        lines.append(f"| {name} | {' | '.join(values)} | {version.about} |")
+    lines += ["", f"Versions are ranked by {trained.measure}; higher is better.", ""]
+    lines += [f"{text}\n" for key, text in NOTE.items() if key in measures]
+    return "\n".join([*lines, _describe_detection(trained), ""])
+
+
+def _describe_detection(trained: TrainedExample) -> str:
+    if trained.evidence == TEXT:
+        return (
+            "The rollout of `worse` compares texts, their length among others; nobody reads whether they are true."
+        )
+    if trained.evidence:
+        return f"The rollout of `worse` compares predictions and allows {trained.evidence} of them to move."
+    unseen = "The rollout of `worse` does not see it: nothing fails, and nothing is slower."
+    return f"{unseen} `tidegate compare` with `rows.csv` does, before any traffic." if trained.table else unseen

@@ -36,11 +36,11 @@ def build(folder: Path, scale: float) -> TrainedExample:
     past = year.where((year.day < TRAINED_UNTIL) & (year.known_on < TRAINED_UNTIL))
     first = past.where((past.day < FIRST_UNTIL) & (past.known_on < FIRST_UNTIL))
     test = year.between(TRAINED_UNTIL, int(MONTH_STARTS[11]))
-    base = boost(_seen(first.x, without=ACCOUNTS), first.fraud, PARAMETERS, 40)
+    base = boost(_blank(first.x, without=ACCOUNTS), first.fraud, PARAMETERS, 40)
     models = {
         "v1": save(base, folder / "v1.ubj"),
-        "better": save(boost(_seen(past.x), past.fraud, CAREFUL, 60, start=base), folder / "better.ubj"),
-        "worse": save(boost(_seen(_mistaken(past.x)), past.fraud, PARAMETERS, 60), folder / "worse.ubj"),
+        "better": save(boost(_blank(past.x), past.fraud, CAREFUL, 60, start=base), folder / "better.ubj"),
+        "worse": save(boost(_blank(_spoil(past.x)), past.fraud, PARAMETERS, 60), folder / "worse.ubj"),
     }
     scores = {name: model(test.x) for name, model in models.items()}
     about = {
@@ -64,14 +64,14 @@ def build(folder: Path, scale: float) -> TrainedExample:
     return TrainedExample("AUC", rows, versions, _requests(test), evidence="25%", table=_table(test))
 
 
-def _seen(x: NDArray[np.float32], without: Sequence[int] = ()) -> NDArray[np.float32]:
+def _blank(x: NDArray[np.float32], without: Sequence[int] = ()) -> NDArray[np.float32]:
     """Blank where a version does not look: never at the month, of which later ones were never seen."""
     blank = x.copy()
     blank[:, [MONTH, *without]] = np.nan
     return blank
 
 
-def _mistaken(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _spoil(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Accounts joined to the payment of somebody else, and approvals read the wrong way round."""
     other = x.copy()
     other[:, ACCOUNTS] = np.random.default_rng(3).permutation(x[:, ACCOUNTS])

@@ -1,4 +1,4 @@
-"""The chat template inside a GGUF file: what makes one prompt of the messages of a conversation.
+"""The chat template inside a GGUF file, which makes one prompt of the messages of a conversation.
 
 GGUF (version 2 and 3, little-endian): magic, version, number of tensors, number of keys; keys with typed values;
 tensors with name, shape, type and offset; zeros up to a multiple of ``general.alignment``; then the weights, at
@@ -41,7 +41,7 @@ def write_with_template(source: Path, target: Path, template: str) -> None:
 
 
 def _find_template(file: BinaryIO) -> tuple[int, int, int]:
-    """Where the template's text with its length begins and ends, and the alignment. Leaves ``file`` behind the
+    """Find where the template's text with its length begins and ends, and the alignment. Leaves ``file`` behind the
     tensors' descriptions."""
     magic, version, tensors, keys = struct.unpack("<4sIQQ", file.read(24))
     if magic != b"GGUF" or version not in (2, 3):

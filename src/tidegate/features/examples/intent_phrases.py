@@ -1,4 +1,4 @@
-"""What people ask an HR assistant, written by hand for this example: phrasings by intent."""
+"""Questions of people to an HR assistant, written by hand for this example: phrasings by intent."""
 
 PHRASINGS = {
     "pto_balance": (

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.statistics.ranking import count_steps, rank_counts
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Those that the comparison of predictions in a rollout looks at."""
 
@@ -10,14 +12,9 @@ Numbers = NDArray[np.floating]
 
 
 def auc(score: Numbers, positive: NDArray[np.bool_]) -> float:
-    """Probability that a positive one scores above a negative one; ties count half."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    many = int(positive.sum())
-    few = len(positive) - many
-    if not many or not few:
-        return 0.5
-    return float((ranks[place][positive].sum() - many * (many + 1) / 2) / (many * few))
+    """``statistics.ranking``'s; 0.5 where a class is missing."""
+    found = rank_counts(count_steps(zip(score.tolist(), positive.astype(int).tolist(), strict=True))).auc
+    return 0.5 if found is None else found
 
 
 def r_squared(predicted: Numbers, true: Numbers) -> float:

@@ -54,7 +54,7 @@ BRAZIL = [country.code for country in COUNTRIES].index("BR")
 
 
 @dataclass(frozen=True)
-class Employees:
+class _Employees:
     country: NDArray[np.int64]
     salary: NDArray[np.float64]
     hired: NDArray[np.int64]
@@ -112,11 +112,11 @@ def generate(employees: int = 20_000, seed: int = 7) -> Payments:
     return Payments(day, staff.country[who], x, probability, fraud, day + lag.astype(np.int64))
 
 
-def _employees(random: np.random.Generator, count: int) -> Employees:
+def _employees(random: np.random.Generator, count: int) -> _Employees:
     country = random.choice(len(COUNTRIES), count, p=[c.part for c in COUNTRIES])
     typical = np.array([c.salary for c in COUNTRIES])[country]
     changed = random.random(count) < 0.25
-    return Employees(
+    return _Employees(
         country=country,
         salary=typical * random.lognormal(0.0, 0.35, count),
         hired=-random.integers(0, 12 * DAYS, count) + np.where(random.random(count) < 0.1, 11 * DAYS, 0),
@@ -126,7 +126,7 @@ def _employees(random: np.random.Generator, count: int) -> Employees:
 
 
 def _calendar(
-    random: np.random.Generator, staff: Employees
+    random: np.random.Generator, staff: _Employees
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Who is paid when: regular pay days, off-cycle payments all year, and the rush of December."""
     who: list[NDArray[np.int64]] = []
@@ -151,7 +151,7 @@ def _calendar(
 
 def _features(
     random: np.random.Generator,
-    staff: Employees,
+    staff: _Employees,
     who: NDArray[np.int64],
     day: NDArray[np.int64],
     off_cycle: NDArray[np.bool_],

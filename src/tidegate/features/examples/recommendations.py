@@ -32,7 +32,7 @@ class Offers:
     finished: NDArray[np.bool_]
 
 
-def generate(count: int, seed: int) -> Offers:
+def _generate(count: int, seed: int) -> Offers:
     """``count`` employees with ``CHOICES`` courses each. The catalogue is the same for every seed."""
     catalogue, random = np.random.default_rng(11), np.random.default_rng(seed)
     course_topics = catalogue.dirichlet(np.full(TOPICS, 0.3), COURSES)
@@ -53,7 +53,7 @@ def generate(count: int, seed: int) -> Offers:
 
 def build(folder: Path, scale: float) -> TrainedExample:
     """Train three versions."""
-    past, test = generate(max(400, int(3_000 * scale)), 1), generate(max(300, int(1_000 * scale)), 2)
+    past, test = _generate(max(400, int(3_000 * scale)), 1), _generate(max(300, int(1_000 * scale)), 2)
     interests = np.arange(TOPICS)
     renumbered = past.x.copy()
     renumbered[:, interests] = past.x[:, np.roll(interests, 1)]

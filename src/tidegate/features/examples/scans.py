@@ -64,7 +64,7 @@ def _amount(value: float, comma: bool) -> str:
 
 
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """Raises ModuleNotFoundError without Matplotlib."""
+    """Load a font that comes with Matplotlib. Raises ModuleNotFoundError without Matplotlib."""
     found = find_spec("matplotlib")
     if found is None or found.origin is None:
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
@@ -90,7 +90,7 @@ def _draw(texts: dict[str, str], font: ImageFont.FreeTypeFont) -> Image.Image:
 
 
 def _wear(page: Image.Image, random: np.random.Generator) -> bytes:
-    """What a scanner does to it, as JPEG."""
+    """Apply the effects of a scanner to a page (turned, blurred, coarser, darker and noisy) and return it as JPEG."""
     page = page.rotate(float(random.uniform(-2.6, 2.6)), Image.Resampling.BICUBIC, fillcolor=255)
     page = page.filter(ImageFilter.GaussianBlur(float(random.uniform(0.4, 1.0))))
     page = page.resize((round(page.width * 0.75), round(page.height * 0.75)), Image.Resampling.BILINEAR)

@@ -11,17 +11,10 @@ from tidegate.domain.errors import Invalid, NotFound
 from tidegate.features.labels.label_terms import LabelTerms, describe_terms
 from tidegate.features.labels.ledger import LabelKind
 from tidegate.features.labels.posted import read_posted, read_terms, read_unset
-from tidegate.features.labels.store import LabelStore
+from tidegate.features.labels.store import LabelStore, label_folder
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
 from tidegate.service import endpoints
-
-FOLDER = "labels"
-"""In the state folder."""
-
-
-def label_folder(state: Path) -> Path:
-    return state / FOLDER
 
 
 async def post_labels(gateway: Gateway, request: Request) -> Response:
@@ -66,7 +59,7 @@ async def change_terms(gateway: Gateway, request: Request) -> Response:
 
 
 async def show_labels(gateway: Gateway, request: Request) -> Response:
-    """What was found last; a moment ago, or some seconds."""
+    """Show what was found last, which may be some seconds old."""
     return JSONResponse(await read_labels(gateway, parse_endpoint_name(request)))
 
 
@@ -80,6 +73,6 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     store = LabelStore(folder, name)
     if not store.exists:
         raise NotFound(
-            f"endpoint {name} has no labels: post some, or measure files by 'tidegate labels {name} FILE'"
+            f"endpoint {name} has no labels: post some, or measure files by 'tidegate labels measure {name} FILE'"
         )
     return {"endpoint": name, **(store.document() or {"at": None, "versions": [], "labels": {}})}

@@ -1,4 +1,4 @@
-"""``labels``: how good an endpoint's predictions were, by labels that came later."""
+"""``labels measure``: how good an endpoint's predictions were, by labels that came later."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tidegate.features.labels.command_report import make_report
 from tidegate.features.labels.posted import MOST_LABELS, render_posted
 from tidegate.features.labels.report import QualityQuestion, report_quality
 from tidegate.features.labels.tables import render_quality, render_remarks, render_versions
-from tidegate.rows.label_lines import Problem, check_place, read_label
+from tidegate.rows.label_lines import LineProblem, check_place, read_label
 from tidegate.rows.sources import Line, read_lines
 from tidegate.spec.units import percent, seconds
 
@@ -68,11 +68,11 @@ def labels(
 
     \b
     Examples:
-      tidegate labels fraud
-      tidegate labels fraud labels.jsonl --post
-      tidegate labels fraud labels.jsonl
-      tidegate labels fraud s3://labels/fraud --top 5% --require auc=0.7 --json
-      tidegate labels fraud --html labels.html
+      tidegate labels measure fraud
+      tidegate labels measure fraud labels.jsonl --post
+      tidegate labels measure fraud labels.jsonl
+      tidegate labels measure fraud s3://labels/fraud --top 5% --require auc=0.7 --json
+      tidegate labels measure fraud --html labels.html
     """
     check_place(score)
     wanted = dict(map(_parse_requirement, require or ()))
@@ -140,7 +140,7 @@ def _parse_requirement(text: str) -> tuple[str, float]:
 
 
 def _reaches(quality: Mapping[str, Any] | None, measure: str, least: float) -> bool:
-    """What cannot be said is not reached."""
+    """Return whether a measure has at least this value. A measure without a value does not."""
     value = quality.get(measure) if quality is not None else None
     return value is not None and value >= least
 
@@ -156,8 +156,8 @@ def _send(name: str, lines: Iterator[Line], score: str) -> dict[str, Any]:
     read = (read_label(line, path) for path, line in lines)
     with client() as server:
         while group := list(islice(read, MOST_LABELS)):
-            labels = [one for one in group if not isinstance(one, Problem)]
-            counts.update(str(one) for one in group if isinstance(one, Problem))
+            labels = [one for one in group if not isinstance(one, LineProblem)]
+            counts.update(str(one) for one in group if isinstance(one, LineProblem))
             body = {"labels": render_posted(labels)} | ({"score": score} if score else {})
             answer = server.post_labels(name, body)
             counts.update(answer["outcomes"])

@@ -1,4 +1,4 @@
-"""What late labels say, as a report with plots. Pure."""
+"""A report on late labels, with plots. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime

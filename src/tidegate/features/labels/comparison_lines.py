@@ -1,4 +1,4 @@
-"""What the late labels of two versions say, in sentences. Pure."""
+"""Sentences that compare two versions by their late labels. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,14 +23,14 @@ def comparison_lines(one: Mapping[str, Any]) -> Iterator[str]:
     if not tests:
         yield f"{title}: evidence {one['evidence']:.2f} of 1"
         return
-    yield f"{title}: {'; '.join(describe_test(test) for test in tests if not test['slice'])}"
+    yield f"{title}: {'; '.join(_describe_test(test) for test in tests if not test['slice'])}"
     sliced = sorted((test for test in tests if test["slice"]), key=lambda test: -test["evidence"])
     for test in sliced[:MOST_SLICES]:
         if test["evidence"] > 0:
-            yield f"{title}, {test['slice']}: {describe_test(test)}"
+            yield f"{title}, {test['slice']}: {_describe_test(test)}"
 
 
-def describe_test(test: Mapping[str, Any]) -> str:
+def _describe_test(test: Mapping[str, Any]) -> str:
     """``mean absolute error 17.9 of 1,200, 12.3 of 1,180 before (evidence 1.32 of 1 for more than ...)``."""
     margin = MARGINS.get(test["name"], POINTS).format(test["tolerance"])
     if not test["new_compared"] or not test["old_compared"]:

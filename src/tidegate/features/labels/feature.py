@@ -14,12 +14,18 @@ FEATURE = Feature(
         NativeRoute("PUT", "/endpoints/{name}/labels/terms", ".api:change_terms", Access.CHANGE),
     ),
     commands=(
-        CommandEntry("labels", ".command:labels", "Measure predictions by labels that came later.", "Look"),
+        CommandEntry("labels", "", "Measure predictions by labels and by feedback.", "Look"),
         CommandEntry(
-            "label-terms", ".terms_command:label_terms", "Change how labels and answers are read.", "Look"
+            "labels measure", ".command:labels", "Measure predictions by labels that came later.", "Look"
         ),
         CommandEntry(
-            "feedback", ".feedback_command:feedback", "Post what people think of answers, and show it.", "Look"
+            "labels terms", ".terms_command:label_terms", "Change how labels and answers are read.", "Look"
+        ),
+        CommandEntry(
+            "labels feedback",
+            ".feedback_command:feedback",
+            "Post what people think of answers, and show it.",
+            "Look",
         ),
     ),
     pages={
@@ -28,5 +34,6 @@ FEATURE = Feature(
     },
     tabs=((30, "/labels", "Labels"),),
     page_routes=".page_routes:page_routes",
+    hooks={"label_archive": ".label_archive:ARCHIVE"},
     loops=(Loop(".loop:make_loop", 2.0),),
 )

@@ -1,4 +1,4 @@
-"""``feedback``: what people think of an endpoint's answers, posted by inference id."""
+"""``labels feedback``: what people think of an endpoint's answers, posted by inference id."""
 
 import json
 import os
@@ -32,8 +32,8 @@ def feedback(name: Name, votes: Votes = None, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate feedback chat votes.jsonl
-      tidegate feedback chat
+      tidegate labels feedback chat votes.jsonl
+      tidegate labels feedback chat
     """
     if votes:
         done = _send(name, _read(votes))
@@ -52,7 +52,7 @@ def feedback(name: Name, votes: Votes = None, as_json: AsJson = False) -> None:
 
 
 def _read(addresses: list[str]) -> Iterator[object]:
-    """What is no JSON is None, which the server names."""
+    """Yield the lines as objects. A line that is not JSON becomes None, which the server reports."""
     for address in addresses:
         for _, line in read_lines(address, s3_of(os.environ)):
             try:

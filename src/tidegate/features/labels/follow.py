@@ -14,20 +14,20 @@ from typing import Any
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.domain.history import History, Outcome
-from tidegate.domain.metric import Sample
+from tidegate.domain.history import History, VersionOutcome
+from tidegate.domain.metric import LABELS, MetricId, Sample
 from tidegate.domain.rollout import Version
-from tidegate.features.labels.label_metrics import bad_samples, label_samples
 from tidegate.features.labels.lanes import Lanes, call_aside
 from tidegate.features.labels.ledger import SKEW, AnsweringVersion, SideBySide
 from tidegate.features.labels.lives import Lives, find_lives
 from tidegate.features.labels.report import QualityQuestion, entries
 from tidegate.features.labels.store import SUFFIX, LabelStore
+from tidegate.monitoring import sketch
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
 from tidegate.rows.capture_paths import is_captured
-from tidegate.rows.label_lines import Problem, read_prediction
+from tidegate.rows.label_lines import LineProblem, read_prediction
 from tidegate.rows.sources import LineFile, list_files
 from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT
@@ -49,6 +49,21 @@ UNKNOWN_AGE = 30 * 86_400.0
 """Seconds for which a label waits for the capture that has its prediction."""
 BEHIND = 300.0
 """Seconds for which there may be captures that were not read; then what was measured without them is out of date."""
+MEASURES = {
+    "auc": "AUC",
+    "average_precision": "AveragePrecision",
+    "precision_top": "PrecisionTop",
+    "calibration_error": "CalibrationError",
+    "accuracy": "Accuracy",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "bias": "Bias",
+    "approval": "Approval",
+}
+DELAY, COVERAGE, LABELLED, EVIDENCE = "LabelDelay", "LabelCoverage", "Labelled", "LabelEvidence"
+"""Median in seconds; percent of the predictions; labels that count; how close a version is to having lost more than
+the tolerance (1 or more: it has)."""
+FEWEST = 100
+"""Labels, of each class where there are two, from which measures are published: an alarm must not go off by fewer."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ class LabelFollower:
             return []
         progress.published = began
         since = progress.behind_since
-        chosen = label_samples if since is None or self.elapsed() - since <= BEHIND else bad_samples
+        chosen = label_samples if since is None or self.elapsed() - since <= BEHIND else _bad_samples
         present = {(one.old.config, one.new.config, one.new.variant, one.since) for one in found.compared}
         shown = {
             "versions": [one for one in document["versions"] if _is_present(one, found.lives)],
@@ -176,14 +191,14 @@ class LabelFollower:
                 labels.forget_old(now.timestamp() - MOST_AGE, waited)
         terms = labels.terms()
         while progress.unread and self.elapsed() - began < SLICE:
-            file, skipped = progress.unread.pop(0), Counter[Problem]()
+            file, skipped = progress.unread.pop(0), Counter[LineProblem]()
             read = (
                 read_prediction(line, terms.where, file.path, terms.scored, found.columns) for line in file.lines()
             )
             try:
                 labels.add_file(file.path, entries(read, skipped))
             except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there
-                skipped = Counter({Problem.NO_FILE: 1})
+                skipped = Counter({LineProblem.NO_FILE: 1})
             labels.note_skipped(skipped)
         if not progress.unread:
             progress.behind_since = None
@@ -255,7 +270,7 @@ def _compared(endpoint: Endpoint, past: History) -> Iterator[SideBySide]:
     if rollout is not None and rollout.old is not None:
         old, new, since = rollout.old, rollout.new, rollout.started_at.timestamp()
     else:
-        served = [one for one in past.begun if one.served_at is not None or one.outcome is Outcome.SERVING]
+        served = [one for one in past.begun if one.served_at is not None or one.outcome is VersionOutcome.SERVING]
         last = past.begun[-1:]
         if len(served) >= 2 and served[-1] in last:
             old, new = served[-2].version, served[-1].version
@@ -272,3 +287,52 @@ def _compared(endpoint: Endpoint, past: History) -> Iterator[SideBySide]:
         if variant.name in names and old.config_name != new.config_name:
             sides = [AnsweringVersion(one.config_name, variant.name) for one in (old, new)]
             yield SideBySide(sides[0], sides[1], since, until)
+
+
+def label_samples(endpoint: str, found: Mapping[str, Any], second: int) -> list[Sample]:
+    """One value for each measure of each version that captures name."""
+    samples = [
+        _sample(endpoint, one["config"], one["variant"], name, value, second)
+        for one in found["versions"]
+        if one["config"]
+        for name, value in _values(one)
+    ]
+    return samples + [
+        _sample(endpoint, one["new"], one["variant"], EVIDENCE, one["evidence"], second)
+        for one in found["comparisons"]
+        if min(one["old_compared"], one["new_compared"])
+    ]
+
+
+def _bad_samples(endpoint: str, found: Mapping[str, Any], second: int) -> list[Sample]:
+    """Return the samples of outdated measures that still hold: a version that is certainly worse stays worse. Good
+    results may no longer hold, and are not published."""
+    bad = [one for one in found["comparisons"] if one["evidence"] >= 1]
+    return label_samples(endpoint, {"versions": [], "comparisons": bad}, second)
+
+
+def _values(version: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    coverage, quality, delay = version["coverage"], version["quality"] or {}, version["delay_seconds"]
+    if not coverage["labelled"]:
+        return
+    yield LABELLED, float(coverage["labelled"])
+    yield COVERAGE, 100 * coverage["share"]
+    if delay is not None:
+        yield DELAY, delay["p50"]
+    if _has_enough(quality):
+        for measure, name in MEASURES.items():
+            if quality.get(measure) is not None:
+                yield name, quality[measure]
+
+
+def _has_enough(quality: Mapping[str, Any]) -> bool:
+    pairs = quality.get("pairs", 0)
+    positives = quality.get("positives")
+    return bool(pairs >= FEWEST if positives is None else min(positives, pairs - positives) >= FEWEST)
+
+
+def _sample(endpoint: str, config: str, variant: str, name: str, value: float, second: int) -> Sample:
+    named = {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config}
+    unit = {DELAY: "Seconds", COVERAGE: "Percent", LABELLED: "Count"}.get(name, "None")
+    metric = MetricId.of(LABELS, name, named)
+    return Sample(metric, second, 1.0, value, value, value, {sketch.index(value): 1.0}, unit)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.features.labels.store import SUFFIX, TABLES, LabelStore
+from tidegate.features.labels.store import SUFFIX, TABLES, LabelStore, label_folder
 from tidegate.ports.label_archive import LabelPart
 from tidegate.spec.value_types import NAME
 
@@ -22,7 +22,7 @@ RESTORED, FORMER = "labels.restored", "labels.former"
 
 
 @dataclass(frozen=True)
-class LabelSnapshot:
+class _LabelSnapshot:
     """Implements ``ports.label_archive.LabelSnapshot``: each file as it was when it was opened."""
 
     files: dict[str, sqlite3.Connection]
@@ -48,20 +48,6 @@ class LabelSnapshot:
 
 
 @contextmanager
-def take_snapshot(folder: Path) -> Iterator[LabelSnapshot]:
-    """Of all endpoints; labels may come meanwhile. Raises Conflict for a file that cannot be read."""
-    with ExitStack() as opened:
-        files = {}
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            with _reading(str(path)):
-                connection = opened.enter_context(closing(_open(path)))
-                connection.execute("BEGIN")
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment that is kept
-            files[path.stem] = connection
-        yield LabelSnapshot(files)
-
-
-@contextmanager
 def _reading(file: str) -> Iterator[None]:
     """Raises Conflict."""
     try:
@@ -72,9 +58,54 @@ def _reading(file: str) -> Iterator[None]:
         ) from None
 
 
-def prepare(state: Path, parts: Iterator[LabelPart]) -> None:
-    """Write labels beside those that are there, which ``settle`` replaces. Raises Invalid, with nothing replaced."""
-    folder = state / RESTORED
+class _LabelFiles:
+    """Implements ``ports.label_archive.LabelArchive``."""
+
+    @contextmanager
+    def take_snapshot(self, state: Path) -> Iterator[_LabelSnapshot]:
+        """Take a snapshot of the labels of all endpoints, while labels may still arrive. Raises Conflict for a file
+        that cannot be read."""
+        with ExitStack() as opened:
+            files = {}
+            for path in sorted(label_folder(state).glob(f"*{SUFFIX}")):
+                with _reading(str(path)):
+                    connection = opened.enter_context(closing(_open(path)))
+                    connection.execute("BEGIN")
+                    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment that is kept
+                files[path.stem] = connection
+            yield _LabelSnapshot(files)
+
+    @contextmanager
+    def prepare(self, state: Path, parts: Iterator[LabelPart]) -> Iterator[None]:
+        """Write the parts beside the labels, for ``settle`` to put in place. Whatever it does not put in place is
+        removed at the end, since nothing else would remove it."""
+        try:
+            _write(state / RESTORED, parts)
+            yield
+        finally:
+            shutil.rmtree(state / RESTORED, ignore_errors=True)
+
+    def settle(self, state: Path) -> None:
+        restored, former, folder = state / RESTORED, state / FORMER, label_folder(state)
+        if not restored.is_dir():
+            return
+        shutil.rmtree(former, ignore_errors=True)
+        if folder.is_dir():
+            folder.rename(former)
+        restored.rename(folder)
+        handle = os.open(state, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+ARCHIVE = _LabelFiles()
+
+
+def _write(folder: Path, parts: Iterator[LabelPart]) -> None:
+    """Raises Invalid."""
     shutil.rmtree(folder, ignore_errors=True)
     for part in parts:
         if not re.fullmatch(NAME, part.endpoint) or part.table not in TABLES:
@@ -83,34 +114,6 @@ def prepare(state: Path, parts: Iterator[LabelPart]) -> None:
             LabelStore(folder, part.endpoint).insert_rows(part.table, part.columns, part.rows)
         except (sqlite3.Error, OverflowError, IndexError) as error:
             raise Invalid(f"the labels of {part.endpoint} in the backup are damaged: {error}") from None
-
-
-@contextmanager
-def prepared(state: Path, parts: Iterator[LabelPart]) -> Iterator[None]:
-    """Labels beside those that are there, which ``settle`` replaces once the records are in place. What it has not
-    put there is removed: nobody would look for it. Raises Invalid."""
-    try:
-        prepare(state, parts)
-        yield
-    finally:
-        shutil.rmtree(state / RESTORED, ignore_errors=True)
-
-
-def settle(state: Path, folder: Path) -> None:
-    """Put what was prepared in the place of ``folder``. Repeated after a crash it finishes that."""
-    restored, former = state / RESTORED, state / FORMER
-    if not restored.is_dir():
-        return
-    shutil.rmtree(former, ignore_errors=True)
-    if folder.is_dir():
-        folder.rename(former)
-    restored.rename(folder)
-    handle = os.open(state, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tidegate.domain.errors import Conflict
 from tidegate.features.labels.ledger import LabelKind
 
-CHANGE = "an operator may change it: PUT labels/terms, or 'tidegate label-terms'"
+CHANGE = "an operator may change it: PUT labels/terms, or 'tidegate labels terms'"
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,16 @@ class LabelTerms:
         return self.kind is not LabelKind.FEEDBACK
 
     def with_said(self, given: "LabelTerms") -> "LabelTerms":
-        """What is not said stays, and what an operator left open."""
+        """Return these terms with those of ``given``. Terms that ``given`` omits stay, and so do those that an
+        operator left open."""
         where = self.where if "score" in self.left_open else given.where or self.where
         return LabelTerms(
             where, self.kind if "kind" in self.left_open else given.kind or self.kind, self.left_open
         )
 
     def changed_by_operator(self, given: "LabelTerms", unset: Collection[str]) -> "LabelTerms":
-        """``unset``: of ``score`` and ``kind``, what is "not said" again."""
+        """Return these terms as an operator changes them. ``unset``: which of ``score`` and ``kind`` are no longer
+        specified."""
         now_said = {"score": bool(given.where), "kind": given.kind is not None}
         left_open = {one for one in self.left_open if not now_said[one]} | set(unset)
         where = "" if "score" in unset else given.where or self.where

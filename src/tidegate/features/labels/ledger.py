@@ -41,8 +41,8 @@ PATIENCE = 30.0
 """Seconds that a statement waits for another connection to a lasting file."""
 
 
-class Outcome(StrEnum):
-    """What becomes of a label."""
+class JoinOutcome(StrEnum):
+    """The result of joining a label with a prediction."""
 
     JOINED = "joined"
     REPEATED = "repeated"
@@ -110,7 +110,7 @@ class CoverageSpan:
 
 
 @dataclass(frozen=True)
-class Coverage:
+class LabelCoverage:
     """``labelled`` of ``predictions`` have a label; ``top``: of the tenth with the highest scores; ``rest``: of the
     others, each a share. ``weighted``: of the labelled ones, those whose selection probability is known."""
 
@@ -191,7 +191,7 @@ class Ledger:
     ``version`` look at its predictions alone, if one is given."""
 
     def __init__(self, folder: Path, lasting: str = "") -> None:
-        """``lasting``: name of a file in ``folder`` that stays; empty: a temporary one."""
+        """Open a ledger. ``lasting``: name of a file in ``folder`` that stays; empty: a temporary one."""
         path = folder / (lasting or "ledger.db")
         self._database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
         self._database.create_function("mixed", 1, lambda id: crc32(id.encode()), deterministic=True)
@@ -210,17 +210,19 @@ class Ledger:
         self._add(_ADD_PREDICTION, map(_prediction_row, found))
 
     def insert_predictions(self, found: Iterable[Prediction]) -> None:
-        """Within a transaction of the caller."""
+        """Insert predictions within a transaction of the caller."""
         self._database.executemany(_ADD_PREDICTION, map(_prediction_row, found))
 
     def insert_labels(self, found: Iterable[Label]) -> None:
-        """Within a transaction of the caller."""
+        """Insert labels within a transaction of the caller."""
         self._database.executemany(_ADD_LABEL, map(_label_row, found))
 
     def add_labels(self, found: Iterable[Label]) -> None:
         self._add(_ADD_LABEL, map(_label_row, found))
 
-    def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
+    def join(
+        self, latest: float, now: float = float("inf"), kind: LabelKind | None = None
+    ) -> dict[JoinOutcome, int]:
         """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
         seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
         kind = kind or self.find_kind()
@@ -233,16 +235,16 @@ class Ledger:
             "now": min(now, 1e300),
         }
         self._database.execute(_JOIN, terms)
-        counts = dict.fromkeys(Outcome, 0)
+        counts = dict.fromkeys(JoinOutcome, 0)
         rows = self._database.execute("SELECT outcome, count(*), sum(times) FROM joined GROUP BY outcome")
         for outcome, labels, lines in rows:
-            apart = outcome == Outcome.CONTRADICTORY
-            counts[Outcome(outcome)] += lines if apart else labels
-            counts[Outcome.REPEATED] += 0 if apart else lines - labels
+            apart = outcome == JoinOutcome.CONTRADICTORY
+            counts[JoinOutcome(outcome)] += lines if apart else labels
+            counts[JoinOutcome.REPEATED] += 0 if apart else lines - labels
         return counts
 
     def versions(self) -> list[AnsweringVersion]:
-        """Those of which there are predictions."""
+        """Return the versions that have predictions."""
         rows = self._database.execute("SELECT DISTINCT config, variant FROM predictions ORDER BY config, variant")
         return [AnsweringVersion(*row) for row in rows]
 
@@ -255,17 +257,18 @@ class Ledger:
         self, version: AnsweringVersion | None = None, slice: str = ""
     ) -> Iterator[tuple[float, float, float]]:
         """The same with one over the selection probability, 1 where that is not known."""
-        where, values = _of(version)
+        where, values = _version_clause(version)
         if slice:
-            where, values = f"{where} AND instr(? || slices || ?, ?)", (*values, *_within(slice))
+            where, values = f"{where} AND instr(? || slices || ?, ?)", (*values, *_slice_values(slice))
         query = f"""SELECT score, value, 1 / coalesce(probability, 1.0) FROM joined WHERE outcome = 'joined' {where}
             ORDER BY score DESC"""
         with closing(self._database.execute(query, values)) as rows:
             yield from rows
 
     def slices(self, version: AnsweringVersion | None, fewest: int, most: int) -> list[tuple[str, int]]:
-        """Slices of the joined labels, with their numbers: those of so many labels at least, the largest first."""
-        where, values = _of(version)
+        """Return slices of the joined labels with their numbers: those with at least ``fewest`` labels, the largest
+        first, ``most`` at the most."""
+        where, values = _version_clause(version)
         query = f"""SELECT slices, count(*) FROM joined WHERE outcome = 'joined' {where} AND slices <> ''
             GROUP BY slices ORDER BY count(*) DESC LIMIT {MOST_COMBINED}"""
         counts = Counter[str]()
@@ -277,8 +280,9 @@ class Ledger:
         ]
 
     def in_order(self, pair: SideBySide) -> Iterator[LabelledPair]:
-        """What was joined of two versions, of the time in which both answered, in the order in which labels came;
-        those that came together in one that says nothing of them."""
+        """Yield the joined labels of two versions from the time in which both answered, in the order in which labels
+        arrived. Labels that arrived together are ordered by a checksum of their ids, which is unrelated to their
+        values."""
         query = f"""
             WITH span AS (SELECT
               (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant
@@ -302,8 +306,8 @@ class Ledger:
         return self._number(query) == 0
 
     def delays(self, version: AnsweringVersion | None = None) -> Delays | None:
-        """None where no label has a time."""
-        where, values = _of(version)
+        """Return the delays of labels; None where no label has a time."""
+        where, values = _version_clause(version)
         known = self._number(f"SELECT count(delay) FROM joined WHERE outcome = 'joined' {where}", *values)
         if not known:
             return None
@@ -316,8 +320,8 @@ class Ledger:
         return Delays(known, p50, p90, longest)
 
     def delay_counts(self, version: AnsweringVersion | None = None) -> list[DelayCount]:
-        """By the steps of ``DELAY_STEPS``; empty where no label has a time."""
-        where, values = _of(version)
+        """Count labels by the steps of ``DELAY_STEPS``; empty where no label has a time."""
+        where, values = _version_clause(version)
         steps = " ".join(f"WHEN delay <= {seconds} THEN {place}" for place, seconds in enumerate(DELAY_STEPS))
         query = f"""SELECT CASE {steps} ELSE {len(DELAY_STEPS)} END AS step, count(*) FROM joined
             WHERE outcome = 'joined' {where} AND delay IS NOT NULL GROUP BY step"""
@@ -327,9 +331,9 @@ class Ledger:
         return [DelayCount(seconds, found.get(place, 0)) for place, seconds in enumerate((*DELAY_STEPS, None))]
 
     def coverage_over_time(self, version: AnsweringVersion | None = None) -> list[CoverageSpan]:
-        """By the time of the predictions, oldest first; spans without any are left out. All versions have the same
-        spans."""
-        where, values = _of(version)
+        """Return the coverage by the time of the predictions, oldest first. Spans without any are left out. All
+        versions have the same spans."""
+        where, values = _version_clause(version)
         first, last = self._database.execute("SELECT min(at), max(at) FROM predictions").fetchone()
         if first is None:
             return []
@@ -342,13 +346,13 @@ class Ledger:
         rows = self._database.execute(query, (begin, span, *values))
         return [CoverageSpan(begin + place * span, span, total, labelled) for place, total, labelled in rows]
 
-    def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
-        where, values = _of(version, "at")
+    def coverage(self, version: AnsweringVersion | None = None) -> LabelCoverage:
+        where, values = _version_clause(version, "at")
         total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
-        joined = f"FROM joined WHERE outcome = 'joined' {_of(version)[0]}"
+        joined = f"FROM joined WHERE outcome = 'joined' {_version_clause(version)[0]}"
         labelled = self._number(f"SELECT count(*) {joined}", *values)
         if not total:
-            return Coverage(0, 0, 0.0, 0.0)
+            return LabelCoverage(0, 0, 0.0, 0.0)
         top = max(1, total // 10)
         query = f"SELECT score FROM predictions WHERE 1 {where} ORDER BY score DESC LIMIT 1 OFFSET ?"
         (least,) = self._database.execute(query, (*values, top - 1)).fetchone()
@@ -356,11 +360,12 @@ class Ledger:
         both = self._number(f"SELECT count(*) {joined} AND score >= ?", *values, least)
         rest = (labelled - both) / (total - above) if total > above else 0.0
         weighted = self._number(f"SELECT count(probability) {joined}", *values)
-        return Coverage(total, labelled, both / above, rest, weighted)
+        return LabelCoverage(total, labelled, both / above, rest, weighted)
 
     def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
-        """From the lowest scores to the highest: how many predictions have a label."""
-        where, values = _of(version, "at")
+        """Return bands from the lowest scores to the highest, each with the number of predictions that have a
+        label."""
+        where, values = _version_clause(version, "at")
         query = f"""
             SELECT min(score), max(score), count(*), count(found) FROM (
               SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
@@ -370,7 +375,7 @@ class Ledger:
         return [Band(*row) for row in self._database.execute(query, values)]
 
     def find_kind(self) -> LabelKind:
-        """What nearly all labels are. Those of unknown ids say nothing, as long as there are others."""
+        """Return the kind of nearly all labels. Labels of unknown ids are ignored as long as there are others."""
         for labels in ("labels JOIN predictions USING (id)", "labels"):
             query = f"SELECT count(*), coalesce(sum(value IN (0, 1)), 0) FROM {labels}"
             total, classes = self._database.execute(query).fetchone()
@@ -380,7 +385,7 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it, or nothing."""
+        """Commit all changes of the block, or none."""
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -406,12 +411,12 @@ def _label_row(one: Label) -> tuple[Any, ...]:
     return one.id, one.at, one.value, one.probability, one.received
 
 
-def _within(slice: str) -> tuple[str, str, str]:
-    """Values of an ``instr`` that finds a whole slice among several."""
+def _slice_values(slice: str) -> tuple[str, str, str]:
+    """Return the values of an ``instr`` that finds a whole slice among several."""
     return SEPARATOR, SEPARATOR, f"{SEPARATOR}{slice}{SEPARATOR}"
 
 
-def _of(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:
+def _version_clause(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:
     """``at``: the column with the time of the prediction."""
     if version is None:
         return "", ()

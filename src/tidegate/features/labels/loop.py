@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tidegate.compose.background import Services
+from tidegate.compose.background import Services, Worker
 from tidegate.host.late_import import load
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
@@ -14,7 +14,7 @@ from tidegate.settings import Settings
 
 
 @dataclass
-class LabelLoop:
+class LabelLoop(Worker):
     settings: Settings
     store: Store
     metrics: Metrics

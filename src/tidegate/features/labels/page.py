@@ -1,4 +1,4 @@
-"""What late labels say of an endpoint's versions: quality with its bounds, delay, coverage. Pure."""
+"""The page about the late labels of an endpoint's versions: quality with its bounds, delay, coverage. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -40,19 +40,19 @@ def _row(
         "top": format_percent(coverage["top"]),
         "rest": format_percent(coverage["rest"]),
         "weighted": one["weighted"],
-        "p50": UNKNOWN if delay is None else format_days(delay["p50"]),
-        "p90": UNKNOWN if delay is None else format_days(delay["p90"]),
+        "p50": UNKNOWN if delay is None else _format_days(delay["p50"]),
+        "p90": UNKNOWN if delay is None else _format_days(delay["p90"]),
         "measure": None if found is None else found.measure,
         "value": None if found is None else f"{found.value:,.4g}",
         "bounds": None if found is None else f"{found.low:,.4g} to {found.high:,.4g}",
         "interval": None if found is None else _interval(found, among),
-        "more": _more(one["quality"]),
+        "more": _format_more(one["quality"]),
         "slices": [_slice(each) for each in one.get("slices", ())],
     }
 
 
-def _more(quality: Mapping[str, Any] | None) -> str:
-    """Further measures of amounts and of probabilities."""
+def _format_more(quality: Mapping[str, Any] | None) -> str:
+    """Format the further measures of amounts and of probabilities."""
     found = quality or {}
     named = {"root_mean_square_error": "RMSE", "bias": "bias", "log_loss": "log loss"}
     return ", ".join(f"{words} {found[name]:,.4g}" for name, words in named.items() if found.get(name) is not None)
@@ -65,14 +65,14 @@ def _slice(one: Mapping[str, Any]) -> dict[str, Any]:
     return {**{"name": one["slice"], "labelled": f"{one['labelled']:,}"}, "said": said, "bounds": bounds}
 
 
-def format_days(seconds: float) -> str:
+def _format_days(seconds: float) -> str:
     if seconds < 3_600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h" if seconds < 2 * DAY else f"{seconds / DAY:.1f} d"
 
 
 def _interval(found: MeasuredInterval, among: Sequence[MeasuredInterval | None]) -> dict[str, float]:
-    """Places in percent of a scale that all versions with this measure share."""
+    """Place an interval on a scale, in percent, that all versions with this measure share."""
     same = [one for one in among if one is not None and one.measure == found.measure]
     low, high = min(one.low for one in same), max(one.high for one in same)
     size = (high - low) or 1.0
@@ -93,7 +93,7 @@ def _comparison(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plots(versions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, LinePlot | BarList]]:
-    """With the name of the macro that draws each."""
+    """Yield plots, each with the name of the macro that draws it."""
     timed = [one for one in versions if one.get("delay_counts")]
     if timed:
         names, parts = delay_parts(timed)

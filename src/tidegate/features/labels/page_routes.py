@@ -26,4 +26,4 @@ def page_routes(context: PageContext) -> list[GuardedRoute]:
         shown = None if told is None else labels_page.labels_page(told)
         return {"there": shown is not None, "captured": captured, "labels": shown}
 
-    return live_routes(context, EndpointPart("labels", "Labels", "tidegate labels {}", "labels"), read)
+    return live_routes(context, EndpointPart("labels", "Labels", "tidegate labels measure {}", "labels"), read)

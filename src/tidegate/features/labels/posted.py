@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from tidegate.domain.errors import Invalid
 from tidegate.features.labels.label_terms import LabelTerms
 from tidegate.features.labels.ledger import LabelKind
-from tidegate.rows.label_lines import Label, Problem, check_place, read_number, read_probability, read_time
+from tidegate.rows.label_lines import Label, LineProblem, check_place, read_number, read_probability, read_time
 
 MOST_LABELS = 10_000
 """Labels of one request."""
@@ -39,38 +39,38 @@ def read_unset(body: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def read_posted(given: object, now: float, feedback: bool = False) -> tuple[list[Label], Counter[Problem]]:
+def read_posted(given: object, now: float, feedback: bool = False) -> tuple[list[Label], Counter[LineProblem]]:
     """``feedback``: labels may be thumbs. Raises Invalid for what is no list of labels at all."""
     if not isinstance(given, list):
         raise Invalid("'labels' must be a list of objects with id and label")
     if len(given) > MOST_LABELS:
         raise Invalid(f"{len(given):,} labels in one request: send at most {MOST_LABELS:,}")
-    found, problems = list[Label](), Counter[Problem]()
+    found, problems = list[Label](), Counter[LineProblem]()
     for one in given:
         read = _read_one(one, now, feedback)
-        if isinstance(read, Problem):
+        if isinstance(read, LineProblem):
             problems[read] += 1
         else:
             found.append(read)
     return found, problems
 
 
-def _read_one(given: object, now: float, feedback: bool) -> Label | Problem:
+def _read_one(given: object, now: float, feedback: bool) -> Label | LineProblem:
     if not isinstance(given, dict) or given.keys() - MEMBERS:
-        return Problem.BROKEN
+        return LineProblem.BROKEN
     id, said = given.get("id"), given.get("label")
     thumb = THUMBS.get(said) if feedback and isinstance(said, str | bool) else None
     value = read_number(said) if thumb is None else thumb
     if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID or not _is_text(id):
-        return Problem.NO_ID
+        return LineProblem.NO_ID
     if value is None:
-        return Problem.NO_NUMBER
+        return LineProblem.NO_NUMBER
     at: float | None = now
     if given.get("at") is not None and (at := read_time(given["at"])) is None:
-        return Problem.NO_TIME
+        return LineProblem.NO_TIME
     probability = None
     if given.get("probability") is not None and (probability := read_probability(given["probability"])) is None:
-        return Problem.NO_PROBABILITY
+        return LineProblem.NO_PROBABILITY
     return Label(id, value, at, probability, now)
 
 

@@ -1,4 +1,4 @@
-"""Joins captures with labels and measures: everything that ``tidegate labels`` says, as plain data."""
+"""Joins captures with labels and measures: everything that ``tidegate labels measure`` says, as plain data."""
 
 import math
 import tempfile
@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tidegate.features.labels.ledger import AnsweringVersion, Coverage, LabelKind, Ledger
-from tidegate.rows.label_lines import Problem, read_label, read_prediction
+from tidegate.features.labels.ledger import AnsweringVersion, LabelCoverage, LabelKind, Ledger
+from tidegate.rows.label_lines import LineProblem, read_label, read_prediction
 from tidegate.rows.sources import Line
 from tidegate.statistics.measures import (
     BinaryQuality,
@@ -46,8 +46,8 @@ def report_quality(
 ) -> dict[str, Any]:
     """Memory stays the same however much there is; a temporary file holds ids, scores and labels. ``now``: epoch
     seconds."""
-    skipped: Counter[Problem] = Counter()
-    unread: Counter[Problem] = Counter()
+    skipped: Counter[LineProblem] = Counter()
+    unread: Counter[LineProblem] = Counter()
     with tempfile.TemporaryDirectory(prefix="tg-labels-") as folder, Ledger(Path(folder)) as ledger:
         read = (read_prediction(line, asked.where, path) for path, line in captures)
         ledger.add_predictions(entries(read, skipped))
@@ -143,19 +143,19 @@ def _measure_classes(
     return measure_weighted(ledger.weighted_pairs(version), worth, asked.threshold, asked.top)
 
 
-def entries(read: Iterable[T | Problem], problems: Counter[Problem]) -> Iterator[T]:
+def entries(read: Iterable[T | LineProblem], problems: Counter[LineProblem]) -> Iterator[T]:
     for one in read:
-        if isinstance(one, Problem):
+        if isinstance(one, LineProblem):
             problems[one] += 1
         else:
             yield one
 
 
-def _share(coverage: Coverage) -> float | None:
+def _share(coverage: LabelCoverage) -> float | None:
     return coverage.labelled / coverage.predictions if coverage.predictions else None
 
 
-def _is_selective(coverage: Coverage) -> bool:
+def _is_selective(coverage: LabelCoverage) -> bool:
     """Whether the highest scores have labels so much more often, or more seldom, that what is measured holds for
     labelled requests only."""
     if coverage.labelled < FEWEST:

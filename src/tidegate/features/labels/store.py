@@ -15,13 +15,15 @@ from typing import Any
 
 from tidegate.domain.errors import Transient
 from tidegate.features.labels.label_terms import LabelTerms, check_posted
-from tidegate.features.labels.ledger import SKEW, LabelKind, Ledger, Outcome, SideBySide
+from tidegate.features.labels.ledger import SKEW, JoinOutcome, LabelKind, Ledger, SideBySide
 from tidegate.features.labels.lives import Lives, VersionLife, split_lives
 from tidegate.features.labels.report import QualityQuestion, describe_quality
 from tidegate.features.labels.version_labels import compare_versions
-from tidegate.rows.label_lines import Label, Prediction, Problem
+from tidegate.rows.label_lines import Label, LineProblem, Prediction
 
 SUFFIX = ".db"
+FOLDER = "labels"
+"""In the state folder."""
 MOST_PREDICTIONS = 10_000_000
 """Predictions that are kept; beyond that the oldest go, and their labels with them."""
 MOST_UNKNOWN = 500_000
@@ -31,6 +33,10 @@ CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 TABLES = ("predictions", "labels", "files", "about")
+
+
+def label_folder(state: Path) -> Path:
+    return state / FOLDER
 
 
 class LabelStore:
@@ -51,21 +57,21 @@ class LabelStore:
         with self._open() as ledger:
             return _read_terms(ledger)
 
-    def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
+    def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[JoinOutcome, int]:
         """Keep all labels for which there is room. Counts what can be said at once: those not kept, repeated,
         contradictory, of the future, of another class or not on the scale. The same labels again change nothing. What
         labels are is what somebody said, or what nearly all are. Raises Conflict, and keeps none, where the terms
         contradict how labels are read."""
         with self._open() as ledger, ledger.transaction():
-            seen = _seen_kind(ledger) if ledger.has("labels") else None
+            seen = _last_kind(ledger) if ledger.has("labels") else None
             check_posted(_read_terms(ledger), terms, predicted=ledger.has("predictions"), seen=seen)
             said = _settle(ledger, terms)
             known = ledger.known([one.id for one in labels])
             kept = _choose(ledger, labels, known)
             ledger.insert_labels(kept)
             ledger.put("changed", "labels")
-            counts = _count(kept, known, said or _seen_kind(ledger))
-        return counts | {Outcome.FULL: len(labels) - len(kept)}
+            counts = _count(kept, known, said or _last_kind(ledger))
+        return counts | {JoinOutcome.FULL: len(labels) - len(kept)}
 
     def change_terms(self, terms: LabelTerms, unset: Collection[str] = ()) -> LabelTerms:
         """An operator's word: read labels and answers by these terms from now on, those that are there too.
@@ -77,16 +83,16 @@ class LabelStore:
             return _read_terms(ledger)
 
     def unread(self, paths: Iterable[str]) -> list[str]:
-        """Those files whose predictions are not known yet."""
+        """Return the files whose predictions have not been added yet."""
         with self._open() as ledger:
             return ledger.unread(paths)
 
     def add_file(self, path: str, predictions: Iterable[Prediction]) -> None:
-        """All predictions of one file, once, however often this is tried."""
+        """Add all predictions of one file, once, however often this is tried."""
         with self._open() as ledger:
             ledger.add_file(path, predictions)
 
-    def note_skipped(self, skipped: Counter[Problem]) -> None:
+    def note_skipped(self, skipped: Counter[LineProblem]) -> None:
         """Count captures that could not be used, by reason."""
         if skipped:
             with self._open() as ledger:
@@ -103,7 +109,7 @@ class LabelStore:
                 ledger.forget_unknown(unknown_before)
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Rows of a backup, into one of ``TABLES``. Raises sqlite3.Error for what does not fit."""
+        """Insert rows of a backup into one of ``TABLES``. Raises sqlite3.Error for rows that do not fit."""
         with self._open() as ledger, ledger.transaction():
             ledger.insert_rows(table, columns, rows)
 
@@ -136,7 +142,7 @@ class LabelStore:
         return document
 
     def document(self) -> dict[str, Any] | None:
-        """What ``describe`` found last."""
+        """Return what ``describe`` found last; None if it has found nothing yet."""
         with self._open() as ledger:
             text = ledger.get("document")
         return None if text is None else json.loads(text)
@@ -172,7 +178,7 @@ class _LastingLedger(Ledger):
         self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Columns that this version does not have are left out."""
+        """Insert rows of a backup. Columns that this version does not have are left out."""
         there = {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
         places = [place for place, column in enumerate(columns) if column in there]
         if not places:
@@ -185,7 +191,7 @@ class _LastingLedger(Ledger):
         return self._database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
 
     def known(self, ids: Sequence[str]) -> dict[str, float]:
-        """Labels that are kept, of these ids."""
+        """Return the kept labels of these ids."""
         found = {}
         for id in dict.fromkeys(ids):
             row = self._database.execute("SELECT value FROM labels WHERE id = ?", (id,)).fetchone()
@@ -210,7 +216,8 @@ class _LastingLedger(Ledger):
         return self._database.execute(query, (id,)).fetchone() is not None
 
     def unknown(self) -> int:
-        """Labels that are kept and whose predictions were not known when they came, or when they were counted."""
+        """Return the number of kept labels whose predictions were not known when they came, or when they were
+        counted."""
         return int(self.get("unknown") or 0)
 
     def count_unknown(self) -> None:
@@ -246,7 +253,7 @@ class _LastingLedger(Ledger):
 def _describe_versions(
     ledger: Ledger, asked: QualityQuestion, lives: Lives | None, kind: LabelKind | None
 ) -> Iterator[dict[str, Any]]:
-    """Those lives in which there were predictions."""
+    """Describe the lives of versions, except those without predictions."""
     for version in ledger.versions():
         split = [VersionLife(version, True)] if lives is None else split_lives(version, lives)
         for life in split:
@@ -271,7 +278,7 @@ def _keep_terms(ledger: _LastingLedger, before: LabelTerms, after: LabelTerms) -
 
 
 def _choose(ledger: _LastingLedger, labels: Sequence[Label], known: Container[str]) -> list[Label]:
-    """Those for which there is room: all but some whose ids are unknown."""
+    """Choose the labels for which there is space: all but some whose ids are unknown."""
     unknown, chosen, fresh = ledger.unknown(), list[Label](), set[str]()
     for one in labels:
         if one.id not in known and one.id not in fresh and not ledger.is_predicted(one.id):
@@ -284,27 +291,33 @@ def _choose(ledger: _LastingLedger, labels: Sequence[Label], known: Container[st
     return chosen
 
 
-def _seen_kind(ledger: _LastingLedger) -> LabelKind:
-    """What nearly all labels were when they were joined last."""
+def _last_kind(ledger: _LastingLedger) -> LabelKind:
+    """Return the kind that nearly all labels had when they were last joined."""
     text = ledger.get("seen")
     return ledger.find_kind() if text is None else LabelKind(text)
 
 
-def _count(labels: Iterable[Label], known: Mapping[str, float], kind: LabelKind) -> dict[Outcome, int]:
-    """``known``: what was kept before of these ids."""
-    outcomes = (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.SCALE)
+def _count(labels: Iterable[Label], known: Mapping[str, float], kind: LabelKind) -> dict[JoinOutcome, int]:
+    """Count labels by what is wrong with them. ``known``: values that were kept before, by id."""
+    outcomes = (
+        JoinOutcome.REPEATED,
+        JoinOutcome.CONTRADICTORY,
+        JoinOutcome.FUTURE,
+        JoinOutcome.CLASS,
+        JoinOutcome.SCALE,
+    )
     counts = dict.fromkeys(outcomes, 0)
     values = dict(known)
     for one in labels:
         before = values.get(one.id)
         if kind is LabelKind.CLASSES and one.value not in (0, 1):
-            counts[Outcome.CLASS] += 1
+            counts[JoinOutcome.CLASS] += 1
         elif kind is LabelKind.FEEDBACK and not 0 <= one.value <= 1:
-            counts[Outcome.SCALE] += 1
+            counts[JoinOutcome.SCALE] += 1
         elif one.at is not None and one.received is not None and one.at > one.received + SKEW:
-            counts[Outcome.FUTURE] += 1
+            counts[JoinOutcome.FUTURE] += 1
         elif before is not None:
-            counts[Outcome.REPEATED if before == one.value else Outcome.CONTRADICTORY] += 1
+            counts[JoinOutcome.REPEATED if before == one.value else JoinOutcome.CONTRADICTORY] += 1
         values.setdefault(one.id, one.value)
     return counts
 
@@ -319,7 +332,7 @@ def _read_terms(ledger: _LastingLedger) -> LabelTerms:
 
 
 def _finite(found: Any) -> Any:
-    """Plain data without numbers that JSON does not have: a measure of absurd amounts cannot be said."""
+    """Replace numbers that JSON does not have by None: measures of absurdly large amounts have no value."""
     if isinstance(found, dict):
         return {name: _finite(value) for name, value in found.items()}
     if isinstance(found, list):

@@ -1,4 +1,4 @@
-"""What labels say, for people."""
+"""Tables and remarks about late labels, for people."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
 
 
 def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
-    """What measures rest on, and how versions compare."""
+    """Yield remarks on the data from which the measures were made, and on how versions compare."""
     if "coverage" in found:
         yield from _basis(found)
     for one in found["versions"]:
@@ -62,7 +62,7 @@ def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _name(one: Mapping[str, Any]) -> str:
-    """With the day on which an earlier life of the config ended."""
+    """Return the name of a version, with the day on which an earlier life of the config ended."""
     config, until = one["config"] or "(unknown)", one.get("until")
     if one.get("current", True) or until is None:
         return config
@@ -70,7 +70,7 @@ def _name(one: Mapping[str, Any]) -> str:
 
 
 def _columns(versions: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What is measured of labels of this kind."""
+    """Return the headings of the measures of labels of this kind."""
     if any(one.get("kind") == FEEDBACK for one in versions):
         return ("APPROVAL",)
     if any("mean_absolute_error" in (one["quality"] or {}) for one in versions):

@@ -1,4 +1,4 @@
-"""``label-terms``: change how an endpoint's labels and answers are read."""
+"""``labels terms``: change how an endpoint's labels and answers are read."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,7 +10,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.labels.ledger import LabelKind
 
 
-class UnsetTerm(StrEnum):
+class _UnsetTerm(StrEnum):
     KIND = "kind"
     SCORE = "score"
 
@@ -20,7 +20,7 @@ Score = Annotated[
     str, typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score.")
 ]
 Unset = Annotated[
-    list[UnsetTerm] | None,
+    list[_UnsetTerm] | None,
     typer.Option(help='Set it back to "not said": labels and answers tell. May be repeated.'),
 ]
 Reason = Annotated[str, typer.Option(help="Why, for the audit.")]
@@ -41,9 +41,9 @@ def label_terms(
 
     \b
     Examples:
-      tidegate label-terms prices --kind amounts
-      tidegate label-terms fraud --score predictions[0].score --reason "the new container answers JSON"
-      tidegate label-terms prices --unset kind
+      tidegate labels terms prices --kind amounts
+      tidegate labels terms fraud --score predictions[0].score --reason "the new container answers JSON"
+      tidegate labels terms prices --unset kind
     """
     if kind is None and not score and not unset:
         raise Invalid("neither --kind nor --score is given: say what labels are, or where the score is")

@@ -21,9 +21,9 @@ _COMPARED: dict[LabelKind, Callable[[Iterable[TimedLabel]], LabelComparison]] = 
 
 
 def compare_versions(ledger: Ledger, kind: LabelKind, pair: SideBySide) -> dict[str, Any]:
-    """As plain data: how close the new version is to having lost more than what is tolerated. ``tests``: all that was
-    compared; the one with most evidence is repeated beside them."""
-    found = _COMPARED[kind](_timed(ledger, pair))
+    """Describe as plain data how close the new version is to having lost more than is tolerated. ``tests``: all that
+    was compared; the test with the most evidence is repeated beside them."""
+    found = _COMPARED[kind](_time_labels(ledger, pair))
     return {
         "old": pair.old.config,
         "new": pair.new.config,
@@ -47,6 +47,6 @@ def _describe_test(one: LabelTest) -> dict[str, Any]:
     }
 
 
-def _timed(ledger: Ledger, pair: SideBySide) -> Iterator[TimedLabel]:
+def _time_labels(ledger: Ledger, pair: SideBySide) -> Iterator[TimedLabel]:
     for one in ledger.in_order(pair):
         yield TimedLabel(one.config == pair.new.config, one.id, one.score, one.value, one.slices)

@@ -1,4 +1,4 @@
-"""``challenge``: starts, shows and stops the console's live challenges."""
+"""``learn``: starts, shows and stops the console's live challenges."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def list_all(as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate challenge list
+      tidegate learn list
     """
     with client() as server:
         found = server.challenges()
@@ -38,7 +38,7 @@ def list_all(as_json: AsJson = False) -> None:
         return
     if found["obstacle"]:
         print(f"none can be started here: {found['obstacle']}")
-    _print_table(found["challenges"])
+    _print_table(found["lessons"])
 
 
 @app.command()
@@ -47,8 +47,8 @@ def show(name: Challenge, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate challenge show incident
-      tidegate challenge show incident --json | jq .picture
+      tidegate learn show incident
+      tidegate learn show incident --json | jq .picture
     """
     with client() as server:
         found = server.challenge(name)
@@ -63,7 +63,7 @@ def start(name: Challenge, reason: Reason = "", as_json: AsJson = False) -> None
 
     \b
     Example:
-      tidegate challenge start incident
+      tidegate learn start incident
     """
     with client() as server:
         found = server.start_challenge(name, user_name(), reason)
@@ -76,7 +76,7 @@ def stop(name: Challenge, reason: Reason = "", as_json: AsJson = False) -> None:
 
     \b
     Example:
-      tidegate challenge stop incident
+      tidegate learn stop incident
     """
     with client() as server:
         found = server.stop_challenge(name, user_name(), reason)

@@ -1,43 +1,46 @@
 """The manifest of the feature lessons."""
 
-from tidegate.domain.feature import CommandEntry, Feature
+from tidegate.domain.feature import CommandEntry, Feature, Menu, PageLink
 
 FEATURE = Feature(
     name="lessons",
-    summary="The lab and the challenges of the console.",
+    summary="Lessons on this server and in simulation: the lab and the challenges.",
     page="lab.md",
-    needs=("access", "autoscaling", "cost", "drift", "evidence", "planner", "rehearse"),
-    kinds=".kinds:KINDS",
+    needs=("access", "autoscaling", "cost", "drift", "evidence", "rehearse"),
+    kinds=".run_records:KINDS",
     commands=(
-        CommandEntry("challenge", ".command:app", "Run the console's live challenges on the server.", "Server"),
+        CommandEntry("learn", ".command:app", "Run the console's live challenges on the server.", "Server"),
     ),
     pages={
-        "/console/overview": ("GET",),
-        "/console/flowchart": ("GET",),
-        "/console/planner": ("GET",),
-        "/console/planner/spec": ("GET",),
-        "/console/traffic": ("GET",),
-        "/console/architectures": ("GET",),
-        "/console/compute": ("GET",),
-        "/console/rolling": ("GET",),
-        "/console/targets": ("GET",),
+        "/console/lessons": ("GET",),
+        "/console/lessons/{name}": ("GET",),
+        "/console/lessons/{name}/live": ("GET",),
         "/console/challenges": ("GET",),
-        "/console/challenges/{name}/live": ("GET",),
         "/console/lab": ("GET",),
-        "/console/lab/live": ("GET",),
+        "/tidegate/v1/lessons": ("GET",),
+        "/tidegate/v1/lessons/{name}": ("GET",),
+        "/tidegate/v1/lessons/{name}/{step}": ("POST",),
         "/tidegate/v1/challenges": ("GET",),
-        "/tidegate/v1/challenges/{name}": (
-            "GET",
-            "POST",
-        ),
-        "/tidegate/v1/challenges/{name}/stop": ("POST",),
+        "/tidegate/v1/challenges/{name}": ("GET", "POST"),
+        "/tidegate/v1/challenges/{name}/{step}": ("POST",),
         "/tidegate/v1/lab": ("GET",),
         "/tidegate/v1/lab/{step}": ("POST",),
     },
     hooks={
-        "demonstrations": ".demonstrations:DEMONSTRATIONS",
-        "native_operations": ".page_routes:OPERATIONS",
+        "native_operations": ".lesson_pages:OPERATIONS",
+        "page_work": ".catalogue:list_page_work",
         "resume": ".run_service:has_open",
     },
-    page_routes=".page_routes:page_routes",
+    links=(
+        PageLink(
+            *(Menu.LEARN, 20, "/console/lessons", "Lessons", "What goes wrong in production, and who notices?"),
+            remark="Drift, a tenfold peak, an update while things die, an incident: each runs while you look",
+        ),
+        PageLink(
+            *(Menu.LEARN, 100, "/console/lessons/lab", "Lab"),
+            "All of it on this server: a good version, a bad one, and why it goes",
+            remark="Half an hour on a throw-away endpoint of this server",
+        ),
+    ),
+    page_routes=".lesson_pages:page_routes",
 )

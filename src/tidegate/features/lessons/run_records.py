@@ -1,16 +1,19 @@
-"""A live run: something that is shown on a throw-away endpoint of this server, with requests that the server sends.
+"""A live run: a lesson played on a throw-away endpoint of this server, with requests that the server sends.
 
 Its record is there before anything is made, so that whoever goes on after a crash knows what to remove.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
 
 from tidegate.domain.access import Means
+from tidegate.ports.store import Kind
 
 TAG = "tidegate:live-run"
-"""Of an endpoint that a live run made: the run's id. An endpoint without it is somebody else's."""
+"""The tag of an endpoint that a live run made: the run's id. An endpoint without it is somebody else's."""
 MAX_RATE = 200.0
 """Requests a second."""
 MAX_LASTING = timedelta(hours=4)
@@ -19,46 +22,37 @@ SET_BACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """So many requests a second for so many seconds."""
-
-    seconds: float
-    rate: float
-
-
-@dataclass(frozen=True)
 class Traffic:
-    """Requests to the endpoint: the phases one after the other. ``requests``: the file in the run's folder that has
-    them, a JSON object with ``body`` and ``content_type`` a line, sent in turn."""
+    """Requests to the endpoint, ``rate`` a second for so many seconds, from the file ``requests`` in its folder:
+    a JSON object with ``body`` and ``content_type`` a line, sent in turn."""
 
     since: datetime
-    phases: tuple[Phase, ...]
+    seconds: float = 0.0
+    rate: float = 0.0
     requests: str = "requests.jsonl"
 
     @property
     def until(self) -> datetime:
-        return self.since + timedelta(seconds=sum(phase.seconds for phase in self.phases))
-
-    def rate_at(self, now: datetime) -> float:
-        """Requests a second; 0 before and after."""
-        left = (now - self.since).total_seconds()
-        for phase in self.phases if left >= 0 else ():
-            if left < phase.seconds:
-                return phase.rate
-            left -= phase.seconds
-        return 0.0
+        return self.since + timedelta(seconds=self.seconds)
 
     def due(self, now: datetime) -> int:
         """How many requests are due by then, from the first on."""
-        left, total = max(0.0, (now - self.since).total_seconds()), 0.0
-        for phase in self.phases:
-            total += phase.rate * min(left, phase.seconds)
-            left = max(0.0, left - phase.seconds)
-        return math.floor(total + 1e-6)
+        passed = min(max(0.0, (now - self.since).total_seconds()), self.seconds)
+        return math.floor(self.rate * passed + 1e-6)
+
+
+class LessonVerdict(StrEnum):
+    """How a lesson ended. ``INTERRUPTED``: the server was started again on the way."""
+
+    SHOWN = "shown"
+    NOT_SHOWN = "not shown"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
-class Made:
+class RunPart:
     """A record that the run's endpoint needed and that was not there before."""
 
     kind: str
@@ -77,7 +71,8 @@ class Beginner:
 
 @dataclass(frozen=True)
 class LiveRun:
-    """``what`` it shows names the record: there is one of each, the latest. It ends at ``until`` at the latest."""
+    """``what`` is the name of the lesson and of the record: there is one of each, the latest. It ends at ``until`` at
+    the latest."""
 
     what: str
     id: str
@@ -85,7 +80,7 @@ class LiveRun:
     by: str
     started_at: datetime
     until: datetime
-    made: tuple[Made, ...] = ()
+    made: tuple[RunPart, ...] = ()
     traffic: Traffic | None = None
     ending_at: datetime | None = None
     """When its end was asked for: all that it made is removed since."""
@@ -96,6 +91,12 @@ class LiveRun:
     """Whose rights the run has. None, of an earlier version: nobody's."""
     endpoint_created_at: datetime | None = None
     """When the record of the run's endpoint was created, which is the run's also without its tag."""
+    verdict: LessonVerdict | None = None
+    """None: it goes on, or the learner judges it."""
+    said: str = ""
+    judged_at: datetime | None = None
+    picture: dict[str, object] = field(default_factory=dict)
+    """Figures of the run as they were last observed."""
 
     @property
     def open(self) -> bool:
@@ -111,7 +112,7 @@ class LiveRun:
         return self.open and self.ending_at is not None
 
     def traffic_at(self, now: datetime) -> Traffic | None:
-        """What is to be sent now."""
+        """The traffic that is due now; None if nothing is to be sent."""
         flows = (
             self.traffic is not None
             and not self.ending
@@ -120,3 +121,7 @@ class LiveRun:
             and now < self.traffic.until
         )
         return self.traffic if flows else None
+
+
+LIVE_RUN = Kind("live-run", LiveRun)
+KINDS: tuple[Kind[Any], ...] = (LIVE_RUN,)

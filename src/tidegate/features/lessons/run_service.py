@@ -9,22 +9,32 @@ from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Conflict, Invalid, NotFound
+from tidegate.domain.errors import Conflict, Invalid, LimitExceeded, NotFound
+from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import TargetTable
-from tidegate.features.autoscaling.spec_scaling import Arns
-from tidegate.features.lessons.kinds import LIVE_RUN
-from tidegate.features.lessons.run_records import MAX_LASTING, MAX_RATE, TAG, LiveRun, Made, Phase, Traffic
-from tidegate.ports.store import Kind, Saved, Tx
-from tidegate.service import alarms, configs, endpoints, models
+from tidegate.features.lessons.run_records import (
+    LIVE_RUN,
+    MAX_LASTING,
+    MAX_RATE,
+    TAG,
+    LessonVerdict,
+    LiveRun,
+    RunPart,
+    Traffic,
+)
+from tidegate.ports.store import Kind, StoredRecord, Tx
+from tidegate.service import alarms, configs, endpoints, models, quotas
 from tidegate.service import deploy as deploying
 from tidegate.service import tags as labels
 from tidegate.service.deploy import DeployOptions, DeployResult
+from tidegate.service.endpoint_extension import DeploymentIds
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import mentions, read_if_readable
 
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (ALARM, CONFIG, MODEL)}
 """In the order in which they are removed."""
+INSTANCE_TYPE = "local"
 
 
 def find(tx: Tx, what: str) -> LiveRun | None:
@@ -34,7 +44,7 @@ def find(tx: Tx, what: str) -> LiveRun | None:
 
 
 def find_open(tx: Tx) -> list[LiveRun]:
-    """Of those that can be read."""
+    """The open runs among those that can be read."""
     return [saved.body for saved in tx.find(LIVE_RUN).items if saved.body.open]
 
 
@@ -44,7 +54,7 @@ def has_open(tx: Tx) -> bool:
 
 
 def find_unreadable(tx: Tx) -> list[str]:
-    """What runs show whose records cannot be read: each may be open."""
+    """Lessons of the runs whose records cannot be read: each may be open."""
     return [one.name for one in tx.find(LIVE_RUN).unreadable]
 
 
@@ -58,6 +68,39 @@ def begin(tx: Tx, run: LiveRun) -> None:
         raise Invalid(f"a live run lasts {MAX_LASTING} at most")
     require_own(tx, run)
     tx.put(LIVE_RUN, run.what, run, expect=saved.version if saved else 0, now=run.started_at)
+
+
+def require_room(tx: Tx, instances: int, can: Capabilities) -> None:
+    """Raises LimitExceeded if the server's quota has not as many instances left, UnreadableRecord while an endpoint
+    cannot be counted."""
+    quota = can.quotas.get(INSTANCE_TYPE)
+    if quota is None:
+        return
+    used = sum(quotas.instances(saved.body)[INSTANCE_TYPE] for saved in tx.find(ENDPOINT).require_all())
+    if used + instances > quota:
+        raise LimitExceeded(
+            f"no room: it takes up to {instances} instances, and of the quota of {quota} (TIDEGATE_QUOTAS)"
+            f" {max(0, quota - used)} are left: delete an endpoint, or raise the quota"
+        )
+
+
+def keep_picture(tx: Tx, run: LiveRun, picture: dict[str, Any], now: datetime) -> None:
+    """Keep the figures of a run that has no verdict yet; otherwise change nothing."""
+    saved = tx.get(LIVE_RUN, run.what)
+    if saved is not None and saved.body.id == run.id and saved.body.verdict is None:
+        _put(tx, saved, replace(saved.body, picture=picture), now)
+
+
+def judge(
+    tx: Tx, run: LiveRun, verdict: LessonVerdict, said: str, now: datetime, picture: dict[str, Any] | None = None
+) -> None:
+    """Note how it ended. Nothing changes if another run has taken its place, or it was judged before. ``picture``
+    None: as it was last kept."""
+    saved = tx.get(LIVE_RUN, run.what)
+    if saved is None or saved.body.id != run.id or saved.body.verdict is not None:
+        return
+    shown = saved.body.picture if picture is None else picture
+    _put(tx, saved, replace(saved.body, verdict=verdict, said=said, judged_at=now, picture=shown), now)
 
 
 def is_own(tx: Tx, run: LiveRun) -> bool:
@@ -104,7 +147,7 @@ def deploy(
     rollout_id: str,
     targets: TargetTable,
     now: datetime,
-    arns: Arns,
+    ids: DeploymentIds,
 ) -> DeployResult:
     """Deploy to the run's endpoint, as anybody deploys (``service.deploy``). Raises Conflict for another's."""
     saved = _require_running(tx, what)
@@ -115,7 +158,7 @@ def deploy(
     known = replace(run, made=(*run.made, *_list_new(tx, desired, run.made)))
     tagged = replace(desired, tags={**desired.tags, TAG: run.id})
     done = deploying.deploy(
-        tx, tagged, options, runnable=runnable, rollout_id=rollout_id, targets=targets, now=now, arns=arns
+        tx, tagged, options, runnable=runnable, rollout_id=rollout_id, targets=targets, now=now, ids=ids
     )
     made = tx.get(ENDPOINT, run.endpoint)
     known = replace(known, endpoint_created_at=None if made is None else made.created_at)
@@ -132,24 +175,23 @@ def expect_deployments(tx: Tx, what: str, desired: Sequence[DesiredDeployment], 
     tx.put(LIVE_RUN, what, replace(saved.body, made=made), expect=saved.version, now=now)
 
 
-def _list_new(tx: Tx, desired: DesiredDeployment, known: Sequence[Made]) -> list[Made]:
+def _list_new(tx: Tx, desired: DesiredDeployment, known: Sequence[RunPart]) -> list[RunPart]:
     names = [
-        *(Made(ALARM.name, alarm.name) for alarm in desired.alarms),
-        Made(CONFIG.name, desired.config.name),
-        *(Made(MODEL.name, model.name) for model in desired.models),
+        *(RunPart(ALARM.name, alarm.name) for alarm in desired.alarms),
+        RunPart(CONFIG.name, desired.config.name),
+        *(RunPart(MODEL.name, model.name) for model in desired.models),
     ]
     return [one for one in dict.fromkeys(names) if one not in known and tx.get(KINDS[one.kind], one.name) is None]
 
 
 def find_allowed(tx: Tx, what: str, now: datetime) -> tuple[LiveRun, Traffic] | None:
-    """What is to be sent now; nothing while somebody else's endpoint has the name, nor what a record could not say
-    that was written here."""
+    """The run and the traffic that is due now. None while somebody else's endpoint has the name, and for a record
+    that was not written here."""
     run = find(tx, what)
     traffic = None if run is None else run.traffic_at(now)
     if run is None or traffic is None or (tx.get(ENDPOINT, run.endpoint) is not None and not is_own(tx, run)):
         return None
-    bounded = all(0 <= phase.rate <= MAX_RATE for phase in traffic.phases)
-    return (run, traffic) if bounded and is_inside(traffic.requests) else None
+    return (run, traffic) if 0 <= traffic.rate <= MAX_RATE and is_inside(traffic.requests) else None
 
 
 def is_inside(path: str) -> bool:
@@ -157,18 +199,19 @@ def is_inside(path: str) -> bool:
     return all(part and not part.startswith(".") for part in path.split("/"))
 
 
-def send(tx: Tx, what: str, phases: Sequence[Phase], now: datetime, requests: str = "requests.jsonl") -> LiveRun:
+def send(
+    tx: Tx, what: str, rate: float, seconds: float, now: datetime, requests: str = "requests.jsonl"
+) -> LiveRun:
     """Have the server send requests from now on, in place of what it sends. Raises Invalid for too many."""
-    saved = _require_running(tx, what)
-    for phase in phases:
-        if not (math.isfinite(phase.rate) and 0 <= phase.rate <= MAX_RATE):
-            raise Invalid(f"{phase.rate:g} requests a second: expected 0 to {MAX_RATE:g}")
-        if not (math.isfinite(phase.seconds) and 0 < phase.seconds <= MAX_LASTING.total_seconds()):
-            raise Invalid(f"{phase.seconds:g} s of requests: expected up to {MAX_LASTING.total_seconds():g}")
+    saved, longest = _require_running(tx, what), MAX_LASTING.total_seconds()
+    if not (math.isfinite(rate) and 0 <= rate <= MAX_RATE):
+        raise Invalid(f"{rate:g} requests a second: expected 0 to {MAX_RATE:g}")
+    if not (math.isfinite(seconds) and 0 < seconds <= longest):
+        raise Invalid(f"{seconds:g} s of requests: expected up to {longest:g}")
     if not is_inside(requests):
         raise Invalid(f"{requests!r} is not a file in the run's folder")
     require_own(tx, saved.body)
-    return _put(tx, saved, replace(saved.body, traffic=Traffic(now, tuple(phases), requests)), now)
+    return _put(tx, saved, replace(saved.body, traffic=Traffic(now, seconds, rate, requests)), now)
 
 
 def halt(tx: Tx, what: str, now: datetime) -> LiveRun:
@@ -208,7 +251,7 @@ def mark_ended(tx: Tx, what: str, now: datetime) -> None:
     _put(tx, saved, replace(saved.body, ended_at=now), now)
 
 
-def _delete(tx: Tx, one: Made, now: datetime) -> None:
+def _delete(tx: Tx, one: RunPart, now: datetime) -> None:
     if one.kind == ALARM.name:
         alarms.delete(tx, [one.name], now)
     elif one.kind == CONFIG.name:
@@ -217,9 +260,9 @@ def _delete(tx: Tx, one: Made, now: datetime) -> None:
         models.delete_model(tx, one.name, now)
 
 
-def _list_used(tx: Tx, made: Sequence[Made]) -> set[Made]:
-    """What the endpoints that are there name. Of one that cannot be read, what its text has counts."""
-    used, page = set[Made](), tx.find(ENDPOINT)
+def _list_used(tx: Tx, made: Sequence[RunPart]) -> set[RunPart]:
+    """The parts that present endpoints name. Of one that cannot be read, what its text has counts."""
+    used, page = set[RunPart](), tx.find(ENDPOINT)
     for saved in page.items:
         used |= _list_named(saved.body)
     for one in page.unreadable:
@@ -227,26 +270,26 @@ def _list_used(tx: Tx, made: Sequence[Made]) -> set[Made]:
     return used
 
 
-def _list_named(endpoint: Endpoint) -> set[Made]:
+def _list_named(endpoint: Endpoint) -> set[RunPart]:
     rollout = endpoint.rollout
     versions = [endpoint.serving, *((rollout.old, rollout.new) if rollout else ())]
     deployments = [endpoint.deployment, *((rollout.deployment,) if rollout else ())]
-    named = {Made(ALARM.name, name) for one in deployments if one is not None for name in one.alarms}
+    named = {RunPart(ALARM.name, name) for one in deployments if one is not None for name in one.alarms}
     for version in versions:
         if version is not None:
-            named.add(Made(CONFIG.name, version.config_name))
-            named |= {Made(MODEL.name, variant.model.name) for variant in version.variants}
+            named.add(RunPart(CONFIG.name, version.config_name))
+            named |= {RunPart(MODEL.name, variant.model.name) for variant in version.variants}
     return named
 
 
-def _require_open(tx: Tx, what: str) -> Saved[LiveRun]:
+def _require_open(tx: Tx, what: str) -> StoredRecord[LiveRun]:
     saved = tx.get(LIVE_RUN, what)
     if saved is None or not saved.body.open:
         raise NotFound(f"{what} is not under way", about=(LIVE_RUN.name, what))
     return saved
 
 
-def _require_running(tx: Tx, what: str) -> Saved[LiveRun]:
+def _require_running(tx: Tx, what: str) -> StoredRecord[LiveRun]:
     """Raises Conflict for a run that is being ended, NotFound for none."""
     saved = _require_open(tx, what)
     if saved.body.ending:
@@ -254,6 +297,6 @@ def _require_running(tx: Tx, what: str) -> Saved[LiveRun]:
     return saved
 
 
-def _put(tx: Tx, saved: Saved[LiveRun], run: LiveRun, now: datetime) -> LiveRun:
+def _put(tx: Tx, saved: StoredRecord[LiveRun], run: LiveRun, now: datetime) -> LiveRun:
     tx.put(LIVE_RUN, saved.name, run, expect=saved.version, now=now)
     return run

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from tidegate.domain.monitoring_schedule import LabelledTask
-from tidegate.domain.processing_job import BaselineTask
 from tidegate.features.monitor.baselining import make_baseline
 from tidegate.features.monitor.bias import measure_bias_of
+from tidegate.features.monitor.processing_records import BaselineTask
 from tidegate.features.monitor.quality import measure_quality
+from tidegate.features.monitor.schedule_records import LabelledTask
 
 SEED = 17
 """The same data give the same result."""

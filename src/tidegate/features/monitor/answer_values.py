@@ -11,8 +11,8 @@ from tidegate.rows.label_lines import find_at
 
 
 def read_parts(side: Mapping[str, Any] | None, rows: int) -> list[Any] | None:
-    """What one side of a capture has for each of so many rows that were asked together: a list of cells (CSV), or
-    what JSON has. None if that cannot be said."""
+    """Split one side of a capture into the values of its rows, which were sent in one request: a list of cells each
+    (CSV), or JSON values. None if the data cannot be split into so many rows."""
     data, encoding = (side.get("data"), side.get("encoding")) if side else (None, None)
     if not isinstance(data, str):
         return None
@@ -42,8 +42,8 @@ def _read_csv(data: str, rows: int) -> list[Any] | None:
 
 
 def value_at(part: Any, where: str) -> Any:
-    """At a place such as ``1``, ``label`` or ``predictions[0].label``, without lists of one around it; empty: the
-    only value, in as many lists and members as there may be around it. None where there is none."""
+    """Return the value at a place such as ``1``, ``label`` or ``predictions[0].label``, unwrapped from lists of one.
+    Empty: the only value, however many lists and members of one enclose it. None where there is none."""
     if not where:
         part = _unwrap(part, (list, dict))
         return None if isinstance(part, (list, dict)) else part

@@ -7,7 +7,6 @@ from typing import Any
 
 from tidegate.domain.drift import DriftReportPlace
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.domain.processing_job import BaselineOutcome, BaselineTask, Baselining
 from tidegate.features.drift.constraints import USUAL_THRESHOLD
 from tidegate.features.drift.report import write_report
 from tidegate.features.drift.shapes import make_constraints, make_statistics
@@ -15,7 +14,8 @@ from tidegate.features.monitor.datasets import read_rows
 from tidegate.features.monitor.measures import MEASURE, deviations, sizes, standard_errors
 from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
 from tidegate.features.monitor.multiclass import MOST_CLASSES, count_classes
-from tidegate.features.monitor.pairs import Pair, Unused, make_pair
+from tidegate.features.monitor.pairs import Pair, UnusedReason, make_pair
+from tidegate.features.monitor.processing_records import BaselineJob, BaselineOutcome, BaselineTask
 from tidegate.features.monitor.quality_statistics import make_quality_statistics
 from tidegate.features.monitor.thresholds import CONSTRAINED, suggest_constraints
 from tidegate.features.monitor.user_files import find_user_files
@@ -30,7 +30,8 @@ Documents = dict[str, dict[str, Any]]
 
 
 def make_baseline(task: BaselineTask, draw: Random) -> BaselineOutcome:
-    """Everything that can go wrong is an outcome, with the reason; then neither file is written."""
+    """Make a baseline. Anything that goes wrong gives a failed outcome with the reason, and neither file is
+    written."""
     work, access = task.work, task.access
     try:
         rows = read_rows(find_user_files(work.source, access), work.format)
@@ -47,7 +48,7 @@ def make_baseline(task: BaselineTask, draw: Random) -> BaselineOutcome:
     return BaselineOutcome(count)
 
 
-def _suggest(work: Baselining, rows: Iterable[Row], draw: Random) -> tuple[int, Documents]:
+def _suggest(work: BaselineJob, rows: Iterable[Row], draw: Random) -> tuple[int, Documents]:
     """Raises Invalid."""
     table = TableProfile(draw.randrange)
     for row in rows:
@@ -64,7 +65,7 @@ def _suggest(work: Baselining, rows: Iterable[Row], draw: Random) -> tuple[int, 
 
 def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], draw: Random) -> tuple[int, Documents]:
     """Raises Invalid."""
-    pairs = read_pairs(terms, rows)
+    pairs = _read_pairs(terms, rows)
     _check_count(len(pairs), "rows with a label and a prediction")
     measured = MEASURE[terms.problem](pairs)
     unsaid = [name for name in CONSTRAINED[terms.problem] if name in measured and measured[name] != measured[name]]
@@ -77,17 +78,17 @@ def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], draw: Random) -> 
     return len(pairs), {"statistics.json": statistics, "constraints.json": constraints}
 
 
-def read_pairs(terms: QualityTerms, rows: Iterable[Row]) -> list[Pair]:
-    """Of a data set. Raises Invalid if a column is not there, or any row has no pair."""
+def _read_pairs(terms: QualityTerms, rows: Iterable[Row]) -> list[Pair]:
+    """Read the pairs of a data set. Raises Invalid if a column is missing, or any row has no pair."""
     pairs: list[Pair] = []
-    bad: Counter[Unused] = Counter()
+    bad: Counter[UnusedReason] = Counter()
     first, count = "", 0
     for count, row in enumerate(rows, 1):
         label, inference, probability = (
             _value(row, name, count) for name in (terms.label, terms.inference, terms.probability)
         )
         pair = make_pair(terms, label, inference, probability)
-        if isinstance(pair, Unused):
+        if isinstance(pair, UnusedReason):
             bad[pair] += 1
             first = first or f"row {count}: {pair}"
         else:
@@ -101,7 +102,8 @@ def read_pairs(terms: QualityTerms, rows: Iterable[Row]) -> list[Pair]:
 
 
 def _value(row: Row, name: str, count: int) -> Value:
-    """Of a column by its name or its number, from 0; None of no column. Raises Invalid where it is not there."""
+    """Return the value of a column, which is given by name or by number from 0; None if no column is given. Raises
+    Invalid if the row does not have it."""
     if not name:
         return None
     if name not in row and name.isdecimal() and int(name) < len(row):

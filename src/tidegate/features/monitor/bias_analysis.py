@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tidegate.domain.errors import Invalid
 from tidegate.features.monitor.bias_metrics import DESCRIPTIONS, POST, PRE, Measure
-from tidegate.features.monitor.thresholds import FEWEST, Checked
+from tidegate.features.monitor.thresholds import FEWEST, ThresholdCheck
 from tidegate.statistics.significance import select_discoveries
 
 STAGES = {PRE: "Pre-training", POST: "Post-Training"}
@@ -20,7 +20,7 @@ Baseline = dict[tuple[str, str, str, str], float]
 """Section, facet, value and measure -> its value."""
 
 
-class Compared(NamedTuple):
+class FacetComparison(NamedTuple):
     """One facet against all others. ``value``: as analysis.json has it; ``errors``: standard errors."""
 
     facet: str
@@ -55,17 +55,17 @@ def _measured(baseline: Baseline) -> Baseline:
 
 
 def not_measured(baseline: Baseline) -> list[str]:
-    """Measures of the baseline that are not made here."""
+    """Return the measures of the baseline that are not made here."""
     return sorted({key[-1] for key in baseline.keys() - _measured(baseline).keys()})
 
 
-def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
+def check_baseline(baseline: Baseline, compared: Sequence[FacetComparison]) -> ThresholdCheck:
     """A measure violates its baseline if it is further from where nobody is preferred, by more than chance
     explains, as if the baseline were of as many cases; false discoveries of all measures together are controlled."""
     violations, chances, unsaid = list[dict[str, str]](), list[float](), list[str]()
-    found = {(one.facet, _lower(one.value)): one for one in compared}
+    found = {(one.facet, _lower_group(one.value)): one for one in compared}
     for (stage, facet, value, name), before in sorted(_measured(baseline).items()):
-        one = found.get((facet, _lower(value)))
+        one = found.get((facet, _lower_group(value)))
         measure = one.measured[stage].get(name) if one is not None else None
         error = one.errors[stage].get(name, math.nan) if one is not None else math.nan
         if one is None or measure is None or measure.size < FEWEST or not math.isfinite(measure.value + error):
@@ -85,24 +85,24 @@ def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
             }
         )
     chosen = select_discoveries(chances, FALSE_RATE)
-    return Checked(tuple(one for one, sure in zip(violations, chosen, strict=True) if sure), tuple(unsaid))
+    return ThresholdCheck(tuple(one for one, sure in zip(violations, chosen, strict=True) if sure), tuple(unsaid))
 
 
 def _chance(further: float, error: float) -> float:
-    """Of a difference of two samples that is at least so large, by its normal distribution."""
+    """Return the probability of a difference of two samples that is at least so large, by its normal distribution."""
     if further <= 0:
         return 1.0
     return math.erfc(further / (2 * error)) / 2 if error else 0.0
 
 
-def _lower(value: str) -> str:
+def _lower_group(value: str) -> str:
     """The group without the largest value of the window, which an interval names: (40, 93] is also (40, 88]."""
     found = _INTERVAL.fullmatch(value)
     return found[1] if found else value
 
 
-def make_analysis(label: str, positive: str, compared: Sequence[Compared]) -> dict[str, Any]:
-    """In Clarify's shape; a measure that cannot be said is null."""
+def make_analysis(label: str, positive: str, compared: Sequence[FacetComparison]) -> dict[str, Any]:
+    """Make an analysis in Clarify's format; a measure without a value is null."""
     document: dict[str, Any] = {"version": "1.0"}
     for stage, names in DESCRIPTIONS.items():
         facets: dict[str, list[Any]] = {}

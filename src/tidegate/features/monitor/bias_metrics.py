@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tidegate.features.monitor.binary import Counts
+from tidegate.features.monitor.binary import ConfusionCounts
 
 PRE, POST = "pre_training_bias_metrics", "post_training_bias_metrics"
 DESCRIPTIONS = {
@@ -42,7 +42,7 @@ DESCRIPTIONS = {
 """Stage -> measure -> its name."""
 
 
-class Case(NamedTuple):
+class LabelledPrediction(NamedTuple):
     """One prediction with its label. ``facet``: it is of the group ``d``; ``group``: of a further column."""
 
     facet: bool
@@ -59,53 +59,53 @@ class Measure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sides:
+class _Sides:
     """Counts of both groups."""
 
-    a: Counts
-    d: Counts
+    a: ConfusionCounts
+    d: ConfusionCounts
 
-    def compare(self, share: Callable[[Counts], tuple[int, int]]) -> Measure:
+    def compare(self, share: Callable[[ConfusionCounts], tuple[int, int]]) -> Measure:
         """The share of the one group less that of the other."""
         (part_a, whole_a), (part_d, whole_d) = share(self.a), share(self.d)
         return Measure(_ratio(part_a, whole_a) - _ratio(part_d, whole_d), min(whole_a, whole_d))
 
-    def contrast(self, share: Callable[[Counts], tuple[int, int]]) -> Measure:
+    def contrast(self, share: Callable[[ConfusionCounts], tuple[int, int]]) -> Measure:
         """The other way round."""
         found = self.compare(share)
         return Measure(-found.value, found.size)
 
 
-def measure_bias(cases: Sequence[Case]) -> dict[str, dict[str, Measure]]:
+def measure_bias(cases: Sequence[LabelledPrediction]) -> dict[str, dict[str, Measure]]:
     """Stage -> measure. NaN where it cannot be said."""
-    sides = Sides(_count(cases, False), _count(cases, True))
+    sides = _Sides(_count(cases, False), _count(cases, True))
     groups = len({case.group for case in cases}) > 1
     before = {**_measure_labels(sides), **({"CDDL": _conditional(cases, 1)} if groups else {})}
     after = {**_measure_predictions(sides), **({"CDDPL": _conditional(cases, 2)} if groups else {})}
     return {PRE: before, POST: after}
 
 
-def _count(cases: Sequence[Case], facet: bool) -> Counts:
+def _count(cases: Sequence[LabelledPrediction], facet: bool) -> ConfusionCounts:
     found = Counter((case.positive, case.predicted) for case in cases if case.facet is facet)
-    return Counts(found[True, True], found[True, False], found[False, True], found[False, False])
+    return ConfusionCounts(found[True, True], found[True, False], found[False, True], found[False, False])
 
 
-def _all(counts: Counts) -> int:
+def _total(counts: ConfusionCounts) -> int:
     return sum(counts)
 
 
-def _labelled(counts: Counts) -> tuple[int, int]:
-    return counts.hits + counts.missed, _all(counts)
+def _label_share(counts: ConfusionCounts) -> tuple[int, int]:
+    return counts.hits + counts.missed, _total(counts)
 
 
-def _predicted(counts: Counts) -> tuple[int, int]:
-    return counts.hits + counts.false, _all(counts)
+def _predicted(counts: ConfusionCounts) -> tuple[int, int]:
+    return counts.hits + counts.false, _total(counts)
 
 
-def _measure_labels(sides: Sides) -> dict[str, Measure]:
-    a, d = _all(sides.a), _all(sides.d)
+def _measure_labels(sides: _Sides) -> dict[str, Measure]:
+    a, d = _total(sides.a), _total(sides.d)
     size = min(a, d)
-    q_a, q_d = _ratio(*_labelled(sides.a)), _ratio(*_labelled(sides.d))
+    q_a, q_d = _ratio(*_label_share(sides.a)), _ratio(*_label_share(sides.d))
     far = abs(q_a - q_d)  # of both outcomes
     middle = (q_a + q_d) / 2
     return {
@@ -119,9 +119,9 @@ def _measure_labels(sides: Sides) -> dict[str, Measure]:
     }
 
 
-def _measure_predictions(sides: Sides) -> dict[str, Measure]:
+def _measure_predictions(sides: _Sides) -> dict[str, Measure]:
     accepted_a, accepted_d = _ratio(*_predicted(sides.a)), _ratio(*_predicted(sides.d))
-    size = min(_all(sides.a), _all(sides.d))
+    size = min(_total(sides.a), _total(sides.d))
     return {
         "DPPL": sides.compare(_predicted),
         "DI": Measure(_ratio(accepted_d, accepted_a), size),
@@ -131,12 +131,12 @@ def _measure_predictions(sides: Sides) -> dict[str, Measure]:
         "SD": sides.contrast(lambda of: (of.quiet, of.quiet + of.false)),
         "DAR": sides.compare(lambda of: (of.hits, of.hits + of.false)),
         "DRR": sides.contrast(lambda of: (of.quiet, of.quiet + of.missed)),
-        "AD": sides.compare(lambda of: (of.hits + of.quiet, _all(of))),
+        "AD": sides.compare(lambda of: (of.hits + of.quiet, _total(of))),
         "TE": sides.contrast(lambda of: (of.missed, of.false)),
     }
 
 
-def _conditional(cases: Sequence[Case], which: int) -> Measure:
+def _conditional(cases: Sequence[LabelledPrediction], which: int) -> Measure:
     """How much more of the rejected than of the accepted ones are of the facet, averaged over the groups by their
     size. ``which``: the place of the outcome in a case."""
     found: dict[str, Counter[tuple[bool, bool]]] = {}

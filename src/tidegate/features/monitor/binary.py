@@ -5,10 +5,10 @@ The best constant classifier is the one that always says 1, as in SageMaker's ow
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from tidegate.features.monitor.pairs import Pair
+from tidegate.statistics.ranking import count_steps, rank_counts
 
 MOST_POINTS = 101
 """Points of a curve in a report."""
@@ -16,8 +16,9 @@ Points = list[tuple[float, float]]
 CONSTANT = "_best_constant_classifier"
 
 
-class Counts(NamedTuple):
-    """Of predictions by label: ``missed`` is a 1 that was said to be 0, ``false`` a 0 that was said to be 1."""
+class ConfusionCounts(NamedTuple):
+    """Counts of predictions by label: ``missed`` are labels of 1 predicted as 0, ``false`` labels of 0 predicted as
+    1."""
 
     hits: int
     missed: int
@@ -25,18 +26,19 @@ class Counts(NamedTuple):
     quiet: int
 
 
-def count_pairs(pairs: Iterable[Pair]) -> Counts:
+def _count_pairs(pairs: Iterable[Pair]) -> ConfusionCounts:
     found = [[0, 0], [0, 0]]
     for label, predicted, _ in pairs:
         found[label][predicted] += 1
-    return Counts(found[1][1], found[1][0], found[0][1], found[0][0])
+    return ConfusionCounts(found[1][1], found[1][0], found[0][1], found[0][0])
 
 
-def measure_binary(pairs: Sequence[Pair]) -> dict[str, float]:
-    """NaN where something cannot be said, since a class is in no label or in no prediction."""
-    found = count_pairs(pairs)
+def measure_two_classes(pairs: Sequence[Pair]) -> dict[str, float]:
+    """Measure predictions of two classes. A measure is NaN where it has no value, because a class is in no label or
+    in no prediction."""
+    found = _count_pairs(pairs)
     positives, negatives = found.hits + found.missed, found.false + found.quiet
-    always = Counts(positives, 0, negatives, 0)
+    always = ConfusionCounts(positives, 0, negatives, 0)
     made = {
         "recall": _ratio(found.hits, positives),
         "precision": _ratio(found.hits, found.hits + found.false),
@@ -50,15 +52,19 @@ def measure_binary(pairs: Sequence[Pair]) -> dict[str, float]:
         "false_negative_rate": _ratio(found.missed, positives),
     }
     if pairs and all(chance is not None for *_, chance in pairs):
-        made["auc"], made["au_prc"] = _areas(_steps(pairs))
+        ranked = rank_counts(_steps(pairs))
+        auc = ranked.auc
+        made["auc"] = math.nan if auc is None else auc
+        made["au_prc"] = math.nan if auc is None else ranked.average_precision or 0.0
     for name, weight in (("f0_5", 0.5), ("f1", 1.0), ("f2", 2.0)):
         made[name], made[f"{name}{CONSTANT}"] = _f_score(found, weight), _f_score(always, weight)
     return made
 
 
 def sizes_of_two(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Of how many pairs each measure is: its denominator, or the rarer of the two sides that it compares."""
-    found = count_pairs(pairs)
+    """Return the number of pairs from which each measure is made: its denominator, or the rarer of the two sides that
+    it compares."""
+    found = _count_pairs(pairs)
     positives, negatives, said = found.hits + found.missed, found.false + found.quiet, found.hits + found.false
     made = dict.fromkeys(("recall", "true_positive_rate", "false_negative_rate"), positives)
     made |= dict.fromkeys(("true_negative_rate", "false_positive_rate"), negatives)
@@ -68,8 +74,8 @@ def sizes_of_two(pairs: Sequence[Pair]) -> dict[str, int]:
 
 
 def confusion_of_two(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
-    """Label -> prediction -> count."""
-    found = count_pairs(pairs)
+    """Return the counts by label and prediction: label -> prediction -> count."""
+    found = _count_pairs(pairs)
     return {"0": {"0": found.quiet, "1": found.false}, "1": {"0": found.missed, "1": found.hits}}
 
 
@@ -86,32 +92,10 @@ def curves(pairs: Sequence[Pair]) -> tuple[Points, Points]:
 
 
 def _steps(pairs: Sequence[Pair]) -> list[tuple[int, int]]:
-    """Ones and zeros with at least each probability, highest first."""
-    ordered = sorted(((chance, label) for label, _, chance in pairs if chance is not None), reverse=True)
-    made: list[tuple[int, int]] = []
-    hits = false = 0
-    for _, group in groupby(ordered, key=lambda pair: pair[0]):
-        for _, label in group:
-            hits, false = hits + label, false + 1 - label
-        made.append((hits, false))
-    return made
+    return list(count_steps((chance, label) for label, _, chance in pairs if chance is not None))
 
 
-def _areas(steps: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Under the receiver operating characteristic, where equal probabilities count half, and average precision."""
-    positives, negatives = steps[-1]
-    if not positives or not negatives:
-        return math.nan, math.nan
-    area = precision = 0.0
-    before = (0, 0)
-    for hits, false in steps:
-        area += (false - before[1]) * (hits + before[0]) / 2
-        precision += (hits - before[0]) * hits / (hits + false)
-        before = (hits, false)
-    return area / (positives * negatives), precision / positives
-
-
-def _f_score(found: Counts, weight: float) -> float:
+def _f_score(found: ConfusionCounts, weight: float) -> float:
     """Van Rijsbergen's F, with recall ``weight`` times as important as precision."""
     square = weight * weight
     return _ratio((1 + square) * found.hits, (1 + square) * found.hits + square * found.missed + found.false)

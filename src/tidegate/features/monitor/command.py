@@ -1,4 +1,4 @@
-"""``monitor``: compares an endpoint's captures with a baseline, again and again."""
+"""``drift schedule``: compares an endpoint's captures with a baseline, again and again."""
 
 import json
 import os
@@ -52,8 +52,8 @@ def baseline(
 
     \b
     Examples:
-      tidegate monitor baseline payments.csv --time paid_at
-      tidegate monitor baseline captures/fraud/AllTraffic/ --columns amount,country
+      tidegate drift schedule baseline payments.csv --time paid_at
+      tidegate drift schedule baseline captures/fraud/AllTraffic/ --columns amount,country
     """
     check_place(score)
     with ProgressBar(f"reading {source}", quiet=as_json):
@@ -88,8 +88,8 @@ def set_schedule(
 
     \b
     Examples:
-      tidegate monitor set fraud --baseline train.csv --by country
-      tidegate monitor set fraud --baseline baseline.json --every 1h --window 1h --zone Europe/Berlin
+      tidegate drift schedule set fraud --baseline train.csv --by country
+      tidegate drift schedule set fraud --baseline baseline.json --every 1h --window 1h --zone Europe/Berlin
     """
     check_place(score)
     asked = {
@@ -116,8 +116,8 @@ def show_drift(name: Name, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate monitor show fraud
-      tidegate monitor show fraud --json
+      tidegate drift schedule show fraud
+      tidegate drift schedule show fraud --json
     """
     with client() as server:
         document = server.drift(name)
@@ -135,7 +135,7 @@ def remove(name: Name, as_json: AsJson = False) -> None:
 
     \b
     Examples:
-      tidegate monitor remove fraud
+      tidegate drift schedule remove fraud
     """
     with client() as server:
         document = server.remove_drift(name)

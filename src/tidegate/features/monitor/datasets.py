@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.domain.processing_job import DatasetFormat
+from tidegate.features.monitor.processing_records import DatasetFormat
 from tidegate.features.monitor.user_files import UserFile
 from tidegate.rows.captured_rows import parse_value
 from tidegate.rows.profile import Row

@@ -17,7 +17,7 @@ FEATURE = Feature(
     },
     kinds=".kinds:KINDS",
     commands=(
-        CommandEntry("monitor", ".command:app", "Watch an endpoint's captured requests for drift.", "Look"),
+        CommandEntry("drift schedule", ".command:app", "Watch an endpoint's captured requests for drift.", "Look"),
     ),
     hooks={"taggable": ".kinds:TAGGABLE"},
     loops=(

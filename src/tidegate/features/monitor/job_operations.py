@@ -6,12 +6,12 @@ from typing import Any
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
-from tidegate.domain.monitoring_schedule import BiasSource, LabelSource, MonitoringJob, MonitoringType
 from tidegate.features.monitor import schedules as use
 from tidegate.features.monitor.members import ANALYSER, CLARIFY, check_app, publishes
 from tidegate.features.monitor.model_quality import ProblemType, QualityTerms, check_place, clean_place
 from tidegate.features.monitor.processing_service import find_baseline
-from tidegate.ports.store import Saved
+from tidegate.features.monitor.schedule_records import BiasSource, LabelSource, MonitoringJob, MonitoringType
+from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.resource_errors import name_errors
@@ -120,7 +120,8 @@ def _parse_baseline(call: TxCall, type: MonitoringType, params: Params) -> tuple
     if type is DATA and not statistics:
         raise Invalid(
             f"{type}BaselineConfig has no StatisticsResource and no BaseliningJobName: make a baseline with"
-            " suggest_baseline of SageMaker's SDK, 'tidegate drift --write' or 'tidegate monitor baseline'"
+            " suggest_baseline of SageMaker's SDK, 'tidegate drift check --write' or 'tidegate drift schedule"
+            " baseline'"
         )
     return (statistics if type is DATA else ""), constraints
 
@@ -153,7 +154,7 @@ def _parse_bias(app: Params, endpoint: Params) -> BiasSource:
     return BiasSource(app["ConfigUri"], features)
 
 
-def _summarise(call: TxCall, saved: Saved[MonitoringJob]) -> Params:
+def _summarise(call: TxCall, saved: StoredRecord[MonitoringJob]) -> Params:
     return {
         "MonitoringJobDefinitionName": saved.name,
         "MonitoringJobDefinitionArn": _arn(call, saved.body.type, saved.name),

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tidegate.domain.monitoring_schedule import MonitoringExecution, MonitoringJob, MonitoringSchedule
-from tidegate.domain.processing_job import ProcessingJob
+from tidegate.features.monitor.processing_records import ProcessingJob
+from tidegate.features.monitor.schedule_records import MonitoringExecution, MonitoringJob, MonitoringSchedule
 from tidegate.ports.store import Kind
 
 QUALITY_JOB = Kind("quality-job", MonitoringJob)

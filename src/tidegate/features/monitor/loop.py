@@ -8,24 +8,55 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
+from tidegate.compose.background import Worker
 from tidegate.domain.drift import DriftReportPlace, DriftTask
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelledTask
-from tidegate.domain.processing_job import StorageAccess
-from tidegate.features.drift.loop import CaptureAccess
-from tidegate.features.monitor.metrics import execution_samples
+from tidegate.domain.metric import BIAS, DATA_QUALITY, MODEL_QUALITY, MetricId, Sample
+from tidegate.features.drift.loop import CaptureAccess, DriftAnalyst
+from tidegate.features.drift.metrics import is_dimension, make_sample
+from tidegate.features.monitor.processing_records import BaselineOutcome, BaselineTask, StorageAccess
+from tidegate.features.monitor.schedule_records import (
+    ExecutionOutcome,
+    ExecutionStatus,
+    FacetMetric,
+    LabelledTask,
+    MonitoringSchedule,
+    MonitoringType,
+)
 from tidegate.features.monitor.schedules import DueExecution, drift_execution, find_due_executions, keep_execution
-from tidegate.ports.analyst import MonitorAnalyst
+from tidegate.monitoring.finite import LARGEST
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 
 log = logging.getLogger(__name__)
+_NAMESPACES = {
+    MonitoringType.DATA_QUALITY: DATA_QUALITY,
+    MonitoringType.MODEL_QUALITY: MODEL_QUALITY,
+    MonitoringType.MODEL_BIAS: BIAS,
+}
+
+
+LONGEST_NAME = 255
+"""Characters of a metric's name."""
+
+
+class MonitorAnalyst(DriftAnalyst, Protocol):
+    """A service that also compares predictions with labels, and makes baselines."""
+
+    async def measure(self, task: LabelledTask) -> ExecutionOutcome:
+        """Measure the quality or the bias of predictions. Raises TidegateError if there is no outcome."""
+        ...
+
+    async def baseline(self, task: BaselineTask, longest: float) -> BaselineOutcome:
+        """Make a baseline. ``longest``: seconds that it may take. Raises TidegateError if there is no outcome."""
+        ...
 
 
 @dataclass
-class MonitoringSchedules:
+class MonitoringSchedules(Worker):
     """``roots``: folders in which reports that are files may be."""
 
     store: Store
@@ -65,7 +96,7 @@ class MonitoringSchedules:
         now = self.clock.now()
         try:
             await self.store.run(lambda tx: keep_execution(tx, due, outcome, began_at, now))
-            await self.metrics.put(execution_samples(due.schedule, outcome, int(now.timestamp())))
+            await self.metrics.put(_execution_samples(due.schedule, outcome, int(now.timestamp())))
         except TidegateError as error:
             log.warning("an execution of monitoring schedule %s could not be kept: %s", name, error)
         except Exception:
@@ -124,3 +155,20 @@ class MonitoringSchedules:
 
 def _fail(reason: str) -> ExecutionOutcome:
     return ExecutionOutcome(ExecutionStatus.FAILED, reason=reason)
+
+
+def _execution_samples(schedule: MonitoringSchedule, outcome: ExecutionOutcome, second: int) -> list[Sample]:
+    """SageMaker's metrics, unless the job definition turns them off. A failed execution has none."""
+    if outcome.status is ExecutionStatus.FAILED or not schedule.job.publishes:
+        return []
+    named = {"Endpoint": schedule.job.endpoint, "MonitoringSchedule": schedule.name}
+    namespace = _NAMESPACES[schedule.job.type]
+    plain = [FacetMetric(name, value, {}) for name, value in outcome.metrics.items()]
+    return [
+        make_sample(MetricId.of(namespace, one.name, named | one.dimensions), one.value, second)
+        for one in (*plain, *outcome.faceted)
+        if is_dimension(one.name)
+        and len(one.name) <= LONGEST_NAME
+        and abs(one.value) <= LARGEST
+        and all(map(is_dimension, one.dimensions.values()))
+    ]

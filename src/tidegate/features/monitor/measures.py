@@ -5,16 +5,35 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from statistics import stdev
 
-from tidegate.features.monitor.binary import measure_binary, sizes_of_two
+from tidegate.features.monitor.binary import measure_two_classes, sizes_of_two
 from tidegate.features.monitor.model_quality import ProblemType
 from tidegate.features.monitor.multiclass import measure_multiclass
 from tidegate.features.monitor.pairs import Pair
-from tidegate.features.monitor.regression import measure_regression
+from tidegate.monitoring import finite
+from tidegate.statistics.measures import measure_numeric
+
+
+def measure_regression(pairs: Sequence[Pair]) -> dict[str, float]:
+    """NaN where something cannot be said: r2 of labels that are all the same."""
+    count = len(pairs)
+    if not count:
+        return dict.fromkeys(("mae", "mse", "rmse", "r2"), math.nan)
+    found = measure_numeric((predicted, label) for label, predicted, _ in pairs)
+    mean = measure_numeric((label, 0.0) for label, *_ in pairs)
+    assert mean is not None  # there are pairs
+    spread = measure_numeric((label, mean.bias) for label, *_ in pairs)
+    assert found is not None and spread is not None
+    mse = finite.saturated(found.root_mean_square_error * found.root_mean_square_error)
+    apart = spread.root_mean_square_error
+    ratio = found.root_mean_square_error / apart if apart else math.nan
+    r2 = math.nan if math.isnan(ratio) else finite.saturated(1 - ratio * ratio)
+    return {"mae": found.mean_absolute_error, "mse": mse, "rmse": found.root_mean_square_error, "r2": r2}
+
 
 Measures = Mapping[str, float]
 """Name -> value; NaN where it cannot be said."""
 MEASURE: dict[ProblemType, Callable[[Sequence[Pair]], dict[str, float]]] = {
-    ProblemType.BINARY: measure_binary,
+    ProblemType.BINARY: measure_two_classes,
     ProblemType.MULTICLASS: measure_multiclass,
     ProblemType.REGRESSION: measure_regression,
 }
@@ -28,13 +47,13 @@ MOST_DRAWN = 2_000
 
 
 def sizes(problem: ProblemType, pairs: Sequence[Pair]) -> dict[str, int]:
-    """Of how many pairs each measure is."""
+    """Return the number of pairs from which each measure is made."""
     made = dict.fromkeys(MEASURE[problem](pairs), len(pairs))
     return {**made, **(sizes_of_two(pairs) if problem is ProblemType.BINARY else {})}
 
 
 def deviations(problem: ProblemType, pairs: Sequence[Pair], draw: Random) -> Measures:
-    """SageMaker's ``standard_deviation`` of each measure; NaN of fewer pairs."""
+    """Return SageMaker's ``standard_deviation`` of each measure; NaN if there are fewer pairs than it needs."""
     if len(pairs) < FEWEST_FOR_DEVIATION:
         return dict.fromkeys(MEASURE[problem](pairs), math.nan)
     size = int(SHARE * len(pairs))
@@ -42,7 +61,8 @@ def deviations(problem: ProblemType, pairs: Sequence[Pair], draw: Random) -> Mea
 
 
 def standard_errors(problem: ProblemType, pairs: Sequence[Pair], draw: Random) -> Measures:
-    """By drawing as many pairs again and again (Efron 1979); NaN where too few samples have a value."""
+    """Estimate standard errors by drawing as many pairs again and again (Efron 1979); NaN where too few samples have
+    a value."""
     size = min(len(pairs), MOST_DRAWN)
     found = _spread([MEASURE[problem](draw.choices(pairs, k=size)) for _ in range(DRAWS)])
     scale = math.sqrt(size / len(pairs))

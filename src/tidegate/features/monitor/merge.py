@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.errors import Invalid
-from tidegate.features.monitor.pairs import Unused
+from tidegate.features.monitor.pairs import UnusedReason
 from tidegate.rows.label_lines import read_time
 from tidegate.rows.sources import Line
 
@@ -30,7 +30,7 @@ _UNREADABLE = (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeEr
 
 
 @dataclass(slots=True)
-class Merged:
+class MergedRequest:
     """A captured request. ``labels``: of its rows; None: none came."""
 
     at: float
@@ -46,9 +46,9 @@ class Merge:
     since: float
     before: float
     sides: tuple[str, ...] = ("endpointOutput",)
-    unused: Counter[Unused] = field(default_factory=Counter)
+    unused: Counter[UnusedReason] = field(default_factory=Counter)
     captured: int = 0
-    _by_id: dict[str, Merged | None] = field(default_factory=dict)
+    _by_id: dict[str, MergedRequest | None] = field(default_factory=dict)
     """None: the id is of several captures."""
     _kept: int = 0
 
@@ -57,7 +57,7 @@ class Merge:
         found = self._read_capture(line)
         if found is None:
             return
-        if isinstance(found, Unused):
+        if isinstance(found, UnusedReason):
             self.unused[found] += 1
             return
         ids, one = found
@@ -68,11 +68,11 @@ class Merge:
                 " a shorter time"
             )
         if any(id in self._by_id for id in ids):
-            self.unused[Unused.AMBIGUOUS] += 1
+            self.unused[UnusedReason.AMBIGUOUS] += 1
         for id in ids:
             self._by_id[id] = None if id in self._by_id else one
 
-    def _read_capture(self, line: bytes) -> tuple[set[str], Merged] | Unused | None:
+    def _read_capture(self, line: bytes) -> tuple[set[str], MergedRequest] | UnusedReason | None:
         """None: it is of another time."""
         try:
             document = msgspec.json.decode(line)
@@ -80,40 +80,40 @@ class Merge:
             at = read_time(about.get("inferenceTime"))
             sides = {name: dict(captured[name]) for name in self.sides if captured.get(name) is not None}
         except _UNREADABLE:
-            return Unused.BROKEN
+            return UnusedReason.BROKEN
         if at is None:
-            return Unused.NO_TIME
+            return UnusedReason.NO_TIME
         if not self.since <= at < self.before:
             return None
         ids = {id for id in (about.get("inferenceId"), about.get("eventId")) if isinstance(id, str) and id}
         if not ids:
-            return Unused.NO_ID
+            return UnusedReason.NO_ID
         if "endpointOutput" not in sides:
-            return Unused.NO_PREDICTION
+            return UnusedReason.NO_PREDICTION
         size = sum(len(data) for side in sides.values() if isinstance(data := side.get("data"), str))
         if size > LONGEST_SIDE:
-            return Unused.TOO_LONG
+            return UnusedReason.TOO_LONG
         self._kept += size
-        return ids, Merged(at, sides)
+        return ids, MergedRequest(at, sides)
 
     def add_label(self, line: bytes, hour: float) -> None:
         """``hour``: epoch seconds at which the hour of its folder begins."""
         found = _read_label(line)
-        if isinstance(found, Unused):
+        if isinstance(found, UnusedReason):
             self.unused[found] += 1
             return
         id, labels, at = found
         one = self._by_id.get(id)
         if one is None:
-            self.unused[Unused.AMBIGUOUS if id in self._by_id else Unused.UNKNOWN] += 1
+            self.unused[UnusedReason.AMBIGUOUS if id in self._by_id else UnusedReason.UNKNOWN] += 1
         elif (hour + HOUR if at is None else at) + SKEW < one.at:
-            self.unused[Unused.BEFORE] += 1
+            self.unused[UnusedReason.BEFORE] += 1
         elif one.labels is None:
             one.labels = labels
         elif one.labels == labels:
-            self.unused[Unused.REPEATED] += 1
+            self.unused[UnusedReason.REPEATED] += 1
         else:
-            self.unused[Unused.CONTRADICTORY] += 1
+            self.unused[UnusedReason.CONTRADICTORY] += 1
             one.contradictory = True
 
     def add_captures(self, lines: Iterable[Line]) -> None:
@@ -121,13 +121,13 @@ class Merge:
         for _, line in lines:
             self.add_capture(line)
 
-    def labelled(self) -> list[Merged]:
+    def labelled(self) -> list[MergedRequest]:
         """Those with labels that nothing contradicts, each once."""
         found = {id(one): one for one in self._by_id.values() if one is not None and one.labels is not None}
         return [one for one in found.values() if not one.contradictory]
 
 
-def _read_label(line: bytes) -> tuple[str, list[Any], float | None] | Unused:
+def _read_label(line: bytes) -> tuple[str, list[Any], float | None] | UnusedReason:
     """Id, labels, and when they were known where the line says so (``labelTime``, a member of ours)."""
     try:
         document = msgspec.json.decode(line)
@@ -135,13 +135,13 @@ def _read_label(line: bytes) -> tuple[str, list[Any], float | None] | Unused:
         id, data, encoding = about["eventId"], truth["data"], truth.get("encoding", "CSV")
         at = read_time(about["labelTime"]) if "labelTime" in about else None
     except _UNREADABLE:
-        return Unused.BROKEN
+        return UnusedReason.BROKEN
     if not isinstance(id, str) or not id:
-        return Unused.NO_ID
+        return UnusedReason.NO_ID
     if "labelTime" in about and at is None:
-        return Unused.NO_TIME
+        return UnusedReason.NO_TIME
     labels = _read_labels(data, encoding)
-    return Unused.NO_LABEL if not labels else (id, labels, at)
+    return UnusedReason.NO_LABEL if not labels else (id, labels, at)
 
 
 def _read_labels(data: Any, encoding: Any) -> list[Any] | None:

@@ -1,4 +1,4 @@
-"""What the predictions of a model are, and how they are compared with labels."""
+"""Terms by which the predictions of a model are read, and compared with labels."""
 
 import re
 from dataclasses import dataclass

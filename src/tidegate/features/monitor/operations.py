@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
-from tidegate.domain.monitoring_schedule import (
+from tidegate.features.monitor import schedules as use
+from tidegate.features.monitor.job_operations import RESOURCES
+from tidegate.features.monitor.schedule_records import (
     MonitoringExecution,
     MonitoringJob,
     MonitoringSchedule,
     MonitoringType,
 )
-from tidegate.features.monitor import schedules as use
-from tidegate.features.monitor.job_operations import RESOURCES
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.service.targets import find_capabilities
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -162,7 +162,7 @@ def _is_between(params: Params, names: tuple[str, str], moment: datetime) -> boo
     return (after is None or moment > after) and (before is None or moment < before)
 
 
-def _status_of(saved: Saved[MonitoringSchedule]) -> str:
+def _status_of(saved: StoredRecord[MonitoringSchedule]) -> str:
     return "Stopped" if saved.body.stopped else "Scheduled"
 
 

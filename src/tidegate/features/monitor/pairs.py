@@ -13,7 +13,7 @@ HALF = 0.5
 """The threshold of probabilities, where none is given."""
 
 
-class Unused(StrEnum):
+class UnusedReason(StrEnum):
     """Why a capture, a label or a row is not used."""
 
     BROKEN = "broken line"
@@ -32,7 +32,7 @@ class Unused(StrEnum):
     UNKNOWN = "label of an unknown id"
 
 
-def make_pair(terms: QualityTerms, label: Any, inference: Any, probability: Any) -> Pair | Unused:
+def make_pair(terms: QualityTerms, label: Any, inference: Any, probability: Any) -> Pair | UnusedReason:
     """``inference`` and ``probability``: what is at their places; None: nothing."""
     if terms.problem is ProblemType.REGRESSION:
         return _pair_numbers(label, inference)
@@ -41,43 +41,43 @@ def make_pair(terms: QualityTerms, label: Any, inference: Any, probability: Any)
     return _pair_classes(label, inference, probability)
 
 
-def _pair_numbers(label: Any, inference: Any) -> Pair | Unused:
+def _pair_numbers(label: Any, inference: Any) -> Pair | UnusedReason:
     value, predicted = read_number(label), read_number(inference)
     if value is None:
-        return Unused.NO_LABEL
-    return Unused.NO_PREDICTION if predicted is None else (value, predicted, None)
+        return UnusedReason.NO_LABEL
+    return UnusedReason.NO_PREDICTION if predicted is None else (value, predicted, None)
 
 
-def _pair_two_classes(terms: QualityTerms, label: Any, inference: Any, probability: Any) -> Pair | Unused:
+def _pair_two_classes(terms: QualityTerms, label: Any, inference: Any, probability: Any) -> Pair | UnusedReason:
     if label is None:
-        return Unused.NO_LABEL
+        return UnusedReason.NO_LABEL
     value = _read_class(label)
     if value is None:
-        return Unused.CLASS
+        return UnusedReason.CLASS
     if isinstance(probability, list) and len(probability) == 2:
         probability = probability[1]
     chance = read_number(probability)
     if terms.probability and (chance is None or not 0 <= chance <= 1):
-        return Unused.NO_PREDICTION
+        return UnusedReason.NO_PREDICTION
     if not terms.probability:
         chance = None
     if terms.inference or chance is None:
         predicted = _read_class(inference)
     else:
         predicted = int(chance >= (HALF if terms.threshold is None else terms.threshold))
-    return Unused.NO_PREDICTION if predicted is None else (value, predicted, chance)
+    return UnusedReason.NO_PREDICTION if predicted is None else (value, predicted, chance)
 
 
-def _pair_classes(label: Any, inference: Any, probability: Any) -> Pair | Unused:
+def _pair_classes(label: Any, inference: Any, probability: Any) -> Pair | UnusedReason:
     value = _name_class(label)
     if value is None:
-        return Unused.NO_LABEL
+        return UnusedReason.NO_LABEL
     if inference is None and isinstance(probability, list):
         chances = [read_number(one) for one in probability]
         known = [chance for chance in chances if chance is not None]
         inference = chances.index(max(known)) if known and len(known) == len(chances) else None
     predicted = _name_class(inference)
-    return Unused.NO_PREDICTION if predicted is None else (value, predicted, None)
+    return UnusedReason.NO_PREDICTION if predicted is None else (value, predicted, None)
 
 
 def _read_class(value: Any) -> int | None:

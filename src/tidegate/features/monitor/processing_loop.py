@@ -8,16 +8,17 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from tidegate.compose.background import Worker
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.processing_job import (
+from tidegate.features.monitor import processing_service as use
+from tidegate.features.monitor.loop import MonitorAnalyst
+from tidegate.features.monitor.processing_records import (
     BaselineOutcome,
     BaselineTask,
     ProcessingJob,
     ProcessingStatus,
     StorageAccess,
 )
-from tidegate.features.monitor import processing_service as use
-from tidegate.ports.analyst import MonitorAnalyst
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class ProcessingJobs:
+class ProcessingJobs(Worker):
     store: Store
     clock: Clock
     analyst: MonitorAnalyst

@@ -5,13 +5,18 @@ from typing import Any
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.monitoring_schedule import ExecutionStatus, MonitoringExecution
-from tidegate.domain.processing_job import Baselining, DatasetFormat, ProcessingJob, ProcessingStatus
 from tidegate.features.monitor import processing_service as use
 from tidegate.features.monitor import schedules as monitoring_schedules
 from tidegate.features.monitor.members import ANALYSER, CLARIFY, REFUSED_SCRIPTS, check_app, repository_of
 from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
-from tidegate.ports.store import Saved
+from tidegate.features.monitor.processing_records import (
+    BaselineJob,
+    DatasetFormat,
+    ProcessingJob,
+    ProcessingStatus,
+)
+from tidegate.features.monitor.schedule_records import ExecutionStatus, MonitoringExecution
+from tidegate.ports.store import StoredRecord
 from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -82,7 +87,7 @@ def _check_image(given: Params) -> None:
     check_app(given, ANALYSER)
 
 
-def _parse_work(params: Params, environment: dict[str, str]) -> Baselining:
+def _parse_work(params: Params, environment: dict[str, str]) -> BaselineJob:
     """Raises Invalid."""
     for name in _SCRIPTS:
         if name in environment:
@@ -94,7 +99,7 @@ def _parse_work(params: Params, environment: dict[str, str]) -> Baselining:
     method = environment.get("categorical_drift_method", "")
     if method not in _METHODS:
         raise Invalid(f"Environment has categorical_drift_method {method!r}: give {' or '.join(_METHODS[1:])}")
-    return Baselining(
+    return BaselineJob(
         _parse_source(params.get("ProcessingInputs", []), environment),
         _parse_format(environment),
         outputs[0]["S3Output"]["S3Uri"],
@@ -187,7 +192,7 @@ def _describe(call: TxCall, job: ProcessingJob) -> Params:
     }
 
 
-def _summarise(call: TxCall, saved: Saved[ProcessingJob]) -> Params:
+def _summarise(call: TxCall, saved: StoredRecord[ProcessingJob]) -> Params:
     shown = _describe(call, saved.body)
     names = (
         "ProcessingJobName",

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, LimitExceeded, NotFound
-from tidegate.domain.processing_job import BaselineOutcome, ProcessingJob, ProcessingStatus
 from tidegate.domain.registry import Tags
 from tidegate.features.monitor.kinds import EXECUTION, PROCESSING
+from tidegate.features.monitor.processing_records import BaselineOutcome, ProcessingJob, ProcessingStatus
 from tidegate.features.monitor.schedules import EXECUTION_NAME
-from tidegate.ports.store import Filter, Saved, Tx
+from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.storage.addresses import check_address
 
@@ -40,7 +40,7 @@ def get(tx: Tx, name: str) -> ProcessingJob | None:
     return saved.body if saved is not None else None
 
 
-def find(tx: Tx, where: Filter) -> list[Saved[ProcessingJob]]:
+def find(tx: Tx, where: Filter) -> list[StoredRecord[ProcessingJob]]:
     return tx.find(PROCESSING, where).items
 
 
@@ -92,7 +92,7 @@ def find_baseline(tx: Tx, name: str, quality: bool) -> str:
     return job.work.output.rstrip("/")
 
 
-def _get(tx: Tx, name: str) -> Saved[ProcessingJob]:
+def _get(tx: Tx, name: str) -> StoredRecord[ProcessingJob]:
     found = tx.get(PROCESSING, name)
     if found is None:
         raise NotFound(f'there is no processing job "{name}"')

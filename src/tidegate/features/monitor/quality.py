@@ -1,25 +1,27 @@
 """An execution that compares predictions with labels: captures and ground truth, measures, constraints. Blocks."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 from tidegate.domain.drift import DriftReportPlace
-from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, FacetMetric, LabelledTask
+from tidegate.domain.errors import Invalid, MissingArtifact, TidegateError
 from tidegate.features.drift.report import write_report
 from tidegate.features.monitor.answer_values import read_parts, value_at
 from tidegate.features.monitor.baselining import check_classes, check_pairs
 from tidegate.features.monitor.measures import MEASURE, deviations, sizes, standard_errors
-from tidegate.features.monitor.merge import SKEW, Merge, Merged
+from tidegate.features.monitor.merge import SKEW, Merge, MergedRequest
 from tidegate.features.monitor.model_quality import ProblemType, QualityTerms
-from tidegate.features.monitor.pairs import Pair, Unused, make_pair
+from tidegate.features.monitor.pairs import Pair, UnusedReason, make_pair
+from tidegate.features.monitor.processing_records import StorageAccess
 from tidegate.features.monitor.quality_statistics import make_quality_statistics
-from tidegate.features.monitor.thresholds import Checked, Threshold, check_thresholds, read_thresholds
-from tidegate.features.monitor.truth_files import list_truth
+from tidegate.features.monitor.schedule_records import ExecutionOutcome, ExecutionStatus, FacetMetric, LabelledTask
+from tidegate.features.monitor.thresholds import Threshold, ThresholdCheck, check_thresholds, read_thresholds
+from tidegate.features.monitor.user_files import UserFile, list_user_files
 from tidegate.rows.captures import read_window
 from tidegate.rows.sources import split_lines
 from tidegate.rows.whole_files import read_file
@@ -28,8 +30,10 @@ FEWEST = 50
 """Labelled predictions below which nothing is said."""
 MOST_UNUSABLE = 0.1
 """Share of captures and labels that cannot be used from which nothing good is said."""
-HARMLESS = (Unused.UNKNOWN, Unused.REPEATED)
+HARMLESS = (UnusedReason.UNKNOWN, UnusedReason.REPEATED)
 """Labels of other windows, and the same once more."""
+_HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]+$")
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class LabelledWindow:
     pairs: list[Pair]
     captured: int
     labelled: int
-    unused: Counter[Unused]
+    unused: Counter[UnusedReason]
 
     @property
     def unusable(self) -> int:
@@ -53,11 +57,12 @@ class LabelledWindow:
 
 
 def measure_quality(task: LabelledTask, draw: Random) -> ExecutionOutcome:
-    """Everything that can go wrong is an outcome: it failed, with the reason, and there is no report."""
+    """Measure the quality of predictions. Anything that goes wrong gives a failed outcome with the reason, and no
+    report."""
     terms = task.quality
     try:
         constraints, thresholds = _read_constraints(task)
-        window = read_labelled(task)
+        window = _read_labelled(task)
     except TidegateError as error:
         return fail(str(error))
     if len(window.pairs) < FEWEST:
@@ -79,7 +84,7 @@ def measure_quality(task: LabelledTask, draw: Random) -> ExecutionOutcome:
     return finish(task, documents, checked, measured, _remark(thresholds, checked, window))
 
 
-def _remark(thresholds: dict[str, Threshold], checked: Checked, window: LabelledWindow) -> str:
+def _remark(thresholds: dict[str, Threshold], checked: ThresholdCheck, window: LabelledWindow) -> str:
     said = [window.describe()]
     if not thresholds:
         said.append("there is no baseline, so nothing was checked")
@@ -93,7 +98,7 @@ def _remark(thresholds: dict[str, Threshold], checked: Checked, window: Labelled
 def finish(
     task: LabelledTask,
     documents: dict[str, Any],
-    checked: Checked,
+    checked: ThresholdCheck,
     measured: dict[str, float],
     remark: str,
     faceted: tuple[FacetMetric, ...] = (),
@@ -141,7 +146,7 @@ def merge_window(task: LabelledTask, sides: Sequence[str] = ("endpointOutput",))
     skew = timedelta(seconds=SKEW)
     earliest, files = task.start - skew, 0
     try:
-        for hour, file in list_truth(task.labels.address, earliest, task.until + skew, task.access):
+        for hour, file in _list_truth(task.labels.address, earliest, task.until + skew, task.access):
             files += 1
             for line in split_lines(file.parts()):
                 merge.add_label(line, hour)
@@ -155,14 +160,14 @@ def merge_window(task: LabelledTask, sides: Sequence[str] = ("endpointOutput",))
     return merge
 
 
-def read_labelled(task: LabelledTask) -> LabelledWindow:
+def _read_labelled(task: LabelledTask) -> LabelledWindow:
     """Raises TidegateError."""
     merge = merge_window(task)
     pairs: list[Pair] = []
     labelled = merge.labelled()
     for one in labelled:
         found = _pairs_of(task.quality, one)
-        if isinstance(found, Unused):
+        if isinstance(found, UnusedReason):
             merge.unused[found] += 1
         else:
             pairs += found
@@ -172,23 +177,24 @@ def read_labelled(task: LabelledTask) -> LabelledWindow:
     return LabelledWindow(pairs, merge.captured, len(labelled), merge.unused)
 
 
-def _pairs_of(terms: QualityTerms, one: Merged) -> list[Pair] | Unused:
-    """Of the rows of one request; it counts whole or not at all."""
+def _pairs_of(terms: QualityTerms, one: MergedRequest) -> list[Pair] | UnusedReason:
+    """Return the pairs of the rows of one request. If one of them cannot be used, none is."""
     labels = one.labels or []
     parts = read_parts(one.sides["endpointOutput"], len(labels))
     if parts is None:
-        return Unused.OTHER_COUNT if len(labels) > 1 else Unused.NO_PREDICTION
+        return UnusedReason.OTHER_COUNT if len(labels) > 1 else UnusedReason.NO_PREDICTION
     made: list[Pair] = []
     for label, part in zip(labels, parts, strict=True):
         pair = make_pair(terms, label, *values_of(terms, part))
-        if isinstance(pair, Unused):
+        if isinstance(pair, UnusedReason):
             return pair
         made.append(pair)
     return made
 
 
 def values_of(terms: QualityTerms, part: Any) -> tuple[Any, Any]:
-    """Predicted label and probability in the answer for one row. Without any place, the answer is the label."""
+    """Return the predicted label and the probability in the answer for one row. Without any place, the answer is the
+    label."""
     probability = value_at(part, terms.probability) if terms.probability else None
     if terms.inference or not terms.probability:
         return value_at(part, terms.inference), probability
@@ -200,7 +206,7 @@ def _make_report(
     window: LabelledWindow,
     measured: dict[str, float],
     spread: Any,
-    checked: Checked,
+    checked: ThresholdCheck,
 ) -> dict[str, Any]:
     about = {
         "start_time": task.start.isoformat(),
@@ -213,3 +219,34 @@ def _make_report(
         "statistics.json": make_quality_statistics(task.quality.problem, window.pairs, measured, spread, about),
         "constraint_violations.json": {"violations": list(checked.violations)},
     }
+
+
+def _list_truth(
+    address: str, since: datetime, until: datetime, access: StorageAccess
+) -> Iterator[tuple[float, UserFile]]:
+    """Files below ``yyyy/mm/dd/hh`` with the epoch seconds at which their hour begins, from the hour of ``since`` to
+    that of ``until``. There may be none. Raises TidegateError where they cannot be read."""
+    first = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    day = first.replace(hour=0)
+    while day <= until:
+        try:
+            for file in list_user_files(f"{address.rstrip('/')}/{day:%Y/%m/%d}/", access):
+                hour = _hour_of(file.path)
+                if hour is not None and first <= hour <= until:
+                    yield hour.timestamp(), file
+        except MissingArtifact:
+            pass  # a folder of a day without labels
+        except TidegateError as error:
+            raise type(error)(f"{address}: {error}") from None
+        day += DAY
+
+
+def _hour_of(path: str) -> datetime | None:
+    found = _HOUR.search(path)
+    if found is None:
+        return None
+    year, month, day, hour = map(int, found.groups())
+    try:
+        return datetime(year, month, day, hour, tzinfo=UTC)
+    except ValueError:
+        return None

@@ -9,15 +9,6 @@ from typing import TypeVar
 from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound, UnreadableRecord
-from tidegate.domain.monitoring_schedule import (
-    ONCE,
-    ExecutionOutcome,
-    ExecutionStatus,
-    MonitoringExecution,
-    MonitoringJob,
-    MonitoringSchedule,
-    MonitoringType,
-)
 from tidegate.domain.registry import Tags
 from tidegate.features.capture.captured import captured_addresses
 from tidegate.features.monitor.kinds import (
@@ -27,8 +18,17 @@ from tidegate.features.monitor.kinds import (
     MONITORING_SCHEDULE,
     QUALITY_JOB,
 )
+from tidegate.features.monitor.schedule_records import (
+    ONCE,
+    ExecutionOutcome,
+    ExecutionStatus,
+    MonitoringExecution,
+    MonitoringJob,
+    MonitoringSchedule,
+    MonitoringType,
+)
 from tidegate.features.monitor.times import Window, check_offsets, check_times, find_window
-from tidegate.ports.store import Filter, Kind, Saved, Tx
+from tidegate.ports.store import Filter, Kind, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import mentions, require
@@ -102,7 +102,7 @@ def get_job(tx: Tx, type: MonitoringType, name: str) -> MonitoringJob:
     return _get(tx, kind, name, what).body
 
 
-def find_jobs(tx: Tx, type: MonitoringType, where: Filter) -> list[Saved[MonitoringJob]]:
+def find_jobs(tx: Tx, type: MonitoringType, where: Filter) -> list[StoredRecord[MonitoringJob]]:
     return tx.find(JOBS[type][0], where).items
 
 
@@ -122,7 +122,8 @@ def delete_job(tx: Tx, type: MonitoringType, name: str, now: datetime) -> None:
 
 
 def create_schedule(tx: Tx, schedule: MonitoringSchedule, tags: Tags, shortest: timedelta, now: datetime) -> None:
-    """``shortest``: between two scheduled times. Raises AlreadyExists, NotFound or Invalid."""
+    """Create a schedule. ``shortest``: time between two scheduled times. Raises AlreadyExists, NotFound or
+    Invalid."""
     if tx.get(MONITORING_SCHEDULE, schedule.name) is not None:
         raise AlreadyExists(f'there is already a monitoring schedule "{schedule.name}"')
     check_times(schedule, shortest, now)
@@ -136,7 +137,7 @@ def get_schedule(tx: Tx, name: str) -> MonitoringSchedule:
     return _get(tx, MONITORING_SCHEDULE, name, "monitoring schedule").body
 
 
-def find_schedules(tx: Tx, where: Filter) -> list[Saved[MonitoringSchedule]]:
+def find_schedules(tx: Tx, where: Filter) -> list[StoredRecord[MonitoringSchedule]]:
     return tx.find(MONITORING_SCHEDULE, where).items
 
 
@@ -166,14 +167,14 @@ def stop_schedule(tx: Tx, name: str, now: datetime) -> None:
 
 
 def delete_schedule(tx: Tx, name: str, now: datetime) -> None:
-    """Its executions are kept, as SageMaker keeps them. Raises NotFound."""
+    """Delete a schedule. Its executions are kept, as in SageMaker. Raises NotFound."""
     get_schedule(tx, name)
     tx.delete(MONITORING_SCHEDULE, name, expect=None, now=now)
     labels.drop(tx, MONITORING_SCHEDULE, name, now)
 
 
 def find_due_executions(tx: Tx, settle: timedelta, now: datetime) -> list[DueExecution]:
-    """``settle``: until what was captured can be read."""
+    """Find the executions that are due. ``settle``: time until captured requests can be read."""
     due: list[DueExecution] = []
     for saved in tx.find(MONITORING_SCHEDULE).items:
         window = find_window(saved.body, settle, now)
@@ -194,7 +195,7 @@ def _due(schedule: MonitoringSchedule, endpoint: Endpoint | None, window: Window
 
 
 def drift_execution(outcome: DriftOutcome) -> ExecutionOutcome:
-    """What a look came to, as an execution."""
+    """Convert the outcome of a drift analysis to that of an execution."""
     distances = {f"feature_baseline_drift_{column}": far for column, far in outcome.distances.items()}
     return ExecutionOutcome(_STATUS[outcome.verdict], outcome.total, outcome.reason, distances)
 
@@ -243,7 +244,8 @@ _STATUS = {
 
 
 def _prefix_of(schedule: str) -> str:
-    """Names of processing jobs have no room for that of the schedule."""
+    """Return the prefix of a schedule's processing jobs. It is a digest, because their names are too short for the
+    schedule's."""
     return f"{_PREFIX}-{hashlib.sha256(schedule.encode()).hexdigest()[:20]}-"
 
 
@@ -262,7 +264,7 @@ def last_execution(tx: Tx, schedule: MonitoringSchedule) -> MonitoringExecution 
     return saved.body if saved is not None else None
 
 
-def _get(tx: Tx, kind: Kind[T], name: str, what: str) -> Saved[T]:
+def _get(tx: Tx, kind: Kind[T], name: str, what: str) -> StoredRecord[T]:
     found = tx.get(kind, name)
     if found is None:
         raise NotFound(f'there is no {what} "{name}"')

@@ -64,7 +64,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ThresholdCheck:
     """``violations``: in SageMaker's shape; ``unsaid``: measures with a threshold that cannot be said; ``close``:
     those that are beyond theirs by no more than chance explains."""
 
@@ -119,7 +119,7 @@ def read_thresholds(content: bytes, problem: ProblemType) -> tuple[dict[str, Any
 
 def check_thresholds(
     thresholds: Mapping[str, Threshold], measured: Measures, errors: Measures, sizes: Mapping[str, int]
-) -> Checked:
+) -> ThresholdCheck:
     """``sizes``: of how many pairs each measure is."""
     violations, unsaid, close = list[dict[str, str]](), list[str](), list[str]()
     for name, one in sorted(thresholds.items()):
@@ -133,7 +133,7 @@ def check_thresholds(
             violations.append({"constraint_check_type": one.operator, "description": said, "metric_name": name})
         elif beyond > 0:
             close.append(name)
-    return Checked(tuple(violations), tuple(unsaid), tuple(close))
+    return ThresholdCheck(tuple(violations), tuple(unsaid), tuple(close))
 
 
 def _is_sure(name: str, one: Threshold, value: float, error: float, size: int) -> bool:

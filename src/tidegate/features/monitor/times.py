@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.monitoring_schedule import ONCE, LabelSource, MonitoringSchedule
+from tidegate.features.monitor.schedule_records import ONCE, LabelSource, MonitoringSchedule
 from tidegate.schedules.schedule import Schedule, parse
 
 LONGEST = timedelta(days=31)
@@ -28,8 +28,8 @@ class Window(NamedTuple):
 
 
 def check_times(schedule: MonitoringSchedule, shortest: timedelta, now: datetime) -> None:
-    """``shortest``: between two scheduled times. Raises Invalid."""
-    start, end = parse_duration(schedule.start_offset), parse_duration(schedule.end_offset)
+    """Check the times of a schedule. ``shortest``: time between two scheduled times. Raises Invalid."""
+    start, end = _parse_duration(schedule.start_offset), _parse_duration(schedule.end_offset)
     if schedule.expression == ONCE:
         if not (schedule.start_offset and schedule.end_offset):
             raise Invalid(
@@ -84,22 +84,22 @@ def find_window(schedule: MonitoringSchedule, settle: timedelta, now: datetime) 
 
 
 def _window_of(schedule: MonitoringSchedule, at: datetime) -> Window:
-    end = at + parse_duration(schedule.end_offset)
+    end = at + _parse_duration(schedule.end_offset)
     if schedule.start_offset:
-        start = at + parse_duration(schedule.start_offset)
+        start = at + _parse_duration(schedule.start_offset)
     else:
         start = _parse_cron(schedule.expression).last(at - LONGEST, at - SECOND, at) or at - LONGEST
     labels = schedule.job.labels
     if labels is None:
         return Window(at, start, end)
     return Window(
-        at, start - abs(parse_duration(labels.start_offset)), end - abs(parse_duration(labels.end_offset))
+        at, start - abs(_parse_duration(labels.start_offset)), end - abs(_parse_duration(labels.end_offset))
     )
 
 
 def check_offsets(labels: LabelSource) -> None:
     """Raises Invalid."""
-    start, end = abs(parse_duration(labels.start_offset)), abs(parse_duration(labels.end_offset))
+    start, end = abs(_parse_duration(labels.start_offset)), abs(_parse_duration(labels.end_offset))
     if end > start:
         raise Invalid(
             f"EndTimeOffset {labels.end_offset} is longer than StartTimeOffset {labels.start_offset or '-PT0H'}: no"
@@ -109,8 +109,9 @@ def check_offsets(labels: LabelSource) -> None:
         raise Invalid(f"StartTimeOffset {labels.start_offset}: give {FURTHEST.days} days at most")
 
 
-def parse_duration(text: str) -> timedelta:
-    """Of ISO 8601: days, hours, minutes and seconds, such as -PT1H; empty: none. Raises Invalid."""
+def _parse_duration(text: str) -> timedelta:
+    """Parse a duration of ISO 8601 in days, hours, minutes and seconds, such as -PT1H; an empty text is zero. Raises
+    Invalid."""
     if not text:
         return timedelta(0)
     match = _DURATION.fullmatch(text)

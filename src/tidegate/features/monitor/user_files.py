@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidegate.domain.errors import MissingArtifact
-from tidegate.domain.processing_job import StorageAccess
+from tidegate.features.monitor.processing_records import StorageAccess
 from tidegate.storage.addresses import parse
 from tidegate.storage.files import CHUNK, list_prefix, open_plain, resolve_existing
-from tidegate.storage.s3 import S3, Bucket, Stored
+from tidegate.storage.s3 import S3, Bucket, ListedObject
 
 
 class UserFile(NamedTuple):
@@ -43,7 +43,7 @@ def find_user_files(address: str, access: StorageAccess) -> list[UserFile]:
     return found
 
 
-def _read_object(bucket: Bucket, item: Stored) -> Iterator[bytes]:
+def _read_object(bucket: Bucket, item: ListedObject) -> Iterator[bytes]:
     yield from bucket.read(item.key, 0, item.etag)
 
 

@@ -14,7 +14,8 @@ TONES: Mapping[str, str] = {"loaded": GOOD, "loading": WARN, "refused": BAD}
 
 
 def models_page(replicas: Sequence[Mapping[str, Any]], find: str, page: int) -> dict[str, Any]:
-    """``find``: part of a name, in any case; empty: all. ``page``: from 1; beyond the last one it is the last."""
+    """Make the data of the page. ``find``: part of a name, in any case; empty: all. ``page``: from 1; beyond the last
+    one it is the last."""
     answered = [one for one in replicas if "models" in one]
     every = [(model, one["replica"]) for one in answered for model in one["models"]]
     wanted = find.casefold()
@@ -68,7 +69,8 @@ def _row(model: Mapping[str, Any], replica: str) -> dict[str, Any]:
 
 
 def _answers(told: Mapping[str, Any] | None) -> dict[str, str]:
-    """Of the last minutes; a dash for what is not known, also of an instance of an earlier version."""
+    """Format a model's answers of the last minutes. Unknown values are dashes, as are those of instances of an
+    earlier version."""
     if told is None:
         return {"latency": UNKNOWN, "errors": UNKNOWN, "last": UNKNOWN}
     errors = told["errors"] / told["requests"] if told["requests"] else None

@@ -27,7 +27,7 @@ def page_routes(context: PageContext) -> list[GuardedRoute]:
         await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
         replicas: Any = await gateway.models(name, MOST_MODELS)
         shown = models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
-        part = EndpointPart("models", "Models", "tidegate models {} --limit 1000", "models?limit=1000")
+        part = EndpointPart("models", "Models", "tidegate show models {} --limit 1000", "models?limit=1000")
         return await render_part(gateway, part, {"there": bool(replicas), **shown}, request, live=False)
 
     return [GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/models", show, Access.READ)]

@@ -9,7 +9,7 @@ from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid
 from tidegate.features.packages import service as use
 from tidegate.features.packages.records import Approval, Definition, Package, PackageGroup
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_tags import parse_tags
@@ -59,7 +59,7 @@ def create_group(call: TxCall, params: Params) -> Params:
     name: str = params["ModelPackageGroupName"]
     group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.caller)
     use.create_group(call.tx, group, parse_tags(params), call.now)
-    return {"ModelPackageGroupArn": group_arn(call, name)}
+    return {"ModelPackageGroupArn": _group_arn(call, name)}
 
 
 def describe_group(call: TxCall, params: Params) -> Params:
@@ -70,7 +70,7 @@ def describe_group(call: TxCall, params: Params) -> Params:
 def _render_group(call: TxCall, group: PackageGroup) -> Params:
     return {
         "ModelPackageGroupName": group.name,
-        "ModelPackageGroupArn": group_arn(call, group.name),
+        "ModelPackageGroupArn": _group_arn(call, group.name),
         "ModelPackageGroupDescription": group.description,
         "CreationTime": group.created_at,
         "ModelPackageGroupStatus": "Completed",
@@ -126,7 +126,7 @@ def _parse_additional(additional: list[Params]) -> dict[str, tuple[Definition, .
 
 
 def describe_package(call: TxCall, params: Params) -> Params:
-    package = use.get(call.tx, find_record_name(call, params["ModelPackageName"])).body
+    package = use.get(call.tx, _find_record_name(call, params["ModelPackageName"])).body
     return {
         **_render_summary(call, package),
         "ModelPackageName": package.group or package.name,
@@ -161,13 +161,15 @@ def list_packages(call: TxCall, params: Params) -> Params:
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")
     approval = params.get("ModelApprovalStatus")
     kept = None if approval is None else [Approval(approval)]
-    found: list[Saved[Package]] = use.find(call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned"))
+    found: list[StoredRecord[Package]] = use.find(
+        call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned")
+    )
     shown, token = take_page(found, params)
     return {"ModelPackageSummaryList": [_render_summary(call, saved.body) for saved in shown], "NextToken": token}
 
 
 def update_package(call: TxCall, params: Params) -> Params:
-    saved = use.get(call.tx, find_record_name(call, params["ModelPackageArn"]))
+    saved = use.get(call.tx, _find_record_name(call, params["ModelPackageArn"]))
     package = saved.body
     wire: dict[str, Any] = {
         **package.wire,
@@ -198,10 +200,10 @@ def update_package(call: TxCall, params: Params) -> Params:
 
 
 def delete_package(call: TxCall, params: Params) -> None:
-    use.delete(call.tx, find_record_name(call, params["ModelPackageName"]), call.now)
+    use.delete(call.tx, _find_record_name(call, params["ModelPackageName"]), call.now)
 
 
-def find_record_name(call: TxCall, name: str) -> str:
+def _find_record_name(call: TxCall, name: str) -> str:
     """The record's name, from a package's name or ARN."""
     return record_name(_strip_arn(call, name, "model-package"))
 
@@ -209,7 +211,7 @@ def find_record_name(call: TxCall, name: str) -> str:
 def find_containers(call: TxCall, given: Params) -> tuple[str, tuple[Params, ...]]:
     """The record's name and the containers of the package that a container definition names. Raises NotFound, and
     Invalid for a package that is not approved or has no such containers."""
-    name = find_record_name(call, given["ModelPackageName"])
+    name = _find_record_name(call, given["ModelPackageName"])
     package = use.require_deployable(call.tx, name)
     chosen = given.get("InferenceSpecificationName")
     containers: tuple[Params, ...] = package.containers
@@ -247,7 +249,7 @@ def arn(call: TxCall, package: Package) -> str:
     return call.arn(f"model-package/{package.resource}")
 
 
-def group_arn(call: TxCall, name: str) -> str:
+def _group_arn(call: TxCall, name: str) -> str:
     return call.arn(f"model-package-group/{name}")
 
 

@@ -10,7 +10,7 @@ from tidegate.domain.observation import Event
 from tidegate.domain.registry import ContainerDefinition, Tags
 from tidegate.features.packages.kinds import PACKAGE, PACKAGE_GROUP
 from tidegate.features.packages.records import Approval, Package, PackageGroup
-from tidegate.ports.store import Filter, RecordPage, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.records import require, require_free
 
@@ -22,7 +22,7 @@ def create_group(tx: Tx, group: PackageGroup, tags: Tags, now: datetime) -> None
     labels.add(tx, PACKAGE_GROUP, group.name, tags, now)
 
 
-def get_group(tx: Tx, name: str) -> Saved[PackageGroup]:
+def get_group(tx: Tx, name: str) -> StoredRecord[PackageGroup]:
     return require(tx, PACKAGE_GROUP, name)
 
 
@@ -66,11 +66,13 @@ def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
     return package
 
 
-def get(tx: Tx, name: str) -> Saved[Package]:
+def get(tx: Tx, name: str) -> StoredRecord[Package]:
     return require(tx, PACKAGE, name)
 
 
-def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None) -> list[Saved[Package]]:
+def find(
+    tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None
+) -> list[StoredRecord[Package]]:
     """``versions`` True: only versions in groups; False: only unversioned packages; None: both."""
     approvals = None if kept is None else set(kept)
     return [
@@ -81,7 +83,7 @@ def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool 
     ]
 
 
-def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime) -> None:
+def update(tx: Tx, saved: StoredRecord[Package], after: Package, by: str, now: datetime) -> None:
     """Raises Invalid for an approval of an unversioned package."""
     before, events = saved.body, list[Event]()
     if after.approval is not before.approval:

@@ -1,5 +1,5 @@
-"""What else could be chosen, for how much, and why it was not: commitments, modes, types, an endpoint for each
-model."""
+"""The alternatives of a plan, their cost, and why they were not chosen: commitments, modes, types, an endpoint for
+each model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from tidegate.features.cost import breakeven, many_models, savings
 from tidegate.features.cost.bill import MONTHS, Tariff
 from tidegate.features.cost.extras import Extras
 from tidegate.features.cost.fleet import fleet
-from tidegate.features.cost.traffic import Load
+from tidegate.features.cost.traffic import YEAR, Load
 from tidegate.features.planner import pricing, rules, sizing
 from tidegate.features.planner.assumptions import words
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.hardware import ANY, CPU, INFERENTIA
-from tidegate.features.planner.selection import Other
+from tidegate.features.planner.selection import AlternativeType
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.traffic import traffic
@@ -27,9 +27,9 @@ SERVERLESS, REAL_TIME = "serverless", "real_time"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """``month`` is what it would come to, in dollars, None where it cannot be had; ``say`` tells it in a sentence
-    with ``because``, why it was not taken; ``figures`` by name."""
+class Alternative:
+    """An alternative that was not taken. ``month`` is what it would come to, in dollars, None where it cannot be had;
+    ``say`` tells it in a sentence with ``because``, why it was not taken; ``figures`` by name."""
 
     name: str
     month: float | None
@@ -39,7 +39,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class ServedPlan:
+class _ServedPlan:
     """A plan that serves requests."""
 
     facts: Mapping[str, Any]
@@ -47,24 +47,28 @@ class ServedPlan:
     size: FleetSize | OnDemandSize
     load: Load
     month: float
-    others: tuple[Other, ...]
+    others: tuple[AlternativeType, ...]
     tariff: Tariff
     extras: Extras
 
 
 def choices(
-    facts: Mapping[str, Any], place: Place, made: pricing.Priced, catalogue: Catalogue
-) -> tuple[Choice, ...]:
-    """None for a job but another type. What cannot be priced is left out."""
+    facts: Mapping[str, Any], place: Place, made: pricing.PricedSize, catalogue: Catalogue
+) -> tuple[Alternative, ...]:
+    """List the alternatives of a plan. A job has none but another type. What cannot be priced is left out."""
     tariff = Tariff(catalogue, facts["region"])
     if made.load is None:
         return tuple(_types(made.others))
     beside, _ = pricing.extras(facts, tariff)
-    case = ServedPlan(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
-    makers: tuple[Callable[[ServedPlan], Iterator[Choice]], ...] = (_other_types, _other_hardware, _commitments)
+    case = _ServedPlan(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
+    makers: tuple[Callable[[_ServedPlan], Iterator[Alternative]], ...] = (
+        _other_types,
+        _other_hardware,
+        _commitments,
+    )
     if place.target in ("sagemaker", "lambda") and place.mode != "asynchronous":
         makers = (*makers, _fixed, _serverless, _real_time, _dedicated)
-    found: list[Choice] = []
+    found: list[Alternative] = []
     for make in makers:
         try:
             found += make(case)
@@ -73,16 +77,16 @@ def choices(
     return tuple(found)
 
 
-def _choice(name: str, month: float | None, what: str, because: str, **figures: float | None) -> Choice:
-    return Choice(name, month, f"{what}; not taken: {because}", because, figures)
+def _choice(name: str, month: float | None, what: str, because: str, **figures: float | None) -> Alternative:
+    return Alternative(name, month, f"{what}; not taken: {because}", because, figures)
 
 
-def _other_types(case: ServedPlan) -> Iterator[Choice]:
+def _other_types(case: _ServedPlan) -> Iterator[Alternative]:
     yield from _types(case.others)
 
 
-def _other_hardware(case: ServedPlan) -> Iterator[Choice]:
-    """The cheapest type of each other hardware that the frameworks can use."""
+def _other_hardware(case: _ServedPlan) -> Iterator[Alternative]:
+    """Yield the cheapest type of each other hardware that the frameworks can use."""
     if not isinstance(case.size, FleetSize):
         return
     facts, book = case.facts, table("compute")
@@ -113,15 +117,15 @@ def _other_hardware(case: ServedPlan) -> Iterator[Choice]:
         yield _choice(f"on_{hardware}", month, what, because)
 
 
-def _types(others: tuple[Other, ...]) -> Iterator[Choice]:
-    """The next cheapest type."""
+def _types(others: tuple[AlternativeType, ...]) -> Iterator[Alternative]:
+    """Yield the next cheapest type."""
     for other in others[:1]:
         what = f"the next type in its place: about {format_money(other.month)} a month"
         yield _choice("other_type", other.month, what, f"{other.name} fits as well, and is dearer over the year")
 
 
-def _commitments(case: ServedPlan) -> Iterator[Choice]:
-    """Savings Plans over the plan's own load curve; none for a test, which ends."""
+def _commitments(case: _ServedPlan) -> Iterator[Alternative]:
+    """Yield Savings Plans over the plan's own load curve; none for a test, which ends."""
     if (
         not isinstance(case.size, FleetSize)
         or case.facts["environment"] == "test"
@@ -158,7 +162,7 @@ def _commitments(case: ServedPlan) -> Iterator[Choice]:
         )
 
 
-def _fixed(case: ServedPlan) -> Iterator[Choice]:
+def _fixed(case: _ServedPlan) -> Iterator[Alternative]:
     if not isinstance(case.size, FleetSize) or not case.size.scales:
         return
     both = breakeven.fixed_against_scaled(
@@ -170,8 +174,8 @@ def _fixed(case: ServedPlan) -> Iterator[Choice]:
         yield _choice("without_autoscaling", both.first.month, what, because, saved=both.saved)
 
 
-def _serverless(case: ServedPlan) -> Iterator[Choice]:
-    """A serverless endpoint in place of instances, with the rate at which both cost the same."""
+def _serverless(case: _ServedPlan) -> Iterator[Alternative]:
+    """Yield a serverless endpoint in place of instances, with the rate at which both cost the same."""
     if not isinstance(case.size, FleetSize):
         return
     facts = case.facts
@@ -180,7 +184,7 @@ def _serverless(case: ServedPlan) -> Iterator[Choice]:
         yield _choice(SERVERLESS, None, "a serverless endpoint in its place", refusal)
         return
     size = sizing.on_demand(facts)
-    month, even = _against(case, size, case.size, SERVERLESS)
+    month, even = _compare_cost(case, size, case.size, SERVERLESS)
     if facts["latency_matters"]:
         because = f"{words(facts)['latency_need']}, and a start from zero takes seconds"
     elif month > case.month:
@@ -190,8 +194,8 @@ def _serverless(case: ServedPlan) -> Iterator[Choice]:
     yield _describe_other(SERVERLESS, "a serverless endpoint", month, even, because)
 
 
-def _real_time(case: ServedPlan) -> Iterator[Choice]:
-    """Instances in place of serverless or of a function."""
+def _real_time(case: _ServedPlan) -> Iterator[Alternative]:
+    """Yield instances in place of serverless or of a function."""
     if not isinstance(case.size, OnDemandSize):
         return
     facts = {**case.facts, "mode": REAL_TIME, "target": "sagemaker"}
@@ -203,7 +207,7 @@ def _real_time(case: ServedPlan) -> Iterator[Choice]:
     except TidegateError as error:
         yield _choice(REAL_TIME, None, f"{name} in its place", error.message)
         return
-    month, even = _against(case, case.size, size, REAL_TIME)
+    month, even = _compare_cost(case, case.size, size, REAL_TIME)
     because = "it is dearer, and runs in hours without a request"
     if month < case.month and case.place.target == "lambda":
         because = "events start a light function; set event_driven: false to have it"
@@ -212,22 +216,23 @@ def _real_time(case: ServedPlan) -> Iterator[Choice]:
     yield _describe_other(REAL_TIME, name, month, even, because)
 
 
-def _fleet(facts: Mapping[str, Any], case: ServedPlan) -> FleetSize:
+def _fleet(facts: Mapping[str, Any], case: _ServedPlan) -> FleetSize:
     made = pricing.on_instances(facts, case.load, case.tariff, case.extras)
     assert isinstance(made.size, FleetSize)
     return made.size
 
 
-def _describe_other(name: str, title: str, month: float, even: float | None, because: str) -> Choice:
+def _describe_other(name: str, title: str, month: float, even: float | None, because: str) -> Alternative:
     crossing = "" if even is None else f" (serverless is cheaper below {format_rate(even)})"
     what = f"{title} in its place: about {format_money(month)} a month{crossing}"
     return _choice(name, month, what, because, break_even_rate=even)
 
 
-def _against(
-    case: ServedPlan, memory: OnDemandSize, instances: FleetSize, other: str
+def _compare_cost(
+    case: _ServedPlan, memory: OnDemandSize, instances: FleetSize, other: str
 ) -> tuple[float, float | None]:
-    """Dollars of the ``other``, and the rate at which both cost the same."""
+    """Return the dollars a month of the ``other`` way, and the rate at which both ways cost the same (None: there is
+    none)."""
     ways = breakeven.serverless_against_real_time(
         case.tariff,
         pricing.on_demand_of(case.facts, memory),
@@ -235,15 +240,14 @@ def _against(
         pricing.scaling(instances),
         case.extras,
     )
-    crossing = breakeven.crossing(
-        ways["serverless"], ways["real-time"], traffic(case.facts), table("compute")["year"]
-    )
+    crossing = breakeven.crossing(ways["serverless"], ways["real-time"], traffic(case.facts), YEAR)
     month = ways[other.replace("_", "-")](case.load).month
     return month, None if crossing is None else crossing.rps
 
 
 def _refusal(facts: Mapping[str, Any]) -> str | None:
-    """Why a serverless endpoint cannot serve it, by the rules of ``data/modes.yaml``."""
+    """Return why a serverless endpoint cannot serve the model, by the rules of ``data/modes.yaml``; None if it
+    can."""
     for rule in table("modes"):
         if rule["mode"] == SERVERLESS and rules.holds(rule["when"], facts):
             said: str = rule["say"].format(**words(facts))
@@ -251,7 +255,7 @@ def _refusal(facts: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _dedicated(case: ServedPlan) -> Iterator[Choice]:
+def _dedicated(case: _ServedPlan) -> Iterator[Alternative]:
     if not case.facts["many_models"] or not isinstance(case.size, FleetSize):
         return
     memory = table("compute")["memory"]
@@ -259,7 +263,7 @@ def _dedicated(case: ServedPlan) -> Iterator[Choice]:
         case.facts["alike_models"], case.facts["model_size"], memory["hot_models"], memory["share"]
     )
     alone = {**case.facts, "many_models": False}
-    share = ServedPlan(
+    share = _ServedPlan(
         alone, case.place, case.size, case.load.times(1 / models.count), 0.0, (), case.tariff, Extras()
     )
     small = _fleet(alone, share)

@@ -1,4 +1,4 @@
-"""What is known of a model before it is deployed, read against the questions of ``data/questions.yaml``."""
+"""The answers about a model before it is deployed, read against the questions of ``data/questions.yaml``."""
 
 import math
 import re
@@ -28,9 +28,9 @@ class TrafficPeak:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One field for each question, in its order, and ``assumed``. Times are seconds, sizes bytes, ``rate``
-    requests a second."""
+class PlanAnswers:
+    """The answers: one field for each question, in its order, and ``assumed``. Times are seconds, sizes bytes,
+    ``rate`` requests a second."""
 
     name: str
     individual_responses: bool
@@ -72,19 +72,19 @@ class Answers:
     """Keys that were not answered and follow from other answers."""
 
 
-def read(data: object) -> Answers:
-    """Plain data as answers; what is left out has its question's default. Raises Invalid that names the key.
+def read(data: object) -> PlanAnswers:
+    """Read plain data as answers; a question that is left out has its default. Raises Invalid that names the key.
 
-    Each answer is looked at by itself; ``assumptions.refuse_contradictions`` looks at them together.
+    Each answer is checked by itself; ``assumptions.refuse_contradictions`` checks them together.
     """
     values, assumed = _values(data)
     for question in _missing(values, data):
         raise Invalid(f"{question['key']} is missing: {question['ask']}")
-    return Answers(**values, assumed=assumed)
+    return PlanAnswers(**values, assumed=assumed)
 
 
 def missing(data: object) -> list[str]:
-    """Keys of the answers without which there can be no plan. Raises Invalid as ``read`` does."""
+    """Return the keys of the answers without which there can be no plan. Raises Invalid as ``read`` does."""
     return [question["key"] for question in _missing(_values(data)[0], data)]
 
 
@@ -95,13 +95,13 @@ def _missing(values: Mapping[str, Any], data: Any) -> Iterator[Question]:
 
 
 def _values(data: object) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every answer in its type, and the keys of those that follow from others."""
+    """Return every answer in its type, and the keys of those that follow from others."""
     if not isinstance(data, Mapping):
         raise Invalid("answers: expected keys and values, such as rate: 20")
     questions = {question["key"]: question for question in table("questions")}
     for key in data:
         if key not in questions:
-            raise Invalid(f"unknown answer {str(key)[:60]!r}{_meant(str(key), questions)}")
+            raise Invalid(f"unknown answer {str(key)[:60]!r}{_suggest(str(key), questions)}")
     values: dict[str, Any] = {}
     for key, question in questions.items():
         given = data.get(key)
@@ -116,7 +116,7 @@ def _values(data: object) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _default_by(question: Question, values: Mapping[str, Any], stated: Mapping[str, Any]) -> Any:
-    """The default by other answers, of those that were ``stated``; None where none bears on it."""
+    """Return a question's default by other answers, of those that were ``stated``; None where none bears on it."""
     for key, rows in question.get("default_by", {}).items():
         if stated.get(key) is None:
             continue
@@ -134,7 +134,7 @@ def asked(question: Question, values: Mapping[str, Any]) -> bool:
 
 
 def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
-    """One answer in its own type. Raises Invalid; a default (not ``stated``) is not held against the bounds."""
+    """Parse one answer as its own type. Raises Invalid; a default (not ``stated``) is not held against the bounds."""
     key = question["key"]
     if value is None:
         return None
@@ -143,7 +143,7 @@ def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
         if stated:
             _bounded(made, question)
     except ValueError as error:
-        raise Invalid(f"{key}: {_shown(value)}: {error}") from None
+        raise Invalid(f"{key}: {_shorten(value)}: {error}") from None
     return made
 
 
@@ -162,7 +162,7 @@ def _choice(value: object, question: Question) -> str:
     choices = question["choices"]
     text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
     if text not in choices:
-        raise ValueError(f"expected one of {', '.join(choices)}{_meant(str(value), choices, listed=False)}")
+        raise ValueError(f"expected one of {', '.join(choices)}{_suggest(str(value), choices, listed=False)}")
     return str(text)
 
 
@@ -192,13 +192,13 @@ def _number(value: object, question: Question) -> float:
 
 
 def _rate(value: object, question: Question) -> float:
-    """A number of requests a second, or ``3/day``."""
+    """Parse a number of requests a second, or ``3/day``."""
     if isinstance(value, str) and re.search(r"[a-zA-Z/]", value) and not re.fullmatch(r"[0-9.,]+[eE].*", value):
         return rate(value)
     return _number(value, question)
 
 
-def _whole(value: object, question: Question) -> int:
+def _parse_whole(value: object, question: Question) -> int:
     number = _number(value, question)
     if number != int(number):
         raise ValueError("expected a whole number")
@@ -228,7 +228,7 @@ def _list(value: object, question: Question) -> tuple[str, ...]:
     choices = question.get("choices")
     for name in names:
         if choices is not None and name not in choices:
-            raise ValueError(f"unknown name {name!r}{_meant(name, choices)}")
+            raise ValueError(f"unknown name {name!r}{_suggest(name, choices)}")
         if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):
             raise ValueError(f"{name!r}: expected 1 to 63 letters, digits and hyphens")
     if choices is None and len(set(names)) != len(names):
@@ -237,7 +237,7 @@ def _list(value: object, question: Question) -> tuple[str, ...]:
 
 
 def _peaks(value: object, question: Question) -> tuple[TrafficPeak, ...]:
-    """``[{name: pay-days, factor: 4}]`` or ``pay-days*4, year-end*10``."""
+    """Parse ``[{name: pay-days, factor: 4}]`` or ``pay-days*4, year-end*10``."""
     given = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
         raise ValueError("expected a list of peaks, such as pay-days*4")
@@ -259,7 +259,7 @@ def _peak(given: object) -> TrafficPeak:
         raise ValueError("a peak has a name and a factor, such as pay-days*4")
     known = table("peaks")
     if given["name"] not in known:
-        raise ValueError(f"unknown peak {given['name']!r}{_meant(str(given['name']), known)}")
+        raise ValueError(f"unknown peak {given['name']!r}{_suggest(str(given['name']), known)}")
     factor = _number(given["factor"], {})
     if not 1 <= factor <= MOST_FACTOR:
         raise ValueError(f"the factor of {given['name']} must be from 1 to {MOST_FACTOR:,.0f}, not {factor:g}")
@@ -281,7 +281,7 @@ _READERS: Mapping[str, Callable[[object, Question], Any]] = {
     "flag": _flag,
     "number": _number,
     "rate": _rate,
-    "whole": _whole,
+    "whole": _parse_whole,
     "duration": _duration,
     "size": _size,
     "list": _list,
@@ -304,13 +304,13 @@ def _bounded(value: Any, question: Question) -> None:
 _WORDS = {"least": "at_least", "most": "at_most"}
 
 
-def _meant(word: str, known: Mapping[str, Any], *, listed: bool = True) -> str:
+def _suggest(word: str, known: Mapping[str, Any], *, listed: bool = True) -> str:
     near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     if near:
         return f", did you mean {near[0]!r}?"
     return f", expected one of {', '.join(known)}" if listed else ""
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

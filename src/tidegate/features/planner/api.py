@@ -15,7 +15,7 @@ from tidegate.gateway.request_parsing import parse_json_object
 from tidegate.prices import Catalogue, price_folder
 
 
-async def asked(gateway: Gateway, request: Request) -> Response:
+async def describe_questions(gateway: Gateway, request: Request) -> Response:
     """Questions, flowchart and examples."""
     return JSONResponse(planner.what_is_asked())
 
@@ -34,12 +34,12 @@ async def make(gateway: Gateway, request: Request) -> Response:
         answers = {**planner.answers_of(str(body["example"])), **answers}
     return JSONResponse(
         await asyncio.to_thread(
-            _made, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
+            _make_plan, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
         )
     )
 
 
-def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:
+def _make_plan(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:
     """A year of traffic takes some milliseconds, in which the event loop has better to do."""
     made = planner.plan(planner.read(answers), Catalogue.load(prices))
     spec = with_models(made.spec, models) if models else None

@@ -1,4 +1,4 @@
-"""What follows from the answers: assumptions for what was left out, names for conditions, and words for texts."""
+"""The consequences of the answers: assumptions for what was left out, names for conditions, and words for texts."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,7 +7,7 @@ from typing import Any
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import erlang, hardware, rules, units
-from tidegate.features.planner.answers import Answers
+from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.hardware import serving
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.traffic import busiest, has_idle_hours
@@ -17,9 +17,9 @@ BINARY = ("images",)
 """Kinds of model whose requests are not text."""
 
 
-def known(answers: Answers) -> dict[str, Any]:
-    """Facts by name: every answer, with the assumptions of its kind of model for those that were left out, what is
-    derived from them, and the conditions that the tables name."""
+def find_facts(answers: PlanAnswers) -> dict[str, Any]:
+    """Return the facts by name: every answer, with the assumptions of its kind of model for those that were left out,
+    what is derived from them, and the conditions that the tables name."""
     book = table("compute")
     kind, memory = book["kinds"][answers.model_kind], book["memory"]
     facts: dict[str, Any] = {field.name: getattr(answers, field.name) for field in fields(answers)}
@@ -28,7 +28,7 @@ def known(answers: Answers) -> dict[str, Any]:
     facts["deadline"] = answers.deadline or units.seconds(book["deadline"])
     if facts["model_size"] is None:
         facts["model_size"] = parse_bytes(kind["model_size"])
-    facts |= hardware.derived(facts)
+    facts |= hardware.derive_facts(facts)
     facts["timezone"] = answers.timezone or UTC
     containers = len(answers.stages) or (len(answers.frameworks) if answers.separate_invocation else 1)
     loaded = facts["model_size"] * containers
@@ -45,13 +45,13 @@ def known(answers: Answers) -> dict[str, Any]:
         "memory_needed": loaded * memory["working"] + parse_bytes(memory["beside_the_model"]),
     }
     facts["concurrency"] = _concurrency(facts) if answers.individual_responses else 0
-    facts = rules.with_named(facts, table("architectures")["facts"])
-    return rules.with_named(facts, table("flowchart")["facts"])
+    facts = rules.add_conditions(facts, table("architectures")["facts"])
+    return rules.add_conditions(facts, table("flowchart")["facts"])
 
 
 def _concurrency(facts: Mapping[str, Any]) -> int:
-    """Requests at one time in the busiest minutes. After hours without any, those of the ordinary rate find nothing
-    started, and each is held for the start as well."""
+    """Return the requests at one time in the busiest minutes. After hours without any, those of the ordinary rate
+    find nothing started, and each is held for the start as well."""
     book = table("compute")
     start = book["cold_start"]
     cold = units.seconds(start["base"]) + units.seconds(start["per_gb"]) * facts["model_size"] / 1e9
@@ -59,12 +59,12 @@ def _concurrency(facts: Mapping[str, Any]) -> int:
     return erlang.servers(busiest(facts) * facts["processing_time"] + starting, book["refused"])
 
 
-def assumptions(answers: Answers, *, has_calendar: bool = False) -> tuple[str, ...]:
-    """What was not answered and is taken to be so, with its basis."""
+def assumptions(answers: PlanAnswers, *, has_calendar: bool = False) -> tuple[str, ...]:
+    """List the values that are assumed for questions without an answer, with the basis of each."""
     kind = table("compute")["kinds"][answers.model_kind]
-    facts = known(answers)
+    facts = find_facts(answers)
     told = words(facts)
-    found = [f"{key} is taken to be {_listed(getattr(answers, key))}: {_FOLLOWS[key]}" for key in answers.assumed]
+    found = [f"{key} is taken to be {_join(getattr(answers, key))}: {_FOLLOWS[key]}" for key in answers.assumed]
     if answers.processing_time is None and answers.capacity is None:
         basis = kind.get("time_basis", kind["basis"]).format(**told)
         found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
@@ -84,12 +84,12 @@ _FOLLOWS = {
 }
 
 
-def _listed(value: object) -> str:
+def _join(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def words(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Facts as texts say them."""
+    """Return the facts as texts say them."""
     kinds = {question["key"]: question["kind"] for question in table("questions")}
     told = {name: _word(value, kinds.get(name, "")) for name, value in facts.items()}
     latency = facts["latency"]
@@ -113,14 +113,15 @@ def words(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def refuse_contradictions(facts: Mapping[str, Any]) -> None:
-    """Raises Invalid at the first rule of ``data/contradictions.yaml`` that holds."""
+    """Refuse answers that contradict each other. Raises Invalid at the first rule of ``data/contradictions.yaml``
+    that holds."""
     for rule in table("contradictions"):
         if rules.holds(rule["when"], facts):
             raise contradiction(rule, facts)
 
 
 def contradiction(rule: Mapping[str, Any], facts: Mapping[str, Any]) -> Invalid:
-    """``latency and payload: an answer within ...; allow more latency ...``"""
+    """Make the error of a rule: ``latency and payload: an answer within ...; allow more latency ...``."""
     keys = " and ".join(rule["keys"])
     told = words(facts)
     return Invalid(f"{keys}: {rule['say'].format(**told)}; {rule['change'].format(**told)}")

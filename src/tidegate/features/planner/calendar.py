@@ -6,7 +6,7 @@ from typing import Any
 
 from tidegate.domain.calendar_days import EVERY_MONTH
 from tidegate.features.cost.traffic import PeakDays, Traffic
-from tidegate.features.planner.sizing import FleetSize, OnDemandSize, needed
+from tidegate.features.planner.sizing import FleetSize, OnDemandSize, count_needed
 
 BUSY = 0.8
 """Hours that need this part of what a peak's busiest hour needs are asked for ahead; tracking does the rest."""
@@ -20,12 +20,12 @@ def calendar(traffic: Traffic, mode: str, fleet: FleetSize | OnDemandSize, timez
     so that it never costs more than the plan says. Only a real-time fleet that scales has any: a queue can wait."""
     if mode != "real_time" or not isinstance(fleet, FleetSize) or not fleet.scales:
         return []
-    return _named_apart(
-        [entry for peak in traffic.shape.peaks for entry in _of_peak(peak, traffic, fleet, timezone)]
+    return _rename_equal(
+        [entry for peak in traffic.shape.peaks for entry in _peak_entries(peak, traffic, fleet, timezone)]
     )
 
 
-def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
+def _rename_equal(entries: Sequence[Entry]) -> list[Entry]:
     """Two peaks may be called the same; the later one gets a number that none has."""
     names = {entry["name"] for entry in entries}
     made: dict[str, Entry] = {}
@@ -39,7 +39,7 @@ def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
     return list(made.values())
 
 
-def _of_peak(peak: PeakDays, traffic: Traffic, fleet: FleetSize, timezone: str) -> Iterator[Entry]:
+def _peak_entries(peak: PeakDays, traffic: Traffic, fleet: FleetSize, timezone: str) -> Iterator[Entry]:
     workdays, weekend = (_times(peak, traffic, fleet, days) for days in (_WORKDAYS, _WEEKEND))
     name = peak.name.replace(" ", "-")
     if peak.working:
@@ -79,7 +79,7 @@ def _times(peak: PeakDays, traffic: Traffic, fleet: FleetSize, days: Sequence[in
 
 
 def _count(rate: float, fleet: FleetSize) -> int:
-    return max(fleet.least, min(fleet.most, needed(rate, fleet.planned)))
+    return max(fleet.least, min(fleet.most, count_needed(rate, fleet.planned)))
 
 
 def _days(peak: PeakDays) -> str:

@@ -18,38 +18,39 @@ from tidegate.prices import EC2, HOSTING, InstanceType
 
 GIB = 2**30
 FARGATE = "fargate:"
-"""Before vCPU and memory of a Fargate task, as in ``tidegate cost``: ``fargate:4x8GB``."""
+"""Before vCPU and memory of a Fargate task, as in ``tidegate cost estimate estimate``: ``fargate:4x8GB``."""
 _CORES_OF_A_CHIP = 2
 Facts = Mapping[str, Any]
 
 
 @cache
 def allowed(api: str) -> frozenset[str]:
-    """Names that SageMaker's API takes for ``hosting`` or for ``transform``."""
+    """Return the names that SageMaker's API takes for ``hosting`` or for ``transform``."""
     return frozenset(table("instance_types")[api]["names"].split())
 
 
-def api_of(mode: str) -> str:
+def _api_of(mode: str) -> str:
     return "transform" if mode == "batch" else "hosting"
 
 
 def candidates(facts: Facts, tariff: Tariff) -> tuple[InstanceType, ...]:
-    """Types that fit and have a price, in no order. Raises Invalid, UnknownInstanceType and MissingPrice; each says
-    what to change."""
+    """Return the types that fit and have a price, in no order. Raises Invalid, UnknownInstanceType and MissingPrice;
+    each says what to change."""
     if facts["instance_type"]:
-        return (_named(facts, tariff),)
-    known = [one for one in _of_target(facts, tariff) if _may_be_chosen(facts, one)]
+        return (_find_named(facts, tariff),)
+    known = [one for one in _target_types(facts, tariff) if _may_be_chosen(facts, one)]
     fitting = [one for one in known if fits(facts, one)]
     if not fitting:
         raise _too_large(facts, known)
-    priced = tuple(one for one in fitting if has_price(facts, one, tariff))
+    priced = tuple(one for one in fitting if _has_price(facts, one, tariff))
     if not priced:
         hourly(facts, fitting[0], tariff)
     return priced
 
 
 def fits(facts: Facts, type: InstanceType) -> bool:
-    """The model fits: its replica on the accelerators where there are some, and what the machine needs beside it."""
+    """Whether the model fits: its replica on the accelerators where there are some, and what the machine needs beside
+    it."""
     least = rules.first(table("compute")["least_vcpus"], facts)["vcpus"]
     if type.vcpus < least:
         return False
@@ -61,7 +62,7 @@ def fits(facts: Facts, type: InstanceType) -> bool:
 
 
 def chips(facts: Facts, type: InstanceType) -> int | None:
-    """Accelerators that one replica of the model is spread over; None where the type has too few."""
+    """Return the accelerators that one replica of the model is spread over; None where the type has too few."""
     book = table("compute")
     size = _accelerated_size(facts)
     each = type.accelerator_gib * GIB / type.accelerators
@@ -75,18 +76,18 @@ def chips(facts: Facts, type: InstanceType) -> int | None:
 
 
 def replicas(facts: Facts, type: InstanceType) -> int:
-    """Copies of the model that one instance's accelerators hold; 0 where they hold none."""
+    """Return the copies of the model that one instance's accelerators hold; 0 where they hold none."""
     needed = chips(facts, type)
     return 0 if needed is None else type.accelerators // needed
 
 
 def item(facts: Facts, type: InstanceType) -> str:
-    """What an hour of it is called in the catalogue: EKS and ECS run on plain EC2 instances."""
+    """Return the catalogue's name for an hour of an instance: EKS and ECS run on plain EC2 instances."""
     return EC2 + type.name if facts["target"] in ("eks", "ecs") else HOSTING + type.name
 
 
 def hourly(facts: Facts, type: InstanceType, tariff: Tariff) -> float:
-    """Dollars of an hour. Raises MissingPrice and UnknownRegion."""
+    """Return the dollars of an hour. Raises MissingPrice and UnknownRegion."""
     if type.name.startswith(FARGATE):
         return (
             type.vcpus * tariff.rate("fargate/vcpu-hour").amount
@@ -95,46 +96,48 @@ def hourly(facts: Facts, type: InstanceType, tariff: Tariff) -> float:
     return tariff.rate(item(facts, type)).amount
 
 
-def has_price(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
+def _has_price(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
     items = ("fargate/vcpu-hour", "fargate/gb-hour") if type.name.startswith(FARGATE) else (item(facts, type),)
     return all(tariff.has(one) for one in items)
 
 
 def _accelerated_size(facts: Facts) -> float:
-    """Bytes of the models that run on accelerators: of several containers, those whose framework serves the kind."""
+    """Return the bytes of the models that run on accelerators: of several containers, those whose framework serves
+    the kind."""
     return float(facts["model_size"] * facts["model_parts"])
 
 
-def _of_target(facts: Facts, tariff: Tariff) -> Iterator[InstanceType]:
+def _target_types(facts: Facts, tariff: Tariff) -> Iterator[InstanceType]:
     if facts["target"] == "ecs" and not facts["accelerated"]:
         yield from _fargate(facts)
     elif facts["target"] in ("eks", "ecs"):
-        yield from (_as_ec2(one) for one in tariff.catalogue.instances())
+        yield from (_ec2_type(one) for one in tariff.catalogue.instances())
     else:
-        names = allowed(api_of(facts["mode"]))
+        names = allowed(_api_of(facts["mode"]))
         yield from (one for one in tariff.catalogue.instances() if one.name in names)
 
 
-def _as_ec2(type: InstanceType) -> InstanceType:
+def _ec2_type(type: InstanceType) -> InstanceType:
     return replace(type, name=type.name.removeprefix("ml."))
 
 
 def _fargate(facts: Facts) -> Iterator[InstanceType]:
-    """Of each number of vCPU the least memory that the model needs; all of them too small: the largest."""
+    """Yield for each whole number of vCPU the Fargate type with the least memory that the model needs, or with the
+    largest memory where all are too small."""
     for vcpus, memories in fargate_sizes():
         if vcpus == int(vcpus):
             need = facts["memory_needed"] / GIB
             memory = next((one for one in memories if one >= need), memories[-1])
-            yield fargate_type(int(vcpus), memory)
+            yield _fargate_type(int(vcpus), memory)
 
 
-def fargate_type(vcpus: int, memory: float) -> InstanceType:
+def _fargate_type(vcpus: int, memory: float) -> InstanceType:
     return InstanceType(f"{FARGATE}{vcpus}x{memory:g}GB", vcpus, float(memory))
 
 
 @cache
 def fargate_sizes() -> tuple[tuple[float, tuple[float, ...]], ...]:
-    """(vCPU, memories in GB) of a Fargate task."""
+    """Return the (vCPU, memories in GB) of a Fargate task."""
     return tuple(
         (
             float(one["vcpus"]),
@@ -145,22 +148,23 @@ def fargate_sizes() -> tuple[tuple[float, tuple[float, ...]], ...]:
 
 
 def _may_be_chosen(facts: Facts, type: InstanceType) -> bool:
-    """Without being named: current x86 types of the hardware that the model runs on."""
+    """Whether the plan may choose this type if it is not named: a current x86 type of the hardware that the model
+    runs on."""
     book = table("instance_types")
     if type.family in book["left_out"] or is_arm(type.name) or type.kind not in facts["runs_on"]:
         return False
     return not facts["many_models"] or type.kind == CPU or _may_share(type)
 
 
-def _named(facts: Facts, tariff: Tariff) -> InstanceType:
-    """The type that was asked for."""
+def _find_named(facts: Facts, tariff: Tariff) -> InstanceType:
+    """Return the type that was asked for."""
     name = facts["instance_type"]
     if name.startswith(FARGATE) and facts["target"] == "ecs":
-        return _named_task(facts, name)
+        return _find_task(facts, name)
     on_ec2 = facts["target"] in ("eks", "ecs")
     found = tariff.catalogue.instance(f"ml.{name.removeprefix('ml.')}" if on_ec2 else name)
     if on_ec2:
-        found = _as_ec2(found)
+        found = _ec2_type(found)
     else:
         _refuse_unless_allowed(facts, found.name)
     if found.family == "inf1" and facts["model_kind"] == "llm":
@@ -174,7 +178,7 @@ def _named(facts: Facts, tariff: Tariff) -> InstanceType:
             " of those"
         )
     if not fits(facts, found):
-        raise Invalid(_lacks(facts, found))
+        raise Invalid(_explain_lack(facts, found))
     return found
 
 
@@ -187,7 +191,7 @@ def _sharing() -> list[str]:
     return families
 
 
-def _named_task(facts: Facts, name: str) -> InstanceType:
+def _find_task(facts: Facts, name: str) -> InstanceType:
     vcpus, _, memory = name.removeprefix(FARGATE).removesuffix("GB").partition("x")
     for size, memories in fargate_sizes():
         if f"{size:g}" == vcpus and memory in {f"{one:g}" for one in memories}:
@@ -202,7 +206,7 @@ def _named_task(facts: Facts, name: str) -> InstanceType:
 
 
 def _refuse_unless_allowed(facts: Facts, name: str) -> None:
-    api = api_of(facts["mode"])
+    api = _api_of(facts["mode"])
     names = allowed(api)
     if name not in names:
         size = name.rpartition(".")[2]
@@ -216,7 +220,7 @@ def _refuse_unless_allowed(facts: Facts, name: str) -> None:
         )
 
 
-def _lacks(facts: Facts, type: InstanceType) -> str:
+def _explain_lack(facts: Facts, type: InstanceType) -> str:
     least = rules.first(table("compute")["least_vcpus"], facts)["vcpus"]
     if type.vcpus < least:
         return f"instance_type: {type.name} has {type.vcpus} vCPU, and {least} are needed: give a larger one"

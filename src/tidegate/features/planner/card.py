@@ -18,15 +18,15 @@ _FOOT = 2
 def card(plan: Plan, width: int, today: date) -> list[str]:
     """Lines of at most ``width`` characters (60 to 100)."""
     width = max(NARROWEST, min(WIDEST, width))
-    made = [*_wrapped(f"{plan.answers.name}: {plan.place.title}", width, ""), ""]
+    made = [*_wrap(f"{plan.answers.name}: {plan.place.title}", width, ""), ""]
     for row in plan.rows:
         made += _row(row.name, row.value, width)
     made += _row("Prices", plan.prices.describe(today), width)
     for text in plan.overrides:
-        made += _wrapped(f"OVERRIDE: {text}", width, "  ")
+        made += _wrap(f"OVERRIDE: {text}", width, "  ")
     left = 0
     for title, items in _sections(plan):
-        wrapped = [_wrapped(f"- {text}", width, "  ") for text in items]
+        wrapped = [_wrap(f"- {text}", width, "  ") for text in items]
         room = MOST_LINES - _FOOT - len(made) - 2
         fitting = _fitting(wrapped, room)
         left += len(wrapped) - len(fitting)
@@ -76,5 +76,5 @@ def _row(name: str, value: str, width: int) -> Iterable[str]:
     return textwrap.wrap(value, width, initial_indent=f"{name:<{_LABEL}}", subsequent_indent=" " * _LABEL)
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
+def _wrap(text: str, width: int, indent: str) -> list[str]:
     return textwrap.wrap(text, width, initial_indent=indent[:-2] if indent else "", subsequent_indent=indent)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,13 @@ from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
+from tidegate.features.planner.answers import asked, parsed
 from tidegate.features.planner.card import card
 from tidegate.features.planner.document import all_notes
 from tidegate.features.planner.models import with_models
 from tidegate.features.planner.plan_promise import lines
-from tidegate.features.planner.planning import Plan
-from tidegate.features.planner.prompts import ask_all
+from tidegate.features.planner.planning import Plan, PlanAnswers
+from tidegate.features.planner.tables import table
 from tidegate.host.atomic_write import write_atomically
 from tidegate.prices import Catalogue, price_folder
 from tidegate.settings import Settings
@@ -65,7 +67,7 @@ def plan(
     """
     if answers is not None and example is not None:
         raise Invalid("give --answers or --example, not both")
-    made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
+    made = _make_plan(answers, example, dict(_change(text) for text in change or ()), further=further)
     spec = with_models(made.spec, [_address(text) for text in model]) if model else None
     document = _describe(made, quiet=as_json)
     if as_json:
@@ -73,7 +75,7 @@ def plan(
     else:
         show(made, console())
         if why:
-            show_why(made, console())
+            _show_why(made, console())
     if out is not None:
         _write(out, planner.render_spec(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
@@ -86,13 +88,13 @@ def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
         return planner.document(made)
 
 
-def _made(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:
+def _make_plan(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:
     """From the file or the example with its changes; asked in the terminal where there is neither."""
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     if answers is None and example is None:
-        return planner.plan(ask_all(changes, further=further), catalogue)
-    return planner.plan(planner.read({**_given(answers, example), **changes}), catalogue)
+        return planner.plan(_ask_all(changes, further=further), catalogue)
+    return planner.plan(planner.read({**_read_answers(answers, example), **changes}), catalogue)
 
 
 def show(made: Plan, screen: Console) -> None:
@@ -103,7 +105,7 @@ def show(made: Plan, screen: Console) -> None:
         screen.print(Text(line))
 
 
-def show_why(made: Plan, screen: Console) -> None:
+def _show_why(made: Plan, screen: Console) -> None:
     """The way through the flowchart, the reasons, and all that the plan rests on."""
     screen.print("\nThe way through the flowchart:")
     for step in made.steps:
@@ -144,7 +146,7 @@ def _show_costs(made: Plan, screen: Console) -> None:
         screen.print(Text(f"  {rate.item} {amount}, {rate.date}: {rate.source}{note}"))
 
 
-def _given(answers: Path | None, example: str | None) -> Mapping[str, Any]:
+def _read_answers(answers: Path | None, example: str | None) -> Mapping[str, Any]:
     if answers is None:
         return planner.answers_of(example or "")
     data = read_spec(answers).data
@@ -176,3 +178,69 @@ def _write(path: Path, text: str) -> None:
         write_atomically(path, text.encode(), mode=0o666, durable=False)
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None
+
+
+def _ask_all(given: Mapping[str, object], *, further: bool) -> PlanAnswers:
+    """Ask the questions that make sense after the answers so far, and again where an answer is none. ``given`` is not
+    asked.
+
+    Prompts go to stderr, so that stdout has the plan alone. Raises Invalid where there is nobody to answer.
+    """
+    questions = table("questions")
+    values = {one["key"]: parsed(one, one["default"], stated=False) for one in questions}
+    said: dict[str, object] = dict(given)
+    for question in questions:
+        if question["key"] in given:
+            values[question["key"]] = parsed(question, given[question["key"]])
+    for more in (False, True):
+        if more and not further:
+            break
+        for question in questions:
+            if bool(question.get("further")) is more and question["key"] not in given and asked(question, values):
+                typed, values[question["key"]] = _ask(question)
+                said |= {question["key"]: typed} if typed else {}
+    return planner.read(said)
+
+
+def _ask(question: Mapping[str, Any]) -> tuple[str, Any]:
+    """Ask one question until its answer is valid. Returns the text that was typed, empty for the default, and the
+    answer."""
+    typer.echo(f"\n{question['ask']}", err=True)
+    for choice, told in (question.get("choices") or {}).items():
+        if told:
+            typer.echo(f"    {choice}: {told}", err=True)
+    if question.get("help"):
+        typer.echo(f"    {question['help']}", err=True)
+    while True:
+        text = _answer(question)
+        try:
+            return text, parsed(question, text if text else _default(question), stated=bool(text))
+        except Invalid as error:
+            typer.echo(f"  {error.message}", err=True)
+
+
+def _answer(question: Mapping[str, Any]) -> str:
+    """Prompt for one answer and return the line that was typed, empty for the default. Raises Invalid at the end of
+    input."""
+    shown = "" if question.get("required") else _format_default(question["default"])
+    typer.echo(f"  {f'[{shown}] ' if shown else ''}> ", err=True, nl=False)
+    line = sys.stdin.readline()
+    if not line:
+        raise Invalid(
+            f"nobody answers {question['ask']!r}: give --answers or --example where there is no terminal"
+        )
+    return line.strip()
+
+
+def _default(question: Mapping[str, Any]) -> object:
+    if question.get("required"):
+        raise Invalid(f"{question['key']}: this has to be answered")
+    return question["default"]
+
+
+def _format_default(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

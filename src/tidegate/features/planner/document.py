@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tidegate.domain.errors import NotFound
-from tidegate.features.planner.answers import Answers, read
+from tidegate.features.planner.answers import PlanAnswers, read
 from tidegate.features.planner.flowchart import PlanNote
 from tidegate.features.planner.plan import Plan
 from tidegate.features.planner.plan_promise import lines, notes
@@ -14,25 +14,25 @@ from tidegate.features.rehearse.promise import Promise
 
 
 def examples() -> dict[str, dict[str, Any]]:
-    """The worked examples by name: ``title``, ``about`` and ``answers``."""
+    """Return the worked examples by name: ``title``, ``about`` and ``answers``."""
     found: dict[str, dict[str, Any]] = table("examples")
     return found
 
 
 def answers_of(name: str) -> dict[str, Any]:
-    """An example's answers as plain data. Raises NotFound that says which there are."""
+    """Return an example's answers as plain data. Raises NotFound that says which there are."""
     if name not in examples():
         raise NotFound(f"there is no example {name!r}: there are {', '.join(examples())}")
     return dict(examples()[name]["answers"])
 
 
-def example(name: str) -> Answers:
-    """An example's answers. Raises NotFound."""
+def example(name: str) -> PlanAnswers:
+    """Return an example's answers. Raises NotFound."""
     return read(answers_of(name))
 
 
 def what_is_asked() -> dict[str, Any]:
-    """All that a page needs to ask: questions, the flowchart and the examples, as the data files have them."""
+    """Return all that a page needs to ask: questions, the flowchart and the examples, as the data files have them."""
     chart = table("flowchart")
     return {
         "questions": table("questions"),
@@ -47,7 +47,7 @@ def what_is_asked() -> dict[str, Any]:
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    """A plan as plain data."""
+    """Convert a plan to plain data."""
     return {
         "name": plan.answers.name,
         "digest": plan.digest,
@@ -122,7 +122,7 @@ def _cost(plan: Plan) -> dict[str, Any]:
 
 
 def all_notes(plan: Plan) -> tuple[PlanNote, ...]:
-    """Of the plan and of what its rollout can promise."""
+    """Return the notes of the plan, and those on what its rollout can promise."""
     return plan.notes if plan.promise is None else (*plan.notes, *notes(plan.promise))
 
 

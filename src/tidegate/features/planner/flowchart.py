@@ -22,7 +22,7 @@ class FlowchartStep:
 
 @dataclass(frozen=True)
 class PlanNote:
-    """Something that a person should know of a plan, and what to change if it is unwelcome."""
+    """A note that a person should know of a plan, and what to change if it is unwelcome."""
 
     about: str
     say: str
@@ -31,7 +31,7 @@ class PlanNote:
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how: ids of the tables, their titles, and the reasons."""
+    """The target, architecture and mode of a plan: ids of the tables, their titles, and the reasons."""
 
     mode: str
     target: str
@@ -44,7 +44,7 @@ class Place:
 
 
 def walk(facts: Mapping[str, Any]) -> tuple[FlowchartStep, ...]:
-    """From the first question to a mode, which the last step leads to."""
+    """Walk from the first question to a mode, which the last step leads to."""
     questions = {question["id"]: question for question in table("flowchart")["questions"]}
     here, steps = next(iter(questions)), []
     told = words(facts)
@@ -62,10 +62,10 @@ def walk(facts: Mapping[str, Any]) -> tuple[FlowchartStep, ...]:
 
 
 def place(facts: Mapping[str, Any], mode: str) -> Place:
-    """The target, architecture and mode that serve, which is not always the walk's: no target can do all. Raises
-    Invalid where nothing can."""
+    """Choose the target, architecture and mode that serve, which is not always the walk's: no target can do all.
+    Raises Invalid where nothing can."""
     targets = table("targets")
-    here = rules.with_named({**facts, "mode": mode}, targets["facts"])
+    here = rules.add_conditions({**facts, "mode": mode}, targets["facts"])
     rule = rules.first(targets["rules"], here)
     target = targets["targets"][rule["target"]]
     moved = target["instead"].get(mode, mode)

@@ -20,7 +20,7 @@ ENGINE = "tidegate's engine"
 
 
 @dataclass(frozen=True)
-class Guardrail:
+class GuardrailFit:
     """``expressible``: a deployment guardrail of SageMaker can do this rollout. ``share`` is the part of the
     traffic (0
     to 1) that its first step really moves, ``nearest`` the rollout that is nearest to it where it cannot; both None
@@ -32,7 +32,7 @@ class Guardrail:
     says: tuple[str, ...]
 
 
-def guardrail(where: Place, strategy: Strategy, size: FleetSize | OnDemandSize) -> Guardrail | None:
+def guardrail(where: Place, strategy: Strategy, size: FleetSize | OnDemandSize) -> GuardrailFit | None:
     """None for a job, which has no traffic."""
     if where.mode == "batch":
         return None
@@ -44,21 +44,21 @@ def guardrail(where: Place, strategy: Strategy, size: FleetSize | OnDemandSize) 
             else "no such rollout by itself"
         )
         says = f"{name} has {own}: {ENGINE} shifts the traffic there, watches the alarms and rolls back"
-        return Guardrail(False, None, None, (says,))
+        return GuardrailFit(False, None, None, (says,))
     if not isinstance(size, FleetSize):
         says = (
             "SageMaker has deployment guardrails for real-time and asynchronous endpoints only: for serverless"
             f" {ENGINE}"
             " shifts the traffic"
         )
-        return Guardrail(False, None, None, (says,))
+        return GuardrailFit(False, None, None, (says,))
     if size.type.family == "inf1":
         says = f"SageMaker's guardrails update inf1 all at once: {ENGINE} shifts the traffic in steps"
-        return Guardrail(False, 1.0, {"strategy": "all_at_once"}, (says,))
-    return _of_instances(strategy, max(1, size.least))
+        return GuardrailFit(False, 1.0, {"strategy": "all_at_once"}, (says,))
+    return _fit_instances(strategy, max(1, size.least))
 
 
-def _of_instances(strategy: Strategy, count: int) -> Guardrail:
+def _fit_instances(strategy: Strategy, count: int) -> GuardrailFit:
     part = strategy.first_part
     share = math.ceil(part * count - 1e-9) / count
     nearest, says = dict(strategy.rollout), []
@@ -83,7 +83,7 @@ def _of_instances(strategy: Strategy, count: int) -> Guardrail:
             nearest["wait"] = wait
             fits = f"the nearest that fits has bakes of {wait}; "
         says.append(f"{why}: {fits}{ENGINE} keeps to {strategy.rollout['wait']}")
-    return Guardrail(nearest == dict(strategy.rollout), share, nearest, tuple(says))
+    return GuardrailFit(nearest == dict(strategy.rollout), share, nearest, tuple(says))
 
 
 def _wait(strategy: Strategy) -> tuple[str, str] | None:

@@ -1,4 +1,5 @@
-"""What a model may run on: processors, GPUs or Inferentia, by its kind, its frameworks and what was asked for."""
+"""The hardware that a model may run on: processors, GPUs or Inferentia, by its kind, its frameworks and the
+answers."""
 
 import math
 import re
@@ -14,8 +15,8 @@ CPU, GPU, INFERENTIA, ANY = "cpu", "gpu", "inferentia", "any"
 Facts = Mapping[str, Any]
 
 
-def of_family(name: str) -> str:
-    """The hardware of an instance type by its family's name: ``ml.g5.xlarge`` has a GPU."""
+def _family_hardware(name: str) -> str:
+    """Return the hardware of an instance type by its family's name: ``ml.g5.xlarge`` has a GPU."""
     family = name.removeprefix("ml.").partition(".")[0]
     if re.match(r"(inf|trn)\d", family):
         return INFERENTIA
@@ -28,24 +29,23 @@ def is_arm(name: str) -> bool:
 
 
 def serving(facts: Facts) -> tuple[str, ...]:
-    """Those of the frameworks that serve the kind of model; code of one's own only where no other does."""
+    """Return those of the frameworks that serve the kind of model; code of one's own only where no other does."""
     able = tuple(
         one for one in facts["frameworks"] if facts["model_kind"] in RuntimeKind(one).descriptor.model_kinds
     )
     return tuple(one for one in able if one != "python") or able
 
 
-def derived(facts: Facts) -> dict[str, Any]:
-    """Facts of the hardware: ``usable`` (by the frameworks), ``runs_on`` (empty where nothing serves it),
-    ``accelerated``
-    (nothing but an accelerator), ``work_times`` (seconds of one request by hardware),
+def derive_facts(facts: Facts) -> dict[str, Any]:
+    """Derive the facts of the hardware: ``usable`` (by the frameworks), ``runs_on`` (empty where nothing serves it),
+    ``accelerated`` (nothing but an accelerator), ``work_times`` (seconds of one request by hardware),
     ``processor_time`` (an estimate of them on processors, where there is one) and ``processing_time``."""
     kind = table("compute")["kinds"][facts["model_kind"]]
     able = {one for name in serving(facts) for one in RuntimeKind(name).descriptor.hardware}
-    asked = of_family(facts["instance_type"]) if facts["instance_type"] else facts["hardware"]
+    asked = _family_hardware(facts["instance_type"]) if facts["instance_type"] else facts["hardware"]
     times = {one: _time(facts, kind, one) for one in (CPU, GPU, INFERENTIA)}
     named = (asked,) if asked in able else ()
-    runs_on = _of_kind(facts, kind, able) if asked == ANY else named
+    runs_on = _kind_hardware(facts, kind, able) if asked == ANY else named
     first = runs_on[0] if runs_on else CPU
     return {
         "usable": tuple(one for one in (CPU, GPU, INFERENTIA) if one in able),
@@ -62,7 +62,7 @@ def derived(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _of_kind(facts: Facts, kind: Mapping[str, Any], able: set[str]) -> tuple[str, ...]:
+def _kind_hardware(facts: Facts, kind: Mapping[str, Any], able: set[str]) -> tuple[str, ...]:
     found = tuple(one for one in kind["hardware"] if one in able)
     if "time" in kind and CPU in found and len(found) > 1:
         stated = facts["processing_time"]

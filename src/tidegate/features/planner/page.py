@@ -16,7 +16,7 @@ MISSING = "An answer is needed."
 _FLAGS = {True: "yes", False: "no"}
 
 
-def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
+def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
     """``query``: an example's name, or answers as text, empty ones as if they were not there. A form that was sent
     without answers that are needed shows all of them."""
     asked = planner.what_is_asked()
@@ -49,7 +49,7 @@ def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         },
         "against": against,
         "versus": None if made is None or not against else compare(made, answers, against, catalogue),
-        "address": urlencode({key: written(value) for key, value in answers.items()}),
+        "address": urlencode({key: format_answer(value) for key, value in answers.items()}),
     }
 
 
@@ -89,7 +89,9 @@ def compare(made: planner.Plan, answers: Mapping[str, Any], against: str, catalo
     except TidegateError as error:
         return {"problem": f"the plan to compare with cannot be made: {error.message}"}
     values = {row.name: row.value for row in other.rows}
-    texts = {key: (written(before.get(key)), written(answers.get(key))) for key in {**before, **answers}}
+    texts = {
+        key: (format_answer(before.get(key)), format_answer(answers.get(key))) for key in {**before, **answers}
+    }
     return {
         "problem": "",
         "months": (other.bill.month, made.bill.month),
@@ -103,7 +105,7 @@ def compare(made: planner.Plan, answers: Mapping[str, Any], against: str, catalo
     }
 
 
-def written(value: object) -> str:
+def format_answer(value: object) -> str:
     """An answer as the text of a field."""
     if isinstance(value, bool):
         return _FLAGS[value]
@@ -122,14 +124,14 @@ def _field(
     choices = question.get("choices") if question["kind"] == "choice" else None
     if question["kind"] == "flag":
         choices = {"yes": "", "no": ""}
-    default = written(question["default"])
+    default = format_answer(question["default"])
     return {
         "key": key,
         "ask": question["ask"],
         "help": question.get("help", ""),
         "choices": choices,
         "default": default,
-        "value": written(answers[key]) if key in answers else "",
+        "value": format_answer(answers[key]) if key in answers else "",
         "further": question.get("further", False),
         "problem": MISSING if missing else problem if problem and problem.startswith(f"{key}:") else None,
     }

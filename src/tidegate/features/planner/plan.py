@@ -1,23 +1,27 @@
 """From answers to a plan: a pure function over the data files and the catalogue of prices."""
 
+import math
+from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from tidegate.domain.errors import TidegateError
-from tidegate.features.cost.bill import Bill
+from tidegate.features.cost.bill import MONTHS, Bill, Tariff
+from tidegate.features.cost.traffic import Load
 from tidegate.features.planner import assumptions as derived
 from tidegate.features.planner import pricing, rules, specs
-from tidegate.features.planner.alternatives import Choice, choices
-from tidegate.features.planner.answers import Answers
+from tidegate.features.planner.alternatives import Alternative, choices
+from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.calendar import calendar
 from tidegate.features.planner.flowchart import FlowchartStep, Place, PlanNote, place, walk
-from tidegate.features.planner.guardrails import Guardrail, guardrail
+from tidegate.features.planner.guardrails import GuardrailFit, guardrail
 from tidegate.features.planner.hardware import is_arm
 from tidegate.features.planner.plan_promise import compute_promise
-from tidegate.features.planner.price_dates import PriceDates, price_dates
-from tidegate.features.planner.rows import Decided, PlanRow, rows
+from tidegate.features.planner.rows import PlanDecision, PlanRow, rows
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import Strategy, strategy
 from tidegate.features.planner.tables import table
@@ -26,6 +30,43 @@ from tidegate.features.planner.units import format_money
 from tidegate.features.rehearse.promise import Promise
 from tidegate.prices import HOME, Catalogue
 
+OLD = 6
+"""Months from which on prices should be renewed."""
+EVEN = "cloudwatch/alarm-month"
+"""What costs the same in every month."""
+
+
+@dataclass(frozen=True)
+class PriceDates:
+    """Days of the oldest and the newest price of a bill. ``stand_ins`` are items whose price is of another region
+    than ``region``, ``estimates`` those whose sources do not agree."""
+
+    region: str
+    oldest: date
+    newest: date
+    stand_ins: tuple[str, ...]
+    estimates: tuple[str, ...]
+
+    def describe(self, today: date) -> str:
+        """``2026-01-31 to 2026-09-06, the oldest 10 months old``; from half a year on with how to renew them."""
+        span = f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
+        months = (today.year - self.oldest.year) * 12 + today.month - self.oldest.month
+        age = "this month's" if months <= 0 else "1 month old" if months == 1 else f"{months} months old"
+        renew = " ('tidegate cost prices update')" if months >= OLD else ""
+        return f"{span}, the oldest {age}{renew}"
+
+
+def _price_dates(bill: Bill, region: str) -> PriceDates:
+    rates = {line.rate.item: line.rate for line in bill.lines}.values()
+    dates = sorted(rate.date for rate in rates)
+    return PriceDates(
+        region,
+        dates[0],
+        dates[-1],
+        tuple(sorted(rate.item for rate in rates if rate.stands_in)),
+        tuple(sorted(rate.item for rate in rates if not rate.certain)),
+    )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,7 +74,7 @@ class Plan:
     deploy`` takes, ``job`` a batch transform job where no endpoint is needed. ``facts`` are the answers with all
     that follows from them; ``digest`` is in the spec's tags."""
 
-    answers: Answers
+    answers: PlanAnswers
     facts: Mapping[str, Any]
     steps: tuple[FlowchartStep, ...]
     place: Place
@@ -47,46 +88,46 @@ class Plan:
     spec: Mapping[str, Any]
     job: Mapping[str, Any] | None
     digest: str
-    guardrail: Guardrail | None
-    priced: pricing.Priced = field(repr=False)
+    guardrail: GuardrailFit | None
+    priced: pricing.PricedSize = field(repr=False)
     catalogue: Catalogue = field(repr=False)
 
     @property
     def prices(self) -> PriceDates:
-        """How old the prices of the bill are."""
-        return price_dates(self.bill, self.answers.region)
+        """Dates of the prices of the bill."""
+        return _price_dates(self.bill, self.answers.region)
 
     @cached_property
-    def choices(self) -> tuple[Choice, ...]:
+    def choices(self) -> tuple[Alternative, ...]:
         """Other ways and what they would cost. Computed when asked for, as is ``promise``."""
         return choices(self.facts, self.place, self.priced, self.catalogue)
 
     @cached_property
     def promise(self) -> Promise | None:
-        """What the rollout can see, and what a bad version may do until then; None for a job. Computed when asked
-        for: it takes up to some seconds."""
+        """The faults that the rollout can detect, and what a bad version may do until then; None for a job. Computed
+        when asked for: it takes up to some seconds."""
         if self.place.mode == "batch":
             return None
         return compute_promise(self.facts, self.strategy, self.spec["alarms"], self.place.target)
 
 
-def plan(answers: Answers, catalogue: Catalogue) -> Plan:
-    """Raises Invalid for answers that contradict each other or ask for too much, UnknownInstanceType, UnknownRegion
-    and MissingPrice; each says what to change."""
+def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
+    """Make a plan from answers. Raises Invalid for answers that contradict each other or ask for too much,
+    UnknownInstanceType, UnknownRegion and MissingPrice; each says what to change."""
     made = _plan(answers, catalogue)
     over = _over_budget(made, catalogue)
     return made if over is None else replace(made, notes=(over, *made.notes))
 
 
-def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
-    facts = derived.known(answers)
+def _plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
+    facts = derived.find_facts(answers)
     derived.refuse_contradictions(facts)
     steps = walk(facts)
     where = place(facts, steps[-1].leads_to)
     facts |= {"mode": where.mode, "target": where.target}
     priced = pricing.priced(facts, where, catalogue)
     size, bill = priced.size, priced.bill
-    facts |= _chosen(facts, size)
+    facts |= _choose_facts(facts, size)
     how = strategy(facts)
     digest = specs.digest(asdict(answers), pricing.version(bill))
     peaks = calendar(traffic(facts), where.mode, size, facts["timezone"])
@@ -101,7 +142,7 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
         size=size,
         strategy=how,
         bill=bill,
-        rows=rows(Decided(facts, steps, where, size, how, bill, held, peaks)),
+        rows=rows(PlanDecision(facts, steps, where, size, how, bill, held, peaks)),
         notes=(
             *where.notes,
             *_notes(facts),
@@ -119,8 +160,8 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     )
 
 
-def _chosen(facts: Mapping[str, Any], size: FleetSize | OnDemandSize) -> dict[str, Any]:
-    """Facts of what carries it, for the notes and the promise."""
+def _choose_facts(facts: Mapping[str, Any], size: FleetSize | OnDemandSize) -> dict[str, Any]:
+    """Return facts of the chosen instances, for the notes and the promise."""
     if not isinstance(size, FleetSize):
         return {"least": 0, "most": 0, "type": "", "carried_by": "cpu", "arm": False}
     time = facts["work_times"][size.type.kind]
@@ -145,17 +186,18 @@ def _stand_ins(bill: Bill) -> tuple[PlanNote, ...]:
         return ()
     region = next(line.rate.stands_in for line in bill.lines if line.rate.stands_in)
     say = f"{HOME}'s prices stand in for {len(items)} that are not known in {region}, where most things cost more"
-    return (PlanNote("prices", say, f"tidegate prices update --region {region}"),)
+    return (PlanNote("prices", say, f"tidegate cost prices update --region {region}"),)
 
 
-def _overrides(answers: Answers, target: str) -> tuple[str, ...]:
+def _overrides(answers: PlanAnswers, target: str) -> tuple[str, ...]:
     if answers.spot and answers.environment == "production" and target in ("eks", "ecs"):
         return (f"production runs on Spot, because: {answers.spot_override}",)
     return ()
 
 
 def _over_budget(made: Plan, catalogue: Catalogue) -> PlanNote | None:
-    """What the plan costs above the budget, and what each change that helps would make of it."""
+    """Note how far the plan is above the budget, and what it would cost with each change that helps. None if it is
+    within the budget, or if no budget is given."""
     budget = made.answers.budget
     if budget is None or made.bill.month <= budget:
         return None
@@ -176,3 +218,36 @@ def _over_budget(made: Plan, catalogue: Catalogue) -> PlanNote | None:
 
 def _tuples(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
+
+
+def monthly(plan: Plan) -> list[float]:
+    """Return the dollars of January to December; together they are the plan's bill. A job's runs are taken to be
+    spread evenly."""
+    load = plan.priced.load
+    if load is None:
+        return [plan.bill.total / MONTHS] * MONTHS
+    tariff = Tariff(plan.catalogue, plan.facts["region"])
+    beside, _ = pricing.extras(plan.facts, tariff)
+    moving = replace(beside, alarms=0)
+    parts = [
+        pricing.price_load(plan.facts, plan.size, month, tariff, moving).total for month in _split_by_month(load)
+    ]
+    even = math.fsum(line.amount for line in plan.bill.lines if line.item == EVEN)
+    whole = math.fsum(parts)
+    # A month by itself knows nothing of the instances that the one before left: cents, which are spread.
+    scale = (plan.bill.total - even) / whole if whole else 0.0
+    return [even / MONTHS + part * scale for part in parts]
+
+
+def _split_by_month(load: Load) -> list[Load]:
+    days = [monthrange(load.year, month)[1] for month in range(1, MONTHS + 1)]
+    ends = list(accumulate(days))
+    return [
+        Load(
+            load.year,
+            load.mean[24 * (end - count) : 24 * end],
+            load.peak[24 * (end - count) : 24 * end],
+            load.days[end - count : end],
+        )
+        for end, count in zip(ends, days, strict=True)
+    ]

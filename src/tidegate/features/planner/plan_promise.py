@@ -1,4 +1,5 @@
-"""What a plan's rollout can promise, by its own alarms and strategy: ``evidence.power`` over the plan's figures."""
+"""The promise of a plan's rollout by its own alarms and strategy, computed by ``rehearse.promise`` from the plan's
+figures."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -52,8 +53,8 @@ _VARIANT, _BEFORE, _AFTER = "AllTraffic", "before", "after"
 def compute_promise(
     facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]], target: str
 ) -> Promise:
-    """At the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``. A planned spec asks for no
-    evidence: what its target compares is published as metrics, and promised as such."""
+    """Compute the promise at the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``. A
+    planned spec asks for no evidence: what its target compares is published as metrics, and promised as such."""
     guards = [_alarm(key, alarm) for key, alarm in alarms.items()]
     old, new = _version(_BEFORE, 1), _version(_AFTER, 2)
     possible = _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
@@ -65,10 +66,10 @@ def compute_promise(
     )
     steps = compile_plan(old, new, deployment, Capabilities())
     terms = PromiseTerms(possible=possible, replays=False)
-    return promise(steps, guards, facts["rate"], _usual(facts), _matters(facts), terms)
+    return promise(steps, guards, facts["rate"], _usual_baseline(facts), _matters(facts), terms)
 
 
-def _usual(facts: Mapping[str, Any]) -> Baseline:
+def _usual_baseline(facts: Mapping[str, Any]) -> Baseline:
     usual = table("promise")["usual"]
     median = facts["processing_time"]
     slow = median * usual["p99_of_median"]
@@ -105,7 +106,7 @@ def _version(name: str, generation: int) -> Version:
 
 
 def _alarm(key: str, given: Mapping[str, Any]) -> Alarm:
-    """As the spec's section becomes one, of the new version."""
+    """Make an alarm on the new version from the spec's section, as a deployment would."""
     limit = str(given["above"])
     threshold = float(limit[:-1]) / 100 if limit.endswith("%") else seconds(limit) * MICROSECONDS
     return Alarm(
@@ -124,7 +125,7 @@ def _alarm(key: str, given: Mapping[str, Any]) -> Alarm:
 
 
 def lines(promise: Promise) -> tuple[str, ...]:
-    """What is promised, in sentences without a full stop."""
+    """Describe the promise in sentences without a full stop."""
     said = [f"a rollout that goes well takes {units.format_seconds(promise.seconds)}"]
     for one in promise.wanted:
         rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
@@ -132,13 +133,13 @@ def lines(promise: Promise) -> tuple[str, ...]:
             chance = one.first
             said.append(f"{rise}: seen in the first bake in {chance:.0%} of cases only")
             continue
-        said.append(f"{rise}: seen in the first bake; {_met(one.requests, one.most_requests)}")
+        said.append(f"{rise}: seen in the first bake; {_describe_exposure(one.requests, one.most_requests)}")
     said.append(f"a good version is turned back in {promise.false_alarm:.2%} of rollouts")
     return (*said, *_evidence(promise))
 
 
 def _evidence(promise: Promise) -> Iterator[str]:
-    """Which kinds of evidence there are, and what none of them sees."""
+    """Describe which kinds of evidence there are, and what none of them detects."""
     blind: dict[tuple[str, str], list[str]] = {}
     for one in promise.kinds:
         if one.smallest is None:
@@ -153,8 +154,9 @@ def _evidence(promise: Promise) -> Iterator[str]:
         yield "no evidence: both versions never answer side by side, so nothing is compared; a canary would"
 
 
-def _met(mean: float, most: float | None) -> str:
-    """How many requests meet a bad version: the usual case first, then the mean, with why it may be the larger."""
+def _describe_exposure(mean: float, most: float | None) -> str:
+    """Describe how many requests meet a bad version: the usual case first, then the mean, with why it may be the
+    larger."""
     if most is None:
         return f"{mean:,.0f} requests meet the bad version on average"
     if mean <= most:
@@ -166,7 +168,8 @@ def _met(mean: float, most: float | None) -> str:
 
 
 def notes(promise: Promise) -> tuple[PlanNote, ...]:
-    """Where the bakes do not see what matters, or turn back what is well, and what would do better."""
+    """List the wanted faults that the first bake does not detect and the alarms that roll back good versions too
+    often, with what would do better."""
     made = []
     for one in promise.wanted:
         better = "; ".join(_proposal(each, one.quantity) for each in one.proposals)

@@ -4,15 +4,14 @@
 makes JSON of it and ``render_spec`` a spec file.
 """
 
-from tidegate.features.planner.answers import Answers, missing, read
+from tidegate.features.planner.answers import PlanAnswers, missing, read
 from tidegate.features.planner.document import answers_of, document, example, examples, what_is_asked
-from tidegate.features.planner.plan import Plan, plan
+from tidegate.features.planner.plan import Plan, monthly, plan
 from tidegate.features.planner.render_spec import render_spec
-from tidegate.features.planner.year import monthly
 
 __all__ = [
-    "Answers",
     "Plan",
+    "PlanAnswers",
     "answers_of",
     "document",
     "example",

@@ -8,10 +8,10 @@ from tidegate.features.cost import containers, hosted, on_demand
 from tidegate.features.cost.bill import MONTHS, Bill, BillLine, Tariff, bill
 from tidegate.features.cost.extras import Extras
 from tidegate.features.cost.fleet import ScalingBounds
-from tidegate.features.cost.traffic import Load
+from tidegate.features.cost.traffic import YEAR, Load
 from tidegate.features.planner import candidates, sizing, specs
 from tidegate.features.planner.flowchart import Place
-from tidegate.features.planner.selection import Other, cheapest
+from tidegate.features.planner.selection import AlternativeType, cheapest
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import strategy
 from tidegate.features.planner.tables import table
@@ -22,17 +22,18 @@ Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Priced:
-    """``load`` is None for a job, which has records in place of traffic. ``others`` are types that fit as well."""
+class PricedSize:
+    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` are types
+    that fit as well."""
 
     size: FleetSize | OnDemandSize
     bill: Bill
     load: Load | None
-    others: tuple[Other, ...] = ()
+    others: tuple[AlternativeType, ...] = ()
 
 
-def priced(facts: Facts, where: Place, catalogue: Catalogue) -> Priced:
-    """Raises Invalid, UnknownInstanceType, UnknownRegion and MissingPrice."""
+def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
+    """Size and price what serves the model. Raises Invalid, UnknownInstanceType, UnknownRegion and MissingPrice."""
     tariff = Tariff(catalogue, facts["region"])
     tariff.refuse_unknown_region()
     beside, left_out = extras(facts, tariff)
@@ -40,7 +41,7 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> Priced:
         job, others = cheapest(facts, tariff, lambda type: _job(facts, type, tariff, beside))
         made = replace(job, others=others)
     else:
-        load = traffic(facts).hours(table("compute")["year"])
+        load = traffic(facts).hours(YEAR)
         if where.mode == "serverless":
             made = _by_request(facts, load, tariff, beside)
         else:
@@ -48,14 +49,14 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> Priced:
     return replace(made, bill=replace(made.bill, warnings=(*made.bill.warnings, *left_out)))
 
 
-def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Priced:
-    """The cheapest fleet for a load. Raises what ``selection.cheapest`` raises."""
+def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
+    """Price the cheapest fleet for a load. Raises what ``selection.cheapest`` raises."""
     made, others = cheapest(facts, tariff, lambda type: _fleet(facts, type, load, tariff, beside))
     return replace(made, others=others)
 
 
 def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
-    """The bill of a load that a given size carries; the load may be a part of a year."""
+    """Price a load that a given size carries; the load may be a part of a year."""
     if isinstance(size, FleetSize):
         return _instances(facts, size, load, tariff, beside)
     make = on_demand.function if facts["target"] == "lambda" else on_demand.serverless
@@ -63,18 +64,18 @@ def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff:
 
 
 def version(priced: Bill) -> str:
-    """Of the prices that the bill rests on: other prices, another version."""
+    """Identify the prices that a bill rests on: other prices have another version."""
     return ";".join(f"{line.rate.item}={line.rate.amount:g}@{line.rate.date}" for line in priced.lines)
 
 
 def scaling(fleet: FleetSize) -> ScalingBounds:
-    """The fleet in the words of ``cost``."""
+    """Convert a fleet to the bounds of ``cost``."""
     return ScalingBounds(fleet.capacity, fleet.least, fleet.most, fleet.planned / fleet.capacity)
 
 
 def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
-    """Data, volumes and alarms beside the instances, as far as the region has prices for them, and what is left
-    out."""
+    """Return the data, volumes and alarms beside the instances, as far as the region has prices for them, and what is
+    left out."""
     answer = table("compute")["answer_part"]
     on_nodes = facts["target"] in ("eks", "ecs")
     has_data, has_alarms = tariff.has("sagemaker-data/in"), tariff.has("cloudwatch/alarm-month")
@@ -94,9 +95,9 @@ def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
     return Extras(bytes_in=size, bytes_out=size * answer, volume_gib=volume, alarms=count), tuple(left_out)
 
 
-def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> Priced:
+def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
     size = sizing.fleet(facts, load, type)
-    return Priced(size, _instances(facts, size, load, tariff, beside), load)
+    return PricedSize(size, _instances(facts, size, load, tariff, beside), load)
 
 
 def _instances(facts: Facts, fleet: FleetSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
@@ -107,23 +108,23 @@ def _instances(facts: Facts, fleet: FleetSize, load: Load, tariff: Tariff, besid
     if facts["target"] in ("eks", "ecs"):
         return containers.ecs(tariff, name, scaling(fleet), load, beside)
     if facts["mode"] == "asynchronous":
-        work = hosted.Work(1 / fleet.capacity)
+        work = hosted.RequestWork(1 / fleet.capacity)
         return hosted.asynchronous(tariff, name, work, (fleet.least, fleet.most), load, beside)
     return hosted.real_time(tariff, name, scaling(fleet), load, beside)
 
 
 def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
-    """The same in the words of ``cost``."""
+    """Convert an on-demand size to the usage of ``cost``."""
     return on_demand.OnDemandUsage(float(size.memory_gib), facts["processing_time"])
 
 
-def _by_request(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Priced:
+def _by_request(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
     size = sizing.on_demand(facts)
-    return Priced(size, price_load(facts, size, load, tariff, beside), load)
+    return PricedSize(size, price_load(facts, size, load, tariff, beside), load)
 
 
-def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Priced:
-    """A year of batch transform; on EKS and ECS the instance-hours alone."""
+def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> PricedSize:
+    """Price a year of batch transform; on EKS and ECS the instance-hours alone."""
     fleet = sizing.job(facts, type)
     book = table("compute")
     job = hosted.BatchJob(
@@ -133,10 +134,10 @@ def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Pr
         startup=book["instance_start_minutes"] * 60,
         records_per_object=book["records_per_object"] if facts["by_line"] else 1,
     )
-    work = hosted.Work(1 / fleet.capacity)
+    work = hosted.RequestWork(1 / fleet.capacity)
     if facts["target"] == "sagemaker":
         made = hosted.batch(tariff, fleet.type.name, job, work, extras=replace(beside, alarms=0))
-        return Priced(fleet, made, None)
+        return PricedSize(fleet, made, None)
     hours = job.runs * job.hours(work) * job.instances
     why = f"{job.runs:g} jobs a year"
     if type.name.startswith(candidates.FARGATE):
@@ -154,4 +155,4 @@ def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Pr
     else:
         item = candidates.item(facts, type)
         lines = [BillLine(item, hours, tariff.rate(item), f"{why}, EC2 instances")]
-    return Priced(fleet, bill(lines, 8760.0), None)
+    return PricedSize(fleet, bill(lines, 8760.0), None)

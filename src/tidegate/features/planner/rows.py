@@ -9,7 +9,7 @@ from tidegate.features.planner import units
 from tidegate.features.planner.assumptions import words
 from tidegate.features.planner.candidates import FARGATE
 from tidegate.features.planner.flowchart import FlowchartStep, Place
-from tidegate.features.planner.guardrails import Guardrail
+from tidegate.features.planner.guardrails import GuardrailFit
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import Strategy
 from tidegate.features.planner.tables import table
@@ -30,7 +30,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
-class Decided:
+class PlanDecision:
     """All that the rows speak of."""
 
     facts: Mapping[str, Any]
@@ -39,11 +39,11 @@ class Decided:
     size: FleetSize | OnDemandSize
     strategy: Strategy
     bill: Bill
-    guardrail: Guardrail | None = None
+    guardrail: GuardrailFit | None = None
     calendar: Sequence[Mapping[str, Any]] = ()
 
 
-def rows(decided: Decided) -> tuple[PlanRow, ...]:
+def rows(decided: PlanDecision) -> tuple[PlanRow, ...]:
     """In the order of ``NAMES``."""
     made = (_target, _mode, _instance, _scaling, _strategy, _cost)
     return tuple(PlanRow(name, *make(decided)) for name, make in zip(NAMES, made, strict=True))
@@ -53,11 +53,11 @@ Told = tuple[str, str, str]
 """Value, reason, what would change it."""
 
 
-def _target(of: Decided) -> Told:
+def _target(of: PlanDecision) -> Told:
     return of.place.title, of.place.because, of.place.change
 
 
-def _mode(of: Decided) -> Told:
+def _mode(of: PlanDecision) -> Told:
     facts, told = of.facts, table("flowchart")["modes"][of.place.mode]
     value = told["title"]
     if of.place.mode == "batch":
@@ -68,7 +68,7 @@ def _mode(of: Decided) -> Told:
     return value, "; ".join(reasons), told["change"]
 
 
-def _instance(of: Decided) -> Told:
+def _instance(of: PlanDecision) -> Told:
     size = of.size
     if isinstance(size, OnDemandSize):
         memory = units.format_size(of.facts["memory_needed"])
@@ -99,7 +99,7 @@ def _type_name(size: FleetSize) -> str:
     return f"Fargate, {size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
 
 
-def _scaling(of: Decided) -> Told:
+def _scaling(of: PlanDecision) -> Told:
     size, facts = of.size, of.facts
     if isinstance(size, OnDemandSize):
         refused = table("compute")["refused"]
@@ -141,7 +141,7 @@ def _metric(place: Place) -> str:
     return f"requests per {kind}" if place.target == "eks" else "ALBRequestCountPerTarget"
 
 
-def _strategy(of: Decided) -> Told:
+def _strategy(of: PlanDecision) -> Told:
     chosen, facts = of.strategy, of.facts
     by = (
         f"the playbook's for {chosen.preset}"
@@ -156,7 +156,7 @@ def _strategy(of: Decided) -> Told:
     return f"{chosen.title}, alarm rollback", reason + held, chosen.change
 
 
-def _cost(of: Decided) -> Told:
+def _cost(of: PlanDecision) -> Told:
     bill = of.bill
     value = f"about {units.format_money(bill.month)} a month"
     parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])

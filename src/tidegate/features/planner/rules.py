@@ -34,7 +34,7 @@ def holds(condition: Any, facts: Facts) -> bool:
     return all(_fits(facts[name], wanted, facts) for name, wanted in condition.items())
 
 
-def with_named(facts: Facts, conditions: Mapping[str, Any]) -> dict[str, Any]:
+def add_conditions(facts: Facts, conditions: Mapping[str, Any]) -> dict[str, Any]:
     """``facts`` and the truth of each named condition, in the order of the file."""
     known = dict(facts)
     for name, condition in conditions.items():

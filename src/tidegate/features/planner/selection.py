@@ -13,16 +13,16 @@ from tidegate.prices import InstanceType
 Facts = Mapping[str, Any]
 
 
-class HasBill(Protocol):
+class _HasBill(Protocol):
     @property
     def bill(self) -> Bill: ...
 
 
-Priced = TypeVar("Priced", bound=HasBill)
+Priced = TypeVar("Priced", bound=_HasBill)
 
 
 @dataclass(frozen=True)
-class Other:
+class AlternativeType:
     """A type that fits and was not chosen, with the dollars of a month."""
 
     name: str
@@ -31,10 +31,10 @@ class Other:
 
 def cheapest(
     facts: Facts, tariff: Tariff, price: Callable[[InstanceType], Priced]
-) -> tuple[Priced, tuple[Other, ...]]:
-    """The least bill, and the others by theirs. Of equal ones the least dear instance, as it scales in finer
-    steps; then more vCPU, then the name. Raises Invalid where no type
-    carries the load, and what ``candidates`` raises."""
+) -> tuple[Priced, tuple[AlternativeType, ...]]:
+    """Return the size with the least bill, and the others by theirs. Of equal ones it is the least dear instance, as
+    it scales in finer steps; then more vCPU, then the name. Raises Invalid where no type carries the load, and what
+    ``candidates`` raises."""
     found: list[tuple[tuple[float, float, int, str], Priced]] = []
     refused: Invalid | None = None
     for type in _undominated(facts, tariff, candidates(facts, tariff)):
@@ -49,14 +49,13 @@ def cheapest(
         assert refused is not None
         raise refused
     found.sort(key=lambda one: one[0])
-    return found[0][1], tuple(Other(name, month) for (month, _, _, name), _ in found[1:])
+    return found[0][1], tuple(AlternativeType(name, month) for (month, _, _, name), _ in found[1:])
 
 
 def _undominated(facts: Facts, tariff: Tariff, types: Sequence[InstanceType]) -> list[InstanceType]:
-    """Without those that another beats: it costs no more an hour, answers as much, and holds as much where many
-    models
-    share it. A bill never falls when an instance costs more, answers less or holds less, so none of these is the
-    cheapest; leaving them out saves the replay of a year for each."""
+    """Leave out the types that another type beats: it costs no more an hour, answers as much, and holds as much where
+    many models share it. A bill never falls when an instance costs more, answers less or holds less, so none of these
+    is the cheapest; leaving them out saves the replay of a year for each."""
 
     def figures(type: InstanceType) -> tuple[float, float, float, int, str]:
         room = (type.accelerator_gib or type.memory_gib) if facts["many_models"] else 0.0

@@ -54,14 +54,14 @@ def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> FleetSize
     rate, basis = capacity(facts, type)
     planned = rate * _first("headroom", facts)["part"]
     least_rule = _first("least_instances", facts)
-    quietest = needed(min(load.peak), planned)
+    quietest = count_needed(min(load.peak), planned)
     if facts["mode"] != "asynchronous":
-        quietest = max(quietest, _for_memory(facts, type))
+        quietest = max(quietest, _count_for_memory(facts, type))
     least = max(least_rule["count"], quietest)
     busiest = load.busiest
     if not facts["peaks"] and not load.busiest > max(facts["rate"], 0.0):
         busiest *= table("compute")["unplanned_peak"]
-    most = max(least, needed(busiest, planned), 1)
+    most = max(least, count_needed(busiest, planned), 1)
     limit = table("compute")["most_instances"]
     if most > limit:
         raise Invalid(
@@ -72,7 +72,7 @@ def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> FleetSize
     return FleetSize(type, least, most, rate, planned, basis, because.format(**words(facts)))
 
 
-def needed(rate: float, planned: float) -> int:
+def count_needed(rate: float, planned: float) -> int:
     """Instances that carry ``rate`` requests a second at ``planned`` each."""
     return math.ceil(rate / planned - 1e-9)
 
@@ -124,7 +124,7 @@ def capacity(facts: Mapping[str, Any], type: InstanceType) -> tuple[float, str]:
     return lanes / seconds, f"{lanes} at a time by {over}, {each} each; {kind.get('slots_basis', kind['basis'])}"
 
 
-def _for_memory(facts: Mapping[str, Any], type: InstanceType) -> int:
+def _count_for_memory(facts: Mapping[str, Any], type: InstanceType) -> int:
     """Instances that together hold those of many alike models that take nearly all requests; 1 for one model. On GPUs
     it is their memory that holds them."""
     if not facts["many_models"]:

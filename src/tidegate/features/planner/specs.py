@@ -17,7 +17,7 @@ TAG = "tidegate:"
 
 
 def digest(answers: object, version: str) -> str:
-    """12 hex digits: the same for the same answers and prices."""
+    """Return 12 hex digits: the same for the same answers and prices."""
     text = json.dumps([answers, version], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -30,10 +30,10 @@ def spec(
     tag: str,
     peaks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What a spec file would say. Model data is an address to be put right where the answers cannot know it.
-    ``peaks`` are the entries of the calendar."""
+    """Return the plan as the contents of a spec file. Where the answers do not tell where the model data is, the spec
+    has an address to be corrected. ``peaks`` are the entries of the calendar."""
     alarms = alarm_section(facts, strategy)
-    made: dict[str, Any] = {"endpoint": facts["name"], **_served(facts, place)}
+    made: dict[str, Any] = {"endpoint": facts["name"], **_model_section(facts, place)}
     if isinstance(size, OnDemandSize):
         made["serverless"] = {"memory": f"{size.memory_gib}GiB", "max_concurrency": size.concurrency}
         if place.target == "lambda":
@@ -58,7 +58,7 @@ def spec(
 
 
 def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dict[str, Any]]:
-    """Alarms by key, as a spec has them."""
+    """Return the alarms by key, as a spec has them."""
     book = table("alarms")
     here = {**facts, "first_part_rate": facts["rate"] * strategy.first_part}
     span = {key: value for key, value in rules.first(book["periods"], here).items() if key != "when"}
@@ -71,7 +71,7 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
         made[key] = {
             "metric": rule["metric"],
             "statistic": rule["statistic"],
-            "above": spec_time(facts["latency"]) if limit == "{latency}" else limit,
+            "above": _spec_time(facts["latency"]) if limit == "{latency}" else limit,
             **span,
             "description": rule["why"],
         }
@@ -79,7 +79,8 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
 
 
 def job(facts: Mapping[str, Any], fleet: FleetSize, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch transform job as ``POST /tidegate/v1/transforms`` takes it, without the fingerprints of local files."""
+    """Return a batch transform job as ``POST /tidegate/v1/transforms`` takes it, without the fingerprints of local
+    files."""
     name, by_line = facts["name"], facts["by_line"]
     source = {"uri": f"s3://data/{name}/", "content_type": table("content")[facts["model_kind"]]}
     return {
@@ -92,21 +93,22 @@ def job(facts: Mapping[str, Any], fleet: FleetSize, spec: Mapping[str, Any]) -> 
     }
 
 
-def spec_time(seconds: float) -> str:
-    """As a spec says it: ``100ms``, ``8s``."""
+def _spec_time(seconds: float) -> str:
+    """Format a time as a spec has it: ``100ms``, ``8s``."""
     if seconds == int(seconds):
         return f"{int(seconds)}s"
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
 def _scaling(fleet: FleetSize, mode: str) -> dict[str, Any]:
-    """By Application Auto Scaling's rule: requests of a minute, or what waits for a minute of an instance's work."""
+    """Return the autoscaling section, by Application Auto Scaling's rule: requests of a minute, or the backlog of a
+    minute of an instance's work."""
     metric = "backlog" if mode == "asynchronous" else "invocations"
     return {"min": fleet.least, "max": fleet.most, "target": fleet.per_minute, "metric": metric, "rule": "aws"}
 
 
-def _served(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """``model``, ``pipeline`` or ``containers``."""
+def _model_section(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the ``model``, ``pipeline`` or ``containers`` section."""
     name, frameworks = facts["name"], facts["frameworks"]
     if place.architecture == "pipeline":
         each = frameworks if len(frameworks) > 1 else frameworks * len(facts["stages"])
@@ -128,7 +130,7 @@ def _model(name: str, framework: str, part: str | None) -> dict[str, Any]:
 
 
 def _distinct(frameworks: tuple[str, ...]) -> list[str]:
-    """``xgboost, xgboost-2`` where one is there twice."""
+    """Return distinct names of frameworks: ``xgboost, xgboost-2`` where one is there twice."""
     names: list[str] = []
     for framework in frameworks:
         seen = sum(name == framework or name.startswith(f"{framework}-") for name in names)

@@ -35,7 +35,7 @@ class Strategy:
     def title(self) -> str:
         """``Linear: 25 % steps, 1-hour bake``."""
         told = {key: value.replace("%", " %") for key, value in self.rollout.items()}
-        told["wait"] = _as_adjective(self.wait)
+        told["wait"] = _adjective(self.wait)
         title: str = table("strategies")["titles"][self.kind]
         return title.format(**told)
 
@@ -51,17 +51,17 @@ def strategy(facts: Mapping[str, Any]) -> Strategy:
     book = table("strategies")
     preset = facts["playbook"]
     if preset in book["presets"]:
-        return _made(book["presets"][preset], preset)
-    return _made(book["strategies"][rules.first(book["rules"], facts)["use"]], None)
+        return _make_strategy(book["presets"][preset], preset)
+    return _make_strategy(book["strategies"][rules.first(book["rules"], facts)["use"]], None)
 
 
-def _made(given: Mapping[str, Any], preset: str | None) -> Strategy:
+def _make_strategy(given: Mapping[str, Any], preset: str | None) -> Strategy:
     change: Mapping[str, str] = table("strategies")["change"]
     kind = given["rollout"]["strategy"]
     rollout = {key: str(value) for key, value in given["rollout"].items()}
     return Strategy(kind, rollout, preset, given["because"], change["preset" if preset else kind])
 
 
-def _as_adjective(seconds: float) -> str:
+def _adjective(seconds: float) -> str:
     """``1-hour``, ``30-minute``."""
     return f"{seconds / 3600:g}-hour" if seconds >= 3600 else f"{seconds / 60:g}-minute"

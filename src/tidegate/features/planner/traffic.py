@@ -6,7 +6,7 @@ from typing import Any
 
 from tidegate.domain.calendar_days import EVERY_MONTH
 from tidegate.features.cost.shapes import shape
-from tidegate.features.cost.traffic import PeakDays, Traffic
+from tidegate.features.cost.traffic import YEAR, PeakDays, Traffic
 from tidegate.features.planner.tables import table
 
 
@@ -19,7 +19,7 @@ def traffic(facts: Mapping[str, Any]) -> Traffic:
 
 def busiest(facts: Mapping[str, Any]) -> float:
     """Requests a second of the busiest minutes of the planned year."""
-    return traffic(facts).hours(table("compute")["year"]).busiest
+    return traffic(facts).hours(YEAR).busiest
 
 
 def has_idle_hours(name: str) -> bool:

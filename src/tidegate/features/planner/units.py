@@ -1,7 +1,9 @@
 """Times, sizes and shares: from the words of a person to numbers and back."""
 
 import re
+from functools import partial
 
+from tidegate.console import figures
 from tidegate.domain.memory_sizes import parse_bytes
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -76,6 +78,5 @@ def format_money(value: float) -> str:
     return f"${value:,.0f}" if value >= 100 else f"${value:,.2f}"
 
 
-def format_percent(part: float) -> str:
-    """``25 %`` of 0.25, ``0.1 %`` of 0.001: three digits at most that count."""
-    return f"{float(f'{part * 100:.3g}'):g} %"
+format_percent = partial(figures.format_percent, least=0.0)
+"""``25 %`` of 0.25, ``0.001 %`` of 0.00001: plans state small parts as they are."""

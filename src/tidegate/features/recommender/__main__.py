@@ -18,7 +18,7 @@ NICE = 10
 """What serves on this machine goes before what is only measured."""
 
 
-class StopRequested(BaseException):
+class _StopRequested(BaseException):
     """To stop."""
 
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
             signal.signal(number, _stop)
         try:
             return _done(file, path.parent)
-        except StopRequested:
+        except _StopRequested:
             return 1
 
 
@@ -55,7 +55,7 @@ def _done(file: jobs.RecommendationJobFile, folder: Path) -> int:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise StopRequested
+    raise _StopRequested
 
 
 if __name__ == "__main__":

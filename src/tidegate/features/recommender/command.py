@@ -10,7 +10,7 @@ from tidegate.cli.output import AsJson
 from tidegate.domain.errors import Invalid
 from tidegate.features.recommender.configurations import Objective
 from tidegate.features.recommender.local_recommender import LocalRequest, recommend_local
-from tidegate.features.recommender.sagemaker_job import Asked
+from tidegate.features.recommender.sagemaker_job import SageMakerJobSpec
 from tidegate.features.recommender.sagemaker_recommender import choose_job_name, recommend_by_sagemaker
 from tidegate.features.recommender.search import Effort
 from tidegate.load.payloads import read
@@ -142,7 +142,7 @@ def _local_request(
 
 def _sagemaker_request(
     model: str, sample: str, objective: Objective, limit: float | None, more: Mapping[str, str]
-) -> Asked:
+) -> SageMakerJobSpec:
     """Raises Invalid for values that SageMaker does not accept."""
     if not more["role"]:
         raise Invalid("--on sagemaker needs --role: the ARN of the IAM role that the job takes")
@@ -153,7 +153,7 @@ def _sagemaker_request(
     container: dict[str, object] = {member: more[name] for name, member in _CONTAINER.items() if name in more}
     if "content_type" in more:
         container["SupportedContentTypes"] = [more["content_type"]]
-    return Asked(
+    return SageMakerJobSpec(
         name=choose_job_name(model, more.get("job", "")),
         model=model,
         role=more["role"],

@@ -35,14 +35,15 @@ class Carrier:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer(Carrier):
-    """Reckoned from what was measured here."""
+    """An instance type with figures that are calculated from measurements on this machine."""
 
     vcpus: int
     memory_gib: float
 
 
 def figures(hourly: float, carries: float, rate: float, least: int = 1) -> dict[str, Any]:
-    """All of a ``Carrier`` but its type: ``rate`` is to be carried, by ``least`` instances at the least."""
+    """Return all members of a ``Carrier`` but its type, for at least ``least`` instances that together carry
+    ``rate``."""
     count = max(least, math.ceil(rate / (carries * HEADROOM) - 1e-9))
     return {
         "hourly": hourly,
@@ -60,7 +61,8 @@ def fits(type: InstanceType, candidate: CandidateConfiguration, probe: LoadProbe
 
 
 def workers(vcpus: int, candidate: CandidateConfiguration, cores: int) -> int:
-    """As many to a vCPU as here to a core, one at least."""
+    """Return the number of workers on so many vCPUs: as many for each vCPU as here for each core, and at least
+    one."""
     return max(1, round(vcpus * candidate.instances / cores))
 
 
@@ -73,8 +75,8 @@ def offers(
     region: str,
     least: int = 1,
 ) -> list[Offer]:
-    """Of every CPU type whose price is known and that the model fits, the lowest month first. ``cores``: of this
-    machine; ``least``: instances at the least."""
+    """Return an offer for every CPU instance type that has a known price and fits the model, the cheapest month
+    first. ``cores``: of this machine; ``least``: fewest instances."""
     found = []
     for type in catalogue.instances():
         if type.accelerators or not fits(type, candidate, probe, cores):

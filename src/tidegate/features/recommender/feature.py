@@ -1,7 +1,7 @@
 """The manifest of the feature recommender."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, NativeRoute
+from tidegate.domain.feature import CommandEntry, Feature, Loop, Menu, NativeRoute, PageLink
 
 FEATURE = Feature(
     name="recommender",
@@ -26,6 +26,14 @@ FEATURE = Feature(
         "/console/recommender/{name}": ("GET",),
         "/console/recommender/{name}/live": ("GET",),
     },
+    links=(
+        PageLink(
+            *(Menu.LEARN, 80, "/console/recommender", "Recommender"),
+            "What does a model of yours need, measured under load?",
+            remark="Real loads on this machine, for a model of yours",
+        ),
+    ),
     page_routes=".pages:page_routes",
     hooks={"taggable": ".kinds:TAGGABLE"},
+    loops=(Loop(".process:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
 )

@@ -25,13 +25,13 @@ from tidegate.features.recommender.configurations import (
     candidates,
 )
 from tidegate.features.recommender.estimates import SYSTEM, Offer, offers, workers
-from tidegate.features.recommender.load_runs import Ground
+from tidegate.features.recommender.load_runs import LoadEnvironment
 from tidegate.features.recommender.search import Effort, search
 from tidegate.host.atomic_write import write_atomically
+from tidegate.host.platform import Platform
 from tidegate.load import payloads
 from tidegate.prices import Catalogue
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
-from tidegate.testing.platform import Platform
 
 START_RATE = 50.0
 """Requests a second where looking begins."""
@@ -70,7 +70,8 @@ def read(path: Path) -> RecommendationJobFile:
 
 
 def run(file: RecommendationJobFile, folder: Path, clock: Callable[[], float]) -> tuple[RecommendedInstance, ...]:
-    """Takes minutes. Raises a TidegateError for a job that cannot be done. ``clock``: seconds from anywhere."""
+    """Run a job, which takes minutes. Raises a TidegateError for a job that cannot be done. ``clock``: seconds from
+    any origin."""
     job, until = file.job, clock() + file.job.limits.seconds
     objective = Objective(job.limits.percent, job.limits.latency)
     shutil.rmtree(folder / "server", ignore_errors=True)
@@ -78,8 +79,8 @@ def run(file: RecommendationJobFile, folder: Path, clock: Callable[[], float]) -
     materialise(job.sample, sample, Policy(file.file_roots, file.s3_endpoint, file.region))
     sent, kind = bodies(sample, job.sample.endswith(ARCHIVES), job.content_type)
     platform = Platform(folder / "server", environment=server_environment(file, folder))
-    ground = Ground(model_of(job), sent, kind, objective, platform)
-    watched = Watched(ground.measure, objective, lambda steps: _keep(folder / "progress.json", steps))
+    ground = LoadEnvironment(model_of(job), sent, kind, objective, platform)
+    watched = RecordingMeasure(ground.measure, objective, lambda steps: _keep(folder / "progress.json", steps))
     with ground:
         trials = search(
             candidates(load_runs.cores())[: job.limits.tests],
@@ -104,23 +105,24 @@ def _keep(path: Path, document: object) -> None:
 
 
 def model_of(job: RecommendationJob) -> dict[str, object]:
-    """What a spec says of the job's model."""
+    """Return the job's model as a spec describes it."""
     (container,) = job.model.containers
     data = {} if container.data_url is None else {"data": container.data_url}
     return {"image": container.image, "environment": dict(container.environment), **data}
 
 
 def server_environment(file: RecommendationJobFile, folder: Path) -> dict[str, str]:
-    """Nothing is read of this machine that the server which took the job may not read: an empty list of folders would
-    mean anything to a server on loopback, so that it gets a folder which is not there."""
+    """Return the environment of a server that may read only the files that the server which accepted the job may
+    read. A server on loopback would take an empty list of folders to mean any, so it gets a folder that does not
+    exist."""
     roots = file.file_roots
     allowed = {} if roots is None else {"TIDEGATE_FILE_ROOTS": ":".join(roots) or str(folder / "nothing")}
     return {"TIDEGATE_DRAIN_TIMEOUT": "1", **file.environment, **allowed}
 
 
 def bodies(folder: Path, archive: bool, content_type: str) -> tuple[list[bytes], str]:
-    """What is sent, in random order (the same each time), and what it is. Of an archive each file is one body, as in
-    SageMaker; of a plain table each line is one."""
+    """Return the bodies to send, in random order (the same each time), and their content type. Each file of an
+    archive is one body, as in SageMaker; each line of a plain table is one."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise Invalid("the sample has no files")
@@ -134,7 +136,7 @@ def bodies(folder: Path, archive: bool, content_type: str) -> tuple[list[bytes],
 
 
 @dataclass
-class Watched:
+class RecordingMeasure:
     """A ``space.Measure`` that tells what each configuration has done so far."""
 
     measure: Measure
@@ -170,7 +172,8 @@ def recommended(
     region: str,
     job: RecommendationJob,
 ) -> tuple[RecommendedInstance, ...]:
-    """Of the best configuration, the lowest cost of a request first. Raises Invalid where there is nothing."""
+    """Return recommendations for the best configuration, the lowest cost of a request first. Raises Invalid if there
+    are none."""
     probe = best.best(objective)
     if probe is None:
         nearest = min(p.latency for p in best.probes)
@@ -184,10 +187,12 @@ def recommended(
         among = ", ".join(job.types) or "those with a known price"
         raise Invalid(f"no instance type among {among} without an accelerator fits the model and has a price")
     found.sort(key=lambda offer: (offer.per_thousand, offer.hourly, offer.instance_type))
-    return tuple(_one(offer, best.candidate, probe, cores) for offer in found[:MOST_FOUND])
+    return tuple(_make_recommendation(offer, best.candidate, probe, cores) for offer in found[:MOST_FOUND])
 
 
-def _one(offer: Offer, candidate: CandidateConfiguration, probe: LoadProbe, cores: int) -> RecommendedInstance:
+def _make_recommendation(
+    offer: Offer, candidate: CandidateConfiguration, probe: LoadProbe, cores: int
+) -> RecommendedInstance:
     used = SYSTEM + workers(offer.vcpus, candidate, cores) * probe.memory
     return RecommendedInstance(
         offer.instance_type,

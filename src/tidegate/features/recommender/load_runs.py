@@ -13,9 +13,9 @@ import psutil
 
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.features.recommender.configurations import CandidateConfiguration, LoadProbe, Objective
+from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
-from tidegate.load.report import Report
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.load.report import LoadReport
 
 WARM_UP = 0.4
 """Part of a load's seconds that is sent before anything is counted."""
@@ -26,7 +26,7 @@ TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Ground:
+class LoadEnvironment:
     """A context manager. ``model`` is a spec's model: image and data; ``bodies`` are sent in turn."""
 
     model: dict[str, Any]
@@ -37,7 +37,7 @@ class Ground:
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _serving: tuple[CandidateConfiguration, str] | None = None
 
-    def __enter__(self) -> "Ground":
+    def __enter__(self) -> "LoadEnvironment":
         self.platform.__enter__()
         return self
 
@@ -79,7 +79,7 @@ class Ground:
             "routing": "least_outstanding_requests",
         }
         self._ask("PUT", "/tidegate/v1/deploy", {"spec": spec})
-        why = wait_until(lambda: self._ended(name), f"{candidate} to serve", STARTS_WITHIN)
+        why = wait_until(lambda: self._find_end(name), f"{candidate} to serve", STARTS_WITHIN)
         if why != "InService":
             raise Unavailable(f"{candidate}: the model could not be served: {why}")
         if before is not None:
@@ -87,8 +87,8 @@ class Ground:
         self._serving = candidate, name
         return name
 
-    def _ended(self, name: str) -> str | None:
-        """InService, or why it is not; None while it is on its way."""
+    def _find_end(self, name: str) -> str | None:
+        """Return InService, or the reason why the endpoint failed; None while it is in neither state."""
         found = self._ask("GET", f"/tidegate/v1/endpoints/{name}")
         if found["status"] == "InService":
             return "InService"
@@ -101,7 +101,7 @@ class Ground:
             raise TidegateError(str(told.get("error", {}).get("message", answer.status_code)))
         return told
 
-    def _load(self, name: str, rate: float, seconds: float) -> Report:
+    def _load(self, name: str, rate: float, seconds: float) -> LoadReport:
         generator = LoadGenerator(
             self.platform.url,
             f"/endpoints/{name}/invocations",
@@ -116,7 +116,7 @@ class Ground:
         return generator.stop(grace=5.0)
 
     def _cpu(self) -> float:
-        """Seconds of all processes of the platform."""
+        """Return the CPU seconds of all processes of the platform."""
         total = 0.0
         for process in self.platform.processes():
             try:
@@ -127,7 +127,7 @@ class Ground:
         return total
 
     def _memory(self) -> int:
-        """Bytes of the largest worker."""
+        """Return the memory of the largest worker in bytes."""
         sizes = [0]
         for process in self.platform.processes():
             try:
@@ -139,11 +139,11 @@ class Ground:
 
 
 def _own_cpu() -> float:
-    """Of the generator, which runs in this process."""
+    """Return the CPU seconds of the load generator, which runs in this process."""
     times = os.times()
     return times.user + times.system
 
 
 def cores() -> int:
-    """Of this machine that this process may use."""
+    """Return the number of this machine's cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

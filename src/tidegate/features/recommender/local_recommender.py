@@ -20,7 +20,7 @@ from tidegate.features.recommender import load_runs
 from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
 from tidegate.features.recommender.configurations import LoadProbe, MeasuredConfiguration, Objective, candidates
 from tidegate.features.recommender.estimates import HEADROOM, Offer, offers
-from tidegate.features.recommender.load_runs import Ground
+from tidegate.features.recommender.load_runs import LoadEnvironment
 from tidegate.features.recommender.search import Effort, search
 from tidegate.prices import Catalogue, price_folder
 from tidegate.settings import Settings
@@ -48,7 +48,7 @@ class LocalRequest:
 def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None:
     """Raises Invalid if no configuration meets the objective."""
     objective = wanted.objective
-    ground = Ground(wanted.model, wanted.bodies, wanted.content_type, objective)
+    ground = LoadEnvironment(wanted.model, wanted.bodies, wanted.content_type, objective)
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     began = time.monotonic()
@@ -63,7 +63,7 @@ def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None
 
 
 def _search(
-    ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool
+    ground: LoadEnvironment, rate: float, effort: Effort, until: float, *, quiet: bool
 ) -> list[MeasuredConfiguration]:
     space = candidates(load_runs.cores())
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

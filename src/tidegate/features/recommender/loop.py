@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from tidegate.compose.background import Worker
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus
 from tidegate.features.recommender.kinds import RECOMMENDATION
 from tidegate.ports.clock import Clock
-from tidegate.ports.recommenders import Recommenders, RecommenderSeen
+from tidegate.ports.recommenders import Recommenders, RecommenderState
 from tidegate.ports.store import Filter, Stale, Store, Tx
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,15 @@ MOST_STARTS = 3
 
 
 @dataclass
-class Recommendations:
+class Recommendations(Worker):
     store: Store
     runners: Recommenders
     clock: Clock
     written: Callable[[], None]
+    describe: Callable[[RecommendationJob], bytes]
+    """Makes what the process of a job is started with."""
     _active: bool = True
-    """Whether anything may be left to do: looked at once at the start, then whenever it is kicked."""
+    """Whether anything may be left to do: looked at once at the start, then whenever it is woken."""
     _starts: dict[str, int] = field(default_factory=dict)
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
@@ -41,7 +44,7 @@ class Recommendations:
         """Take up jobs that go on, and what an earlier controller had not cleared away."""
         self._task = asyncio.create_task(self._follow(), name="recommendation jobs")
 
-    def kick(self) -> None:
+    def wake(self, name: str) -> None:
         self._active = True
         self._kicked.set()
 
@@ -86,7 +89,7 @@ class Recommendations:
     async def _tick(self, job: RecommendationJob, version: int, busy: bool) -> bool:
         """Whether this job occupies the machine. ``busy``: another job does."""
         seen = await self.runners.look(job.name)
-        after = decided(job, seen, self._starts.get(job.name, 0), busy, self.clock.now())
+        after = decide(job, seen, self._starts.get(job.name, 0), busy, self.clock.now())
         if after != job:
             now = self.clock.now()
             await self.store.run(lambda tx: tx.put(RECOMMENDATION, job.name, after, expect=version, now=now))
@@ -98,7 +101,7 @@ class Recommendations:
             self.runners.stop(job.name)
         elif after.started_at is not None and not seen.alive:
             self._starts[job.name] = self._starts.get(job.name, 0) + 1
-            await self.runners.start(after)
+            await self.runners.start(after, self.describe(after))
         return after.started_at is not None
 
     async def _clear(self, name: str) -> None:
@@ -109,8 +112,8 @@ class Recommendations:
             await self.runners.discard(name)
 
 
-def decided(
-    job: RecommendationJob, seen: RecommenderSeen, starts: int, busy: bool, now: datetime
+def decide(
+    job: RecommendationJob, seen: RecommenderState, starts: int, busy: bool, now: datetime
 ) -> RecommendationJob:
     """The record after a look. ``starts``: of its process under this controller."""
     if seen.steps and seen.steps != job.steps:

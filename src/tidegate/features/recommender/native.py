@@ -50,7 +50,7 @@ async def create(gateway: Gateway, request: Request) -> Response:
 
 
 def _describe_for_wire(texts: dict[str, str]) -> dict[str, object]:
-    """What SageMaker's API shows of a job that was not made by it."""
+    """Describe, as SageMaker's API does, a job that was not created through it."""
     payload: dict[str, object] = {"SamplePayloadUrl": texts["sample"]}
     if texts["content_type"]:
         payload["SupportedContentTypes"] = [texts["content_type"]]
@@ -88,7 +88,7 @@ async def _render_job(gateway: Gateway, name: str, status: int = 200) -> Respons
 
 
 def job_view(job: RecommendationJob) -> dict[str, Any]:
-    """For JSON. Times are ISO 8601, latencies seconds, rates requests a second."""
+    """Describe a job for JSON. Times are ISO 8601, latencies seconds, rates requests per second."""
     ended = None if job.ended_at is None else job.ended_at.isoformat()
     return {
         "job": job.name,

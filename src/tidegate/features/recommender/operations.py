@@ -9,7 +9,7 @@ from tidegate.domain.recommendation import (
     RecommendedInstance,
 )
 from tidegate.features.recommender import service as use
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.wire.errors import NamedError
 from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
@@ -101,7 +101,7 @@ def describe_job(call: TxCall, params: Params) -> Params:
     }
 
 
-def _render_job(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+def _render_job(call: TxCall, saved: StoredRecord[RecommendationJob]) -> Params:
     job = saved.body
     return {
         "JobName": job.name,
@@ -158,7 +158,7 @@ def list_jobs(call: TxCall, params: Params) -> Params:
     return {"InferenceRecommendationsJobs": [_render_summary(call, saved) for saved in page], "NextToken": token}
 
 
-def _render_summary(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+def _render_summary(call: TxCall, saved: StoredRecord[RecommendationJob]) -> Params:
     job = saved.body
     return {
         **_render_job(call, saved),
@@ -176,7 +176,7 @@ def stop_job(call: TxCall, params: Params) -> None:
     use.stop(call.tx, name, call.now)
 
 
-def _get(call: TxCall, name: str) -> Saved[RecommendationJob]:
+def _get(call: TxCall, name: str) -> StoredRecord[RecommendationJob]:
     with require_job(name, "ResourceNotFound"):
         return use.get(call.tx, name)
 

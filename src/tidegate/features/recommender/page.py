@@ -53,7 +53,7 @@ def job_page(job: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "ended": job["ended"] is not None,
         **_progress(job, now),
         "trials": _trials(job["steps"], job["ended"] is not None),
-        "found": _found(job["found"]),
+        "found": _recommendation_rows(job["found"]),
     }
 
 
@@ -62,7 +62,8 @@ def _state(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _progress(job: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """``part``: percent of the time that the job may take; it may end sooner, and its last load ends later."""
+    """Return the progress of a job. ``part``: percent of the time that the job may take; it may end sooner, and its
+    last load ends later."""
     if job["started"] is None:
         return {"part": 0.0, "took": "", "most": format_clock(job["limits"]["seconds"])}
     until = now if job["ended"] is None else datetime.fromisoformat(job["ended"])
@@ -75,11 +76,11 @@ def _progress(job: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def _trials(steps: Sequence[Mapping[str, Any]], ended: bool) -> list[dict[str, Any]]:
-    """Each configuration that was loaded, in order; the highest rate so far is as wide as the picture."""
+    """Return each configuration that was loaded, in order; the bar of the highest rate so far has the full width."""
     most = max((step["rate"] for step in steps), default=0.0)
     return [
         {
-            "settings": describe_settings(step["environment"], step["instances"]),
+            "settings": _describe_settings(step["environment"], step["instances"]),
             "rate": format_rate(step["rate"])
             if step["rate"]
             else "none within the limit"
@@ -94,13 +95,13 @@ def _trials(steps: Sequence[Mapping[str, Any]], ended: bool) -> list[dict[str, A
     ]
 
 
-def describe_settings(environment: Mapping[str, str], instances: int) -> str:
-    """Such as "2 workers, OMP_NUM_THREADS 1, MAX_BATCH_ROWS 16"."""
+def _describe_settings(environment: Mapping[str, str], instances: int) -> str:
+    """Describe the settings of a configuration, such as "2 workers, OMP_NUM_THREADS 1, MAX_BATCH_ROWS 16"."""
     workers = f"{instances} worker{'' if instances == 1 else 's'}"
     return ", ".join([workers, *(f"{key} {value}" for key, value in sorted(environment.items()))])
 
 
-def _found(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _recommendation_rows(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     dearest = max((_cost(one) for one in found), default=0.0)
     return [
         {
@@ -121,7 +122,7 @@ def _found(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cost(one: Mapping[str, Any]) -> float:
-    """Dollars of a request at the highest rate within the limit."""
+    """Return the cost of a request in dollars, at the highest rate within the limit."""
     hourly, per_minute = float(one["hourly"]), float(one["per_minute"])
     return hourly / (60 * per_minute)
 

@@ -20,7 +20,7 @@ LONGEST_JOB = 18_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class SageMakerJobSpec:
     """``model`` is a model's name or the ARN of a model package's version; ``sample`` an address that SageMaker can
     read. ``seconds``: of the whole job, or None for SageMaker's own time. ``more`` is for ContainerConfig, as it is
     there."""
@@ -46,15 +46,15 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(Carrier):
+class SageMakerCarrier(Carrier):
     """One recommendation: ``latency`` in seconds at that rate, ``environment`` of the model."""
 
     latency: float
     environment: Mapping[str, str]
 
 
-def request(asked: Asked) -> dict[str, Any]:
-    """Of CreateInferenceRecommendationsJob."""
+def request(asked: SageMakerJobSpec) -> dict[str, Any]:
+    """Make the request of CreateInferenceRecommendationsJob."""
     payload = {"SamplePayloadUrl": asked.sample}
     more = dict(asked.more)
     if "SupportedContentTypes" in more:
@@ -81,9 +81,11 @@ def request(asked: Asked) -> dict[str, Any]:
     return made
 
 
-def found(recommendations: Sequence[Mapping[str, Any]], objective: Objective, rate: float) -> list[Found]:
+def rank_recommendations(
+    recommendations: Sequence[Mapping[str, Any]], objective: Objective, rate: float
+) -> list[SageMakerCarrier]:
     """The lowest month first, of those within the objective. Raises Invalid where there is none."""
-    every = [one for one in (_one(each, rate) for each in recommendations) if one is not None]
+    every = [one for one in (_read_recommendation(each, rate) for each in recommendations) if one is not None]
     within = [one for one in every if one.latency <= objective.seconds]
     if not within:
         nearest = f"; the nearest was {min(one.latency for one in every) * 1000:g} ms" if every else ""
@@ -91,13 +93,13 @@ def found(recommendations: Sequence[Mapping[str, Any]], objective: Objective, ra
     return sorted(within, key=lambda one: (one.month, one.per_thousand, one.instance_type))
 
 
-def _one(given: Mapping[str, Any], rate: float) -> Found | None:
-    """None for a serverless one, and for one that carries nothing."""
+def _read_recommendation(given: Mapping[str, Any], rate: float) -> SageMakerCarrier | None:
+    """Read a recommendation; None for a serverless one, and for one that carries no requests."""
     metrics, kind = given.get("Metrics", {}), given["EndpointConfiguration"].get("InstanceType")
     if kind is None or not metrics.get("MaxInvocations"):
         return None
     parameters = given["ModelConfiguration"].get("EnvironmentParameters", [])
-    return Found(
+    return SageMakerCarrier(
         instance_type=kind,
         latency=metrics["ModelLatency"] / 1000,
         environment={each["Key"]: each["Value"] for each in parameters},

@@ -17,13 +17,19 @@ from tidegate.cli.tables import Table, address, number
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
 from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
 from tidegate.features.recommender.estimates import HEADROOM
-from tidegate.features.recommender.sagemaker_job import ENDED, Asked, Found, found, request
+from tidegate.features.recommender.sagemaker_job import (
+    ENDED,
+    SageMakerCarrier,
+    SageMakerJobSpec,
+    rank_recommendations,
+    request,
+)
 
 FIRST_POLL, MAX_POLL = 1.0, 15.0
 """Seconds between polls of a job: increasing, since a job takes three quarters of an hour."""
 
 
-def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
+def recommend_by_sagemaker(asked: SageMakerJobSpec, region: str | None, rate: float, *, as_json: bool) -> None:
     """Start the job, wait for it and print its result; Ctrl-C also stops the job. Raises TidegateError."""
     began = time.monotonic()
     try:
@@ -51,7 +57,7 @@ def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_
     if job["Status"] != "COMPLETED":
         why = job.get("FailureReason") or "no reason given"
         raise Conflict(f"recommendation job {asked.name} ended {job['Status']}: {why}")
-    best = found(job.get("InferenceRecommendations", []), asked.objective, rate)
+    best = rank_recommendations(job.get("InferenceRecommendations", []), asked.objective, rate)
     if as_json:
         print(json.dumps(_document(asked, job, best, time.monotonic() - began)))
     else:
@@ -99,7 +105,9 @@ def _format_measured(client: Any, name: str) -> str:
     return f", {done} of {len(steps)} configurations measured" if steps else ""
 
 
-def _document(asked: Asked, job: Mapping[str, Any], best: Sequence[Found], seconds: float) -> dict[str, object]:
+def _document(
+    asked: SageMakerJobSpec, job: Mapping[str, Any], best: Sequence[SageMakerCarrier], seconds: float
+) -> dict[str, object]:
     return {
         "on": "sagemaker",
         "job": asked.name,
@@ -111,7 +119,7 @@ def _document(asked: Asked, job: Mapping[str, Any], best: Sequence[Found], secon
     }
 
 
-def _show(asked: Asked, best: Sequence[Found]) -> None:
+def _show(asked: SageMakerJobSpec, best: Sequence[SageMakerCarrier]) -> None:
     out = console()
     shown = Table(*CARRIERS, number("LATENCY"), address("ENVIRONMENT"))
     for one in best:

@@ -51,7 +51,8 @@ class Effort:
 
     @classmethod
     def of(cls, seconds: float) -> "Effort":
-        """``seconds``: of one load in the second round; half of that in the first, twice that in the last."""
+        """Return the effort for a duration of loads. ``seconds``: of one load in the second round; half of that in
+        the first, twice that in the last."""
         usual = cls()
         return cls(
             replace(usual.first, seconds=seconds / 2),
@@ -61,12 +62,13 @@ class Effort:
 
     @classmethod
     def within(cls, budget: float) -> "Effort":
-        """Shorter loads in a shorter time (seconds of the whole search)."""
+        """Return an effort that fits the ``budget`` (seconds of the whole search), with shorter loads for a smaller
+        one."""
         return cls.of(min(1.5, max(0.3, budget / 200)))
 
     @property
     def looks(self) -> int:
-        """That are made of the configurations which go on, at the most."""
+        """The largest number of measurements of the configurations that go on to the second and third rounds."""
         return self.kept + self.finalists * self.repeats
 
 
@@ -81,8 +83,9 @@ def search(
     late: Callable[[], bool] = lambda: False,
     most: float = inf,
 ) -> list[MeasuredConfiguration]:
-    """Trials, the best first. ``rate`` is where looking begins. ``late`` says that the time is over: what is not
-    measured by then is left as it is. Rates above ``most`` are not looked for."""
+    """Search for the best configurations, and return the trials, the best first. ``rate``: where the search begins;
+    ``late``: whether the time is over, after which nothing more is measured; ``most``: the highest rate that is
+    tried."""
 
     trials: list[MeasuredConfiguration] = []
     for candidate in space:
@@ -103,15 +106,15 @@ def search(
         start = _start(trial, objective, min(rate, most))
         found = highest(trial.candidate, measure, objective, start, effort.second, most)
         going_on[place] = replace(trial, probes=(*trial.probes, *found), looks=(found,))
-    going_on = _ranked(going_on, objective)
+    going_on = _rank(going_on, objective)
     close = going_on[0].score(objective) * CLOSE
     finalists = [trial for trial in going_on[: effort.finalists] if trial.score(objective) >= close > 0]
     if len(finalists) > 1:
-        finalists = _in_turn(finalists, measure, objective, effort, most, tell, late)
-    return [*_ranked(finalists, objective), *going_on[len(finalists) :], *others]
+        finalists = _measure_in_turn(finalists, measure, objective, effort, most, tell, late)
+    return [*_rank(finalists, objective), *going_on[len(finalists) :], *others]
 
 
-def _in_turn(
+def _measure_in_turn(
     finalists: Sequence[MeasuredConfiguration],
     measure: Measure,
     objective: Objective,
@@ -120,7 +123,7 @@ def _in_turn(
     tell: Callable[[str], None],
     late: Callable[[], bool],
 ) -> list[MeasuredConfiguration]:
-    """Each once, then each again. A turn that time cuts short counts for none of them."""
+    """Measure each finalist in turn, and repeat. A turn that time cuts short counts for none of them."""
     measured, looks = list(finalists), list[list[tuple[LoadProbe, ...]]]()
     for _ in range(effort.repeats):
         turn = []
@@ -147,8 +150,8 @@ def highest(
     look: SearchEffort,
     most: float = inf,
 ) -> tuple[LoadProbe, ...]:
-    """Raises (or lowers) the rate by the look's growth and more until the objective breaks (or holds), then bisects;
-    not above ``most``."""
+    """Find the highest rate at which the objective holds, up to ``most``. Raises (or lowers) the rate by the look's
+    growth and more until the objective breaks (or holds), then bisects."""
     probes: list[LoadProbe] = []
 
     def holds(rate: float) -> bool:
@@ -176,7 +179,8 @@ def _start(trial: MeasuredConfiguration, objective: Objective, otherwise: float)
 
 
 def _promise(trial: MeasuredConfiguration, objective: Objective) -> float:
-    """What the first look says: between what it held (known to a factor of two) and what it got through at all."""
+    """Score a configuration by its first round: the geometric mean of the rate of one core that held the objective
+    (known to a factor of two) and the highest rate of one core that was answered at all."""
     through = max(probe.answered / probe.cores for probe in trial.probes)
     return sqrt(trial.score(objective) * through)
 
@@ -185,6 +189,6 @@ def _nearest(trial: MeasuredConfiguration) -> float:
     return min(probe.latency for probe in trial.probes)
 
 
-def _ranked(trials: Sequence[MeasuredConfiguration], objective: Objective) -> list[MeasuredConfiguration]:
+def _rank(trials: Sequence[MeasuredConfiguration], objective: Objective) -> list[MeasuredConfiguration]:
     """The cheapest request first; where nothing held, the one that came nearest to it."""
     return sorted(trials, key=lambda trial: (-trial.score(objective), _nearest(trial)))

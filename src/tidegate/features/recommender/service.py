@@ -8,7 +8,7 @@ from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
 from tidegate.features.recommender.kinds import RECOMMENDATION
-from tidegate.ports.store import Filter, RecordPage, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL
 from tidegate.service.records import require
@@ -58,7 +58,7 @@ def get_model(tx: Tx, name: str) -> Model:
     return require(tx, MODEL, name).body
 
 
-def get(tx: Tx, name: str) -> Saved[RecommendationJob]:
+def get(tx: Tx, name: str) -> StoredRecord[RecommendationJob]:
     return require(tx, RECOMMENDATION, name)
 
 

@@ -1,37 +1,34 @@
 """The manifest of the feature rehearse."""
 
-from tidegate.domain.feature import CommandEntry, Feature
+from tidegate.domain.feature import CommandEntry, Feature, Menu, PageLink
 
 FEATURE = Feature(
     name="rehearse",
-    summary="Rollouts simulated and rehearsed, and what guards can detect.",
-    page="promise.md",
+    summary="Rollouts rehearsed: their timeline, what guards can detect, and the outcome.",
+    page="rehearse.md",
     needs=("evidence",),
     commands=(
         CommandEntry(
-            "simulate",
-            ".simulate_command:simulate_spec",
-            "Show what a spec's rollout would do, and when.",
-            "Plan and price",
-        ),
-        CommandEntry(
-            "promise",
-            ".promise_command:promise_spec",
-            "Compute what a spec's rollout can detect.",
-            "Plan and price",
-        ),
-        CommandEntry(
             "rehearse",
             ".command:rehearse_spec",
-            "Rehearse a rollout with a bad version, many times.",
-            "Plan and price",
+            "Rehearse a rollout: timeline, what guards detect, outcome.",
+            "Rollouts",
         ),
     ),
     pages={
+        "/console/rehearse": ("GET",),
+        "/console/traffic": ("GET",),
         "/tidegate/v1/promise": ("POST",),
         "/tidegate/v1/rehearse": ("POST",),
         "/tidegate/v1/simulate": ("POST",),
     },
-    hooks={"native_operations": ".compute_api:OPERATIONS"},
+    links=(
+        PageLink(
+            *(Menu.LEARN, 30, "/console/rehearse", "Rehearse"),
+            question="How many requests does a bad version get?",
+            remark="Two strategies with the same fault, side by side",
+        ),
+    ),
+    hooks={"native_operations": ".page_routes:OPERATIONS", "page_work": ".page_routes:list_page_work"},
     page_routes=".page_routes:page_routes",
 )

@@ -1,10 +1,13 @@
-"""The traffic page: turns a form into two specs, and two rehearsed rollouts into drawing data. Pure."""
+"""The page of rehearsals: turns a form into two specs, and two reports into what is drawn. Pure."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from tidegate.console.figures import format_clock as format_short_clock
+from tidegate.features.rehearse.promise import Quantity
+from tidegate.features.rehearse.quantities import format_probability, format_rise
 
 STRATEGIES: Mapping[str, str] = {
     "all_at_once": "All at once",
@@ -46,7 +49,10 @@ DEFAULTS: Mapping[str, str] = {
     "amount": "5%",
     "startup": "30s",
     "seed": "1",
+    "figures": "",
 }
+RUNS = 20
+"""Rollouts of each strategy with the fault, and as many without."""
 AMOUNTS = {"error-rate": "5%", "refusal-rate": "10%", "latency": "+80ms"}
 START_PART = 0.08
 """Of the playback, the most that goes by until the first request is shifted."""
@@ -92,10 +98,12 @@ def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def simulation_body(form: Mapping[str, str]) -> dict[str, Any]:
-    """The request that simulates the rollout."""
+def rehearsal_body(form: Mapping[str, str]) -> dict[str, Any]:
+    """The request that rehearses the rollout: the timeline alone, which takes a tenth of the time, unless the figures
+    of the other parts are asked for."""
     fault = form["fault"]
     told = f"{fault}={form['amount']}" if fault in AMOUNTS else fault
+    figures = {"wanted": [told if fault in AMOUNTS else "error-rate=5%"], "runs": RUNS}
     return {
         "spec": build_spec(form),
         "rps": _parse_number(form["rps"]),
@@ -103,6 +111,7 @@ def simulation_body(form: Mapping[str, str]) -> dict[str, Any]:
         "usual": ["p50=20ms", "p99=60ms"],
         "startup": form["startup"],
         "seed": int(form["seed"]) if form["seed"].isdecimal() else 1,
+        **(figures if form["figures"] else {"only": "timeline"}),
     }
 
 
@@ -114,20 +123,24 @@ def _parse_number(text: str) -> float | str:
 
 
 def template_context(form: Mapping[str, str], outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``outcomes``: of the two simulations; none where one of them cannot be run."""
+    """``outcomes``: of the two rehearsals; none where one of them cannot be run."""
     return {
         "form": form,
         "strategies": STRATEGIES,
         "about": DESCRIPTIONS,
         "faults": FAULTS,
         "outcome": compare(form, outcomes) if outcomes else None,
+        "address_of_figures": f"?{urlencode({**form, 'figures': 'yes'})}",
     }
 
 
 def compare(form: Mapping[str, str], outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Both rollouts as the page draws them. ``knots``: positions of the slider and the seconds that they mean."""
+    """Both rollouts as the page draws them. ``findings``: None unless they are asked for; ``knots``:
+    positions of the slider and the seconds that they mean."""
     forms = (form, second_form(form))
-    ways = [drawing_data(one, outcome) for one, outcome in zip(forms, outcomes, strict=True)]
+    ways = [
+        _drawing_data(one, outcome.get("timeline", outcome)) for one, outcome in zip(forms, outcomes, strict=True)
+    ]
     most = max(1, *(way["blast"]["met"] for way in ways))
     for way, side in zip(ways, ("a", "b"), strict=True):
         way["side"] = side
@@ -137,6 +150,7 @@ def compare(form: Mapping[str, str], outcomes: Sequence[Mapping[str, Any]]) -> d
         }
     return {
         "ways": ways,
+        "findings": list_findings(outcomes) if all("detection" in one for one in outcomes) else None,
         "harm": HARM.get(form["fault"], ""),
         "seconds": max(way["seconds"] for way in ways),
         "knots": make_knots([way["moments"] for way in ways]),
@@ -154,6 +168,32 @@ def _compare_reach(ways: Sequence[Mapping[str, Any]]) -> str:
     times = more["blast"]["met"] / max(1, fewer["blast"]["met"])
     less = fewer["title"].lower()
     return f"{more['title']} let the bad version answer {times:.1f} times as many requests as {less}."
+
+
+def list_findings(outcomes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """List what the alarms of each rollout can detect, and how often it went well, as rows of a table."""
+    columns = [dict(_list_findings(outcome)) for outcome in outcomes]
+    return [(name, [column.get(name, "–") for column in columns]) for name in columns[0]]
+
+
+def _list_findings(outcome: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    detection, bad, good = outcome["detection"], outcome["faulty"], outcome["healthy"]
+    for one in detection["wanted"]:
+        fault = f"{one['quantity']} {format_rise(Quantity(one['quantity']), one['size'])}"
+        yield f"{fault}: detected in the first bake, computed", format_probability(one["first"])
+        most = "–" if one["most_requests"] is None else f"{one['most_requests']:,.0f}"
+        yield f"{fault}: requests until the rollback, on average", f"{one['requests']:,.0f}"
+        yield f"{fault}: in 95 of 100 cases at most", most
+    for one in detection["alarms"]:
+        if one["smallest"]:
+            smallest = format_rise(Quantity(one["quantity"]), one["smallest"][-1])
+            yield f"Smallest fault that {one['name'].rpartition('-')[2]} detects, with 95 %", smallest
+    if bad is not None:
+        yield f"Bad versions rolled back, of {outcome['runs']} runs", f"{bad['back']['count']}"
+        if bad["requests"] is not None:
+            yield "Requests to a bad version, median of the runs", f"{bad['requests']['p50']:,.0f}"
+    yield f"Good versions rolled back, of {outcome['runs']} runs", f"{good['back']['count']}"
+    yield "A good version is rolled back, computed, in at most", format_probability(detection["false_alarm"])
 
 
 def make_knots(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[float, float]]:
@@ -176,7 +216,7 @@ def make_knots(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[float,
     return knots
 
 
-def drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
+def _drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Moments as the page draws them: seconds, the new version's share in percent, ready instances of each side, and
     messages."""
     run, moments = outcome["run"], outcome["moments"]

@@ -1,14 +1,71 @@
-"""Computations of rehearsals, simulations and promises, by the native API."""
+"""Routes of rehearsals: the page that compares two of them, and ``POST /tidegate/v1/rehearse``, with ``promise`` and
+``simulate`` for parts of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from tidegate.console.page_context import PageContext
-from tidegate.features.rehearse import compute_api
+from tidegate.console.page_process import PageWork
+from tidegate.console.rendering import load_catalogue, render_page
+from tidegate.domain.access import Access
+from tidegate.domain.errors import TidegateError
+from tidegate.features.rehearse import computations, page
+from tidegate.features.rehearse.report import RehearsalRequest
 from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE, NATIVE
+from tidegate.gateway.request_parsing import parse_json_object
 
-
-def compute_pool(context: PageContext) -> compute_api.ComputePool:
-    """The processes that compute, of all pages together."""
-    return context.share("compute", lambda: compute_api.ComputePool(context.environment))
+OPERATIONS = tuple(("POST", f"/{what}", Access.READ) for what in computations.OPERATIONS)
+"""Method, path under the native API, and what it asks of a caller."""
 
 
 def page_routes(context: PageContext) -> list[GuardedRoute]:
-    return compute_api.routes(context.gateway, compute_pool(context))
+    pages = {f"{CONSOLE}/rehearse": _show, f"{CONSOLE}/traffic": _redirect}
+    operations = [
+        GuardedRoute(context.gateway, NATIVE + path, _make_handler(context, path[1:]), access, [method])
+        for method, path, access in OPERATIONS
+    ]
+    return [*context.make_computed_routes(pages), *operations]
+
+
+def list_page_work() -> list[PageWork]:
+    form = page.form_values({})
+    bodies = [page.rehearsal_body(one) for one in (form, page.second_form(form))]
+    return [PageWork(computations.rehearse, body, priced=False) for body in bodies]
+
+
+def _make_handler(context: PageContext, what: str) -> Callable[[Request], Awaitable[Response]]:
+    known, computation = RehearsalRequest.__struct_fields__, computations.OPERATIONS[what]
+
+    async def handle(request: Request) -> Response:
+        body = parse_json_object(request, known)
+        now = context.gateway.context.clock.now()
+        return JSONResponse(await context.computed.pool.compute(computation, body, now))
+
+    return handle
+
+
+async def _redirect(context: PageContext, request: Request) -> Response:
+    """The former address of the page of rehearsals."""
+    query = request.url.query
+    return RedirectResponse(f"{CONSOLE}/rehearse?{query}" if query else f"{CONSOLE}/rehearse", 308)
+
+
+async def _show(context: PageContext, request: Request) -> Response:
+    form = page.form_values(request.query_params)
+    problem: str | None = None
+    outcomes: list[Any] = []
+    try:
+        now = context.gateway.context.clock.now()
+        bodies = [page.rehearsal_body(one) for one in (form, page.second_form(form))]
+        outcomes = await asyncio.gather(
+            *(context.computed.simulate(request, computations.rehearse, body, now) for body in bodies)
+        )
+    except TidegateError as error:
+        problem = error.message
+    shown = page.template_context(form, outcomes)
+    return render_page("rehearse", request, await load_catalogue(context.gateway), problem=problem, **shown)

@@ -1,21 +1,23 @@
-"""``replay`` and ``trace``: sends recorded or generated traffic to an endpoint."""
+"""``replay``: sends recorded or generated traffic to an endpoint."""
 
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tidegate.cli import charts
+from tidegate.cli import plot_files
 from tidegate.cli.client import ApiClient
 from tidegate.cli.draw import format_number
 from tidegate.cli.output import AsJson, client, console, print_note, show
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.plot_shapes import CurvePlot, hold, round_up
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.load import LoadGenerator, Report, shapes
+from tidegate.load import LoadGenerator, LoadReport, shapes
 from tidegate.load import history as told
 from tidegate.load import trace as traces
 from tidegate.load.payloads import read
@@ -49,12 +51,13 @@ def december(
 
     \b
     Examples:
-      tidegate trace december --out december.csv
-      tidegate trace december --out peak.csv --first 22 --days 2 --base 20
+      tidegate replay trace december --out december.csv
+      tidegate replay trace december --out peak.csv --first 22 --days 2 --base 20
     """
     made = shapes.december(base, peak, first=first, days=days, interval=interval, seed=seed)
     said = (
-        f"tidegate trace december: base {base:g}/s, peak x{peak:g}, {days} days from December {first}, seed {seed}"
+        f"tidegate replay trace december: base {base:g}/s, peak x{peak:g}, {days} days from December {first},"
+        f" seed {seed}"
     )
     _write_trace(out, made, said, as_json)
 
@@ -74,12 +77,15 @@ def bank_calls(
 
     \b
     Examples:
-      tidegate trace bank-calls --out week.csv
-      tidegate trace bank-calls --out monday.csv --days 1 --mean 50
+      tidegate replay trace bank-calls --out week.csv
+      tidegate replay trace bank-calls --out monday.csv --days 1 --mean 50
     """
     made = shapes.bank_calls(mean, days=days, interval=interval, seed=seed)
     _write_trace(
-        out, made, f"tidegate trace bank-calls: mean {mean:g}/s, {days} days from a Monday, seed {seed}", as_json
+        out,
+        made,
+        f"tidegate replay trace bank-calls: mean {mean:g}/s, {days} days from a Monday, seed {seed}",
+        as_json,
     )
 
 
@@ -112,7 +118,7 @@ def replay(
     speed: Annotated[float, typer.Option(help="Time factor; 60 replays an hour in a minute.")] = 1.0,
     scale: Annotated[float, typer.Option(help="Requests per request of the trace.")] = 1.0,
     connections: Annotated[int, typer.Option(help="Maximum number of open connections.")] = 256,
-    plot: Annotated[list[Path] | None, typer.Option(help="Plot of the replay, .html or .png. Repeatable.")] = None,
+    plot: Annotated[list[Path] | None, typer.Option(help="Plot: .html, .svg or .png. Repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a trace to an endpoint and report the answers.
@@ -123,11 +129,11 @@ def replay(
 
     \b
     Examples:
-      tidegate replay trace.csv --endpoint fraud --payloads rows.csv
-      tidegate replay december.csv --endpoint fraud --payloads rows.csv --speed 3600 --plot december.html
+      tidegate replay run trace.csv --endpoint fraud --payloads rows.csv
+      tidegate replay run december.csv --endpoint fraud --payloads rows.csv --speed 3600 --plot december.html
     """
     for path in plot or ():
-        charts.check_path(path)
+        plot_files.check_path(path)
     asked = traces.read(trace)
     bodies, kind = read(payloads, content_type)
     headers = {"Content-Type": kind, **_parse_headers(header or [])}
@@ -138,7 +144,7 @@ def replay(
         report, instances = _run(server, endpoint, generator, asked.requests * scale, quiet=as_json)
     document = {"endpoint": endpoint, "trace": str(trace), **told.document(report, instances)}
     for path in plot or ():
-        charts.save_chart(path, f"{trace.name} on {endpoint}", make_panels(document), _list_facts(document))
+        plot_files.write_plot(path, f"{trace.name} on {endpoint}", _make_plots(document), _list_facts(document))
         print_note(f"plot written to {path}")
     show(document, as_json, "\n".join(f"{name:10} {value}" for name, value in _list_facts(document)))
 
@@ -166,7 +172,7 @@ def _make_generator(
 
 def _run(
     server: ApiClient, endpoint: str, generator: LoadGenerator, expected: float, quiet: bool
-) -> tuple[Report, dict[int, int]]:
+) -> tuple[LoadReport, dict[int, int]]:
     instances: dict[int, int] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
     on_screen = not quiet and sys.stdout.isatty()
@@ -197,9 +203,9 @@ def _count_ready(server: ApiClient, endpoint: str) -> int | None:
     return sum(int(fleet["ready"]) for fleet in fleets if fleet["copies"] is None)
 
 
-def _format_progress(now: Report, ready: int | None) -> str:
+def _format_progress(now: LoadReport, ready: int | None) -> str:
     last = now.seconds[-2:-1]
-    tail = told.points(Report(tuple(last), (), 0, 0), {})
+    tail = told.points(LoadReport(tuple(last), (), 0, 0), {})
     p99 = tail[0].p99_ms if tail else None
     rate = tail[0].rate if tail else 0.0
     return f"{rate:,.0f}/s, p99 {format_number(p99, 1, ' ms')}, {now.failed:,} failed, {ready or '-'} instances"
@@ -215,23 +221,22 @@ def _parse_headers(given: list[str]) -> Mapping[str, str]:
     return found
 
 
-def make_panels(document: Mapping[str, Any]) -> list[charts.ChartPanel]:
+def _make_plots(document: Mapping[str, Any]) -> list[CurvePlot]:
     points: list[dict[str, Any]] = document["points"]
-    at = [point["at"] for point in points]
 
-    def line(name: str, key: str) -> charts.ChartLine:
-        return charts.ChartLine(name, [point[key] for point in points])
+    def plot(title: str, *lines: tuple[str, str]) -> CurvePlot:
+        curves = [(name, [(point["at"], point[key]) for point in points]) for name, key in lines]
+        top = round_up(point[key] for point in points for _, key in lines)
+        return CurvePlot(title, "seconds", "", curves, top)
 
+    instances = plot("Instances", ("ready", "instances"))
     return [
-        charts.ChartPanel("Requests per second", at, [line("due", "rate"), line("answered", "answered")]),
-        charts.ChartPanel("Instances", at, [line("ready", "instances")], stepped=True),
-        charts.ChartPanel(
-            "Latency from when a request was due, ms", at, [line("p50", "p50_ms"), line("p99", "p99_ms")]
-        ),
-        charts.ChartPanel(
+        plot("Requests per second", ("due", "rate"), ("answered", "answered")),
+        replace(instances, curves=[(name, hold(points)) for name, points in instances.curves]),
+        plot("Latency from when a request was due, ms", ("p50", "p50_ms"), ("p99", "p99_ms")),
+        plot(
             "Failed, per second",
-            at,
-            [line("refused (503)", "refused"), line("errors", "errors"), line("throttled (429)", "throttled")],
+            *(("refused (503)", "refused"), ("errors", "errors"), ("throttled (429)", "throttled")),
         ),
     ]
 

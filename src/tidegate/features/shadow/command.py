@@ -1,28 +1,17 @@
-"""``shadow``: a shadow variant beside the production variant."""
+"""``compare --shadow``: a shadow variant beside the production variant."""
 
 import json
-from typing import Annotated
 
-import typer
 from rich.text import Text
 
 from tidegate.cli import draw
-from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.output import client, console
 from tidegate.spec.units import seconds
 
 
-def shadow(
-    name: Name,
-    last: Annotated[str, typer.Option(metavar="TIME", help="How far back to look.")] = "1h",
-    as_json: AsJson = False,
-) -> None:
-    """Compare a shadow variant with its production variant.
-
-    \b
-    Examples:
-      tidegate shadow fraud
-      tidegate shadow fraud --last 10m --json
-    """
+def compare_shadow(name: str, last: str, as_json: bool) -> None:
+    """Print how the shadow variant of an endpoint compares with its production variant. ``last``: how far back to
+    look, such as ``1h``."""
     with client() as server:
         document = server.shadow(name, seconds(last, ("--last",), least=1))
     if as_json:

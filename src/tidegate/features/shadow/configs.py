@@ -43,7 +43,8 @@ def require_source(endpoint: Endpoint, source: ExperimentVariant) -> VariantSpec
 
 
 def test_config(tx: Tx, test: ShadowExperiment, endpoint: Endpoint | None, now: datetime) -> EndpointConfig:
-    """Both variants. The production variant keeps all that it has, and never has fewer instances than now."""
+    """Return the config of the test, with both variants. The production variant keeps all its settings, and never has
+    fewer instances than now."""
     present = _serving_variant(endpoint, test.source.name)
     source = _to_variant(test.source, present)
     shadow = replace(_to_variant(test.shadow, None), weight=source.weight * test.percent / 100)
@@ -52,8 +53,9 @@ def test_config(tx: Tx, test: ShadowExperiment, endpoint: Endpoint | None, now: 
 
 
 def final_config(tx: Tx, test: ShadowExperiment, endpoint: Endpoint, now: datetime) -> EndpointConfig | str:
-    """What stays; or the name of the config before the test, where that is the same and still there. A variant that
-    is promoted gets the settings of the one whose place it takes, and as many instances."""
+    """Return the config that stays after the test; or the name of the config from before the test, if that is the
+    same and still exists. A promoted variant gets the settings of the variant that it replaces, and as many
+    instances."""
     ending = test.ending or ExperimentEnding()
     promoted = ending.shadow is VariantAction.PROMOTE
     if not promoted and not ending.desired and test.before and tx.get(CONFIG, test.before) is not None:
@@ -71,7 +73,8 @@ def final_config(tx: Tx, test: ShadowExperiment, endpoint: Endpoint, now: dateti
 
 
 def _to_variant(given: ExperimentVariant, present: VariantSpec | None) -> ProductionVariant:
-    """``present``: the variant whose settings it keeps, and than which it has no fewer instances."""
+    """Convert a variant of the test. ``present``: the variant whose settings it keeps, and than which it has no fewer
+    instances."""
     made = ProductionVariant(given.name, given.model_name, given.instance_count, given.instance_type)
     if present is None:
         return made

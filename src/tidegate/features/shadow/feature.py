@@ -1,30 +1,25 @@
 """The manifest of the feature shadow."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, Loop, NativeRoute
+from tidegate.domain.feature import Feature, Loop, NativeRoute, Section
 
 FEATURE = Feature(
     name="shadow",
     summary="Shadow variants and shadow tests.",
     page="shadow-tests.md",
     needs=("autoscaling",),
-    sections=("shadow",),
+    sections=(Section("shadow"),),
     members={"sagemaker:CreateEndpointConfig": ("ShadowProductionVariants",)},
     notes=".notes:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
     kinds=".kinds:KINDS",
     routes=(NativeRoute("GET", "/endpoints/{name}/shadow", ".native:describe_shadows", Access.READ),),
-    commands=(
-        CommandEntry(
-            "shadow", ".command:shadow", "Compare a shadow variant with its production variant.", "Rollouts"
-        ),
-    ),
     pages={
         "/console/endpoints/{name}/shadow": ("GET",),
         "/console/live/{name}/shadow": ("GET",),
     },
     tabs=((50, "/shadow", "Shadow"),),
     page_routes=".page_routes:page_routes",
-    hooks={"taggable": ".kinds:TAGGABLE"},
-    loops=(Loop(".start:make_loop", kind=".kinds:EXPERIMENT"),),
+    hooks={"taggable": ".kinds:TAGGABLE", "compare_shadow": ".command:compare_shadow"},
+    loops=(Loop(".loop:make_loop", kind=".kinds:EXPERIMENT"),),
 )

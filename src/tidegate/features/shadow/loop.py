@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.targets import TargetTable
 from tidegate.features.shadow import service as use
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Experiments:
+class Experiments(Worker):
     """``kick`` wakes an endpoint's engine."""
 
     store: Store
@@ -28,7 +29,7 @@ class Experiments:
     async def turn(self) -> None:
         """One step of each test that has not ended. What fails is logged, and tried again by the next turn."""
         try:
-            names = await self.store.run(_going_on)
+            names = await self.store.run(_list_running)
         except TidegateError as error:
             log.warning("inference experiments were not looked at: %s", error)
             return
@@ -57,5 +58,9 @@ class Experiments:
             self.kick(test.endpoint)
 
 
-def _going_on(tx: Tx) -> list[str]:
+def _list_running(tx: Tx) -> list[str]:
     return [saved.name for saved in tx.find(EXPERIMENT).items if not saved.body.ended]
+
+
+def make_loop(services: Services) -> Experiments:
+    return Experiments(services.store, services.clock, services.ids, services.kick, services.targets)

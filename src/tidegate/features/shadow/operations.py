@@ -15,7 +15,7 @@ from tidegate.features.shadow.records import (
     ShadowExperiment,
     VariantAction,
 )
-from tidegate.ports.store import Saved
+from tidegate.ports.store import StoredRecord
 from tidegate.rollout.status import status
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.wire.listing import list_by_status, parse_listing
@@ -178,7 +178,7 @@ def _choose(variants: dict[str, ExperimentVariant], name: str) -> ExperimentVari
     return variants[name]
 
 
-def _render_summary(saved: Saved[ShadowExperiment]) -> Params:
+def _render_summary(saved: StoredRecord[ShadowExperiment]) -> Params:
     test = saved.body
     return {
         "Name": test.name,
@@ -223,7 +223,7 @@ def _render_variant(test: ShadowExperiment, variant: ExperimentVariant) -> Param
     }
 
 
-def _get(call: TxCall, params: Params) -> Saved[ShadowExperiment]:
+def _get(call: TxCall, params: Params) -> StoredRecord[ShadowExperiment]:
     return name_errors(lambda: use.get(call.tx, params["Name"]))
 
 

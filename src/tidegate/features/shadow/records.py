@@ -26,7 +26,7 @@ ENDED = (ExperimentStatus.COMPLETED, ExperimentStatus.CANCELLED)
 
 
 class VariantAction(StrEnum):
-    """What becomes of a variant when the test stops."""
+    """The action that is taken on a variant when the test stops."""
 
     RETAIN = "Retain"
     REMOVE = "Remove"

@@ -26,8 +26,8 @@ from tidegate.features.shadow.records import (
     ShadowExperiment,
     VariantAction,
 )
-from tidegate.features.shadow.steps import Move, end, step
-from tidegate.ports.store import Filter, Saved, Tx
+from tidegate.features.shadow.steps import EndpointChange, end, step
+from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.service import configs, endpoints
 from tidegate.service import tags as labels
 from tidegate.service.endpoints import CarryOver, UpdateRequest
@@ -79,7 +79,7 @@ def check(test: ShadowExperiment, now: datetime) -> None:
         raise Invalid(f"the schedule ends at {test.end.isoformat()}: give an end after its start and after now")
 
 
-def get(tx: Tx, name: str) -> Saved[ShadowExperiment]:
+def get(tx: Tx, name: str) -> StoredRecord[ShadowExperiment]:
     """Raises NotFound."""
     found = tx.get(EXPERIMENT, name)
     if found is None:
@@ -87,7 +87,7 @@ def get(tx: Tx, name: str) -> Saved[ShadowExperiment]:
     return found
 
 
-def find(tx: Tx, where: Filter) -> list[Saved[ShadowExperiment]]:
+def find(tx: Tx, where: Filter) -> list[StoredRecord[ShadowExperiment]]:
     return tx.find(EXPERIMENT, where).items
 
 
@@ -105,7 +105,7 @@ def start(tx: Tx, name: str, now: datetime) -> None:
 
 
 def update(tx: Tx, name: str, after: ShadowExperiment, now: datetime) -> None:
-    """``after``: the record with the members that change. Raises NotFound, Conflict or Invalid."""
+    """Update a test. ``after``: the record with the members that change. Raises NotFound, Conflict or Invalid."""
     saved = get(tx, name)
     before = saved.body
     _require(before, CHANGEABLE, "updated")
@@ -128,8 +128,7 @@ def update(tx: Tx, name: str, after: ShadowExperiment, now: datetime) -> None:
 
 
 def stop(tx: Tx, name: str, ending: ExperimentEnding, now: datetime) -> None:
-    """What has not started is cancelled; what runs goes over to what stays. Raises NotFound, Conflict or
-    Invalid."""
+    """Cancel a test that has not started, or begin to end one that runs. Raises NotFound, Conflict or Invalid."""
     saved = get(tx, name)
     test = saved.body
     if test.status is ExperimentStatus.CREATED:
@@ -216,13 +215,13 @@ def _ask(
     tx: Tx,
     test: ShadowExperiment,
     endpoint: Endpoint | None,
-    move: Move,
+    move: EndpointChange,
     rollout_id: str,
     targets: TargetTable,
     now: datetime,
 ) -> ShadowExperiment:
     made: EndpointConfig | str
-    if move is Move.TEST:
+    if move is EndpointChange.TEST:
         made = test_config(tx, test, endpoint, now)
         if endpoint is not None and not test.running:
             require_source(endpoint, test.source)
@@ -243,7 +242,9 @@ def _ask(
         )
     else:
         scaled = bool(scalables.list_for_endpoint(tx, endpoint.name))
-        promoted = move is Move.END and test.ending is not None and test.ending.shadow is VariantAction.PROMOTE
+        promoted = (
+            move is EndpointChange.END and test.ending is not None and test.ending.shadow is VariantAction.PROMOTE
+        )
         asked = replace(
             asked,
             deployment=_guard(endpoint) if promoted else None,
@@ -257,8 +258,9 @@ def _ask(
 
 
 def _guard(endpoint: Endpoint) -> DeploymentConfig:
-    """At once, since the production variant changes its name, which no canary can; unless one of the alarms of
-    the last DeploymentConfig is in ALARM."""
+    """Return a deployment config that shifts all traffic at once, because the production variant changes its name,
+    which no canary can do. It keeps the alarms of the last DeploymentConfig: if one is in ALARM, the shift does not
+    happen."""
     return DeploymentConfig(alarms=endpoint.deployment.alarms if endpoint.deployment else ())
 
 
@@ -271,5 +273,5 @@ def _require(test: ShadowExperiment, states: tuple[ExperimentStatus, ...], what:
         )
 
 
-def _put(tx: Tx, saved: Saved[ShadowExperiment], test: ShadowExperiment, now: datetime) -> None:
+def _put(tx: Tx, saved: StoredRecord[ShadowExperiment], test: ShadowExperiment, now: datetime) -> None:
     tx.put(EXPERIMENT, saved.name, test, expect=saved.version, now=now)

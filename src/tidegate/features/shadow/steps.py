@@ -10,8 +10,8 @@ from tidegate.features.shadow.records import ExperimentEnding, ExperimentStatus,
 RETAINED = (VariantAction.RETAIN, VariantAction.RETAIN)
 
 
-class Move(StrEnum):
-    """What is to be asked of the endpoint, once, in the transaction that saves the record."""
+class EndpointChange(StrEnum):
+    """A change to request of the endpoint, once, in the transaction that saves the record."""
 
     TEST = "test"
     """Run the variants of the test."""
@@ -19,7 +19,9 @@ class Move(StrEnum):
     """Run what stays after it."""
 
 
-def step(test: ShadowExperiment, endpoint: Endpoint | None, now: datetime) -> tuple[ShadowExperiment, Move | None]:
+def step(
+    test: ShadowExperiment, endpoint: Endpoint | None, now: datetime
+) -> tuple[ShadowExperiment, EndpointChange | None]:
     """The record as it is now, and what is to be asked. An endpoint that is being changed is waited for."""
     if test.ended:
         return test, None
@@ -43,19 +45,19 @@ def step(test: ShadowExperiment, endpoint: Endpoint | None, now: datetime) -> tu
     if test.ending is not None:
         if (test.ending.source, test.ending.shadow) == RETAINED:
             return end(test, test.ending.state, test.ending.reason, now), None
-        return test, Move.END
-    return test, Move.TEST if test.status is ExperimentStatus.UPDATING else None
+        return test, EndpointChange.END
+    return test, EndpointChange.TEST if test.status is ExperimentStatus.UPDATING else None
 
 
 def _wait(
     test: ShadowExperiment, endpoint: Endpoint | None, now: datetime
-) -> tuple[ShadowExperiment, Move | None]:
+) -> tuple[ShadowExperiment, EndpointChange | None]:
     if now < test.start or (endpoint is not None and (endpoint.deleting or _is_changing(endpoint))):
         return test, None
     if now >= test.end:
         reason = "its end had passed before it could start"
         return end(test, ExperimentStatus.CANCELLED, reason, now), None
-    return replace(test, status=ExperimentStatus.STARTING, began_at=now), Move.TEST
+    return replace(test, status=ExperimentStatus.STARTING, began_at=now), EndpointChange.TEST
 
 
 def _arrive(test: ShadowExperiment, serving: str, failure: str, now: datetime) -> ShadowExperiment:

@@ -2,24 +2,16 @@
 its own with a link to the span here, whose context is stored with the request."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.domain.asynchronous import Item
 from tidegate.domain.spans import Span, SpanContext, SpanKind, Value, shorten
 from tidegate.domain.trace_context import PARENT, STATE, TraceStarts, hash_id, read_context
+from tidegate.ports.traces import BegunTrace
 
 MOST_A_SECOND = 200
 """Traced requests in a second. Clients may ask for a trace of each of theirs, which must not take the room of others'
 spans; what is beyond is not traced, and counted."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """``own``: the span of the acceptance; ``parent``: the client's, if it sent one."""
-
-    own: SpanContext
-    parent: SpanContext | None
 
 
 class AcceptanceTraces:
@@ -43,7 +35,7 @@ class AcceptanceTraces:
         self._lose = lose
         self._second = self._traced = 0
 
-    def begin(self, headers: Mapping[str, str]) -> Begun | None:
+    def begin(self, headers: Mapping[str, str]) -> BegunTrace | None:
         """None: the request is not traced. ``headers``: the client's, by lower-case names."""
         parent = read_context(headers.get(PARENT, ""), headers.get(STATE, ""))
         trace_id = self._starts.begin(parent, self._draw())
@@ -56,9 +48,9 @@ class AcceptanceTraces:
         if self._traced > MOST_A_SECOND:
             self._lose(1)
             return None
-        return Begun(SpanContext(trace_id, f"{self._draw() | 1:016x}"), parent)
+        return BegunTrace(SpanContext(trace_id, f"{self._draw() | 1:016x}"), parent)
 
-    def end(self, begun: Begun, item: Item, since: datetime) -> None:
+    def end(self, begun: BegunTrace, item: Item, since: datetime) -> None:
         """The request is durable."""
         start = _nanoseconds(since)
         attributes: dict[str, Value] = {

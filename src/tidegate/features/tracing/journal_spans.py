@@ -79,12 +79,12 @@ def make_spans(lines: Iterable[JournalLine]) -> list[JournalSpan]:
 
 
 def guards_of(body: object) -> tuple[str, ...]:
-    """Names of the alarms that guard an endpoint's rollout; empty: none is in progress."""
+    """Return the names of the alarms that guard an endpoint's rollout; empty if none is in progress."""
     return _alarms(_member(body, "rollout"))
 
 
 def started_at(body: object) -> datetime | None:
-    """When an endpoint's rollout began; None: none is in progress."""
+    """Return when an endpoint's rollout began; None if none is in progress."""
     return _time(_member(_member(body, "rollout"), "started_at"))
 
 
@@ -201,7 +201,7 @@ def _describe(endpoint: str, id: str, rollout: object) -> dict[str, Value]:
 
 
 def _describe_phase(rollout: object) -> dict[str, Value]:
-    """``removing``: the phase of a rollback in which traffic is back already."""
+    """Describe the phase of a rollout. ``removing``: the phase of a rollback in which traffic is back already."""
     stage, cause = (_member(rollout, name) for name in ("stage", "cause"))
     found: dict[str, Value] = {}
     stages = _items(_member(rollout, "plan"), "stages")
@@ -220,7 +220,7 @@ def _describe_phase(rollout: object) -> dict[str, Value]:
 
 
 def _events(line: JournalLine, at: int) -> Sequence[SpanEvent]:
-    """What the line tells beyond the change of phase, which the span itself is."""
+    """Return the events of the line except the change of phase, which the span itself represents."""
     phases = {f"rollout.{phase}" for phase in Phase}
     found = []
     for event in line.events:
@@ -246,7 +246,8 @@ def _text(body: object, name: str) -> str:
 
 
 def _time(text: object) -> datetime | None:
-    """None: it is no time, or one without a time zone, which cannot be compared with others."""
+    """Parse a time; None for other texts, and for a time without a time zone, which cannot be compared with
+    others."""
     try:
         found = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
     except ValueError:

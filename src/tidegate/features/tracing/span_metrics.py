@@ -1,4 +1,7 @@
-"""What became of spans, in Prometheus's text format."""
+"""Counters of exported and dropped spans."""
+
+from tidegate.monitoring.exposition import render_counters
+from tidegate.service.prometheus import MetricSource
 
 EXPORTED, DROPPED = "tidegate_trace_spans_exported_total", "tidegate_trace_spans_dropped_total"
 SPAN_COUNTERS = (
@@ -7,12 +10,15 @@ SPAN_COUNTERS = (
 )
 
 
+class _SpanMetrics(MetricSource):
+    """Says which there are. Their lines are those of the process that traces (``start.Tracing.metric_lines``)."""
+
+    families = tuple((name, "counter", text) for name, text in SPAN_COUNTERS)
+
+
+METRICS = _SpanMetrics()
+
+
 def render_spans(exported: int, dropped: int) -> str:
     """Lines to append to the page."""
-    values = {EXPORTED: exported, DROPPED: dropped}
-    lines = [
-        line
-        for name, text in SPAN_COUNTERS
-        for line in (f"# HELP {name} {text}.", f"# TYPE {name} counter", f"{name} {values[name]}")
-    ]
-    return "\n".join(lines) + "\n"
+    return render_counters(SPAN_COUNTERS, {EXPORTED: exported, DROPPED: dropped})

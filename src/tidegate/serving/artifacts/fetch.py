@@ -33,7 +33,8 @@ ARCHIVES = (".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Policy:
-    """What may be read. ``roots``: folders that ``file://`` data may lie in; None: any; empty: none."""
+    """Limits on the data that may be read. ``roots``: folders in which ``file://`` data may lie; None: any; empty:
+    none."""
 
     roots: tuple[str, ...] | None = None
     s3_endpoint: str = ""
@@ -92,8 +93,8 @@ def fetch(url: str, into: Path, policy: Policy) -> None:
 
 
 def check_exists(url: str, policy: Policy) -> None:
-    """Looks for the data at ``url`` without copying it. Raises MissingArtifact where there is none, ArtifactError
-    where it cannot be read, and Transient where that cannot be known now."""
+    """Check that there is data at ``url``, without copying it. Raises MissingArtifact where there is none,
+    ArtifactError where it cannot be read, and Transient where that cannot be determined now."""
     address = parse(url)
     path = address.path
     if address.is_file:
@@ -168,7 +169,7 @@ def _check_size(size: int, limits: ArchiveLimits) -> None:
 
 
 def _open_bucket(address: Address, policy: Policy) -> "Bucket":
-    """Imports S3's client now: most starts of the server and of a worker need none."""
+    """Open a bucket. S3's client is imported only now: most starts of the server and of a worker need none."""
     bucket: Bucket = load("tidegate.storage.s3", "S3")(policy.s3_endpoint, policy.region).bucket(address.bucket)
     return bucket
 

@@ -38,7 +38,7 @@ class BadEvent(Exception):
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionRequest:
     """``headers`` have lower-case names. ``id``: of the message or event, if it has one."""
 
     body: bytes
@@ -50,19 +50,19 @@ class Prediction:
 class HttpRequest:
     method: str
     path: str
-    prediction: Prediction
+    prediction: PredictionRequest
 
 
 @dataclass(frozen=True)
 class DirectRequest:
-    prediction: Prediction
+    prediction: PredictionRequest
 
 
 @dataclass(frozen=True)
 class BusEvent:
-    """Of EventBridge: nobody waits for the answer."""
+    """An event of EventBridge, for which nobody waits for the answer."""
 
-    prediction: Prediction
+    prediction: PredictionRequest
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Message:
     """One message of SQS; without ``prediction``, ``problem`` says why."""
 
     id: str
-    prediction: Prediction | None
+    prediction: PredictionRequest | None
     problem: str = ""
 
 
@@ -120,12 +120,12 @@ def _http(event: Mapping[str, Any]) -> HttpRequest:
     return HttpRequest(
         method.upper(),
         path if isinstance(path, str) else "/",
-        Prediction(_decode(event.get("body"), event.get("isBase64Encoded"), "the event"), _headers(event)),
+        PredictionRequest(_decode(event.get("body"), event.get("isBase64Encoded"), "the event"), _headers(event)),
     )
 
 
 def _headers(event: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Of several values of a name the last one counts, as in a worker."""
+    """Return the headers of an event. If a name has several values, the last one counts, as in a worker."""
     found: dict[bytes, bytes] = {}
     for member in ("multiValueHeaders", "headers"):
         given = event.get(member) or {}
@@ -169,7 +169,7 @@ def _decode(body: object, encoded: object, where: str) -> bytes:
 # --- direct invocations and EventBridge ---
 
 
-def _direct(given: Mapping[str, Any], where: str) -> Prediction:
+def _direct(given: Mapping[str, Any], where: str) -> PredictionRequest:
     unknown = sorted(set(given) - set(_DIRECT))
     if unknown:
         raise BadEvent(f"{where} has a member {unknown[0]!a}; the members are {', '.join(_DIRECT)}")
@@ -180,8 +180,8 @@ def _direct(given: Mapping[str, Any], where: str) -> Prediction:
     body = given["body"]
     if isinstance(body, dict | list):
         headers.setdefault(b"content-type", b"application/json")
-        return Prediction(_encode_json(body, where), headers)
-    return Prediction(_decode(body, given.get("isBase64Encoded"), where), headers)
+        return PredictionRequest(_encode_json(body, where), headers)
+    return PredictionRequest(_decode(body, given.get("isBase64Encoded"), where), headers)
 
 
 def _encode_json(value: object, where: str) -> bytes:
@@ -202,8 +202,8 @@ def _bus_event(event: Mapping[str, Any]) -> BusEvent:
     if "body" in detail:
         made = _direct(detail, "the event's detail")
     else:
-        made = Prediction(_encode_json(detail, "the event"), {b"content-type": b"application/json"})
-    return BusEvent(Prediction(made.body, made.headers, id if isinstance(id, str) else ""))
+        made = PredictionRequest(_encode_json(detail, "the event"), {b"content-type": b"application/json"})
+    return BusEvent(PredictionRequest(made.body, made.headers, id if isinstance(id, str) else ""))
 
 
 # --- SQS ---
@@ -228,11 +228,12 @@ def _message(record: Mapping[str, Any]) -> Message:
         body = _decode(record.get("body"), encoded, f"message {id}")
     except BadEvent as error:
         return Message(id, None, str(error))
-    return Message(id, Prediction(body, headers, id))
+    return Message(id, PredictionRequest(body, headers, id))
 
 
 def _attributes(given: object) -> tuple[dict[bytes, bytes], bool]:
-    """Headers by the message's attributes, and whether its body is base64. Attributes for others are ignored."""
+    """Return headers from the message's attributes, and whether its body is base64. Attributes for others are
+    ignored."""
     if not isinstance(given, dict):
         raise BadEvent("messageAttributes is not an object")
     texts = {

@@ -20,7 +20,7 @@ from tidegate.serving.aws_lambda.events import (
     HttpRequest,
     Message,
     MessageBatch,
-    Prediction,
+    PredictionRequest,
     is_http,
     parse,
 )
@@ -37,8 +37,8 @@ RESERVE = 0.3
 """Seconds before the function's deadline that are kept for answering."""
 
 
-class InvocationContext(Protocol):
-    """What Lambda's runtime client passes beside the event."""
+class _InvocationContext(Protocol):
+    """The context that Lambda's runtime client passes with the event."""
 
     aws_request_id: str
     function_name: str
@@ -56,8 +56,8 @@ class EventHandler:
     results: Results | None = None
     log: Callable[[str], None] = field(default=lambda line: print(line, flush=True))
 
-    def __call__(self, event: object, context: InvocationContext) -> object:
-        """What the function returns. Raises FunctionError."""
+    def __call__(self, event: object, context: _InvocationContext) -> object:
+        """Process an event, and return the result of the function. Raises FunctionError."""
         until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE
         try:
             request = parse(event)
@@ -73,8 +73,9 @@ class EventHandler:
             return self._answer_bus(request, until)
         return self._answer_batch(request, until, context)
 
-    def _refuse(self, event: object, message: str, status: int, context: InvocationContext) -> object:
-        """Whoever sent an event of no known kind may be asynchronous: only HTTP clients surely read an answer."""
+    def _refuse(self, event: object, message: str, status: int, context: _InvocationContext) -> object:
+        """Refuse an event. The sender of an event of unknown kind may not wait for an answer, so all but HTTP clients
+        get an error of the function."""
         made = replies.error(status, "ValidationError", message)
         if not is_http(event):
             raise replies.function_error(made)
@@ -88,7 +89,7 @@ class EventHandler:
             return replies.error(405, "ValidationError", "This is asked for with POST.")
         return self._score([request.prediction], until)[0]
 
-    def _answer_direct(self, request: DirectRequest, until: float, context: InvocationContext) -> object:
+    def _answer_direct(self, request: DirectRequest, until: float, context: _InvocationContext) -> object:
         made = self._score([request.prediction], until)[0]
         if made.failed:
             raise replies.function_error(made)
@@ -107,7 +108,7 @@ class EventHandler:
                 raise replies.FunctionError(f"the answer cannot be stored: {error.message}") from None
         return replies.direct_answer(made)
 
-    def _answer_batch(self, batch: MessageBatch, until: float, context: InvocationContext) -> object:
+    def _answer_batch(self, batch: MessageBatch, until: float, context: _InvocationContext) -> object:
         """The messages that are not scored and stored are to be delivered again."""
         problems = self._process(batch, until)
         failed = [message.id for message in batch.messages if message.id in problems]
@@ -121,7 +122,7 @@ class EventHandler:
         return replies.batch_answer(failed)
 
     def _process(self, batch: MessageBatch, until: float) -> dict[str, str]:
-        """What went wrong, by message."""
+        """Score the messages and store their answers; return the problems, by message id."""
         problems = {message.id: message.problem for message in batch.messages if message.prediction is None}
         if self.results is None:
             nowhere = f"there is no place for its answer: set {VARIABLE}"
@@ -159,7 +160,7 @@ class EventHandler:
             return f"its answer cannot be stored: {error.message}"
         return ""
 
-    def _score(self, predictions: Sequence[Prediction], until: float) -> list[Reply]:
+    def _score(self, predictions: Sequence[PredictionRequest], until: float) -> list[Reply]:
         """Score requests together; each gets the answer that a worker would give it."""
         calls = [Call(one.body, one.headers) for one in predictions]
         outcomes: list[Whole | None] = [self._rejected(call) for call in calls]
@@ -176,7 +177,7 @@ class EventHandler:
         return self.model.ask(calls, min(self.spec.invocation_timeout, until - time.monotonic()))
 
     def _rejected(self, call: Call) -> Rejected | None:
-        """What a worker refuses before a model has it."""
+        """Reject a request that a worker would refuse before the model receives it; None if it is accepted."""
         if len(call.body) > self.spec.max_body:
             limit = self.spec.max_body
             return Rejected(
@@ -188,7 +189,7 @@ class EventHandler:
             return Rejected(400, "ValidationError", message)
         return target_headers.reject_target(call, self.spec.fleet.endpoint, self.spec.serving)
 
-    def _count(self, made: Reply, context: InvocationContext) -> None:
+    def _count(self, made: Reply, context: _InvocationContext) -> None:
         """Count a failure that is returned, which Lambda takes for a success."""
         if not made.good:
             name = FAILED if made.failed else REFUSED

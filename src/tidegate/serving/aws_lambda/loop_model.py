@@ -97,8 +97,10 @@ class LoopModel:
             await fetch(self._spec, until)
         return await open_engine(self._spec, self._note_program_end, until)
 
-    def _note_program_end(self, container: ContainerSpec, code: int) -> None:
-        self._ended = f"the program of container {container.name} ended with exit code {code}"
+    def _note_program_end(
+        self, container: ContainerSpec, code: int, why: str = "", *, permanent: bool = False
+    ) -> None:
+        self._ended = why or f"the program of container {container.name} ended with exit code {code}"
 
     def _submit(self, calls: Sequence[Call], pending: Sequence["futures.Future[Whole]"]) -> None:
         """All in one iteration of the loop, so that they are scored together."""

@@ -1,4 +1,5 @@
-"""What a function returns for the outcome of a request: status, headers and body are those of a worker. Pure."""
+"""The results that a function returns for the outcome of a request: status, headers and body are those of a worker.
+Pure."""
 
 import base64
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class FunctionError(Exception):
 
 
 def reply(spec: ReplicaSpec, outcome: Answer | Rejected | ModelFailed) -> Reply:
-    """What a worker would answer."""
+    """Make the reply that a worker would give."""
     served = (
         ("x-Amzn-Invoked-Production-Variant", spec.fleet.variant),
         ("x-tidegate-config", spec.config_name),
@@ -70,7 +71,7 @@ def error(status: int, name: str, message: str) -> Reply:
 
 
 def http_answer(made: Reply, request_id: str) -> dict[str, object]:
-    """For API Gateway (both payload formats), load balancers and Function URLs."""
+    """Make an answer for API Gateway (both payload formats), load balancers and Function URLs."""
     headers = {"content-type": made.content_type, "x-amzn-RequestId": request_id, **dict(made.headers)}
     return {"statusCode": made.status, "headers": headers, **_body(made)}
 
@@ -113,7 +114,7 @@ def _body(made: Reply) -> dict[str, object]:
 
 
 def _size(made: Reply) -> int:
-    """Bytes of the body inside the JSON of the answer."""
+    """Return the size of the body in bytes, inside the JSON of the answer."""
     if not _is_text(made):
         return -(-len(made.body) // 3) * 4
     return len(msgspec.json.encode(made.body.decode()))

@@ -1,4 +1,4 @@
-"""Where a function puts answers that nobody waits for: objects of S3, named by the message."""
+"""Storage for answers that nobody waits for: objects of S3, named by the message."""
 
 from typing import Protocol
 
@@ -13,7 +13,8 @@ VARIABLE = "TIDEGATE_RESULTS"
 
 class Results(Protocol):
     def put(self, id: str, reply: Reply) -> None:
-        """Doing it again is harmless: queues deliver more than once. Raises ArtifactError or Transient."""
+        """Store an answer. Repeating this is harmless: queues deliver more than once. Raises ArtifactError or
+        Transient."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of a traced call, while it is worked on."""
+"""The data that is recorded about a traced call while it is processed."""
 
 from typing import NamedTuple
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from tidegate.domain.registry import Upstream
 from tidegate.serving.contract.runtime import Probe, RuntimeDescriptor, aws_image, tidegate_image
 
 _ROWS = "rows of numbers"
@@ -21,7 +22,7 @@ class RuntimeKind(StrEnum):
     descriptor: RuntimeDescriptor
 
     def __new__(cls, descriptor: RuntimeDescriptor | str) -> Self:
-        """Makes a member of a row. (``RuntimeKind("onnx")`` finds the member and does not come here.)"""
+        """Make a member of a row. (``RuntimeKind("onnx")`` finds the member and does not come here.)"""
         assert isinstance(descriptor, RuntimeDescriptor)
         member = str.__new__(cls, descriptor.name)
         member._value_ = descriptor.name
@@ -192,15 +193,39 @@ class RuntimeKind(StrEnum):
         title="Program",
         model_data="whatever your [program](images.md) reads",
         requests="what it takes",
+        outside=True,
         uses_devices=True,
     )
     """A command from the server's table of images."""
+    CONTAINER = RuntimeDescriptor(
+        name="container",
+        title="Container",
+        model_data="whatever your [container image](containers.md) reads",
+        requests="what it takes",
+        engine="worker_container",
+        fetch="worker_container_image",
+        outside=True,
+        uses_devices=True,
+    )
+    """A container image of the user's."""
+    SERVICE = RuntimeDescriptor(
+        name="service",
+        title="Service",
+        model_data="none: a [service](services.md) that runs already",
+        requests="what it takes",
+        engine="worker_service",
+        outside=True,
+    )
+    """An HTTP service that runs already."""
 
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """What runs an image. ``command`` and ``environment`` are a program's; the command is an argv, no shell."""
+    """The runtime that runs an image. ``command`` and ``environment`` are a program's; the command is an argv, no
+    shell. ``image`` is a container's; ``upstream`` is that of a container or a service."""
 
     kind: RuntimeKind
     command: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    image: str = ""
+    upstream: Upstream | None = None

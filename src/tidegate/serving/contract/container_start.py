@@ -1,5 +1,5 @@
-"""What a worker in a container is started with: a file that all workers of a fleet share, or, as SageMaker starts
-containers, its environment. Pure.
+"""The specification with which a worker in a container starts: a file that all workers of a fleet share, or its
+environment, as SageMaker starts containers. Pure.
 
 The file is a ``ReplicaSpec`` as JSON. It may leave out what a container knows itself: ``replica``, ``socket``, the
 ``model_dir`` of each container, ``listen``, and where pairs of answers are kept.
@@ -58,7 +58,7 @@ def from_environment(environment: Mapping[str, str], replica: str, work: PurePat
             " needs a start file"
         )
     kind = environment.get(RUNTIME, RuntimeKind.AUTO.value)
-    known = sorted(each.value for each in RuntimeKind if each is not RuntimeKind.PROGRAM)
+    known = sorted(each.value for each in RuntimeKind if not each.descriptor.outside)
     if kind not in known:
         raise StartupError(f"{RUNTIME} must be one of {', '.join(known)}, not {kind!r}")
     batch = environment.get("SAGEMAKER_BATCH") == "true"
@@ -93,8 +93,8 @@ def _socket(work: PurePath) -> str:
 
 
 def _ports(environment: Mapping[str, str]) -> Listen:
-    """Predictions where SageMaker says. Containers of one endpoint share an address, so the control port, which
-    nothing there reads, is left out."""
+    """Return the ports: predictions are served where SageMaker says. Containers of one endpoint share an address, so
+    the control port, which nothing there reads, is left out."""
     return Listen(
         port=_number(environment, "SAGEMAKER_BIND_TO_PORT", Listen.port), control_port=0, drain_notice=1.0
     )

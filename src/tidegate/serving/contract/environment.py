@@ -15,10 +15,14 @@ TIDEGATE_TRUST is checked elsewhere, against the server's settings. TIDEGATE_BAT
 only starts the process that reads tables early."""
 
 
-def check_environment(environment: Mapping[str, str]) -> None:
+_PORTS = re.compile(r"PORT|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)")
+
+
+def check_environment(environment: Mapping[str, str], *, contained: bool = False) -> None:
     """Raises Invalid for a variable that would change which program runs: it belongs in the table; and for phrases of
-    refusals that cannot be read."""
+    refusals that cannot be read. ``contained``: for a container of the user's, which chooses its programs itself."""
+    controlling = _PORTS if contained else _CONTROLLING
     for name in environment:
-        if _CONTROLLING.fullmatch(name):
+        if controlling.fullmatch(name):
             raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
     read_phrases(environment)

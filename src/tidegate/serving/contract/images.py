@@ -17,12 +17,16 @@ The images of the built-in runtimes (``catalogue``) are looked up after the tabl
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import yaml
 
 from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.image_name import ImageName, is_allowed
+from tidegate.domain.registry import ContainerDefinition, Upstream
+from tidegate.serving.contract.beside import FRONT_CONTROL_PORT, FRONT_PORT, container_port
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.trust import Trusted, parse_trusted
 
@@ -33,16 +37,44 @@ class ImageTable:
 
     entries: dict[str, RuntimeChoice] = field(default_factory=dict)
     trusted: tuple[Trusted, ...] = ()
+    containers: tuple[str, ...] = ()
+    """Patterns of the container images that the server allows (TIDEGATE_CONTAINERS)."""
 
 
+ANY_IMAGE = ImageTable(containers=("*",))
+"""For files that somebody else applies, whose cluster or account says which images may run."""
 BUILT_IN = {
     image.shown: (re.compile(image.pattern), kind) for kind in RuntimeKind for image in kind.descriptor.images
 }
 """Built-in image name as it is shown -> the pattern that it stands for, and the runtime."""
 
 
+def resolve_container(container: ContainerDefinition, table: ImageTable) -> RuntimeChoice:
+    """Resolve what a container runs: the service or the container image that it names, or else its image's entry.
+    Raises Invalid."""
+    upstream = container.upstream
+    if upstream is not None and upstream.url:
+        return RuntimeChoice(RuntimeKind.SERVICE, upstream=upstream)
+    if upstream is not None:
+        check_image_allowed(container.image, table)
+        return RuntimeChoice(RuntimeKind.CONTAINER, image=container.image, upstream=upstream)
+    return resolve(container.image, table)
+
+
+def check_image_allowed(image: str, table: ImageTable) -> None:
+    """Raises Invalid for a container image that the server does not allow."""
+    if is_allowed(ImageName.parse(image), table.containers):
+        return
+    allowed = f"it allows {', '.join(table.containers)}" if table.containers else "it allows none"
+    raise Invalid(
+        f"this server does not run the container image {image!r}: {allowed}; its owner lists allowed images in"
+        " TIDEGATE_CONTAINERS, such as ghcr.example/team/*"
+    )
+
+
 def resolve(image: str, table: ImageTable) -> RuntimeChoice:
-    """Resolve ``image``: an exact entry of the table, else its first matching pattern, else a built-in runtime.
+    """Resolve ``image``: an exact entry of the table, else its first matching pattern, else a built-in runtime, else
+    a container image that the server allows.
 
     Raises Invalid, with the known names, if there is none."""
     exact = table.entries.get(image)
@@ -54,12 +86,37 @@ def resolve(image: str, table: ImageTable) -> RuntimeChoice:
     for matches, kind in BUILT_IN.values():
         if matches.fullmatch(image):
             return RuntimeChoice(kind)
+    if _is_allowed_container(image, table):
+        return RuntimeChoice(RuntimeKind.CONTAINER, image=image, upstream=Upstream())
     known = ", ".join([*BUILT_IN, *table.entries])
     raise Invalid(
-        f"image {image!r} is not in this server's table of images"
-        " (a real container would need podman or Docker, which is not supported yet);"
-        f" use one of: {known}; or add it to the table with a command"
+        f"image {image!r} is not in this server's table of images, and no container image that the server allows"
+        f" (TIDEGATE_CONTAINERS); use one of: {known}; or add it to the table with a command"
     )
+
+
+def _is_allowed_container(image: str, table: ImageTable) -> bool:
+    try:
+        return is_allowed(ImageName.parse(image), table.containers)
+    except Invalid:
+        return False
+
+
+def containers_beside(definitions: Iterable[ContainerDefinition], table: ImageTable) -> list[ContainerDefinition]:
+    """Return the containers of a model that are images of the user's. Raises Invalid for two with one port."""
+    found = [one for one in definitions if resolve_container(one, table).kind is RuntimeKind.CONTAINER]
+    taken = dict[int, str]()
+    for one in found:
+        port = container_port(one.upstream or Upstream())
+        if port in (FRONT_PORT, FRONT_CONTROL_PORT):
+            raise Invalid(f"container {one.image}: port {port} is tidegate's own: choose another one")
+        if port in taken:
+            raise Invalid(
+                f"containers {taken[port]} and {one.image} both listen on port {port}, and share one address: give"
+                " one of them another port"
+            )
+        taken[port] = one.image
+    return found
 
 
 _EXPECTED = "expected one key 'images' that maps image names to what runs them"
@@ -108,7 +165,7 @@ def _entry(name: object, entry: object, origin: str) -> RuntimeChoice:
 
 
 def _built_in(entry: dict[str, object], where: str) -> RuntimeChoice:
-    names = [kind.value for kind in RuntimeKind if kind is not RuntimeKind.PROGRAM]
+    names = [kind.value for kind in RuntimeKind if not kind.descriptor.outside]
     if entry["runtime"] not in names:
         raise StartupError(f"{where}: runtime {entry['runtime']!r} is not one of {', '.join(names)}")
     if "environment" in entry:

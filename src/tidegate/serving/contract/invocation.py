@@ -93,9 +93,10 @@ PATH = b"x-tidegate-path"
 
 
 class Call:
-    """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client accepts a Stream."""
+    """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client accepts a Stream.
+    ``tokens``: those that a language model holds for it so far, its prompt's among them."""
 
-    __slots__ = ("_cancel", "abandoned", "body", "headers", "notes", "parts")
+    __slots__ = ("_cancel", "abandoned", "body", "headers", "notes", "parts", "tokens")
 
     trace: CallTrace | None = None
     """Set only by ``traced_call``, so that other calls have no field for it to fill."""
@@ -107,6 +108,7 @@ class Call:
         self.parts = parts
         self.abandoned = False
         self.notes: tuple[Note, ...] = ()
+        self.tokens = 0
         self._cancel: Callable[[], object] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What the platform asks of a fleet whose answers are compared with another version's on the same requests."""
+"""The platform's order to a fleet whose answers are compared with those of another version to the same requests."""
 
 from dataclasses import dataclass, field
 
@@ -32,9 +32,9 @@ class StageFirstRow:
 
 @dataclass(frozen=True)
 class CopyAnswer:
-    """What a worker says of a copy, as JSON. ``failed``: the model failed; ``prediction`` None: its answer has no
-    finite number. ``rows``: of how many rows its answer is, and ``numbers`` some of them, each as row, output and
-    value; a worker of an earlier version gives neither."""
+    """A worker's answer to a copy, as JSON. ``failed``: the model failed; ``prediction`` None: its answer has no
+    finite number. ``rows``: number of rows in its answer; ``numbers``: some of their values, each as row, output and
+    value. A worker of an earlier version gives neither."""
 
     prediction: float | None
     failed: bool

@@ -8,6 +8,7 @@ worker leaves ``failure.json`` (a ``Failure``) when it cannot start or its progr
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -68,7 +69,7 @@ class ContainerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowCopies:
-    """Where a shadow's copies of requests go."""
+    """The destination of a shadow's copies of requests."""
 
     fleet: str
     """The shadow fleet's id, by which the proxy routes."""
@@ -84,7 +85,7 @@ class ShadowCopies:
 
 @dataclass(frozen=True, kw_only=True)
 class PairingFiles:
-    """Where a worker learns that its predictions are compared with another version's."""
+    """Files by which a worker learns that its predictions are compared with those of another version."""
 
     socket: str
     """The proxy's socket for copies."""
@@ -188,12 +189,19 @@ class ReplicaSpec:
     """Folders that ``file://`` data may lie in. None: any; empty: none."""
     s3_endpoint: str = ""
     """Empty: botocore's own rules."""
+    service_hosts: tuple[str, ...] | None = None
+    """Names, addresses and networks of services that may be asked. None: any; empty: public addresses. Metadata
+    addresses never are."""
+    secrets: str = ""
+    """Folder of the secrets that headers of containers and services name; empty: none."""
     keys_file: str | None = None
     """JSON of access key id -> secret, readable by its owner only, read again when it changes. None: requests
     need no signature."""
     clock_skew: float = 300.0
     memory_limit: int = 0
     """Bytes of memory for the worker and its programs; 0: no limit."""
+    cpu_limit: int = 0
+    """Processors that each container of the user's may use; 0: no limit."""
     mirror: ShadowCopies | None = None
     pairing: PairingFiles | None = None
     capture: CaptureSpec | None = None
@@ -208,6 +216,12 @@ class ReplicaSpec:
     queue_timeout: float = 10.0
     """Seconds for which they wait."""
 
+    @property
+    def prediction(self) -> str:
+        """Path of the prediction in its answers; empty: it is found by the usual rules."""
+        upstream = self.containers[-1].runtime.upstream if self.containers else None
+        return "" if upstream is None else upstream.prediction
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -218,9 +232,16 @@ class Failure:
     permanent: bool
 
 
+class Died(Protocol):
+    """Called with a container and its exit code when its program ends by itself, and with the reason and whether a
+    restart will not help, where they are known."""
+
+    def __call__(self, container: ContainerSpec, code: int, why: str = ..., *, permanent: bool = ...) -> None: ...
+
+
 def most_threads(spec: ReplicaSpec) -> int:
-    """Threads for the libraries of this process: the largest number that a container asks for. Runtimes that can
-    use their own container's number. An invalid number is rejected when the model is loaded."""
+    """Return the number of threads for the libraries of this process: the largest that a container asks for. Runtimes
+    that can use their own container's number. An invalid number is rejected when the model is loaded."""
     given = [container.environment.get("OMP_NUM_THREADS", "1") for container in spec.containers]
     return max([int(number) for number in given if number.isdecimal() and 0 < int(number) <= 1024], default=1)
 

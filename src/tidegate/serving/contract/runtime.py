@@ -1,4 +1,4 @@
-"""What the platform knows of a runtime without importing it. Pure."""
+"""Descriptions of runtimes, known to the platform without importing them. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -59,6 +59,14 @@ class RuntimeDescriptor:
     """Framework whose functions replace the missing ones, where the data bring a script that is to be run."""
     runs_code: bool = False
     """It does nothing but run a model's code, which needs ``code`` trust."""
+    engine: str = ""
+    """Extension point of the feature that opens its engine: a coroutine function of the replica's specification, the
+    container, what is called when it dies, and until when it may take. Empty: the worker opens it itself."""
+    fetch: str = ""
+    """Extension point of the feature that fetches what it runs, beside the model data: a coroutine function of the
+    replica's specification and the container."""
+    outside: bool = False
+    """The model is served by another process or machine than the worker's own, whatever it is."""
     uses_devices: bool = False
     """What it runs finds the accelerators of the replica by itself."""
     on_device: bool = False
@@ -74,7 +82,7 @@ class RuntimeDescriptor:
 
 
 def tidegate_image(name: str) -> ImageName:
-    """``tidegate/NAME`` with any tag."""
+    """Return the image ``tidegate/NAME`` with any tag."""
     return ImageName(f"tidegate/{name}", f"tidegate/{name}{_TAG}")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.errors import ArtifactError, Invalid, StartupError
 
 TRUST = "TIDEGATE_TRUST"
 """Variable of a model's environment: the ways of running code that its owner requests; in a worker, those that the
@@ -50,6 +50,15 @@ class Trusted:
 def trusts(environment: Mapping[str, str], what: str) -> bool:
     """Whether the word ``what`` is in an environment's TRUST. Raises Invalid for an unknown word."""
     return what in trust_words(environment.get(TRUST, ""))
+
+
+def check_code_allowed(environment: Mapping[str, str], what: str) -> None:
+    """Raises ArtifactError unless the server runs code of models. ``what``: names the code, for people."""
+    if not trusts(environment, CODE):
+        raise ArtifactError(
+            f"{what} is code, and this server runs no code that comes with a model; to let whoever may create models"
+            f" run code as the server's user, start the server with {TRUST}={CODE}"
+        )
 
 
 def trust_words(text: str) -> frozenset[str]:

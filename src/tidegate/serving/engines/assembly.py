@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
+from tidegate.serving.contract.beside import is_beside
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine, ProbedEngine
-from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.serving.contract.replica_spec import ContainerSpec, Died, ReplicaSpec, Serving
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.device_users import find_device_users, watch_device
 from tidegate.serving.engines.direct import Direct
@@ -26,16 +27,15 @@ from tidegate.serving.scoring.thread_engine import Handler, ThreadEngine
 if TYPE_CHECKING:
     from tidegate.serving.runtimes.devices.placement import Placement
 
-Died = Callable[[ContainerSpec, int], None]
-"""Called with a container and its exit code when its program ends by itself."""
-
-
+MANY_MODELS = "worker_many_models"
+"""Extension point: a coroutine function that returns the engine of a container of many models. It takes the replica's
+specification, the container, and what opens the engine of one model's folder."""
 Placed = Callable[["Placement"], None]
 """Called with each model that is on devices."""
 
 
 def _tell_nobody(placement: "Placement") -> None:
-    """Where nothing collects reports."""
+    """Ignore the placement, for a process in which nothing collects reports."""
 
 
 _SLACK = 0.2
@@ -51,8 +51,14 @@ async def fetch(spec: ReplicaSpec, until: float) -> None:
             for container in spec.containers:
                 with _name_container(spec, container):
                     await asyncio.to_thread(submitted_code.fetch, container, policy)
-                    if spec.serving is not Serving.MULTI_MODEL:  # models are fetched on request
+                    # Models of many are fetched on request; those of a container beside the worker, before it starts.
+                    if spec.serving is not Serving.MULTI_MODEL and not is_beside(container.runtime):
                         await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
+                    point = container.runtime.kind.descriptor.fetch
+                    if point and not is_beside(container.runtime):
+                        from tidegate.host.features import features  # noqa: PLC0415  # most workers need no manifest
+
+                        await features().require_hook(point, f"a {container.runtime.kind}")(spec, container)
     except TimeoutError:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
@@ -93,9 +99,10 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     def one(folder: str) -> Awaitable[ModelEngine]:
         return open_container(spec, replace(container, model_dir=folder, data_url=None), died)
 
-    from tidegate.features.multi_model.worker.engine import open_models  # noqa: PLC0415  # for replicas of many models only
+    from tidegate.host.features import features  # noqa: PLC0415  # most workers need no manifest
 
-    return await open_models(spec, container, one)
+    engine: ModelEngine = await features().require_hook(MANY_MODELS, "many models")(spec, container, one)
+    return engine
 
 
 async def _open_all(
@@ -107,7 +114,7 @@ async def _open_all(
 
     async def one(container: ContainerSpec, placement: "Placement | None") -> ModelEngine:
         with _name_container(spec, container):
-            if container.runtime.kind is RuntimeKind.PROGRAM:
+            if container.runtime.kind.descriptor.outside:
                 return await open_container(spec, container, died, until)
             async with importing:
                 return await open_container(spec, container, died, until, placement)
@@ -137,7 +144,7 @@ def _did_not_load(spec: ReplicaSpec) -> StartTimeout:
 
 
 async def prepare_later_starts(spec: ReplicaSpec, engine: ModelEngine) -> None:
-    """While serving, write the files that make the starts of later replicas of a serverless fleet quicker."""
+    """Write the files that make the starts of later replicas of a serverless fleet quicker, while this one serves."""
     await _prepare_forests(spec)
     if isinstance(engine, ProbedEngine):
         await engine.finish_checks()
@@ -167,6 +174,15 @@ async def open_container(
         program = Program(spec, container, died)
         await program.start(until)
         return program
+    if container.runtime.kind.descriptor.engine:
+        from tidegate.host.features import features  # noqa: PLC0415  # most workers need no manifest
+
+        # A container that somebody else starts is, for its front, a service on loopback.
+        kind = RuntimeKind.SERVICE if is_beside(container.runtime) else container.runtime.kind
+        opened: ModelEngine = await features().require_hook(kind.descriptor.engine, f"a {kind}")(
+            spec, container, died, until
+        )
+        return opened
     if container.transforms and container.expects_tables:
         from tidegate.serving.formats import arrow_io  # noqa: PLC0415  # needs numpy, as models do
 
@@ -196,7 +212,8 @@ async def open_container(
 def _make_engine(
     spec: ReplicaSpec, container: ContainerSpec, loaded: Handler | Scorer[Any, Any], rows: int | None
 ) -> ModelEngine:
-    """``rows``: most of a call, as measured; None: as the environment says."""
+    """Make the engine of a loaded model. ``rows``: most rows of a call, as measured; None: as the environment
+    says."""
     loop = asyncio.get_running_loop()
     most = cap(container.environment) if rows is None else rows
     if isinstance(loaded, Handler):

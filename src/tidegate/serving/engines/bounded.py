@@ -16,6 +16,7 @@ from tidegate.serving.contract.invocation import (
     Stream,
     close_parts,
 )
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 
 
 class _Waiting(NamedTuple):
@@ -34,6 +35,10 @@ class Bounded:
         self._loop = loop
         self._busy = 0
         self._waiting: deque[_Waiting] = deque()
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._engine)
 
     def submit(self, call: Call, done: Done) -> None:
         if self._busy < self._most:

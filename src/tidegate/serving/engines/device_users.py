@@ -9,6 +9,7 @@ from tidegate.host import nvidia
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ReplicaSpec, Serving
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.runtimes import choose, device_library
 from tidegate.serving.scoring.batching import Batcher
 
@@ -29,7 +30,7 @@ def find_device_users(
     if not spec.needs_device:
         return [None] * len(spec.containers)
     kinds = [
-        kind if kind is RuntimeKind.PROGRAM else choose(kind, Path(container.model_dir), container.environment)
+        kind if kind.descriptor.outside else choose(kind, Path(container.model_dir), container.environment)
         for container in spec.containers
         for kind in (container.runtime.kind,)
     ]
@@ -87,6 +88,10 @@ class OnDevice:
         self._engine = engine
         self._placement = placement
         self.submit = engine.submit
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._engine)
 
     @property
     def healthy(self) -> bool:

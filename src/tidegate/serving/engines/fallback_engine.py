@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tidegate.serving.contract.invocation import Call, Done, ModelEngine, ModelFailed, Outcome
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 
 
 class FallbackEngine:
@@ -16,6 +17,10 @@ class FallbackEngine:
     @property
     def healthy(self) -> bool:
         return self._fallback.healthy
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._fallback)
 
     def submit(self, call: Call, done: Done) -> None:
         self._preferred.submit(call, partial(self._finish, call, done))

@@ -18,6 +18,7 @@ from time import perf_counter_ns, time_ns
 from tidegate.serving.contract.call_trace import StageRun
 from tidegate.serving.contract.container_metrics import Meter
 from tidegate.serving.contract.invocation import (
+    GONE,
     Answer,
     Call,
     Done,
@@ -29,6 +30,7 @@ from tidegate.serving.contract.invocation import (
     close_parts,
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
+from tidegate.serving.contract.signature import Form, ModelSignature, find_signature
 from tidegate.serving.contract.traced_call import TracedCall
 from tidegate.serving.scoring.batching import Batcher, model_failure
 
@@ -39,7 +41,7 @@ ANY_TEXT = b"application/json, text/csv;q=0.9, */*;q=0.1"
 _FORMS = (b"text/csv", b"application/json", b"application/x-npy")
 _DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
-_GONE = "The client or the server went away."
+_ENDED = "The server went away."
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,12 @@ class Pipeline:
         self._timeout = timeout
         self._waits = not all(isinstance(stage.engine, Batcher) for stage in stages)
         """Whether a stage may take long while the event loop is free, so that a timer is needed."""
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        """The inputs are those of the first stage, and answers those of the last."""
+        first, last = (find_signature(stage.engine) for stage in (self._stages[0], self._stages[-1]))
+        return first and first._replace(arrays=last is not None and last.form is Form.TABLE and last.arrays)
 
     def submit(self, call: Call, done: Done) -> None:
         kind = _Run if call.trace is None else _TimedRun
@@ -198,7 +206,7 @@ class _Run:
         if not isinstance(outcome, Answer) or self._number == len(self._stages) - 1:
             self._end(outcome)
         elif self._call.abandoned:
-            self._end(ModelFailed(0, _GONE, stage.name))
+            self._end(GONE)
         else:
             changes = {**self._changes, b"content-type": outcome.content_type.encode("latin-1", "replace")}
             for name, value in outcome.headers:
@@ -211,7 +219,7 @@ class _Run:
         try:
             outcome = await _join(stream, self._limit)
         except asyncio.CancelledError:
-            self._continue(ModelFailed(0, _GONE))
+            self._continue(GONE if self._call.abandoned else ModelFailed(0, _ENDED))
             raise
         except Exception as error:
             outcome = model_failure(error)

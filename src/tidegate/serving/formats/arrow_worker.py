@@ -247,7 +247,7 @@ def answer(request: ArrowRequest, body: bytes) -> tuple[ArrowReply, list[bytes]]
         return ArrowReply(400, f"The body is not a whole {form} table: {reason}."), []
 
 
-class WithoutPandas(MetaPathFinder):
+class _PandasBlocker(MetaPathFinder):
     """pyarrow would import it with the first array, for types that are not read here: 0.2 s, and 50 MB."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
@@ -257,7 +257,7 @@ class WithoutPandas(MetaPathFinder):
 
 def main(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.meta_path.insert(0, WithoutPandas())
+    sys.meta_path.insert(0, _PandasBlocker())
     pyarrow.set_cpu_count(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(memory)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tidegate.serving.contract.invocation import Answer, ModelFailed
+from tidegate.serving.contract.signature import ANY, TEXT, Form, ModelSignature, TensorSpec
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.formats.column_values import parse_number
 from tidegate.serving.formats.content_types import check_charset, heading_of
@@ -69,6 +70,15 @@ class Signature:
     columns: tuple[SchemaColumn, ...]
     tensors: tuple[Tensor, ...]
 
+    @property
+    def described(self) -> ModelSignature:
+        """The same in the words of all runtimes."""
+        if self.tensors:
+            specs = (TensorSpec(one.name or "input", np.dtype(one.dtype).name, one.shape) for one in self.tensors)
+            return ModelSignature(Form.NESTED, tuple(specs))
+        columns = (TensorSpec(one.name, _DTYPES.get(one.kind, TEXT), (ANY, 1)) for one in self.columns)
+        return ModelSignature(Form.FRAME, tuple(columns))
+
     def read(
         self, body: bytes, content_type: str, records: bool = False, begins: bool = True
     ) -> tuple[Any, dict[str, Any] | None]:
@@ -105,7 +115,7 @@ class Signature:
             return self._records(value)
         if self.columns:
             if isinstance(value, dict):
-                return self._by_column(value)
+                return self._group_by_column(value)
             return self._records(value)
         return self._tensors(value)
 
@@ -117,7 +127,7 @@ class Signature:
             raise ModelFailed(400, "The request has no rows.")
         fields = [_fields(number, line) for number, line in enumerate(lines)]
         if not self.tensors and not self.columns:
-            return _by_pandas(body, fields, heading)
+            return _parse_by_pandas(body, fields, heading)
         if self.tensors:
             return self._tensors([[_number(text) for text in line] for line in fields])
         names, rows = (fields[0], fields[1:]) if self._is_header(fields[0], heading) else (None, fields)
@@ -176,7 +186,7 @@ class Signature:
                     raise ModelFailed(400, f"Row {number + 1} has no {column.name!r}.")
         return self._rows([[row.get(name) for name in names] for row in value], names)
 
-    def _by_column(self, value: Mapping[str, Any]) -> Any:
+    def _group_by_column(self, value: Mapping[str, Any]) -> Any:
         columns = {name: one if isinstance(one, list) else [one] for name, one in value.items()}
         lengths = {len(one) for one in columns.values()}
         if len(lengths) != 1:
@@ -288,7 +298,7 @@ def _number(text: str) -> Any:
         return text
 
 
-def _by_pandas(body: bytes, fields: Sequence[Sequence[str]], heading: Heading) -> Any:
+def _parse_by_pandas(body: bytes, fields: Sequence[Sequence[str]], heading: Heading) -> Any:
     """Parse a CSV as MLflow's scoring server does for a model without a signature: with a header. ``fields``: those
     of each line."""
     widths = [len(line) for line in fields]
@@ -365,10 +375,10 @@ def answers(found: Any) -> int | None:
 def write(found: Any) -> Answer:
     """``{"predictions": ...}``; a table is a list of objects, NaN is null."""
     value = found.to_dict(orient="records") if isinstance(found, pd.DataFrame) else found
-    return Answer(encode_json({"predictions": value}, _plain), row_decoder.JSON)
+    return Answer(encode_json({"predictions": value}, _to_plain), row_decoder.JSON)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic | pd.Series):
         return value.tolist()
     if isinstance(value, pd.Timestamp | datetime | date):

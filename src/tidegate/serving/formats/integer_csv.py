@@ -66,7 +66,7 @@ def _block(body: bytes, count: int, dtype: DTypeLike) -> Floats | None:
         return None
     if np.count_nonzero(text[1:].take(ends[count - 1 :: count]) == NEWLINE) != lines:
         return None
-    found = _few_digits(text[:-1], seams[:-1], ends, dtype)
+    found = _parse_few_digits(text[:-1], seams[:-1], ends, dtype)
     if found is None:
         widths = np.diff(ends, prepend=-1)
         widths -= 1
@@ -78,7 +78,7 @@ def _block(body: bytes, count: int, dtype: DTypeLike) -> Floats | None:
     return None if found is None else found.reshape(lines, count)
 
 
-def _few_digits(
+def _parse_few_digits(
     text: NDArray[np.uint8], seams: NDArray[np.bool_], lasts: NDArray[np.int64], dtype: DTypeLike
 ) -> Floats | None:
     """Parse numbers of up to four digits: compute for every byte of the text the number that ends there, and select

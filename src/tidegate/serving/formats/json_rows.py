@@ -178,14 +178,14 @@ class RowParser:
                     400, f"The JSON has {unread!r}, which is not read; name columns by 'columns', or leave it out."
                 )
         if parsed.columns is not UNSET and parsed.columns is not None:
-            return self._under_columns(body, name, value, parsed.columns, len(given) + 1)
+            return self._order_by_columns(body, name, value, parsed.columns, len(given) + 1)
         if name == "dataframe_split":
             inner = 1 + (value.columns is not UNSET) + (value.index is not UNSET)
             self._check_keys(body, len(given) + inner)
             return self._split(value)
         return self._items(self._distinct(body, value, len(given)))
 
-    def _under_columns(
+    def _order_by_columns(
         self, body: bytes, form: str, value: Any, columns: Sequence[str], keys: int
     ) -> list[list[Any]]:
         """The rows of lists whose ``columns`` are named beside them. Raises ModelFailed where nothing reads these."""
@@ -255,27 +255,27 @@ class RowParser:
         if not items:
             raise self.empty()
         if not isinstance(items[0], list | dict):
-            flat = self._flat(items)
+            flat = self._shape_flat(items)
             items = [[value] for value in flat] if self.count == 1 else [flat]
         return [self._cells(number, item) for number, item in enumerate(items)]
 
     def _cells(self, number: int, item: Any) -> list[Any]:
         if isinstance(item, dict):
-            return self._named(number, item)
+            return self._order_named(number, item)
         if not isinstance(item, list):
             raise ModelFailed(400, f"Row {number + 1} is a single value; expected a list of {self.count}.")
         if len(item) != self.count:
             raise self.width(number, len(item))
         return item
 
-    def _flat(self, items: Sequence[Any]) -> list[Any]:
+    def _shape_flat(self, items: Sequence[Any]) -> list[Any]:
         """A flat list is one row, or a column if the model has a single one."""
         for column, item in enumerate(items):
             if isinstance(item, list | dict):
                 raise ModelFailed(400, f"{self.place(0, column)}: expected a number, as in the columns before.")
         return list(items)
 
-    def _named(self, row: int, item: dict[str, Any]) -> list[Any]:
+    def _order_named(self, row: int, item: dict[str, Any]) -> list[Any]:
         if self.names is None:
             raise ModelFailed(400, f"Row {row + 1} is an object, but the model has no feature names; send lists.")
         if len(item) != self.count or any(name not in item for name in self.names):

@@ -36,7 +36,7 @@ def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> NDArray[np.f
         return None
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
     if len(body) >= ARROW and _HAS_ARROW:
-        return _by_arrow(body, count, lines, dtype)
+        return _parse_by_arrow(body, count, lines, dtype)
     seams = body.translate(None, _CELLS)
     if seams.rstrip(b"\n") != (b"," * (count - 1) + b"\n") * (lines - 1) + b"," * (count - 1):
         return None  # other widths, other characters
@@ -47,7 +47,7 @@ def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> NDArray[np.f
     return np.fromiter(values, dtype, len(values)).reshape(lines, count) if lines else None
 
 
-def _by_arrow(body: bytes, count: int, lines: int, dtype: DTypeLike) -> NDArray[np.floating[Any]] | None:
+def _parse_by_arrow(body: bytes, count: int, lines: int, dtype: DTypeLike) -> NDArray[np.floating[Any]] | None:
     import pyarrow as arrow  # noqa: PLC0415  # slow to import, and only large bodies need it
     from pyarrow import csv  # noqa: PLC0415
 

@@ -76,7 +76,7 @@ def _row(record: bytes, count: int) -> NDArray[np.float64]:
         (kind, tensor)
         for field, entry in _fields(record)
         if field == _FEATURES
-        for kind, tensor in _named_tensors(_bytes(entry))
+        for kind, tensor in _find_tensors(_bytes(entry))
     ]
     if len(tensors) != 1:
         raise _Malformed(f"the record has {len(tensors)} features {_NAME.decode()!r}; expected one")
@@ -101,7 +101,7 @@ def _row(record: bytes, count: int) -> NDArray[np.float64]:
     return row
 
 
-def _named_tensors(entry: bytes) -> Iterator[tuple[int, bytes]]:
+def _find_tensors(entry: bytes) -> Iterator[tuple[int, bytes]]:
     """The tensors of a map entry, if it is the one to read."""
     key, value = b"", b""
     for field, content in _fields(entry):
@@ -120,9 +120,9 @@ def _tensor(kind: int, tensor: bytes) -> tuple[NDArray[np.float64], list[int], l
     shape: list[int] = []
     for field, content in _fields(tensor):
         if field == _KEYS:
-            keys += _whole(content)
+            keys += _check_whole(content)
         elif field == _SHAPE:
-            shape += _whole(content)
+            shape += _check_whole(content)
         elif field == _VALUES:
             parts.append(_numbers(kind, content))
     values = np.concatenate(parts) if parts else np.empty(0)
@@ -132,7 +132,7 @@ def _tensor(kind: int, tensor: bytes) -> tuple[NDArray[np.float64], list[int], l
 def _numbers(kind: int, content: int | bytes) -> NDArray[Any]:
     """Numbers of a packed field, or a single one."""
     if kind == _INT32:
-        signed = [value - (1 << 64) if value >> 63 else value for value in _whole(content)]
+        signed = [value - (1 << 64) if value >> 63 else value for value in _check_whole(content)]
         if any(not -(2**31) <= value < 2**31 for value in signed):
             raise _Malformed("a value is no int32")
         return np.array(signed, np.float64)
@@ -143,7 +143,7 @@ def _numbers(kind: int, content: int | bytes) -> NDArray[Any]:
     return np.frombuffer(data, dtype)
 
 
-def _whole(content: int | bytes) -> list[int]:
+def _check_whole(content: int | bytes) -> list[int]:
     if isinstance(content, int):
         return [content]
     found, at = [], 0

@@ -146,7 +146,7 @@ class Features:
             if heading is Heading.PRESENT or self._layout.may_be_names(first):
                 order = self._header(first, heading)
                 if order is not None:
-                    return self._under(order, body)
+                    return self._read_in_order(order, body)
                 heading = Heading.ABSENT
         if self._listed:
             return self._csv_of_cells(body, heading)
@@ -168,14 +168,14 @@ class Features:
                 except ValueError:
                     if (
                         number == 0
-                        and (order := self._under_header(line, heading, self._numbers, rows)) is not None
+                        and (order := self._match_header(line, heading, self._numbers, rows)) is not None
                     ):
-                        return self._under(order, body)
+                        return self._read_in_order(order, body)
                     if number:
                         rows[number] = self._numbers(number, line)
         return self._matrix(rows)
 
-    def _under_header(
+    def _match_header(
         self, line: bytes, heading: Heading, read: Callable[[int, bytes], list[float]], rows: Matrix
     ) -> list[int] | None:
         """Position of each of the model's columns if the first line is a header; None if it is a row. Raises
@@ -197,8 +197,8 @@ class Features:
             raise self._layout.empty()
         rows = np.empty((len(lines), self.count), self.dtype)
         with np.errstate(over="ignore"):
-            if (order := self._under_header(lines[0], heading, self._values, rows)) is not None:
-                return self._under(order, body)
+            if (order := self._match_header(lines[0], heading, self._values, rows)) is not None:
+                return self._read_in_order(order, body)
             for number, line in enumerate(lines[1:], 1):
                 rows[number] = self._values(number, line)
         return self._finite(rows)
@@ -225,7 +225,7 @@ class Features:
             return False
         return True
 
-    def _under(self, order: Sequence[int], body: bytes) -> Matrix:
+    def _read_in_order(self, order: Sequence[int], body: bytes) -> Matrix:
         """The rows after a header, in the model's order of columns."""
         rest = body.partition(b"\n")[2]
         if not rest:

@@ -1,8 +1,8 @@
 """Names of slices of requests: values of columns, as they are kept. Pure."""
 
 from tidegate.domain.capture import Detector
-from tidegate.features.capture.detectors import scrub
-from tidegate.features.capture.field_names import kind_of
+from tidegate.personal_data.detectors import scrub
+from tidegate.personal_data.field_names import kind_of
 
 _MASKED = frozenset({Detector.SSN, Detector.IBAN, Detector.EMAIL, Detector.PHONE})
 

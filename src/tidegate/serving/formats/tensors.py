@@ -8,11 +8,13 @@ where the model gives named tensors and a list where it gives several, or ``appl
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.signature import ANY, Form, ModelSignature, TensorSpec
 from tidegate.serving.formats import npy, row_decoder
 from tidegate.serving.formats.exact_cast import Inexact, array_of, cast
 from tidegate.serving.formats.json_encoding import encode_json
@@ -32,6 +34,12 @@ class TensorInput:
     dtype: str | None = None
     shape: tuple[int | None, ...] | None = None
     widths: tuple[int, ...] = ()
+
+    @property
+    def spec(self) -> TensorSpec:
+        """For clients: of an input without a declared type, that of most models; without a shape, one side."""
+        shape = (ANY,) if self.shape is None else tuple(ANY if side is None else side for side in self.shape)
+        return TensorSpec(self.name, self.dtype or "float32", shape)
 
     def fit(self, value: Any) -> Any:
         """Convert an array to the model's type and shape. Raises ModelFailed (400)."""
@@ -60,6 +68,10 @@ class Tensors:
         self._inputs = inputs
         self._accept = accept
 
+    @cached_property
+    def signature(self) -> ModelSignature:
+        return ModelSignature(Form.TENSORS, tuple(one.spec for one in self._inputs), arrays=True)
+
     def answer(self, call: Call) -> Answer:
         kind = row_decoder.kind_of(call.content_type) if call.content_type else row_decoder.JSON
         wanted = row_decoder.choose(call.accept, self._accept or kind)
@@ -67,9 +79,9 @@ class Tensors:
         table = isinstance(found, np.ndarray) and found.ndim in (1, 2)
         if table or (wanted == row_decoder.NPY and isinstance(found, np.ndarray)):
             return row_decoder.write(found, wanted)
-        if wanted != row_decoder.JSON:
+        if wanted != row_decoder.JSON and row_decoder.JSON not in call.accept:
             raise ModelFailed(406, f"The model gives what {wanted} cannot hold; accept {row_decoder.JSON}.")
-        return Answer(encode_json({"predictions": _plain(found)}), row_decoder.JSON)
+        return Answer(encode_json({"predictions": _to_plain(found)}), row_decoder.JSON)
 
     def _read(self, body: bytes, kind: str) -> list[Any]:
         if kind == row_decoder.JSON:
@@ -139,9 +151,9 @@ def _cells(value: Any, truths: bool) -> Any:
     return math.nan if value is None else value
 
 
-def _plain(found: Any) -> Any:
+def _to_plain(found: Any) -> Any:
     if isinstance(found, dict):
-        return {name: _plain(one) for name, one in found.items()}
+        return {name: _to_plain(one) for name, one in found.items()}
     if isinstance(found, tuple):
-        return [_plain(one) for one in found]
+        return [_to_plain(one) for one in found]
     return found.tolist()

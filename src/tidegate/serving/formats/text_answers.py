@@ -49,7 +49,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True)
-class Piece:
+class _Piece:
     """``text`` None: there is none in it. ``given``: the tokens that the answer says it has; ``refused``: the answer
     itself says that it is a refusal; ``several``: more answers than one to the same request."""
 
@@ -67,33 +67,33 @@ def kind_of(content_type: str) -> str:
     return kind if written or kind in LINES or kind == JSON else ""
 
 
-def read_piece(data: bytes) -> Piece | None:
+def read_piece(data: bytes) -> _Piece | None:
     """The text in a JSON document, or in an event of a stream; None: it is no object and no list of them."""
     try:
         found = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
     if isinstance(found, str):
-        return Piece(found)
+        return _Piece(found)
     first = found[0] if isinstance(found, list) and found else found
     if not isinstance(first, dict):
         return None
     kind = first.get("type")
     if isinstance(kind, str) and kind.startswith("response."):
-        return _typed(first, kind)
+        return _read_typed(first, kind)
     choices = first.get("choices")
     several = isinstance(choices, list) and any(_index(one) or place for place, one in enumerate(choices))
     if isinstance(choices, list):
         first = {**first, "choices": [one for one in choices if not _index(one)]}
-    return Piece(_text_of(first, DEEPEST), _given(first), _says_refused(first), several)
+    return _Piece(_text_of(first, DEEPEST), _read_count(first), _says_refused(first), several)
 
 
-def _typed(event: dict[str, Any], kind: str) -> Piece:
+def _read_typed(event: dict[str, Any], kind: str) -> _Piece:
     """An event that names its kind: one of them has each piece, and the last one has the whole text again."""
     text = event.get("delta") if kind in ("response.output_text.delta", "response.refusal.delta") else None
     whole = event.get("response")
-    given = _given(whole) if isinstance(whole, dict) else None
-    return Piece(text if isinstance(text, str) else None, given, kind == "response.refusal.delta")
+    given = _read_count(whole) if isinstance(whole, dict) else None
+    return _Piece(text if isinstance(text, str) else None, given, kind == "response.refusal.delta")
 
 
 def _index(choice: object) -> bool:
@@ -125,7 +125,7 @@ def _text_of(value: object, deep: int) -> str | None:
     return "" if "content" in value or "generated_text" in value else None
 
 
-def _given(document: dict[str, Any]) -> int | None:
+def _read_count(document: dict[str, Any]) -> int | None:
     for part, names in (("usage", ("completion_tokens", "output_tokens")), ("details", ("generated_tokens",))):
         about = document.get(part)
         for name in names:
@@ -229,7 +229,7 @@ class TextReader:
             if piece is not None:
                 self._take(piece)
             elif self._kind == SSE and not line.startswith((b"{", b"[")):
-                self._take(Piece(line.decode("utf-8", "replace")))
+                self._take(_Piece(line.decode("utf-8", "replace")))
 
     def _whole(self, body: bytes) -> None:
         """A document, or a document in each line."""
@@ -243,7 +243,7 @@ class TextReader:
                 if (piece := read_piece(line)) is not None:
                     self._take(piece)
 
-    def _take(self, piece: Piece) -> None:
+    def _take(self, piece: _Piece) -> None:
         self.given = self.given if piece.given is None else piece.given
         self.refused, self._several = self.refused or piece.refused, self._several or piece.several
         if piece.text is not None:

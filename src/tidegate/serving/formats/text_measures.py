@@ -68,6 +68,6 @@ class TextMeasures:
 
     @property
     def is_numbers(self) -> bool:
-        """Nothing but numbers was said, as by a model that answers a row with a score."""
+        """Whether the text has numbers and no letters, as an answer to a row with a score has."""
         said = self._head + self._tail[-KEPT:]
         return any(one.isdigit() for one in said) and not any(one.isalpha() for one in said)

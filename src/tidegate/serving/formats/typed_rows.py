@@ -120,6 +120,7 @@ class TypedRows:
         """``named``: requests may name columns; otherwise the names are internal."""
         self.inputs = tuple(inputs)
         self.names = [one.name for one in inputs]
+        self.named = named
         self._layout = RowParser(len(inputs), self.names if named else None, free=True)
 
     def read(self, body: bytes, content_type: str, begins: bool = True) -> Columns:

@@ -46,7 +46,7 @@ class KeysFile:
 
 
 def check_access(keys: KeysFile, request: Request, path: bytes, query: bytes, bearer: bool, skew: int) -> None:
-    """``bearer``: the key itself will do, as clients of OpenAI's API send it. Raises AuthError, and StartupError."""
+    """``bearer``: the key itself will do, as clients that cannot sign send it. Raises AuthError, and StartupError."""
     if bearer:
         shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
         if shown.startswith(BEARER):

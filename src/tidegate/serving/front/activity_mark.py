@@ -12,7 +12,7 @@ from tidegate.domain.worker_stats import ACTIVITY, encode_activity
 
 
 class ActivityMark:
-    """Written at most once for each reading of the page."""
+    """The file that marks activity, written at most once for each reading of the page."""
 
     def __init__(self, folder: Path | None) -> None:
         """``folder``: the replica's; None: nobody is told."""
@@ -29,7 +29,7 @@ class ActivityMark:
                 self._give_up()
 
     def rise(self) -> None:
-        """Something is about to be counted."""
+        """Raise the number, because something is about to be counted."""
         self.settled = False
         if self._file >= 0:
             self._number += 1
@@ -44,7 +44,7 @@ class ActivityMark:
         return self._number if self._file >= 0 else None
 
     def settle(self) -> None:
-        """All that was counted is on pages that were read."""
+        """Record that all that was counted is on pages that were read."""
         self.settled = True
 
     def _write(self) -> None:
@@ -53,8 +53,9 @@ class ActivityMark:
             raise OSError("the number was written in part")
 
     def _give_up(self) -> None:
-        """Without a file the collector asks each second. One that cannot be written is as good as none once its
-        length is wrong, should it stay; on a disk that takes nothing any more, only pages say that it is none."""
+        """Stop keeping the file; without it the collector asks each second. The file is truncated before it is
+        removed, because one of the wrong length is ignored if it should stay. On a disk that accepts no changes, only
+        the page shows that there is no valid number."""
         file, self._file = self._file, -1
         if file >= 0:
             with suppress(OSError):

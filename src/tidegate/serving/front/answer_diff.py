@@ -44,7 +44,7 @@ def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> AnswerD
         return AnswerDiff(False)
     if not numbers:
         return AnswerDiff(True)
-    apart = [_apart(a, b) for a, b in zip(numbers, other_numbers, strict=True)]
+    apart = [_measure_difference(a, b) for a, b in zip(numbers, other_numbers, strict=True)]
     same = all(map(_near, apart, numbers, other_numbers))
     known = [d for d in apart if math.isfinite(d)]
     if not known:
@@ -70,7 +70,7 @@ def _predictions(body: bytes, content_type: str) -> list[float] | None:
         return None
 
 
-def _apart(a: float, b: float) -> float:
+def _measure_difference(a: float, b: float) -> float:
     """Absolute difference, the largest float at most; infinite if only one of them is finite, or neither is and they
     differ."""
     if a == b or (math.isnan(a) and math.isnan(b)):

@@ -1,5 +1,5 @@
-"""What only the comparison of two versions counts: a sample of the predictions and of the texts, and sessions that
-come again.
+"""Counts that only the comparison of two versions needs: a sample of the predictions and of the texts, and sessions
+that come again.
 
 A few answers of each second are kept as they are, and read when somebody asks for the counts, so that a request
 pays a few integer operations. The prediction of an answer is the first number in it; an answer without one is
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from tidegate.domain.sessions import NEW_SESSION
 from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
 from tidegate.serving.contract.invocation import Answer, Note, Stream
+from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.sampling import Sampler
 from tidegate.serving.front.text_samples import SampledStream, TextSamples
 
@@ -41,20 +42,31 @@ class ComparedCounts:
     """Times are epoch microseconds. ``session``: the request's, which counts as seen with ``count_session``; of a
     session only the first text is sampled, as the others are not independent of it."""
 
-    def __init__(self, note: Callable[[int, Note], None], texts: TextSamples) -> None:
-        self._note, self._texts = note, texts
+    def __init__(self, note: Callable[[int, Note], None], texts: TextSamples, cut: Cut = leave_whole) -> None:
+        """``cut`` takes the prediction out of an answer."""
+        self._note, self._texts, self._cut = note, texts, cut
         self._sampler = Sampler(SAMPLES, MOST_SAMPLES)
         self._kept: list[tuple[int, bytes, bool, str]] = []
         self._sessions: dict[bytes, int] = {}
         """How many requests each of them had."""
 
-    def offer(self, at: int, answer: Answer, latency: int = 0, session: bytes | None = None) -> None:
-        """Sample the answer of a request that was counted, or not."""
+    def offer(
+        self,
+        at: int,
+        answer: Answer,
+        latency: int = 0,
+        session: bytes | None = None,
+        readable: Callable[[Answer], Answer] | None = None,
+    ) -> None:
+        """Sample the answer of a request that was counted, or not. ``readable`` makes it one whose first number can
+        be found; None: it is."""
         if session is None or self._sessions.get(session, 0) <= 1:
             self._texts.offer(at, at - latency, answer)
         if not self._sampler.take(at):
             return
-        body = answer.body
+        if readable is not None:
+            answer = readable(answer)
+        body = self._cut(answer).body
         self._kept.append((at, body[:LONGEST], len(body) > LONGEST, answer.content_type))
         if len(self._kept) >= SETTLE_AT:
             self.settle()

@@ -30,7 +30,7 @@ CONTROL = frozenset((PING, LIVE, STATS_PATH, MODELS))
 
 
 class Pages(Protocol):
-    """What the pages show of the worker."""
+    """The properties of the worker that the pages show."""
 
     engine: ModelEngine | None
     draining: bool
@@ -39,7 +39,7 @@ class Pages(Protocol):
 
 
 def control_page(pages: Pages, paths: frozenset[bytes], path: bytes, query: bytes) -> tuple[int, bytes] | None:
-    """Status and body of a page; None for a path that is not one of ``paths``."""
+    """Return the status and the body of a page; None for a path that is not one of ``paths``."""
     if path not in paths:
         return None
     engine = pages.engine

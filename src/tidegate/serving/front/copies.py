@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tidegate.serving.contract.invocation import ModelEngine, Outcome
 from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.formats.prediction_cut import Cut
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pair_page import PairPage
 from tidegate.serving.front.pairs import PairSender
@@ -22,16 +23,18 @@ class RequestCopies:
         responses: Responses,
         engine: Callable[[], ModelEngine | None],
         in_hand: Callable[[], int],
+        cut: Cut,
     ) -> None:
-        """``in_hand``: how many calls of clients the worker has."""
-        self._mirror = ShadowSender(spec, stats.note) if spec.mirror is not None else None
+        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer."""
+        self._mirror = ShadowSender(spec, stats.note, cut) if spec.mirror is not None else None
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
-            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, in_hand, stats.add_pair)
+            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, in_hand, stats.add_pair, cut)
         self._page = PairPage(
             spec,
             responses,
             lambda: (in_hand(), stats.total),
+            cut=cut,
             failed=lambda one: stats.failures.note(one.status, one.message, time.time()),
         )
         self._engine = engine

@@ -8,9 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tidegate.domain.capture import Detector, Redaction
+from tidegate.domain.capture import Detector
 from tidegate.domain.worker_stats import LONGEST_FAILURE, MOST_FAILURES, FailureRow
-from tidegate.host.late_import import load
 
 LOG_EVERY = 60.0
 """Seconds between two lines about one message, and in which as many lines are written as messages are kept."""
@@ -25,7 +24,7 @@ _KINDS = tuple(kind for kind in Detector if kind is not Detector.TEXT)
 
 
 @dataclass
-class _Kept:
+class _Message:
     message: str
     count: int
     at: float
@@ -38,7 +37,7 @@ class FailureMessages:
 
     def __init__(self, log: Callable[[str], None] = lambda line: None) -> None:
         self._log = log
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, _Message] = {}
         """By the message without its numbers, the one that came last at the end."""
         self._second, self._examined = 0, 0
         self._minute, self._lines = 0.0, 0
@@ -59,7 +58,7 @@ class FailureMessages:
                 self._known.clear()
             self._known[status, message] = text
         key = _NUMBERS.sub("#", text)
-        kept = self._kept.pop(key, None) or _Kept(text, 0, at, at - LOG_EVERY)
+        kept = self._kept.pop(key, None) or _Message(text, 0, at, at - LOG_EVERY)
         kept.count, kept.at, kept.unlogged = kept.count + 1, at, kept.unlogged + 1
         self._kept[key] = kept
         while len(self._kept) > MOST_FAILURES:
@@ -83,8 +82,9 @@ class FailureMessages:
 
 def _clean(status: int, message: str) -> str:
     line = " ".join(message[: 4 * LONGEST_FAILURE].split())
-    # Imported late: a model that answers needs none of it.
-    text = load("tidegate.features.capture.redaction", "Redactor")(Redaction(detect=_KINDS), None).text(line)
+    from tidegate.personal_data.detectors import scrub  # noqa: PLC0415  # a model that answers needs none of it
+
+    text = scrub(line, _KINDS, lambda kind, found: f"[{kind}]")
     answered = f"{status} " if status else "no answer: "
     whole = answered + "".join(one if one.isprintable() else "?" for one in text)
     return whole if len(whole) <= LONGEST_FAILURE else whole[: LONGEST_FAILURE - 1] + "…"

@@ -1,4 +1,4 @@
-"""Where a worker listens: on a unix socket behind this machine's proxy, or on TCP in a container.
+"""Listeners of a worker: on a unix socket behind this machine's proxy, or on TCP in a container.
 
 Both can withdraw: tell those who route requests here to send no more, while what was sent is still accepted.
 """
@@ -28,14 +28,14 @@ Connect = Callable[[], asyncio.Protocol]
 
 
 class Listener(Protocol):
-    """Accepts connections until it is closed."""
+    """A listener, which accepts connections until it is closed."""
 
     async def open(self) -> None:
         """Raises StartupError."""
         ...
 
     def look(self) -> None:
-        """Called about once a second: it may have lost its place."""
+        """Check whether the listener has lost its place. Called about once a second."""
         ...
 
     async def withdraw(self, limit: float) -> None:
@@ -46,8 +46,8 @@ class Listener(Protocol):
     def close(self) -> None: ...
 
 
-class UnixListener:
-    """Once its path is removed, new connections fail at once and can go elsewhere."""
+class _UnixListener:
+    """A listener on a unix socket. Once its path is removed, new connections fail at once and can go elsewhere."""
 
     def __init__(self, path: str, connect: Connect) -> None:
         self._path = path
@@ -94,8 +94,9 @@ class UnixListener:
         Path(self._path).unlink(missing_ok=True)
 
 
-class TcpListener:
-    """Those who route by address learn some time later that a worker wants no more: until then it accepts."""
+class _TcpListener:
+    """A listener on TCP. Those who route by address learn only after a while that a worker wants no more requests, so
+    it accepts until then."""
 
     def __init__(self, listen: Listen, connect: Connect) -> None:
         self._listen = listen
@@ -126,7 +127,7 @@ class TcpListener:
 
 
 def listener(spec: ReplicaSpec, connect: Connect) -> Listener:
-    return UnixListener(spec.socket, connect) if spec.listen is None else TcpListener(spec.listen, connect)
+    return _UnixListener(spec.socket, connect) if spec.listen is None else _TcpListener(spec.listen, connect)
 
 
 async def bind_tcp(host: str, port: int, connect: Connect) -> asyncio.Server:

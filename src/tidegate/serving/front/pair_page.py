@@ -19,7 +19,8 @@ from tidegate.serving.contract.invocation import (
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
-from tidegate.serving.front.answer_numbers import AnswerNumbers
+from tidegate.serving.formats.prediction_cut import Cut, leave_whole
+from tidegate.serving.front.body_values import AnswerNumbers
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pairs import first_rows, read_answer
 from tidegate.serving.front.responses import Responses
@@ -35,8 +36,8 @@ SHARE = 0.03
 waits for the rest of it, and a version must not look slow for that."""
 
 
-class Admission:
-    """Which copies are answered. Times are seconds of ``clock``."""
+class _CopyAdmission:
+    """The decision which copies are answered. Times are seconds of ``clock``."""
 
     def __init__(self, clients: Callable[[], tuple[int, int]], clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -71,7 +72,7 @@ class Admission:
 
 
 class PairPage:
-    """Turns away the copies that clients could come to wait for."""
+    """The page that answers copies, and rejects those for which clients might have to wait."""
 
     def __init__(
         self,
@@ -80,12 +81,13 @@ class PairPage:
         clients: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
         failed: Callable[[ModelFailed], None] = lambda outcome: None,
+        cut: Cut = leave_whole,
     ) -> None:
         """``clients``: how many calls of clients the worker has, and how many it had. ``failed`` gets what the model
-        failed with."""
-        self._failed = failed
+        failed with; ``cut`` takes the prediction out of an answer."""
+        self._cut, self._failed = cut, failed
         self._spec = spec
-        self._admission = Admission(clients, clock)
+        self._admission = _CopyAdmission(clients, clock)
         self._responses = responses
         self._closing: set[asyncio.Task[None]] = set()
         self._calls: dict[Connection, Call] = {}
@@ -134,18 +136,20 @@ class PairPage:
                 return
             del self._calls[connection]
             close = not request.keep_alive
-            connection.reply(self._responses.plain(200, _describe(request, outcome, seen), close), close)
+            connection.reply(
+                self._responses.plain(200, _describe(request, outcome, seen, self._cut), close), close
+            )
 
         return finish
 
 
-def _describe(request: Request, outcome: Outcome, seen: list[StageOutput]) -> bytes:
-    """What the model said. What cannot be read is missing, and no failure: nobody but the sender waits for it, and an
-    error that left here would leave it without an answer."""
+def _describe(request: Request, outcome: Outcome, seen: list[StageOutput], cut: Cut) -> bytes:
+    """Describe the model's answer to a copy. An answer that cannot be read has no prediction, and is not a failure.
+    Errors are caught here, because only the sender waits, and would otherwise get no answer."""
     try:
         found = AnswerNumbers(0, [])
         if isinstance(outcome, Answer):
-            found = read_answer(request, outcome)
+            found = read_answer(request, cut(outcome))
         failed = isinstance(outcome, ModelFailed)
         return msgspec.json.encode(CopyAnswer(found.first, failed, first_rows(seen), found.rows, found.numbers))
     except Exception as error:

@@ -23,10 +23,10 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, Mode
 from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
+from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.formats.slice_values import name_slice_value
-from tidegate.serving.front.answer_numbers import AnswerNumbers, count_rows, read_numbers
+from tidegate.serving.front.body_values import AnswerNumbers, count_rows, read_first_row, read_numbers
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.first_row import read_first_row
 
 PER_SECOND = 20
 """Requests of each worker that are copied per second, about; at most twice as many."""
@@ -56,8 +56,8 @@ _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding
 
 @dataclass
 class Pace:
-    """Which requests are copied: evenly over each second, by the rate of the one before, and not many more than the
-    other version has room for. A request that was copied before does not take the place of another one."""
+    """The decision which requests are copied: evenly over each second, by the rate of the one before, and not many
+    more than the other version can take. A request that was copied before does not replace another one."""
 
     answered: int = 0
     turned_away: int = 0
@@ -96,14 +96,15 @@ class PairSender:
         engine: Callable[[], ModelEngine | None],
         in_hand: Callable[[], int],
         record: Callable[[int, PairRow], None],
+        cut: Cut = leave_whole,
     ) -> None:
-        """``in_hand``: how many calls of clients the worker has."""
+        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer."""
         self._file = Path(files.order_file)
         self._client = HttpClient(files.socket, LARGEST_ANSWER)
         self._limit = timeout + SPARE
         self._engine = engine
         self._in_hand = in_hand
-        self._record = record
+        self._record, self._cut = record, cut
         self._order: PairOrder | None = None
         self._version: tuple[int, int] | None = None
         self._copies: set[asyncio.Task[None]] = set()
@@ -179,7 +180,7 @@ class PairSender:
             return
         self.pace.answered += 1
         said = CopyAnswer(None, False, []) if found is None else found
-        numbers = AnswerNumbers(0, []) if answer is None else read_answer(request, answer)
+        numbers = AnswerNumbers(0, []) if answer is None else read_answer(request, self._cut(answer))
         rows = match_numbers(numbers, said)
         old, new = choose_predictions(rows)
         if not rows or lacks_rows(numbers.rows, said.rows, lambda: _count_asked(request)):
@@ -202,7 +203,8 @@ class PairSender:
         self._record(time.time_ns() // 1000, row)
 
     async def _ask(self, order: PairOrder, request: Request, traced: bool) -> CopyAnswer | int | None:
-        """What the other version said; None: nothing that can be used; a status: it has no room now."""
+        """Send a copy to the other version and return its answer; a status if it is too busy now; None if the reply
+        is of no use."""
         headers = [(b"x-tidegate-fleet", order.fleet.encode())]
         headers += [
             (name, value)
@@ -220,7 +222,7 @@ class PairSender:
             return None
 
     async def _trace(self, request: Request) -> list[StageFirstRow]:
-        """What the stages of this version make of the request."""
+        """Return the first rows that the stages of this version output for the request."""
         engine = self._engine()
         if not isinstance(engine, Pipeline):
             return []
@@ -242,7 +244,7 @@ class PairSender:
 
 
 def request_key(request: Request) -> int:
-    """Equal for equal requests: what is asked, of which model, in which form."""
+    """Return a key that is equal for equal requests: by body, model and format."""
     made = hashlib.blake2b(request.body, digest_size=6)
     for name in _ASKED:
         made.update(b"\0" + request.fields.get(name, b""))
@@ -301,7 +303,7 @@ def first_rows(seen: list[StageOutput]) -> list[StageFirstRow]:
 
 
 def _matched(old: list[StageFirstRow], new: list[StageFirstRow]) -> list[StageRow]:
-    """Stages by their place in the pipeline: names of containers may change."""
+    """Match the stages of both versions by their place in the pipeline, since names of containers may change."""
     if len(old) != len(new):
         return []
     return [

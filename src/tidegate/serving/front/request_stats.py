@@ -47,7 +47,7 @@ _index = lru_cache(maxsize=16_384)(sketch.index)
 
 
 @dataclass
-class Distribution(SpreadRow):
+class RunningSpread(SpreadRow):
     """Values that are being added up."""
 
     def add(self, value: float, times: int = 1) -> None:
@@ -84,9 +84,9 @@ class SecondStats:
     errors_4xx: int = 0
     errors_5xx: int = 0
     model_errors: int = 0
-    latency: Distribution = field(default_factory=Distribution)
-    overhead: Distribution = field(default_factory=Distribution)
-    series: dict[tuple[str, tuple[tuple[str, str], ...]], Distribution] = field(default_factory=dict)
+    latency: RunningSpread = field(default_factory=RunningSpread)
+    overhead: RunningSpread = field(default_factory=RunningSpread)
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], RunningSpread] = field(default_factory=dict)
     """Measurements of engines: name and dimensions -> values."""
     pairs: list[PairRow] = field(default_factory=list)
     """Requests that another version was given, too."""
@@ -137,7 +137,7 @@ class RequestStats:
         """Requests since the start with an answer below 500, complete or not."""
 
     def begin(self) -> None:
-        """Something is about to be counted, or to be in flight."""
+        """Note that something is about to be counted, or to be in flight."""
         if self.mark.settled:
             self.mark.rise()
 
@@ -155,7 +155,7 @@ class RequestStats:
 
     @property
     def total(self) -> int:
-        """Requests since the start."""
+        """The number of requests since the start."""
         return self._folded + len(self._fresh)
 
     def note(self, at: int, note: Note) -> None:
@@ -198,7 +198,7 @@ class RequestStats:
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
 
     def page(self, replica: str, now: float, in_flight: int, since: int, before: int) -> StatsPage:
-        """What the controller reads. ``now``: epoch seconds."""
+        """Return the page that the controller reads. ``now``: epoch seconds."""
         seconds = self.seconds(since, before)
         self.mark.settle()
         if any(second >= before for second in self._seconds):
@@ -252,7 +252,7 @@ class RequestStats:
         if spread is None:
             if len(series) >= MOST_SERIES:
                 return
-            spread = series[key] = Distribution()
+            spread = series[key] = RunningSpread()
         spread.add_all(values)
 
     def _record(self, second: int) -> SecondStats:

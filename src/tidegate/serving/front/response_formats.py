@@ -1,4 +1,4 @@
-"""The three APIs for a prediction, and the form of their responses.
+"""The three APIs for a prediction, and the form of their responses; ``further_protocol`` adds others.
 
 ``PlainFormat`` is InvokeEndpoint, ``EventStreamFormat`` is InvokeEndpointWithResponseStream, ``OpenAIFormat`` is
 OpenAI's API. Each builds whole responses, and the pieces of a response in parts.
@@ -9,8 +9,9 @@ from typing import Protocol
 import msgspec
 
 from tidegate.domain.errors import AuthError
-from tidegate.serving.contract.invocation import Answer, ModelFailed, Rejected, Stream, TimedOut
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Outcome, Rejected, Stream, TimedOut
 from tidegate.serving.front import event_stream
+from tidegate.serving.front.connection import Request
 from tidegate.serving.front.responses import MESSAGE_LIMIT, UNSPENT, Responses
 
 SSE = "text/event-stream"
@@ -26,6 +27,10 @@ class ResponseFormat(Protocol):
 
     parts: bool
     """Whether the client accepts streams; otherwise their parts are joined."""
+    bearer: bool
+    """Whether clients may send a key itself, as they cannot sign."""
+    copied: bool
+    """Whether the request is one of the native API, or was made one, so that it can be copied."""
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes: ...
 
@@ -47,9 +52,19 @@ class ResponseFormat(Protocol):
         """The end of the body of a failed stream. None: the format has no error, so close the connection."""
         ...
 
+    def readable(self, answer: Answer) -> Answer:
+        """The answer in a form in which its first number can be found."""
+        ...
+
+    def record(self, request: Request, outcome: Outcome) -> tuple[Request, Outcome]:
+        """Request and answer as captures and copies have them."""
+        ...
+
 
 class PlainFormat:
     parts = False
+    bearer = False
+    copied = True
 
     def __init__(self, responses: Responses) -> None:
         self._responses = responses
@@ -72,9 +87,16 @@ class PlainFormat:
     def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
         return None
 
+    def readable(self, answer: Answer) -> Answer:
+        return answer
+
+    def record(self, request: Request, outcome: Outcome) -> tuple[Request, Outcome]:
+        return request, outcome
+
 
 class EventStreamFormat(PlainFormat):
     parts = True
+    copied = False
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
         if isinstance(outcome, Answer):
@@ -97,11 +119,13 @@ class OpenAIFormat(PlainFormat):
     """Errors have the model's own status, because clients retry by it."""
 
     parts = True
+    bearer = True
+    copied = False
 
     def __init__(self, responses: Responses) -> None:
         super().__init__(responses)
         self.error = self._error
-        self.refused = self._refused
+        self.refused = self._render_refusal
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
         if isinstance(outcome, Rejected):
@@ -120,7 +144,7 @@ class OpenAIFormat(PlainFormat):
     def _error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
         return self._responses.plain(status, _error(status, name, message), close, more)
 
-    def _refused(self, error: AuthError, close: bool) -> bytes:
+    def _render_refusal(self, error: AuthError, close: bool) -> bytes:
         return self._error(401, "invalid_api_key", error.message, close, UNSPENT)
 
 

@@ -88,21 +88,21 @@ class Responses:
             extra += b"".join(b"%b: %b\r\n" % header for header in answer.headers)
         if answer.status == NO_CONTENT and not self._internal:
             return self._empty(answer, extra, close)
-        return self._whole(OK, answer.content_type, extra, answer.body, close)
+        return self._render_whole(OK, answer.content_type, extra, answer.body, close)
 
     def model_error(self, failed: ModelFailed, close: bool) -> bytes:
         """SageMaker's ModelError (424); ``ErrorCode`` is set for errors of the client."""
         if self._spec.raw_errors:
             status = failed.status if 400 <= failed.status < 600 else 500
-            return self._whole(status, "text/plain", b"", failed.message[:MESSAGE_LIMIT].encode(), close)
+            return self._render_whole(status, "text/plain", b"", failed.message[:MESSAGE_LIMIT].encode(), close)
         extra = self._served + f"x-amzn-ErrorType: {MODEL_ERROR}\r\n".encode()
-        return self._whole(424, JSON, extra, msgspec.json.encode(model_error(self._spec, failed)), close)
+        return self._render_whole(424, JSON, extra, msgspec.json.encode(model_error(self._spec, failed)), close)
 
     def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
         """An error of the platform; ``name`` is its name in SageMaker Runtime, such as ValidationError. ``more``:
         further header lines, such as UNSPENT."""
         body = msgspec.json.encode(platform_error(message))
-        return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
+        return self._render_whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
 
     def rejected(self, refusal: Rejected, close: bool) -> bytes:
         return self.error(refusal.status, refusal.name, refusal.message, close)
@@ -127,9 +127,9 @@ class Responses:
         )
 
     def plain(self, status: int, body: bytes, close: bool, more: bytes = b"") -> bytes:
-        return self._whole(status, JSON, more, body, close)
+        return self._render_whole(status, JSON, more, body, close)
 
-    def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
+    def _render_whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
         end = b"connection: close\r\n\r\n" if close else b"\r\n"
         return b"%b%012x\r\n%bcontent-length: %d\r\n%b%b" % (
             self._start(status, content_type),

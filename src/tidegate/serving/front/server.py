@@ -1,19 +1,20 @@
 """A worker's HTTP server: routes, authentication, statistics and draining.
 
-``control_pages``; ``POST`` to ``/invocations`` or ``/invocations-response-stream``, and OpenAI's ``/v1/...``: below
-``/endpoints/NAME``, or without it if no signatures are required. Requests for another endpoint are rejected.
+``control_pages``; ``POST`` to ``/invocations`` or ``/invocations-response-stream``, OpenAI's ``/v1/...``, and the
+paths of a ``FurtherProtocol``: below ``/endpoints/NAME``, or without it if no signatures are required. Requests for
+another endpoint are rejected.
 """
 
 import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.features.capture.worker.front_captures import Captures
+from tidegate.domain.worker_stats import TOKENS_IN_FLIGHT
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -30,14 +31,18 @@ from tidegate.serving.contract.invocation import (
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
 from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.contract.signature import ModelSignature, find_signature
+from tidegate.serving.formats.prediction_cut import make_cut
 from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
+from tidegate.serving.front.captures import make_captures
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, PING, control_page
 from tidegate.serving.front.control_port import ControlPort
 from tidegate.serving.front.copies import RequestCopies
 from tidegate.serving.front.failure_messages import FailureMessages
+from tidegate.serving.front.further_protocol import FurtherProtocol, find_protocol
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.listeners import listener
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
@@ -48,9 +53,11 @@ from tidegate.serving.front.sessions import GONE, HEADER, Sessions
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
 from tidegate.serving.front.sweeps import Sweeps
 from tidegate.serving.front.text_samples import TextSamples
+from tidegate.serving.scoring.batching import LARGE, model_failure
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
 PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
+BELOW = re.compile(rb"(?:/endpoints/([^/]+))?(/.+)")
 MODELS = b"/v1/models"
 """OpenAI's path that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
@@ -82,7 +89,8 @@ class Server:
         texts = TextSamples(
             self._stats.add_text, read_phrases(spec.containers[-1].environment if spec.containers else {})
         )
-        self._compared = ComparedCounts(self._stats.note, texts)
+        cut = make_cut(spec)
+        self._compared = ComparedCounts(self._stats.note, texts, cut)
         self._sessions = Sessions(spec)
         self._responses = Responses(spec)
         self._plain = PlainFormat(self._responses)
@@ -91,10 +99,10 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._captures = Captures(spec, self.note)
+        self._captures = make_captures(spec, self.note)
         self._in_hand: dict[Connection, Call] = {}
         self._copies = RequestCopies(
-            spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand)
+            spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand), cut
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
@@ -192,7 +200,9 @@ class Server:
             connection.reply(self._responses.plain(*page, close), close)
             if path == PING:
                 self._sweeps.nudge()
-        elif not self._copies.answer(connection, request):
+        elif not self._copies.answer(connection, request) and not self._serve_further(
+            connection, request, path, query
+        ):
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(
                 self._responses.error(404, "UnknownOperationException", message, close, UNSPENT), close
@@ -228,30 +238,101 @@ class Server:
         """Add a measurement that belongs to no call."""
         self._stats.note(now(), note)
 
+    # --- a further protocol ---
+
+    @cached_property
+    def _further(self) -> FurtherProtocol | None:
+        return find_protocol(self.spec, self._responses)
+
+    def _serve_further(self, connection: Connection, request: Request, path: bytes, query: bytes) -> bool:
+        """Whether a feature's protocol has the path; then the request is answered, now or later."""
+        asked = BELOW.fullmatch(path)
+        fmt = self._further.find_format(asked[2]) if asked is not None and self._further is not None else None
+        if asked is None or fmt is None or self._further is None:
+            return False
+        endpoint, what = asked.groups()
+        close = self.draining or not request.keep_alive
+        if endpoint != self._endpoint and (endpoint is not None or self._keys is not None):
+            name = "" if endpoint is None else f" {endpoint.decode('latin-1')}"
+            message = f"Endpoint{name} of account {self.spec.account} not found."
+            connection.reply(fmt.error(404, "ValidationError", message, close, UNSPENT), close)
+        elif not self._admit(connection, request, path, query, fmt):
+            pass
+        elif not self._further.predicts(request, what):
+            self._further.show(request, what, self.engine, partial(connection.reply, close=close), close)
+        elif self._is_loaded(connection, fmt, close):
+            work = partial(_translate, self._further, request, what, find_signature(self.engine))
+            if request.spool is None and len(request.body) < LARGE:
+                self._submit_translated(connection, request, fmt, work())
+            else:
+                task = asyncio.get_running_loop().run_in_executor(None, work)
+                task.add_done_callback(
+                    lambda done: self._submit_translated(connection, request, fmt, done.result())
+                )
+        return True
+
+    def _submit_translated(
+        self,
+        connection: Connection,
+        request: Request,
+        fmt: ResponseFormat,
+        found: tuple[Request, ResponseFormat] | ModelFailed,
+    ) -> None:
+        """``found``: the native request, or why there is none, which counts like a model's refusal of a body."""
+        if isinstance(found, ModelFailed):
+            call = Call(b"", request.fields)
+            self._take_in_hand(connection, request, call)
+            self._finish(connection, request, call, fmt, found)
+        else:
+            native, fmt = found
+            self._check_target(connection, native, native.fields, fmt)
+
     # --- predictions ---
 
     def _invoke(
         self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes, fmt: ResponseFormat
     ) -> None:
         close = self.draining or not request.keep_alive
-        if self._keys is not None:
-            try:
-                check_access(self._keys, request, asked[0], query, fmt is self._openai, int(self.spec.clock_skew))
-            except AuthError as error:
-                connection.reply(fmt.refused(error, close), close)
-                return
-            except StartupError as error:
-                print(f"tidegate worker {self.spec.replica}: {error}", flush=True)
-                message = "The access keys cannot be read on the server; see its log."
-                connection.reply(fmt.error(500, "InternalFailure", message, close), close)
-                return
-        if self.engine is None:
-            message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
-            connection.reply(fmt.error(503, "ServiceUnavailable", message, close), close)
+        if not self._admit(connection, request, asked[0], query, fmt) or not self._is_loaded(
+            connection, fmt, close
+        ):
             return
         headers = request.fields
         if fmt is not self._plain or PATH in headers:
             headers = self._adapt(headers, asked[2], fmt)
+        self._check_target(connection, request, headers, fmt)
+
+    def _admit(
+        self, connection: Connection, request: Request, path: bytes, query: bytes, fmt: ResponseFormat
+    ) -> bool:
+        """Whether the client may ask; otherwise it is answered."""
+        if self._keys is None:
+            return True
+        close = self.draining or not request.keep_alive
+        try:
+            check_access(self._keys, request, path, query, fmt.bearer, int(self.spec.clock_skew))
+        except AuthError as error:
+            connection.reply(fmt.refused(error, close), close)
+            return False
+        except StartupError as error:
+            print(f"tidegate worker {self.spec.replica}: {error}", flush=True)
+            message = "The access keys cannot be read on the server; see its log."
+            connection.reply(fmt.error(500, "InternalFailure", message, close), close)
+            return False
+        return True
+
+    def _is_loaded(self, connection: Connection, fmt: ResponseFormat, close: bool) -> bool:
+        """Whether there is a model; otherwise the client is answered."""
+        if self.engine is None:
+            message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
+            connection.reply(fmt.error(503, "ServiceUnavailable", message, close), close)
+        return self.engine is not None
+
+    def _check_target(
+        self, connection: Connection, request: Request, headers: Mapping[bytes, bytes], fmt: ResponseFormat
+    ) -> None:
+        assert self.engine is not None
+        close = self.draining or not request.keep_alive
         call = Call(request.body, headers, fmt.parts)
         if request.spool is not None:
             call = LargeCall(request.spool, headers, fmt.parts)
@@ -266,10 +347,13 @@ class Server:
     def _submit(
         self, engine: ModelEngine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
     ) -> None:
+        self._take_in_hand(connection, request, call)
+        engine.submit(call, partial(self._finish, connection, request, call, fmt))
+
+    def _take_in_hand(self, connection: Connection, request: Request, call: Call) -> None:
         self._stats.begin()
         self._in_hand[connection] = call
         self.waiting.begin(connection, request)
-        engine.submit(call, partial(self._finish, connection, request, call, fmt))
 
     def _adapt(self, fields: Mapping[bytes, bytes], path: bytes, fmt: ResponseFormat) -> Mapping[bytes, bytes]:
         """The headers for engines, independent of the API. ``path``: below the endpoint's."""
@@ -295,7 +379,8 @@ class Server:
             self._stats.answered += 1
             at = now()
             latency = self._count(request, call, 200, at)
-            self._compared.offer(at, outcome, latency, call.headers.get(HEADER))
+            readable = None if fmt is self._plain else fmt.readable
+            self._compared.offer(at, outcome, latency, call.headers.get(HEADER), readable)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
@@ -309,10 +394,14 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(fmt.whole(outcome, close), close)
+        if not (self._captures.wanted or self._copies.wanted):
+            return
+        if fmt is not self._plain:
+            request, outcome = fmt.record(request, outcome)
         if self._captures.wanted and isinstance(outcome, Answer):
             self._captures.offer(request, outcome)
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
-        if self._copies.wanted and fmt is self._plain and copied:
+        if self._copies.wanted and fmt.copied and copied:
             self._copies.offer(request, outcome, latency, connection.peer)
 
     def _note_failure(self, failed: ModelFailed) -> None:
@@ -397,7 +486,19 @@ class Server:
         if self._due.take(moment):
             asyncio.get_running_loop().run_in_executor(None, release_memory)
         self.waiting.measure(now())
+        if tokens := sum(call.tokens for call in self._in_hand.values()):
+            self.note(Note(TOKENS_IN_FLIGHT, tokens))
         self._listener.look()
         self._copies.look()
         self._captures.look()
         return not self.waiting and all(connection.idle for connection in self.connections)
+
+
+def _translate(
+    protocol: FurtherProtocol, request: Request, path: bytes, signature: ModelSignature | None
+) -> tuple[Request, ResponseFormat] | ModelFailed:
+    """The native request, or the error of one that cannot be made."""
+    try:
+        return protocol.translate(request, path, signature)
+    except Exception as error:
+        return model_failure(error)

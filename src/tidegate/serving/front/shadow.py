@@ -12,16 +12,48 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.domain.traffic import WHOLE
+from tidegate.http1.client import HttpClient
 from tidegate.http1.exchange import Exchange
 from tidegate.http1.messages import HttpReply, format_head
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome
-from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.contract.replica_spec import ReplicaSpec, ShadowCopies
+from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.copy_clients import CopyClients
 from tidegate.serving.front.header_cache import ONCE
 from tidegate.serving.front.sampling import EvenSampler
-from tidegate.serving.front.shadow_answers import GOOD, SMALL, TOGETHER, Copied, ShadowAnswers
+from tidegate.serving.front.shadow_answers import GOOD, SMALL, TOGETHER, CopiedRequest, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
+
+MOST = 32
+"""Gateways whose connections are kept; those that sent nothing for the longest time are forgotten."""
+
+
+class CopyClients:
+    """``limit``: most bytes of an answer."""
+
+    def __init__(self, spec: ShadowCopies, limit: int) -> None:
+        self._port = spec.port
+        self._limit = limit
+        self._own = HttpClient(spec.socket, limit) if spec.socket else None
+        self._gateways: dict[str, HttpClient] = {}
+
+    def choose(self, peer: str) -> HttpClient | None:
+        """Choose the client for a copy. ``peer``: the address that the request came from. None: it is not known."""
+        if self._own is not None or not peer:
+            return self._own
+        client = self._gateways.pop(peer, None)
+        if client is None:
+            client = HttpClient((peer, self._port), self._limit)
+            while len(self._gateways) >= MOST:
+                self._gateways.pop(next(iter(self._gateways))).close()
+        self._gateways[peer] = client
+        return client
+
+    def close(self) -> None:
+        for client in (self._own, *self._gateways.values()):
+            if client is not None:
+                client.close()
+
 
 MOST_COPIES = 64
 """Most copies in flight."""
@@ -52,9 +84,10 @@ _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 
 
 class ShadowSender:
-    """Sends the copies of one replica. ``note`` gets the measurements, with epoch microseconds."""
+    """Sends the copies of one replica. ``note`` gets the measurements, with epoch microseconds; ``cut`` takes the
+    prediction out of an answer."""
 
-    def __init__(self, spec: ReplicaSpec, note: Callable[[int, Note], None]) -> None:
+    def __init__(self, spec: ReplicaSpec, note: Callable[[int, Note], None], cut: Cut = leave_whole) -> None:
         assert spec.mirror is not None
         self._spec = spec.mirror
         self._note = note
@@ -63,7 +96,7 @@ class ShadowSender:
         self._heads = CopyHeads((b"x-tidegate-fleet", self._spec.fleet.encode()))
         self._limit = round((spec.invocation_timeout + SPARE) * 1e9)
         self._pairs = ShadowLog(Path(self._spec.kept))
-        self._answers = ShadowAnswers(note, self._pairs, self._release, self._log)
+        self._answers = ShadowAnswers(note, self._pairs, self._release, self._log, cut)
         self._copies: set[_Copy] = set()
         self._held = 0
         self._timed = False
@@ -157,7 +190,7 @@ class ShadowSender:
             self._timed = told.isdigit() and len(told) < TOOK_DIGITS
             took = int(told) if self._timed else took
         id = copy.request.fields.get(_INFERENCE_ID, b"").decode("latin-1")
-        self._answers.add(Copied(copy.request.body, id, copy.original, reply, took, copy.size))
+        self._answers.add(CopiedRequest(copy.request.body, id, copy.original, reply, took, copy.size))
 
     def _abandon(self, copy: "_Copy") -> None:
         self._copies.discard(copy)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.http1.messages import HttpReply
-from tidegate.serving.contract.invocation import Note
+from tidegate.serving.contract.invocation import Answer, Note
+from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.answer_diff import compare
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
@@ -33,7 +34,7 @@ _FAILED, _ANSWERED = Note(COPIES, 0), Note(COPIES, 1)
 _DIFFERS, _AGREES = Note(AGREEMENT, 0), Note(AGREEMENT, 1)
 
 
-class Copied(NamedTuple):
+class CopiedRequest(NamedTuple):
     """A request that was copied, and both answers. ``reply``: the shadow's, or why there is none, after ``took``
     microseconds. ``size``: bytes that it holds."""
 
@@ -54,14 +55,16 @@ class ShadowAnswers:
         log: ShadowLog,
         release: Callable[[int], None],
         report: Callable[[str], None],
+        cut: Cut = leave_whole,
     ) -> None:
         """``note`` gets the measurements, with epoch microseconds; ``release`` the bytes that are done with;
-        ``report`` a trouble."""
+        ``report`` a trouble. ``cut`` takes the prediction out of an answer, also the shadow's."""
         self._note, self._log, self._release, self._report = note, log, release, report
-        self._waiting: list[Copied] = []
+        self._cut = cut
+        self._waiting: list[CopiedRequest] = []
         self._due: asyncio.TimerHandle | None = None
 
-    def add(self, copied: Copied) -> None:
+    def add(self, copied: CopiedRequest) -> None:
         self._waiting.append(copied)
         replied = len(copied.reply.body) if isinstance(copied.reply, HttpReply) else 0
         if len(self._waiting) >= TOGETHER or max(len(copied.original.body), replied) > SMALL:
@@ -82,7 +85,7 @@ class ShadowAnswers:
             except Exception as error:  # whatever one answer does, the next one is compared
                 self._report(f"a copy was lost: {type(error).__name__}: {error}")
 
-    def _compare(self, copied: Copied) -> None:
+    def _compare(self, copied: CopiedRequest) -> None:
         body, inference_id, original, reply, took, _ = copied
         if isinstance(reply, HttpReply):
             kind = reply.headers.get(b"content-type", b"").decode("latin-1")
@@ -94,13 +97,18 @@ class ShadowAnswers:
         self._note(at, _ANSWERED if shadow.status == GOOD else _FAILED)
         verdict = None
         if original.status == shadow.status == GOOD:
-            verdict = compare(original.body, shadow.body, original.content_type, shadow.content_type)
+            verdict = compare(*self._predictions(original, shadow), original.content_type, shadow.content_type)
             self._note(at, _AGREES if verdict.agrees else _DIFFERS)
             if verdict.mean is not None and verdict.largest is not None:
                 self._note(at, Note(DIFFERENCE, verdict.mean))
                 self._note(at, Note(LARGEST_DIFFERENCE, verdict.largest))
         logged = verdict._asdict() if verdict is not None else None
         self._log.add(at / 1e6, (body, inference_id), (original, shadow), logged)
+
+    def _predictions(self, original: ShadowSide, shadow: ShadowSide) -> tuple[bytes, bytes]:
+        """Return what is compared: the predictions, or the whole answers if one of them has none."""
+        one, other = (self._cut(Answer(side.body, side.content_type)).body for side in (original, shadow))
+        return (one, other) if one and other else (original.body, shadow.body)
 
 
 class _ModelError(msgspec.Struct):

@@ -36,7 +36,7 @@ ENCODED = b"content-encoding"
 Add = Callable[[int, TextRow], None]
 
 
-class _Kept(NamedTuple):
+class _TextSample(NamedTuple):
     at: int
     began: int
     kind: str
@@ -49,14 +49,14 @@ class TextSamples:
     def __init__(self, add: Add, phrases: Phrases) -> None:
         self._add, self._phrases = add, phrases
         self._sampler = Sampler(SAMPLES, MOST_SAMPLES)
-        self._kept: list[_Kept] = []
+        self._kept: list[_TextSample] = []
         self._streams = 0
 
     def offer(self, at: int, began: int, answer: Answer) -> None:
         """Sample a whole answer, or not."""
         kind = text_answers.kind_of(answer.content_type)
         if kind and self._sampler.take(at) and not _is_encoded(answer.headers):
-            self._kept.append(_Kept(at, began, kind, answer.body))
+            self._kept.append(_TextSample(at, began, kind, answer.body))
             if len(self._kept) >= SETTLE_AT:
                 self.settle()
 
@@ -65,7 +65,7 @@ class TextSamples:
         kept, self._kept = self._kept, []
         for at, began, kind, body in kept:
             reader = TextReader(kind, _ignore)
-            with _contained():
+            with _contain_faults():
                 reader.feed(body)
                 if reader.finish():
                     tokens, took = reader.measures.tokens, max(1, at - began)
@@ -85,7 +85,7 @@ class TextSamples:
     def close(self, at: int, stream: "SampledStream", whole: bool) -> None:
         """The stream ended; measure it if the client got all of it."""
         self._streams -= 1
-        with _contained():
+        with _contain_faults():
             if whole and not stream.broken and stream.reader.finish():
                 first = max(0, (stream.first or at) - stream.began)
                 self._add(at, self._row(stream.reader, stream.began, first, stream.speed(at)))
@@ -127,7 +127,7 @@ class SampledStream:
             self.first = at
         if not self.broken:
             self.broken = True
-            with _contained():
+            with _contain_faults():
                 self.reader.feed(part)
                 self.broken = False
 
@@ -147,7 +147,7 @@ class SampledStream:
 
 
 @contextmanager
-def _contained() -> Iterator[None]:
+def _contain_faults() -> Iterator[None]:
     """A fault of a reader must cost no client an answer, and not the counts beside it."""
     try:
         yield

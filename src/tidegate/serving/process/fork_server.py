@@ -22,11 +22,14 @@ from typing import NoReturn
 
 import msgspec
 
+from tidegate.host.features import features
 from tidegate.host.late_import import load_module
 from tidegate.serving.__main__ import main as work
 from tidegate.serving.contract.fork_groups import THREADS, kinds_of
 from tidegate.serving.contract.memory_release import use_system_allocator
 from tidegate.serving.contract.runtime import TABLES
+from tidegate.serving.front.captures import HOOK as CAPTURES
+from tidegate.serving.process.lifecycle import TRACED_SERVER
 from tidegate.serving.runtimes.optional_imports import LOADER
 
 EVERYWHERE = ("numpy", "pyarrow", "botocore.session")
@@ -55,7 +58,7 @@ def main(group: str) -> int:
         return THREADS
     gc.collect()
     gc.freeze()  # else the first round of a worker's collector would copy every page
-    children = Children()
+    children = _Children()
     signal.signal(signal.SIGCHLD, lambda *_: children.arm())
     signal.signal(signal.SIGALRM, lambda *_: children.reap())
     with socket.socket(fileno=os.dup(0)) as channel:
@@ -64,7 +67,7 @@ def main(group: str) -> int:
     return 0
 
 
-class Children:
+class _Children:
     """The workers that were forked and have not been reaped."""
 
     def __init__(self) -> None:
@@ -115,13 +118,20 @@ def import_libraries(group: str = TABLES) -> None:
     for kind in kinds_of(group):
         if kind.descriptor.preload_module:
             _attempt(f"the runtime {kind}", partial(LOADER.load_module, kind))
+    _attempt("features", _import_features)
     _attempt("tables", _import_tables)
     if group == TABLES:
         _attempt("mapped forests", _import_forests)
 
 
+def _import_features() -> None:
+    """Most workers use none of them; those that do would import them after each fork."""
+    for point in (CAPTURES, TRACED_SERVER):
+        features().find_hook(point)
+
+
 def _import_tables() -> None:
-    from tidegate.features.multi_model.worker import memory  # noqa: F401, PLC0415
+    from tidegate.host import memory  # noqa: F401, PLC0415
     from tidegate.serving.runtimes import tabular_scorer  # noqa: F401, PLC0415  # needs numpy
 
 

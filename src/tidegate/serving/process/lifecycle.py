@@ -4,10 +4,10 @@ import asyncio
 import gc
 import os
 import signal
-import stat
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import remaining_limit
-from tidegate.features.tracing.worker.traced_server import make_server
 from tidegate.host.atomic_write import write_atomically
+from tidegate.host.log_files import read_own_end
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.cold_start import ColdStart, report_ready
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import (
@@ -36,6 +37,8 @@ from tidegate.serving.runtimes.launcher import NOT_STARTED
 if TYPE_CHECKING:
     from tidegate.serving.runtimes.devices.placement import Placement
 
+TRACED_SERVER = "worker_traced_server"
+"""Extension point: a function like ``Server``, for replicas that trace."""
 OUT_OF_MEMORY = "OutOfMemory"
 """Code of the failure of a replica that exceeded its memory limit."""
 DEVICE_LOST = "DeviceLost"
@@ -46,8 +49,6 @@ _FIRST_ANSWERS = 1.0
 """Seconds from the start of an instance until it prepares later ones."""
 _PATIENCE = 20.0
 """Seconds that a drained instance may take to finish the files for later starts."""
-_LOG_TAIL = 4096
-"""Bytes at the end of the log that are searched for the last lines of a program that ended."""
 _LAST_LINES = 5
 _CONCLUSIVE = (ArtifactError, Invalid, StartTimeout)
 """Errors that another start would repeat."""
@@ -55,7 +56,7 @@ _FAILED_DRAIN = 0.2
 """Seconds that a failed worker waits for requests in progress."""
 
 
-class Worker:
+class WorkerProcess:
     """A replica's process. ``path`` is the replica file; reports are written beside it."""
 
     def __init__(self, path: Path, spec: ReplicaSpec) -> None:
@@ -76,7 +77,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         starting = asyncio.create_task(self._start())
-        limit = self._spec.memory_limit
+        limit = self._memory_limit
         watching = asyncio.create_task(self._watch(limit)) if limit else None
         await self._stopping.wait()
         starting.cancel()
@@ -92,8 +93,14 @@ class Worker:
             write_atomically(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
         return seconds
 
+    @property
+    def _memory_limit(self) -> int:
+        """The limit of this process. Whoever runs containers holds them to theirs, and their front is small."""
+        measured = any(one.runtime.kind is not RuntimeKind.CONTAINER for one in self._spec.containers)
+        return self._spec.memory_limit if measured else 0
+
     def _limit_memory(self) -> None:
-        limit = self._spec.memory_limit
+        limit = self._memory_limit
         if limit and self._spec.on_demand is not None:
             self._memory_limits = memory_limits.limit_memory(self._path.parent, limit)
             self._log(f"held to {format_bytes(limit)} by {self._memory_limits or 'looks alone'}")
@@ -103,7 +110,7 @@ class Worker:
         cold = ColdStart(spec.on_demand) if spec.on_demand is not None else None
         age = _age()
         try:
-            self._server = server = make_server(spec, self._path.parent)
+            self._server = server = _make_server(spec, self._path.parent)
             await server.listen()
             until = now() + remaining_limit(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.
@@ -164,16 +171,19 @@ class Worker:
         self._log(f"drained, {cut} requests cut off" if cut else "drained")
         return 0
 
-    def _note_program_end(self, container: ContainerSpec, code: int) -> None:
-        """Fail because a container's program ended."""
+    def _note_program_end(
+        self, container: ContainerSpec, code: int, why: str = "", *, permanent: bool = False
+    ) -> None:
+        """Fail because a container's program ended. ``why``: in words, where more is known than the exit code;
+        ``permanent``: another start would fail the same way."""
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        lines = _last_lines()
+        lines = " | ".join(line.strip() for line in read_own_end(_LAST_LINES) if line.strip())
         log_end = f"; its log ends: {lines}" if lines else ""
         started = self._server is not None and self._server.engine is not None
-        command = container.runtime.command[0]
         whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
-        message = f"The program {command}{whose} {how}{log_end}"
-        self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+        said = why or f"The program {container.runtime.command[0]}{whose} {how}"
+        hopeless = permanent or (code == NOT_STARTED and not why)
+        self._fail(Failure("ProgramEnded", f"{said}{log_end}", permanent=hopeless and not started))
 
     def _note_device(self, placement: "Placement") -> None:
         """Tell the log and the metrics of a model that is on devices, and fail when they are lost."""
@@ -241,6 +251,16 @@ class Worker:
         print(f"tidegate worker {self._spec.replica} ({self._spec.fleet}): {what}", flush=True)
 
 
+def _make_server(spec: ReplicaSpec, folder: Path) -> Server:
+    """The feature that traces has a server of its own; one that does not trace has no part of it."""
+    if spec.tracing is None:
+        return Server(spec, folder)
+    from tidegate.host.features import features  # noqa: PLC0415  # most workers need no manifest
+
+    make: Callable[[ReplicaSpec, Path], Server] = features().find_hook(TRACED_SERVER) or Server
+    return make(spec, folder)
+
+
 def _age() -> float:
     """Seconds since this process was started or forked; 0 if unknown."""
     try:
@@ -255,16 +275,3 @@ def _failure_of(error: Exception) -> Failure:
         return Failure(error.code, error.message, permanent=isinstance(error, _CONCLUSIVE))
     traceback.print_exception(error)
     return Failure(type(error).__name__, f"{type(error).__name__}: {error}", permanent=False)
-
-
-def _last_lines() -> str:
-    """The last lines of this process's log, if its output goes to a file."""
-    try:
-        if not stat.S_ISREG(os.fstat(2).st_mode):
-            return ""
-        with open("/proc/self/fd/2", "rb") as log:
-            log.seek(max(0, os.fstat(2).st_size - _LOG_TAIL))
-            lines = log.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return " | ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())

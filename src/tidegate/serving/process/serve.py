@@ -3,6 +3,9 @@
 With a start file (``contract/container_start``), such as a mounted Secret, it is a replica of an endpoint. Without
 one it honours SageMaker's container contract: the model is in /opt/ml/model, and the environment says the rest.
 
+``serve --fetch NUMBER FOLDER START.json`` only fetches the model data of that container of the start file (from 1 on)
+into ``model`` below the folder, readable for every user, and ends: for a container beside a worker.
+
 ``TIDEGATE_WORK`` names the folder that it writes to, the only one. ``TIDEGATE_UNTIL`` may name a file: once another
 container of the pod has made it, there is nothing left to serve, and the worker ends. Exit codes as of
 ``python -m tidegate.serving``; why it failed is also in the file /dev/termination-log, which Kubernetes shows.
@@ -21,12 +24,13 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from tidegate.domain.errors import StartupError
+from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.serving.contract.container_start import from_environment, from_file, model_folder, replica_name
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.process.worker_process import UNUSABLE, run
 
 WORK, UNTIL = "TIDEGATE_WORK", "TIDEGATE_UNTIL"
+FETCH = "--fetch"
 DEFAULT_WORK = "/var/lib/tidegate"
 TERMINATION_LOG = Path("/dev/termination-log")
 _LOOK = 0.5
@@ -36,8 +40,9 @@ _LONGEST = 4096
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) > 1:
-        print("usage: serve [START.json]", file=sys.stderr)
+    fetches = arguments[:1] == [FETCH]
+    if len(arguments) not in ((4,) if fetches else (0, 1)):
+        print(f"usage: serve [START.json], or serve {FETCH} NUMBER FOLDER START.json", file=sys.stderr)
         return UNUSABLE
     work = Path(os.environ.get(WORK) or DEFAULT_WORK).absolute()
     until = os.environ.pop(UNTIL, "")
@@ -45,8 +50,10 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         _prepare(work)
-        spec = _spec(work, arguments)
-    except StartupError as error:
+        spec = _spec(work, arguments[3:] if fetches else arguments)
+        if fetches:
+            return _fetch(spec, int(arguments[1]), Path(arguments[2]))
+    except TidegateError as error:
         print(f"tidegate worker: {error}", file=sys.stderr)
         _tell(error.message.encode())
         return UNUSABLE
@@ -54,6 +61,18 @@ def main(arguments: list[str]) -> int:
     if until:
         threading.Thread(target=_end_with, args=(Path(until),), daemon=True).start()
     run(start, spec, lambda: _tell_failure(start.with_name("failure.json")))
+
+
+def _fetch(spec: ReplicaSpec, number: int, folder: Path) -> int:
+    """Fetch the model data of a container, which may run as any user. Raises ArtifactError or Transient."""
+    from tidegate.serving.artifacts.fetch import Policy, materialise  # noqa: PLC0415  # other workers fetch later
+
+    data = folder / "model"
+    policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
+    materialise(spec.containers[number - 1].data_url, data, policy)
+    for path in (data, *data.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+    return 0
 
 
 def _prepare(work: Path) -> None:

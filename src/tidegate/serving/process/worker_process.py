@@ -11,7 +11,7 @@ import uvloop
 
 from tidegate.serving.contract.memory_release import use_system_allocator
 from tidegate.serving.contract.replica_spec import ReplicaSpec, most_threads
-from tidegate.serving.process.lifecycle import Worker
+from tidegate.serving.process.lifecycle import WorkerProcess
 
 UNUSABLE = 2
 """Exit code of a worker that has nothing to start with."""
@@ -29,7 +29,7 @@ def run(path: Path, spec: ReplicaSpec, ended: Callable[[], None] = lambda: None)
 
 
 async def _live(path: Path, spec: ReplicaSpec, ended: Callable[[], None]) -> None:
-    code = await Worker(path, spec).run()
+    code = await WorkerProcess(path, spec).run()
     ended()
     sys.stdout.flush()
     os._exit(code)  # a download or a prediction that was given up may still sit in a thread

@@ -1,4 +1,4 @@
-"""What runs a model: one module per runtime, and its row in ``contract/catalogue.py``.
+"""Runtimes, which run models: one module per runtime, and its row in ``contract/catalogue.py``.
 
 A runtime's module has ``load(model_dir, environment)``, which raises ArtifactError for a model that it cannot use. It
 returns a ``batching.Scorer`` for tables, whose requests are scored together, or a ``thread_engine.Handler`` that

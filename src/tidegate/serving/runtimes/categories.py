@@ -8,7 +8,7 @@ them: a JSON object, column name -> list, which is checked against the file.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,17 +18,29 @@ VARIABLE = "MODEL_CATEGORIES"
 Values = tuple[str, ...] | tuple[int | float, ...]
 
 
-def declared_categories(environment: Mapping[str, str]) -> dict[str, Values]:
-    """Column name -> its categories, in the order of their codes. Raises Invalid."""
-    text = environment.get(VARIABLE)
+def read_object(
+    environment: Mapping[str, str], variable: str, fits: Callable[[object], bool], expected: str
+) -> dict[str, Any]:
+    """The JSON object in a variable; empty without one. Raises Invalid unless each value ``fits``."""
+    text = environment.get(variable)
     if not text:
         return {}
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise Invalid(f"{VARIABLE} is not JSON: {error}") from None
-    if not isinstance(found, dict) or not all(isinstance(values, list) and values for values in found.values()):
-        raise Invalid(f'{VARIABLE} must be an object such as {{"land": ["DE", "FR"]}}')
+        raise Invalid(f"{variable} is not JSON: {error}") from None
+    if not isinstance(found, dict) or not all(map(fits, found.values())):
+        raise Invalid(f"{variable} must be an object {expected}")
+    return found
+
+
+def declared_categories(environment: Mapping[str, str]) -> dict[str, Values]:
+    """Column name -> its categories, in the order of their codes. Raises Invalid."""
+
+    def fits(values: object) -> bool:
+        return isinstance(values, list) and bool(values)
+
+    found = read_object(environment, VARIABLE, fits, 'such as {"land": ["DE", "FR"]}')
     return {name: values_of(values) for name, values in found.items()}
 
 
@@ -79,8 +91,8 @@ def assign_lists(
     ArtifactError if the assignment is ambiguous."""
     if not lists:
         return {}
-    columns = [_Seen(info, at in categorical) for at, info in enumerate(infos)]
-    for fits in (_Seen.shows, _Seen.allows):
+    columns = [_TrainingValues(info, at in categorical) for at, info in enumerate(infos)]
+    for fits in (_TrainingValues.shows, _TrainingValues.allows):
         possible = [[fits(column, len(values)) for column in columns] for values in lists]
         first, last = _leftmost(possible), _rightmost(possible)
         if first is None or last is None:
@@ -110,7 +122,7 @@ def match_declared(
     return found
 
 
-class _Seen:
+class _TrainingValues:
     """The values of a column in training."""
 
     def __init__(self, info: str, categorical: bool) -> None:
@@ -136,7 +148,7 @@ class _Seen:
         return self.range is None or (self.range[0] >= 0 and self.range[1] <= count - 1)
 
 
-def _misread(values: Sequence[Any], column: _Seen) -> bool:
+def _misread(values: Sequence[Any], column: _TrainingValues) -> bool:
     """Whether a whole number from training would be read as the category of another code, if the column held whole
     numbers and not this list."""
     codes = column.codes or set()

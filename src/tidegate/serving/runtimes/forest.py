@@ -82,11 +82,11 @@ class Forest:
         """The margins, in the shape of ``predict``."""
         step = max(1, _CHUNK // len(self._arrays.roots))
         if len(rows) <= step:
-            return self._sum(self._leaves(rows))
-        parts = [self._sum(self._leaves(rows[at : at + step])) for at in range(0, len(rows), step)]
+            return self._sum(self._evaluate_leaves(rows))
+        parts = [self._sum(self._evaluate_leaves(rows[at : at + step])) for at in range(0, len(rows), step)]
         return np.concatenate(parts)
 
-    def _leaves(self, rows: Matrix) -> Matrix:
+    def _evaluate_leaves(self, rows: Matrix) -> Matrix:
         """The value of the leaf that each row reaches in each tree."""
         arrays, features = self._arrays, self.head.features
         wide = np.empty((len(rows), features + 1), np.float32)

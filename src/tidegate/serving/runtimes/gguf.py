@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats import completions
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 try:
     import xllamacpp
@@ -43,7 +43,7 @@ Ask = Callable[[bytes, Callable[[bytes], object]], object]
 
 
 @dataclass(frozen=True)
-class GgufSettings:
+class _GgufSettings:
     """``context`` is in tokens per slot; llama.cpp cuts it to what the model was trained with."""
 
     context: int = 2048
@@ -52,11 +52,11 @@ class GgufSettings:
 
 
 def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None) -> "Generator":
-    """Raises ArtifactError for model data without exactly one usable model, or that is another one on the devices,
-    Invalid for a bad setting."""
-    settings = GgufSettings(
-        _whole(environment, CONTEXT, GgufSettings.context, 1 << 20),
-        _whole(environment, SLOTS, GgufSettings.slots, 64),
+    """Load the model. Raises ArtifactError for model data without exactly one usable model, or that is another one on
+    the devices, Invalid for a bad setting."""
+    settings = _GgufSettings(
+        _whole(environment, CONTEXT, _GgufSettings.context, 1 << 20),
+        _whole(environment, SLOTS, _GgufSettings.slots, 64),
         threads(environment),
     )
     path = only(model_dir, "GGUF model", (".gguf",))
@@ -95,8 +95,9 @@ def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
     return f"{name} is not a whole GGUF model: {reason}"
 
 
-def _open(path: Path, settings: GgufSettings, layers: int | None) -> Any:
-    """``layers``: how many of the model's are on devices; None: what llama.cpp does by itself with those it sees."""
+def _open(path: Path, settings: _GgufSettings, layers: int | None) -> Any:
+    """Open the server of llama.cpp. ``layers``: how many of the model's are on devices; None: llama.cpp chooses by
+    the devices that it finds."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = settings.context * settings.slots
@@ -128,9 +129,9 @@ class Generator:
         self._name = name
 
     def probe(self) -> None:
-        """Nothing: loading the model is the whole probe."""
+        """Do nothing: loading the model is the whole probe."""
 
-    def answer(self, call: Call) -> Answer | Streamed:
+    def answer(self, call: Call) -> Answer | AnswerStream:
         path = call.headers.get(_PATH, b"").decode("latin-1")
         if path.endswith("/models"):
             return completions.models(self._name)
@@ -138,7 +139,7 @@ class Generator:
         server = self._server
         ask = server.handle_chat_completions if request.chat else server.handle_completions
         if request.stream:
-            return Streamed("text/event-stream", _events(ask, request))
+            return AnswerStream("text/event-stream", _events(ask, request))
         found: list[bytes] = []
         try:
             ask(request.body, found.append)

@@ -60,7 +60,7 @@ class _Content(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ProbeVerdict:
     complete: bool
     why: str
     scale: Scale
@@ -73,8 +73,8 @@ class VerdictFile:
     path: Path
     key: str
 
-    def read(self) -> Verdict | None:
-        """What the probes found; None: nothing that counts."""
+    def read(self) -> ProbeVerdict | None:
+        """Return what the probes found; None if there is no valid file."""
         try:
             found = msgspec.json.decode(_read_private(self.path), type=_Content)
             if found.key != self.key or found != found.sealed():
@@ -84,10 +84,10 @@ class VerdictFile:
             return None
         if scale.dtype.kind != "f" or not (np.isfinite(scale) & (scale >= 0)).all():
             return None  # an infinite one would make any two answers equal
-        return Verdict(found.complete, found.why, scale)
+        return ProbeVerdict(found.complete, found.why, scale)
 
-    def write(self, verdict: Verdict) -> None:
-        """Without a place to write to, the next start runs the probes again."""
+    def write(self, verdict: ProbeVerdict) -> None:
+        """Store the verdict. If it cannot be written, the next start runs the probes again."""
         scale = np.asarray(verdict.scale)
         content = _Content(
             self.key, verdict.complete, verdict.why, scale.dtype.str, scale.shape, scale.tobytes()
@@ -108,7 +108,7 @@ def decide_batching(table: TabularScorer, budget: ProbeBudget, kept: VerdictFile
     finding = judge(table.run, budget)
     table.allow_batches(finding.scale)
     if kept is not None and finding.complete:
-        kept.write(Verdict(True, "", finding.scale))
+        kept.write(ProbeVerdict(True, "", finding.scale))
     elif kept is not None and verdict is None:
         table.checks_left = partial(_run_all, table, budget, kept)
 
@@ -120,11 +120,11 @@ def _run_all(table: TabularScorer, budget: ProbeBudget, kept: VerdictFile) -> st
         finding = judge(table.run, replace(budget, seconds=LONGEST))
     except Dependent as dependent:
         if not isinstance(dependent.__context__, MemoryError | OSError):  # it may not be the model's fault
-            kept.write(Verdict(True, str(dependent), 0.0))
+            kept.write(ProbeVerdict(True, str(dependent), 0.0))
         return str(dependent)
     except Exception as error:  # whatever the model raises; nothing is known of it then
         return f"it could not be probed: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}"
-    kept.write(Verdict(finding.complete, "", finding.scale))
+    kept.write(ProbeVerdict(finding.complete, "", finding.scale))
     return ""
 
 
@@ -132,8 +132,8 @@ def _run_all(table: TabularScorer, budget: ProbeBudget, kept: VerdictFile) -> st
 
 
 def identify(folder: Path) -> Identity | None:
-    """What the files of a model folder are before the model is read. None: a verdict cannot be kept, since the
-    folder is not one that the platform filled, holds more than plain files, or is too large."""
+    """Identify the files of a model folder, before the model is read. None: a verdict cannot be kept, because the
+    platform did not fill the folder, or it holds more than plain files, or is too large."""
     if not folder.with_name(f"{folder.name}.complete").exists():
         return None
     try:
@@ -153,8 +153,8 @@ def identify(folder: Path) -> Identity | None:
 def find_verdict(
     folder: Path, seen: Identity | None, budget: ProbeBudget, environment: Mapping[str, str]
 ) -> VerdictFile | None:
-    """Where the verdict of the model in ``folder`` is kept. ``seen``: what its files were before it was read; None
-    also if they are not that any more."""
+    """Find the file that keeps the verdict of the model in ``folder``. ``seen``: the identity of the model's files
+    before it was read. None if a verdict cannot be kept, or if the files have changed since."""
     if seen is None or not _CODE:
         return None
     digest = hashlib.sha256()
@@ -193,7 +193,8 @@ def _rows(pool: Pool) -> Iterator[bytes]:
 
 
 def _processor() -> bytes:
-    """What the libraries choose their kernels by, from the first of the entries, which are as many as cores."""
+    """Return the properties of the processor by which libraries choose their kernels. They are those of the first
+    entry, as there is one for each core."""
     try:
         with open("/proc/cpuinfo", "rb", buffering=0) as file:
             entry = file.read(16 * 1024).partition(b"\n\n")[0]
@@ -203,7 +204,7 @@ def _processor() -> bytes:
 
 
 def _read_private(path: Path) -> bytes:
-    """Raises OSError, and ValueError for a file that another user might have written."""
+    """Read a file that only this user can have written. Raises OSError, and ValueError for any other file."""
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(number, "rb") as file:
         about = os.fstat(number)
@@ -213,7 +214,8 @@ def _read_private(path: Path) -> bytes:
 
 
 def _digest_code(root: Path = Path(__file__).parent.parent) -> str:
-    """Digest of the code that decides; empty if it cannot be read, as in an archive or where only byte code is."""
+    """Return the digest of the code that decides; empty if it cannot be read, as in an archive or where only byte
+    code is."""
     digest = hashlib.sha256()
     try:
         files = [sorted((root / folder).rglob("*.py")) for folder in _DECIDING]

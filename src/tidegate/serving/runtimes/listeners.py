@@ -55,6 +55,14 @@ class Owner:
         return pid in process_stats.process_tree(self._pid) or pid in _group(self._pid)
 
 
+def find_free_port() -> int:
+    """Find a loopback port that is free now. If another process takes it first, the start fails and is tried again
+    with another one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def peer(connection: socket.socket) -> int | None:
     """The process that listens at the other end of a unix socket; None if unknown."""
     if not hasattr(socket, "SO_PEERCRED"):

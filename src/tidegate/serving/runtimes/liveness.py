@@ -18,7 +18,7 @@ count."""
 
 
 @dataclass(frozen=True)
-class Seen:
+class LivenessObservation:
     """An observation. ``answers``: number of answers since the start. ``answer``: status of the ping, if it was
     ``asked`` and answered."""
 
@@ -48,7 +48,7 @@ class Liveness:
         """Whether to ping the program now."""
         return not at_work or (answers == self._answers and self._unanswered >= self.patience)
 
-    def after(self, seen: Seen, now: float) -> str:
+    def after(self, seen: LivenessObservation, now: float) -> str:
         """Add an observation. Returns why the program hangs; empty if it does not, or that is unknown."""
         passed = 0.0 if self._at is None else now - self._at
         step = min(passed, LONGEST_STEP)
@@ -65,7 +65,7 @@ class Liveness:
             return SILENT
         return ""
 
-    def _count(self, seen: Seen) -> None:
+    def _count(self, seen: LivenessObservation) -> None:
         if not seen.asked or (seen.at_work and seen.answer != GOOD):
             return
         self._bad = 0 if seen.answer == GOOD else self._bad + 1

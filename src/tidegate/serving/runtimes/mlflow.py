@@ -17,6 +17,7 @@ import yaml
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.answer_counts import check_count, row_by_row
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.signature import ModelSignature
 from tidegate.serving.contract.trust import PICKLE, TRUST, trusts
 from tidegate.serving.scoring.file_ranges import FIRST
 
@@ -179,6 +180,10 @@ class Pyfunc:
         self._model = model
         self._signature = columns
         self._row_by_row = row_by_row
+
+    @property
+    def signature(self) -> ModelSignature:
+        return self._signature.described
 
     def answer(self, call: Call) -> Answer:
         first = call.headers.get(FIRST)

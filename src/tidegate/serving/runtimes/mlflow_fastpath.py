@@ -49,7 +49,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
     inputs: list[list[float | None] | dict[str, float | None]] | UnsetType = UNSET
 
 
-class SignatureRows:
+class _SignatureRows:
     """Parses requests by a signature of numbers: rows in the model's order, as precise as in pyfunc's frame. Methods
     raise ModelFailed for what they leave to pyfunc."""
 
@@ -160,7 +160,7 @@ class SignatureRows:
 class Native:
     """A ``batching.Scorer``."""
 
-    def __init__(self, rows: SignatureRows, predict: Predict, batches: bool = True) -> None:
+    def __init__(self, rows: _SignatureRows, predict: Predict, batches: bool = True) -> None:
         self.batches = batches
         self._rows = rows
         self._predict = predict
@@ -197,7 +197,7 @@ def find(model: Any, signature: Signature, ask: Ask, threads: int) -> Native | N
     """Find a scorer that answers as pyfunc does, without pandas; None if there is none. ``model`` is MLflow's,
     ``ask`` calls pyfunc."""
     try:
-        rows = SignatureRows(signature)
+        rows = _SignatureRows(signature)
     except ValueError:
         return None
     probes = list(_probes(rows))
@@ -214,7 +214,9 @@ def find_change(signature: Signature, ask: Ask, example: bytes | None) -> str:
     """How pyfunc's answer to the same request changes with the requests in between; empty if it does not, or if
     nothing is known of what the model takes. ``example``: the body of a request from the model data."""
     bodies = [] if example is None else [example]
-    bodies += [msgspec.json.encode(made) for seed in range(4) if (made := _made_up(signature, seed)) is not None]
+    bodies += [
+        msgspec.json.encode(made) for seed in range(4) if (made := _make_example(signature, seed)) is not None
+    ]
     probes = [Call(body, {b"content-type": row_decoder.JSON.encode()}) for body in bodies]
     answers = [_ask(ask, probe) for probe in (*probes[:1], *probes)]
     again = [_ask(ask, probe) for probe in probes]
@@ -224,7 +226,7 @@ def find_change(signature: Signature, ask: Ask, example: bytes | None) -> str:
     return ""
 
 
-def _made_up(signature: Signature, seed: int) -> dict[str, Any] | None:
+def _make_example(signature: Signature, seed: int) -> dict[str, Any] | None:
     """A request of three rows by a model's signature; None where that says nothing of them."""
     random = np.random.default_rng(seed)
     size = 10.0 ** (seed - 1)
@@ -265,7 +267,7 @@ def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
         yield lambda rows: _records(run(rows)), False
     elif flavour in ("_SklearnModelWrapper", "_XGBModelWrapper", "_LGBModelWrapper"):
         raw = model.get_raw_model()
-        for probabilities in _boosters(raw, threads):
+        for probabilities in _find_boosters(raw, threads):
             yield probabilities, True
             yield _labels(probabilities, getattr(raw, "classes_", np.arange(2))), True
         # The names were checked, and are in the model's order.
@@ -274,7 +276,7 @@ def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
         yield getattr(raw, getattr(model._predict_fn, "__name__", "predict")), False
 
 
-def _boosters(raw: Any, threads: int) -> Iterator[Predict]:
+def _find_boosters(raw: Any, threads: int) -> Iterator[Predict]:
     """The booster inside a tree model: the model's own class adds milliseconds."""
     library = type(raw).__module__.partition(".")[0]
     if library == "xgboost" and math.isnan(
@@ -307,7 +309,7 @@ def _records(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _probes(rows: SignatureRows) -> Iterator[Call]:
+def _probes(rows: _SignatureRows) -> Iterator[Call]:
     """Requests of each form: rows of all sizes, one row, rows with a missing value, and zeros."""
     random = np.random.default_rng(0)
     shape = (PROBES, rows.width)

@@ -10,7 +10,7 @@ Matrix = NDArray[np.float32]
 Evaluation = Callable[[Matrix], Matrix]
 
 
-def _same(values: Matrix) -> Matrix:
+def _keep(values: Matrix) -> Matrix:
     return values
 
 
@@ -30,13 +30,14 @@ _LEAST_CHANCE = np.float32(1e-6)
 
 
 def _log_odds(values: Matrix) -> Matrix:
-    """XGBoost brings a base score nearer to 0 or 1 than a millionth to there: a model of rare events has one."""
+    """Return the log-odds of probabilities. XGBoost clips a base score that is closer to 0 or 1 than a millionth, as
+    that of a model of rare events may be."""
     values = np.clip(values, _LEAST_CHANCE, np.float32(1) - _LEAST_CHANCE)
     return -_logarithm(np.float32(1) / values - np.float32(1))
 
 
 def _logarithm(values: Matrix) -> Matrix:
-    """By way of float64: as exact as the C library's, which numpy's for float32 is not."""
+    """Return the logarithm, computed in float64: as exact as the C library's, which numpy's for float32 is not."""
     with np.errstate(divide="ignore"):
         return np.log(values, dtype=np.float64).astype(np.float32)
 
@@ -55,13 +56,13 @@ def _shares(sums: Matrix) -> Matrix:
 LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
     "binary:logistic": (_probability, _log_odds),
     "reg:logistic": (_probability, _log_odds),
-    "multi:softprob": (_shares, _same),
+    "multi:softprob": (_shares, _keep),
     **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), (_exponential, _logarithm)),
     **dict.fromkeys(
         ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror", "rank:ndcg"),
-        (_same, _same),
+        (_keep, _keep),
     ),
-    **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_same, _same)),
+    **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_keep, _keep)),
 }
 """Objective -> (function from sums to predictions, function from its base score to a sum)."""
 
@@ -72,8 +73,8 @@ _SMALL_SUM, _SMALL_CHANCE = 1.0, 1e-3
 
 
 def deviation(found: Matrix, right: Matrix, objective: str) -> Matrix:
-    """Of each result from the library's, as a share of its size. Rounding in a sum of trees does not shrink with the
-    sum, so sums below 1 count as 1. Probabilities and rates do shrink with it: those of rare events are compared by
-    their own size, down to 0.001."""
-    small = _SMALL_SUM if LINKS[objective][0] is _same else _SMALL_CHANCE
+    """Return the deviation of each result from the library's, as a share of its size. Rounding in a sum of trees does
+    not shrink with the sum, so sums below 1 count as 1. Probabilities and rates do shrink with it: those of rare
+    events are compared by their own size, down to 0.001."""
+    small = _SMALL_SUM if LINKS[objective][0] is _keep else _SMALL_CHANCE
     return np.asarray(np.abs(found - right) / np.maximum(np.float32(small), np.abs(right)))

@@ -18,15 +18,14 @@ from tidegate.domain.errors import ArtifactError
 try:
     import numpy as np
     import onnxruntime
+    from onnx import ModelProto
 
     from tidegate.serving.contract.invocation import ModelFailed
     from tidegate.serving.formats import rounding, row_decoder
     from tidegate.serving.formats.typed_rows import Columns, TypedInput, TypedRows
     from tidegate.serving.runtimes import onnx_outputs, row_probes
     from tidegate.serving.runtimes.error_messages import cause
-    from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
-    from tidegate.serving.runtimes.onnx_rows.graph import Graph, read
-    from tidegate.serving.runtimes.onnx_rows.wire import Malformed
+    from tidegate.serving.runtimes.onnx_rows import Unproven, find_training, prove, read
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.runtimes.typed_scorer import ColumnTable
     from tidegate.serving.scoring.batching import cap
@@ -62,12 +61,12 @@ def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement 
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
-    graph = _read_graph(path)
-    if trained := find_training(graph):
+    model = read(path)
+    if trained := find_training(model):
         raise ArtifactError(
             f"{path.name} was exported in training mode ({trained}), so {_IT_REMEMBERS}; {_ADVICE}"
         )
-    outputs = onnx_outputs.choose(session.get_outputs(), graph, environment, path.name)
+    outputs = onnx_outputs.choose(session.get_outputs(), model, environment, path.name)
     table, pool = _table(session, outputs, path, accept)
     if change := row_probes.find_change(table.run, pool):
         raise ArtifactError(f"{path.name}: {change}; {_ADVICE}")
@@ -77,7 +76,7 @@ def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement 
             placement.compare_rows(on_cpu.run, table.run, pool)
             on_device.confirm()
         most = placement.find_rows(environment)
-    _decide_batching(table, path, session, outputs, pool, most)
+    _decide_batching(table, model, session, outputs, pool, most)
     return table
 
 
@@ -86,22 +85,6 @@ _ADVICE = (
     "export it in inference mode (model.eval(), without training=TrainingMode.TRAINING), or, if that is what it is"
     " meant to do, serve it by a script (tidegate/script)"
 )
-
-
-def _read_graph(path: Path) -> Graph | Malformed:
-    try:
-        return read(path)
-    except (Malformed, OSError, ValueError) as error:
-        return Malformed(str(error))
-
-
-def find_training(graph: Graph | Malformed) -> str:
-    """The operator that shows that a model was exported in training mode; empty if there is none. onnxruntime writes
-    the running mean and variance of such a BatchNormalization into the model, for all later requests."""
-    for node in graph.nodes if isinstance(graph, Graph) else ():
-        if node.op == "BatchNormalization" and not node.domain and node.attributes.get("training_mode", 0) != 0:
-            return node.shown
-    return ""
 
 
 def _options(environment: Mapping[str, str]) -> Any:
@@ -126,7 +109,7 @@ def _table(
         return _matrix(session, outputs, path, accept), row_probes.matrix_pool(inputs[0].shape[1])
     if inputs and all(_is_column(one) for one in inputs):
         pool = row_probes.column_pool({one.name: _TYPES[one.type] for one in inputs})
-        return Named(session, outputs, accept), pool
+        return _NamedColumns(session, outputs, accept), pool
     found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
     raise ArtifactError(
         f"{path.name} must take one float tensor of rows and columns, or named inputs of one column; it takes {found}"
@@ -135,15 +118,14 @@ def _table(
 
 def _decide_batching(
     table: TabularScorer,
-    path: Path,
+    model: ModelProto | None,
     session: Any,
     outputs: onnx_outputs.Outputs,
     pool: row_probes.Pool,
     most: int,
 ) -> None:
     try:
-        for tensor in outputs.tensors:
-            prove_file(path, [one.name for one in session.get_inputs()], tensor)
+        prove(model, [one.name for one in session.get_inputs()], outputs.tensors)
         table.allow_batches(
             row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)).scale
         )
@@ -214,7 +196,7 @@ def _matrix(session: Any, outputs: onnx_outputs.Outputs, path: Path, accept: str
 _NO_NUMBER = "a missing value, for which the model gives no number."
 
 
-class Named(ColumnTable):
+class _NamedColumns(ColumnTable):
     """A ``batching.Scorer`` for a model with an input for each column."""
 
     def __init__(self, session: Any, outputs: onnx_outputs.Outputs, accept: str | None) -> None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto, NodeProto
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.runtimes.onnx_rows.graph import CLASSICAL, Graph, Node
-from tidegate.serving.runtimes.onnx_rows.wire import Malformed
 
 VARIABLE = "MODEL_OUTPUT"
 _FRACTIONS = frozenset({"tensor(float)", "tensor(double)", "tensor(float16)"})
@@ -30,7 +29,7 @@ _RANKS = (0, 1, 2)
 
 
 @dataclass
-class Output:
+class _Output:
     """One output. ``labels``: of a map, its keys in the order of the answer; empty until they are known."""
 
     name: str
@@ -65,7 +64,7 @@ class Output:
 
 @dataclass
 class Outputs:
-    chosen: Sequence[Output]
+    chosen: Sequence[_Output]
 
     @property
     def names(self) -> list[str]:
@@ -85,7 +84,7 @@ class Outputs:
 
 
 def choose(
-    declared: Sequence[Any], graph: Graph | Malformed, environment: Mapping[str, str], name: str
+    declared: Sequence[Any], model: ModelProto | None, environment: Mapping[str, str], name: str
 ) -> Outputs:
     """Choose among the ``declared`` outputs, and log the choice if there are several. Raises ArtifactError."""
     wanted = environment.get(VARIABLE, "")
@@ -99,13 +98,13 @@ def choose(
                 f"{VARIABLE}: output {wanted} of {name} is a {fitting[0].type}, which is not served"
             )
     else:
-        fitting = _by_default(declared)
+        fitting = _choose_default(declared)
     if not fitting:
         raise ArtifactError(
             f"{name} gives no tensor with a row for each row of a request, but {shown}; name an output by {VARIABLE},"
             " or export the model with such an output"
         )
-    outputs = Outputs([_output(one, graph) for one in fitting])
+    outputs = Outputs([_output(one, model) for one in fitting])
     _print_choice(outputs, declared)
     return outputs
 
@@ -117,30 +116,31 @@ def _is_readable(one: Any) -> bool:
     )
 
 
-def _by_default(declared: Sequence[Any]) -> list[Any]:
+def _choose_default(declared: Sequence[Any]) -> list[Any]:
     fitting = [one for one in declared if _is_readable(one) and len(one.shape or ()) in _RANKS]
     fractions = [one for one in fitting if one.type not in _WHOLE | _OTHERS | _TEXT]
     return fractions or [one for one in fitting if one.type not in _TEXT] or fitting
 
 
-def _output(one: Any, graph: Graph | Malformed) -> Output:
-    maker = _map_maker(one.name, graph) if one.type.startswith(_MAPS) else None
+def _output(one: Any, model: ModelProto | None) -> _Output:
+    maker = _map_maker(one.name, model) if one.type.startswith(_MAPS) else None
     if maker is None:
-        return Output(one.name, one.type, one.name)
-    return Output(one.name, one.type, maker.inputs[0], _labels(maker))
+        return _Output(one.name, one.type, one.name)
+    return _Output(one.name, one.type, maker.input[0], _labels(maker))
 
 
-def _map_maker(name: str, graph: Graph | Malformed) -> Node | None:
-    nodes = graph.nodes if isinstance(graph, Graph) else ()
-    made = [node for node in nodes if name in node.outputs]
-    return made[0] if len(made) == 1 and made[0].op == "ZipMap" and made[0].domain == CLASSICAL else None
+def _map_maker(name: str, model: ModelProto | None) -> NodeProto | None:
+    made = [node for node in model.graph.node if name in node.output] if model is not None else []
+    return made[0] if len(made) == 1 and (made[0].domain, made[0].op_type) == ("ai.onnx.ml", "ZipMap") else None
 
 
-def _labels(maker: Node) -> tuple[Any, ...]:
-    texts = maker.attributes.get("classlabels_strings")
-    if isinstance(texts, tuple) and texts:
-        return tuple(one.decode("utf-8", "replace") for one in texts if isinstance(one, bytes))
-    return maker.integers("classlabels_int64s") or ()
+def _labels(maker: NodeProto) -> tuple[Any, ...]:
+    for one in maker.attribute:
+        if one.name == "classlabels_strings" and one.strings:
+            return tuple(text.decode("utf-8", "replace") for text in one.strings)
+        if one.name == "classlabels_int64s" and one.ints:
+            return tuple(one.ints)
+    return ()
 
 
 def _print_choice(outputs: Outputs, declared: Sequence[Any]) -> None:

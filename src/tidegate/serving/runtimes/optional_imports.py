@@ -18,7 +18,7 @@ from tidegate.host.late_import import load_module
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 
-class RuntimeLoader:
+class _RuntimeLoader:
     """The imports of one process. Models may be loaded from several threads; one thread imports at a time."""
 
     def __init__(self) -> None:
@@ -73,4 +73,4 @@ def hide_packages(names: Sequence[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-LOADER = RuntimeLoader()
+LOADER = _RuntimeLoader()

@@ -35,7 +35,7 @@ MEMORY = 4 * 1024**3
 PER_BYTE = 50
 
 
-class ProbeResult(msgspec.Struct):
+class _ProbeResult(msgspec.Struct):
     """``problem``: why the model is unusable; empty: it is usable. ``of``: the files that were probed. ``keep``:
     whether the result applies to these files for good."""
 
@@ -71,9 +71,9 @@ def probe_in_child(kind: RuntimeKind, folder: Path, environment: Mapping[str, st
         raise ArtifactError(result.problem)
 
 
-def _read_result(marker: Path, files: list[tuple[str, int, int]]) -> ProbeResult | None:
+def _read_result(marker: Path, files: list[tuple[str, int, int]]) -> _ProbeResult | None:
     try:
-        result = msgspec.json.decode(marker.read_bytes(), type=ProbeResult)
+        result = msgspec.json.decode(marker.read_bytes(), type=_ProbeResult)
     except (OSError, msgspec.DecodeError):
         return None
     return result if result.of == files else None
@@ -94,19 +94,19 @@ def _begin(kind: RuntimeKind, folder: Path, environment: Mapping[str, str], size
     return child
 
 
-def _result(child: subprocess.Popen[bytes], kind: RuntimeKind, files: list[tuple[str, int, int]]) -> ProbeResult:
+def _result(child: subprocess.Popen[bytes], kind: RuntimeKind, files: list[tuple[str, int, int]]) -> _ProbeResult:
     try:
         output, log = child.communicate(timeout=TIMEOUT if kind.descriptor.probe is Probe.BOUNDED else None)
     except subprocess.TimeoutExpired:
         why = f"the model did not load and predict within {TIMEOUT:g} s, when it was tried"
-        return ProbeResult(files, why, keep=False)
+        return _ProbeResult(files, why, keep=False)
     try:
-        result = msgspec.json.decode(output, type=ProbeResult)
+        result = msgspec.json.decode(output, type=_ProbeResult)
     except msgspec.DecodeError:
         code, explain = child.returncode, getattr(LOADER.load_module(kind), "why_it_ended", None)
         if explain is not None:
             why = explain([name for name, _, _ in files], log.decode("utf-8", "replace"), code)
-            return ProbeResult(
+            return _ProbeResult(
                 files, why, keep=code != -signal.SIGKILL
             )  # the kernel may have ended it for lack of memory
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -114,7 +114,7 @@ def _result(child: subprocess.Popen[bytes], kind: RuntimeKind, files: list[tuple
         why = (
             f"the process that tried to load the {kind} model ({names}) {how}: the file is damaged; save it again"
         )
-        return ProbeResult(files, why)
+        return _ProbeResult(files, why)
     result.of = files
     return result
 
@@ -153,7 +153,7 @@ def main(kind: RuntimeKind, folder: str, memory: int) -> None:
     output = os.dup(1)
     os.dup2(2, 1)  # output of the library is not the result
     problem = attempt(kind, Path(folder), json.loads(sys.stdin.buffer.read()))
-    os.write(output, msgspec.json.encode(ProbeResult([], problem, keep=not problem)))
+    os.write(output, msgspec.json.encode(_ProbeResult([], problem, keep=not problem)))
     os._exit(0)  # the library's cleanup may crash as well
 
 

@@ -19,41 +19,29 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from tidegate.domain.devices import VARIABLE
 from tidegate.domain.errors import StartTimeout, Transient
-from tidegate.host import process_stats
-from tidegate.host.process_stats import ProcessStats
 from tidegate.http1.client import HttpClient
-from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming
-from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall, Spool
+from tidegate.http1.messages import ConnectionBroken
 from tidegate.serving.contract.environment import check_environment
-from tidegate.serving.contract.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
+from tidegate.serving.contract.invocation import Call, Done
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import launcher
-from tidegate.serving.runtimes.listeners import Owner, listening, peer
-from tidegate.serving.runtimes.liveness import GOOD, Liveness, Seen
+from tidegate.serving.runtimes.health_watch import PING_EVERY, PING_TIMEOUT, HealthWatch, ping
+from tidegate.serving.runtimes.listeners import Owner, find_free_port, listening, peer
+from tidegate.serving.runtimes.liveness import GOOD
+from tidegate.serving.runtimes.upstream_calls import UpstreamCalls
 
-PING_TIMEOUT = 2.0
-PING_EVERY = 0.2
-"""Seconds between pings until the first 200; then there is one per second."""
-WATCH_EVERY = 1.0
 KILL_AFTER = 30.0
 _SAFE = (20_000, 30_000)
 """Below Linux's ephemeral ports."""
 _SAFE_COUNT = 16
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
-_REQUEST_HEADERS = (b"content-type", b"accept")
-_PREFIX = b"x-amzn-sagemaker-"
-_RESPONSE_HEADERS = {
-    b"x-amzn-sagemaker-custom-attributes": b"X-Amzn-SageMaker-Custom-Attributes",
-    b"x-amzn-sagemaker-new-session-id": b"X-Amzn-SageMaker-New-Session-Id",
-    b"x-amzn-sagemaker-closed-session-id": b"X-Amzn-SageMaker-Closed-Session-Id",
-}
 
 
 class Program:
@@ -69,13 +57,9 @@ class Program:
         self._socket = Path(spec.socket).with_suffix(f".app{number or ''}")
         self._process: asyncio.subprocess.Process | None = None
         self._client: HttpClient | None = None
-        self._calls: set[asyncio.Task[None]] = set()
-        self._streams: set[Call] = set()
-        """Calls whose answers may be streams."""
+        self._calls = UpstreamCalls(spec, container.name)
         self._watchers: list[asyncio.Task[None]] = []
-        self._healthy = True
-        self._answers = 0
-        """Number of complete answers."""
+        self._health = HealthWatch(self._calls, spec.invocation_timeout)
         self._path: Path | None = None
         """The unix socket that it may listen on."""
         self._taken = False
@@ -86,13 +70,13 @@ class Program:
 
     @property
     def healthy(self) -> bool:
-        return self._healthy
+        return self._health.good
 
     async def start(self, until: float) -> None:
         """Start the program and wait for the first 200 to a ping. Raises StartTimeout if there is none by ``until``
         (the event loop's time), and Invalid for an environment that a model may not set."""
         check_environment(self._container.environment)
-        port = _free_port()
+        port = find_free_port()
         self._socket.unlink(missing_ok=True)
         # From the main thread: Linux ties the child's life to the thread that started it.
         self._process = await asyncio.create_subprocess_exec(
@@ -112,23 +96,20 @@ class Program:
                 f"{self._spec.fleet.variant} did not pass the ping health check within"
                 f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
             ) from None
+        self._calls.client = self._client
         if self._container.transforms:
             self.execution_parameters = await _parameters(self._client)
         self._watchers.append(asyncio.create_task(self._watch(self._client)))
 
     def submit(self, call: Call, done: Done) -> None:
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._answer(call, done))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        # A task that is cancelled before its first step takes none, and would tell no outcome.
-        call.on_abandon(lambda: loop.call_soon(task.cancel))
+        self._calls.submit(call, done)
 
     async def close(self) -> None:
         """End the program and its children."""
         self._closing = True
-        for task in (*self._watchers[1:], *self._calls):
+        for task in self._watchers[1:]:
             task.cancel()
+        self._calls.cancel()
         if self._client is not None:
             self._client.close()
         process = self._process
@@ -154,7 +135,7 @@ class Program:
         while True:
             for address in (str(self._socket), port) if self._socket.exists() else (port,):
                 client = HttpClient(address, self._spec.max_body, partial(self._is_ours, address))
-                if await _ping(client) == GOOD:
+                if await ping(client) == GOOD:
                     self._path = self._socket if isinstance(address, str) else None
                     return client
                 client.close()
@@ -177,24 +158,11 @@ class Program:
         return ours
 
     async def _watch(self, client: HttpClient) -> None:
-        """Looks at the program each second, and ends one that hangs: no answer would come from it any more."""
         assert self._process is not None
-        pid, health = self._process.pid, Liveness(self._spec.invocation_timeout)
-        while True:
-            await asyncio.sleep(WATCH_EVERY)
-            at_work = bool(self._calls or self._streams)
-            answer: int | None = None
-            if asking := health.asks(at_work, self._answers):
-                answer = await _ping(client)
-                at_work = at_work or bool(self._calls or self._streams)
-            stopped = process_stats.process_state(pid) in process_stats.STOPPED
-            seen = Seen(at_work, self._answers, asking, answer, stopped, None if answer else ProcessStats.of(pid))
-            gone = self._path is not None and not self._path.exists()
-            why = "its socket is gone" if gone else health.after(seen, asyncio.get_running_loop().time())
-            if why:
-                self._end(why)
-                return
-            self._healthy = health.good
+        self._end(await self._health.run(client, self._process.pid, self._find_loss))
+
+    def _find_loss(self) -> str:
+        return "its socket is gone" if self._path is not None and not self._path.exists() else ""
 
     def _end(self, why: str) -> None:
         """End the program, and with it the worker, which will be replaced."""
@@ -203,68 +171,6 @@ class Program:
         )
         if self._process is not None:
             _signal(self._process, signal.SIGKILL)
-
-    # --- calls ---
-
-    async def _answer(self, call: Call, done: Done) -> None:
-        try:
-            outcome = await self._forward(call)
-        except asyncio.CancelledError:
-            done(self._failure(0, "The client or the server went away."))
-            raise
-        done(outcome)
-
-    async def _forward(self, call: Call) -> Outcome:
-        assert self._client is not None
-        headers = [
-            (name, value)
-            for name, value in call.headers.items()
-            if name in _REQUEST_HEADERS or name.startswith(_PREFIX)
-        ]
-        path = call.headers.get(PATH, b"/invocations").decode("latin-1")
-        spool = call.spool if isinstance(call, LargeCall) else None
-        body = call.body if spool is None else LongBody(len(spool), partial(_read, spool))
-        method = "POST" if body or PATH not in call.headers else "GET"
-        parts = call.parts or self._spec.max_body > IN_MEMORY
-        streaming = Streaming(IN_MEMORY, self._wrong, partial(self._streams.discard, call)) if parts else None
-        try:
-            async with asyncio.timeout(self._spec.invocation_timeout):
-                if streaming is None:
-                    reply: HttpReply | StreamedReply = await self._client.request(method, path, headers, call.body)
-                else:
-                    self._streams.add(call)
-                    reply = await self._client.stream(method, path, headers, body, streaming)
-        except BaseException as error:
-            self._streams.discard(call)
-            return self._no_answer(error)
-        self._answers += 1
-        if isinstance(reply, HttpReply):
-            self._streams.discard(call)
-        return self._outcome(reply)
-
-    def _no_answer(self, error: BaseException) -> ModelFailed:
-        if isinstance(error, TimeoutError):
-            return TimedOut(self._container.name)
-        if isinstance(error, ConnectionBroken | ValueError):
-            return self._failure(0, f"The container gave no answer: {error}.")
-        raise error
-
-    def _wrong(self, error: Exception) -> ModelFailed:
-        return self._failure(0, f"The container's answer ended too early: {error}.")
-
-    def _outcome(self, reply: HttpReply | StreamedReply) -> Outcome:
-        content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
-        kept = tuple(
-            (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
-        )
-        if isinstance(reply, StreamedReply):
-            return Stream(content_type, reply.parts, kept)
-        if not 200 <= reply.status < 300:
-            return self._failure(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
-        return Answer(reply.body, content_type, kept)
-
-    def _failure(self, status: int, message: str) -> ModelFailed:
-        return ModelFailed(status, message, self._container.name)
 
 
 def environment(container: ContainerSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
@@ -285,15 +191,6 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
     }
 
 
-async def _ping(client: HttpClient) -> int | None:
-    """The status of the answer; None where there is none."""
-    try:
-        async with asyncio.timeout(PING_TIMEOUT):
-            return (await client.request("GET", "/ping")).status
-    except (ConnectionBroken, TimeoutError, ValueError):
-        return None
-
-
 async def _parameters(client: HttpClient) -> bytes:
     try:
         async with asyncio.timeout(PING_TIMEOUT):
@@ -301,19 +198,6 @@ async def _parameters(client: HttpClient) -> bytes:
     except (ConnectionBroken, TimeoutError, ValueError):
         return b"{}"
     return reply.body if reply.status == 200 else b"{}"
-
-
-async def _read(spool: Spool) -> AsyncGenerator[bytes, None]:
-    for part in spool.parts():
-        yield part
-
-
-def _free_port() -> int:
-    """A port that is free now. If it is taken when the program listens, the program ends and is restarted with
-    another one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _safe_ports() -> str:

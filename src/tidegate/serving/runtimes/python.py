@@ -19,10 +19,11 @@ import msgspec
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, HANDLER
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.trust import check_code_allowed
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.json_errors import unreadable
 from tidegate.serving.runtimes import user_code
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -36,7 +37,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
     module, _, name = where.partition(":")
     if not module or not name.isidentifier():
         raise Invalid(f"{HANDLER} must name a class or function as package.module:Name, not {where!r}")
-    user_code.check_allowed(environment, where)
+    check_code_allowed(environment, where)
     threads = user_code.threads(environment)
     folder = model_dir / CODE_FOLDER
     modules = user_code.prepare(model_dir, folder, environment)
@@ -63,13 +64,13 @@ class Python:
         self._predict = predict
         self._read = read
 
-    def answer(self, call: Call) -> Answer | Streamed:
+    def answer(self, call: Call) -> Answer | AnswerStream:
         data = self._read(call)
         try:
             result = self._predict(data)
             body, kind = _pair(result)
             if isinstance(body, Iterator):
-                return Streamed(kind, user_code.parts(body))
+                return AnswerStream(kind, user_code.parts(body))
             return Answer(user_code.as_bytes(body), kind)
         except Exception as error:
             raise user_code.with_status(error) from None

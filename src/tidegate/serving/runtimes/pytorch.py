@@ -57,7 +57,7 @@ Forward = Callable[..., Any]
 class _Model(NamedTuple):
     forward: Forward
     inputs: list[tensors.TensorInput]
-    find: Callable[[], torch_graphs.Finding | None]
+    find: Callable[[], torch_graphs.BatchingObstacle | None]
     """Searches the graph for reasons to score requests alone."""
     find_state: Callable[[], str]
     """Searches the graph for what a request leaves behind in the model."""
@@ -149,7 +149,7 @@ def _same_answer(before: Any, after: Any) -> bool:
     return bool(np.allclose(before, after, rtol=rounding.RELATIVE, atol=rounding.RELATIVE, equal_nan=True))
 
 
-def _reason(entry: tensors.TensorInput, finding: torch_graphs.Finding | None) -> str:
+def _reason(entry: tensors.TensorInput, finding: torch_graphs.BatchingObstacle | None) -> str:
     """Why requests cannot be scored together, as far as the graph shows; empty if it shows nothing."""
     if (rows := _fixed_rows(entry)) is not None:
         return f"the model takes {rows} row(s) at a time"
@@ -182,7 +182,9 @@ def _load_script(path: Path, trusted: bool, device: str = "cpu") -> _Model:
         model = torch.jit.load(str(path), map_location=device).eval()
         arguments = list(model.forward.schema.arguments)[1:]
     except Exception as error:  # PyTorch's errors have no class of their own
-        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_broken(error, path)}") from None
+        raise ArtifactError(
+            f"{path.name} is not a whole TorchScript model: {_describe_broken(error, path)}"
+        ) from None
     widths = list(dict.fromkeys(int(one.shape[1]) for one in model.parameters() if one.ndim == 2))
     inputs = []
     for argument in arguments:
@@ -209,7 +211,7 @@ def _check_script(path: Path, trusted: bool) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
-            used = set() if trusted else _reaching(archive)
+            used = set() if trusted else _find_file_operators(archive)
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path.name} is not a whole TorchScript model: {cause(error, path)}") from None
     if used:
@@ -226,7 +228,7 @@ def _check_script(path: Path, trusted: bool) -> None:
     raise ArtifactError(f"{path.name} is not a TorchScript model; {advice}")
 
 
-def _reaching(archive: zipfile.ZipFile) -> set[str]:
+def _find_file_operators(archive: zipfile.ZipFile) -> set[str]:
     """The operators in a TorchScript archive's code that access files. PyTorch ignores case in entry names, and of
     two equal names may read another one than Python, so those are an error. Raises ValueError."""
     entries = archive.infolist()
@@ -260,7 +262,7 @@ def _load_program(path: Path, trusted: bool, device: str = "cpu") -> _Model:
         raise ArtifactError(f"{path.name}: {error.message}") from None
     except Exception as error:  # a broken file may raise anything
         raise ArtifactError(
-            f"{path.name} is not a whole program of torch.export: {_broken(error, path)}"
+            f"{path.name} is not a whole program of torch.export: {_describe_broken(error, path)}"
         ) from None
 
 
@@ -362,7 +364,7 @@ def _answer_of_zeros(forward: Forward, width: int) -> tuple[int, ...] | None:
         return None
 
 
-def _broken(error: Exception, path: Path) -> str:
+def _describe_broken(error: Exception, path: Path) -> str:
     return cause(error, path) if isinstance(error, zipfile.BadZipFile) or not head(path) else _message(error)
 
 

@@ -59,7 +59,7 @@ class ProbeBudget:
     clock: Callable[[], float] = time.perf_counter
 
 
-class Finding(NamedTuple):
+class ProbeFinding(NamedTuple):
     """``scale``: magnitude of a typical answer. ``complete``: all essential probes were run, and none failed for
     lack of memory or the like."""
 
@@ -150,7 +150,7 @@ def _constant_columns(dtypes: dict[str, np.dtype[Any]], values: NDArray[Any]) ->
     }
 
 
-def judge(run: Run, trial: ProbeBudget) -> Finding:
+def judge(run: Run, trial: ProbeBudget) -> ProbeFinding:
     """Run the probes. Raises Dependent if rows influence each other, or if that cannot be tested."""
     probe, complete = _Probe(run, trial), False
     with suppress(_Enough), np.errstate(all="ignore"):
@@ -158,7 +158,7 @@ def judge(run: Run, trial: ProbeBudget) -> Finding:
         complete = not probe.disturbed
         if probe.in_time() and not trial.known:
             _try_more(probe, trial)
-    return Finding(probe.scale, complete)
+    return ProbeFinding(probe.scale, complete)
 
 
 def _try_essential(probe: "_Probe", trial: ProbeBudget) -> None:

@@ -4,7 +4,7 @@
 or by ``input_fn(data, content_type)``, ``predict_fn(object, model)`` and ``output_fn(prediction, accept)``, of which
 the first and the last have defaults for JSON, CSV and NPY. ``pre_model_fn(model_dir)`` and
 ``model_warmup_fn(model_dir, model)`` run before and after ``model_fn``. Each may take one more argument, the
-``Context``. A result may be a body or (body, content type), and a generator is a stream.
+``_Context``. A result may be a body or (body, content type), and a generator is a stream.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +15,10 @@ from typing import Any
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, PROGRAM
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.trust import check_code_allowed
 from tidegate.serving.runtimes import user_code
 from tidegate.serving.runtimes.submitted_code import DIRECTORY, FOLDER, MOUNT
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 try:
     from tidegate.serving.runtimes import framework_defaults, script_arrays
@@ -42,7 +43,7 @@ TAKES = {
 _Function = Callable[..., Any]
 
 
-class Context:
+class _Context:
     """The last argument of a function, for one request or (without a call) for the load."""
 
     def __init__(self, model_dir: str, call: Call | None = None, model: Any = None) -> None:
@@ -66,10 +67,10 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
     ArtifactError with the line of the code that failed, and Transient if a retry may help."""
     path = program(model_dir, environment)
     name = f"{CODE_FOLDER}/{path.name}" if FOLDER in environment else path.relative_to(model_dir).as_posix()
-    user_code.check_allowed(environment, name)
+    check_code_allowed(environment, name)
     threads = user_code.threads(environment)
     modules = user_code.prepare(model_dir, path.parent, environment)
-    context = Context(str(model_dir))
+    context = _Context(str(model_dir))
 
     def run(function: str, *arguments: Any) -> Any:
         with user_code.report_code_errors(f"{function} of {name}", path.parent):
@@ -78,7 +79,7 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
     with modules.entered():
         with user_code.report_code_errors(name, path.parent):
             module = modules.file(path)
-        functions = Functions(module, name, family)
+        functions = _Functions(module, name, family)
         if functions.has("pre_model_fn"):
             run("pre_model_fn", str(model_dir))
         model = run("model_fn", str(model_dir))
@@ -119,7 +120,7 @@ def _submitted_script(folder: Path, name: str, environment: Mapping[str, str]) -
     return path
 
 
-class Functions:
+class _Functions:
     """The functions of a script and the defaults of missing ones. Raises ArtifactError for an incomplete or
     contradictory set; ``name`` is the script's."""
 
@@ -142,7 +143,7 @@ class Functions:
     def has(self, name: str) -> bool:
         return name in self._functions
 
-    def run(self, name: str, context: Context, *arguments: Any) -> Any:
+    def run(self, name: str, context: _Context, *arguments: Any) -> Any:
         function, takes_context = self._functions[name]
         return function(*arguments, context) if takes_context else function(*arguments)
 
@@ -161,14 +162,14 @@ def _takes_context(function: object, name: str, script: str) -> bool:
 class Script:
     """A ``thread_engine.Handler`` around the functions and the model."""
 
-    def __init__(self, functions: Functions, model: Any, model_dir: str, accept: str, threads: int) -> None:
+    def __init__(self, functions: _Functions, model: Any, model_dir: str, accept: str, threads: int) -> None:
         self.threads = threads
         self._functions = functions
         self._model = model
         self._model_dir = model_dir
         self._accept = accept
 
-    def answer(self, call: Call) -> Answer | Streamed:
+    def answer(self, call: Call) -> Answer | AnswerStream:
         content_type = call.content_type or None
         accept = self._accept if call.accept in ("", "*/*") else call.accept
         data: str | bytes = call.body
@@ -178,15 +179,15 @@ class Script:
             except UnicodeDecodeError as error:
                 raise ModelFailed(400, f"The body is {content_type}, but not UTF-8: {error}.") from None
         try:
-            result = self._result(Context(self._model_dir, call, self._model), data, content_type, accept)
+            result = self._result(_Context(self._model_dir, call, self._model), data, content_type, accept)
         except Exception as error:
             raise user_code.with_status(error) from None
         body, kind = result if isinstance(result, tuple) else (result, accept)
         if isinstance(body, Iterator):
-            return Streamed(kind, user_code.parts(body))
+            return AnswerStream(kind, user_code.parts(body))
         return Answer(user_code.as_bytes(body), str(kind))
 
-    def _result(self, context: Context, data: str | bytes, content_type: str | None, accept: str) -> Any:
+    def _result(self, context: _Context, data: str | bytes, content_type: str | None, accept: str) -> Any:
         run = self._functions.run
         if self._functions.has("transform_fn"):
             return run("transform_fn", context, self._model, data, content_type, accept)

@@ -42,7 +42,7 @@ _LABEL_OF: dict[str, Callable[[Any], Any]] = {
 """The label of other objectives is the prediction itself."""
 
 
-class Selected:
+class _Selection:
     """Builds the answers of one model."""
 
     def __init__(self, keys: tuple[str, ...], objective: str, classes: int) -> None:
@@ -90,7 +90,7 @@ class Selected:
         )
 
 
-def select_output(environment: Mapping[str, str], objective: str, classes: int) -> Selected | None:
+def select_output(environment: Mapping[str, str], objective: str, classes: int) -> _Selection | None:
     """None if the environment selects nothing. Raises Invalid, and ArtifactError for another objective."""
     words = environment.get(VARIABLE, "").replace(" ", "").lower()
     if not words:
@@ -105,4 +105,4 @@ def select_output(environment: Mapping[str, str], objective: str, classes: int) 
     if strange:
         known = ", ".join(key for key in KEYS if key in VALID[objective])
         print(f"{VARIABLE}: {objective} has no {', '.join(strange)}, which is NaN; it has {known}", flush=True)
-    return Selected(keys, objective, classes)
+    return _Selection(keys, objective, classes)

@@ -6,12 +6,14 @@ NPY a row has the contributions in the order of the features, then the base valu
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.invocation import Answer, Call
+from tidegate.serving.contract.signature import ModelSignature, describe_columns
 from tidegate.serving.runtimes import xgboost as trees
 from tidegate.serving.scoring.file_ranges import FIRST
 from tidegate.transform.csv_lines import without_bom
@@ -52,6 +54,11 @@ class Explainer:
         self._iterations = trees.iterations(booster)
         self._features = trees.features(booster, environment)
 
+    @cached_property
+    def signature(self) -> ModelSignature:
+        features = self._features
+        return describe_columns(features.names, [features.dtype.name] * features.count, arrays=False)
+
     def answer(self, call: Call) -> Answer:
         """Raises ModelFailed for invalid rows."""
         kind = row_decoder.choose(call.accept, self._accept or row_decoder.kind_of(call.content_type))
@@ -76,9 +83,9 @@ class Explainer:
         predictions = self._booster.predict(matrix, iteration_range=self._iterations, validate_features=False)
         found = [
             {
-                "base_value": _plain(contributions[:, -1]),
-                "contributions": self._by_name([_plain(column) for column in contributions[:, :-1].T]),
-                "margin": _plain(margin),
+                "base_value": _to_plain(contributions[:, -1]),
+                "contributions": self._name_outputs([_to_plain(column) for column in contributions[:, :-1].T]),
+                "margin": _to_plain(margin),
                 "prediction": prediction,
             }
             for contributions, margin, prediction in zip(values, margins, predictions.tolist(), strict=True)
@@ -86,8 +93,10 @@ class Explainer:
         if self._interactions:
             pairs = self._predict(matrix, pred_interactions=True)[:, :, :-1, :-1]
             for explanation, pair in zip(found, pairs, strict=True):
-                lines = [self._by_name([_plain(cell) for cell in line.T]) for line in pair.transpose(1, 0, 2)]
-                explanation["interactions"] = self._by_name(lines)
+                lines = [
+                    self._name_outputs([_to_plain(cell) for cell in line.T]) for line in pair.transpose(1, 0, 2)
+                ]
+                explanation["interactions"] = self._name_outputs(lines)
         return found
 
     def _matrix(self, rows: row_decoder.Matrix) -> xgboost.DMatrix:
@@ -99,7 +108,7 @@ class Explainer:
             matrix, strict_shape=True, iteration_range=self._iterations, validate_features=False, **what
         )
 
-    def _by_name(self, values: list[Any]) -> Any:
+    def _name_outputs(self, values: list[Any]) -> Any:
         names = self._features.names
         return dict(zip(names, values, strict=True)) if names else values
 
@@ -121,6 +130,6 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Explainer:
     return explainer
 
 
-def _plain(values: Any) -> Any:
+def _to_plain(values: Any) -> Any:
     """The number of the only output, or the list for all."""
     return values[0].item() if len(values) == 1 else values.tolist()

@@ -112,7 +112,8 @@ _NO_NUMBER = re.compile(
 
 
 def _advise(message: str) -> str:
-    """What to do if a request has text for a column that counts as numbers because nothing shows its type."""
+    """Advise what to do if a request has text in a column that counts as numeric because nothing shows its type; else
+    empty."""
     found = _NO_NUMBER.match(message)
     if found is None:
         return ""
@@ -244,7 +245,7 @@ def _shaper(score: Callable[[Any], Any], names: Sequence[str], frame: bool) -> C
     """A function from rows to the model's input: the rows, or a DataFrame if it finds columns by name. ``frame``: it
     must have one."""
     if not names:
-        return _same
+        return _keep
     # The names were checked, and are in the model's order.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     if frame:
@@ -253,11 +254,11 @@ def _shaper(score: Callable[[Any], Any], names: Sequence[str], frame: bool) -> C
         score(np.zeros((1, len(names))))
     except ValueError as error:
         if "DataFrame" not in str(error) and "dataframe" not in str(error):
-            return _same  # it may reject zeros
+            return _keep  # it may reject zeros
         return partial(_pandas().DataFrame, columns=list(names))
     except (TypeError, AttributeError, KeyError, IndexError):
         return partial(_pandas().DataFrame, columns=list(names))
-    return _same
+    return _keep
 
 
 def _pandas() -> Any:
@@ -272,7 +273,7 @@ def _pandas() -> Any:
         ) from None
 
 
-def _same(rows: row_decoder.Matrix) -> Any:
+def _keep(rows: row_decoder.Matrix) -> Any:
     return rows
 
 

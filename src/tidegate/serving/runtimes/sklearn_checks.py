@@ -89,7 +89,7 @@ def _parts(one: Any) -> Iterable[Any]:
         _forest(one, held)
         return list(held.values())
     if "tree_" in held:
-        _single(one, held)
+        _check_single(one, held)
     return [value for name, value in held.items() if name != "tree_"]
 
 
@@ -136,7 +136,7 @@ def _outputs(held: Mapping[str, Any]) -> list[int]:
     return [int(number) for number in classes.ravel()]
 
 
-def _single(one: Any, held: Mapping[str, Any]) -> None:
+def _check_single(one: Any, held: Mapping[str, Any]) -> None:
     tree = held["tree_"]
     if type(tree) is not Tree:
         raise UnsoundModel(f"a {type(one).__name__} has a {type(tree).__name__} for its tree")

@@ -5,16 +5,16 @@ column shows its type: encoders store categories, imputers their fill values, ve
 count as numbers, unless ``MODEL_COLUMNS`` in the model's environment declares them.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.domain.errors import ArtifactError
 from tidegate.serving.formats.column_values import EXACT
 from tidegate.serving.formats.typed_rows import TypedInput
+from tidegate.serving.runtimes.categories import read_object
 
 VARIABLE = "MODEL_COLUMNS"
 NUMBER = TypedInput("", np.dtype(np.float64))
@@ -40,7 +40,7 @@ def inputs(model: Any, environment: Mapping[str, str]) -> list[TypedInput] | Non
     """The columns, or None if all are numbers that float64 holds. Raises Invalid for the environment, and
     ArtifactError if it names a column that the model does not have."""
     names, count = names_of(model), count_of(model) or 1
-    found = _seen(model, list(range(count)))
+    found = _read_types(model, list(range(count)))
     for name, kind in declared_types(environment).items():
         at = names.index(name) if name in names else int(name) if name.isdecimal() and not names else -1
         if not 0 <= at < count:
@@ -77,17 +77,9 @@ def _readers_of_all(model: Any) -> list[Any]:
 
 
 def declared_types(environment: Mapping[str, str]) -> dict[str, str]:
-    """Column -> its type, as the environment declares. Raises Invalid."""
-    text = environment.get(VARIABLE)
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise Invalid(f"{VARIABLE} is not JSON: {error}") from None
-    if not isinstance(found, dict) or not all(kind in TYPES for kind in found.values()):
-        raise Invalid(f'{VARIABLE} must be an object of types ({", ".join(TYPES)}), such as {{"land": "text"}}')
-    return found
+    """Return the type of each column that the environment declares: column -> type. Raises Invalid."""
+    expected = f'of types ({", ".join(TYPES)}), such as {{"land": "text"}}'
+    return read_object(environment, VARIABLE, lambda kind: kind in TYPES, expected)
 
 
 def reads_text_alone(model: Any) -> bool:
@@ -133,23 +125,23 @@ def _of_several(model: Any, several: Any) -> list[tuple[Any, Sequence[int] | Non
 
 
 class _ReadsAll:
-    """What the final estimator of a stack with ``passthrough`` is: it reads all columns as numbers."""
+    """The stand-in for the final estimator of a stack with ``passthrough``, which reads all columns as numbers."""
 
 
 _READS_ALL = _ReadsAll()
 
 
-def _seen(model: Any, columns: Sequence[int]) -> Found:
+def _read_types(model: Any, columns: Sequence[int]) -> Found:
     """The types that ``model`` shows of its columns; ``columns``: their positions in the whole table."""
     inner = _inner(model)
     if inner:
-        return _merge((at, _seen(one, at)) for one, at in _placed(inner, columns))
+        return _merge((at, _read_types(one, at)) for one, at in _place_inner(inner, columns))
     if hasattr(model, "steps"):
         return _of_steps(_steps(model), columns)
     if hasattr(model, "transformers_"):
         return _of_transformers(model, columns)
     if hasattr(model, "transformer_list"):
-        return _merge((columns, _seen(one, columns)) for _, one in model.transformer_list if one != "drop")
+        return _merge((columns, _read_types(one, columns)) for _, one in model.transformer_list if one != "drop")
     if _is_vectorizer(model):
         return dict.fromkeys(columns, _TEXT)
     if hasattr(model, "categories_"):
@@ -161,10 +153,11 @@ def _seen(model: Any, columns: Sequence[int]) -> Found:
     return {}
 
 
-def _placed(
+def _place_inner(
     inner: Sequence[tuple[Any, Sequence[int] | None]], columns: Sequence[int]
 ) -> Iterator[tuple[Any, Sequence[int]]]:
-    """What is left out of a selection was read as numbers to be selected."""
+    """Yield each inner model with its columns. Where models select columns, all columns were read as numbers for the
+    selection, including those that are left out of it."""
     for one, places in inner:
         yield one, columns if places is None else [columns[at] for at in places]
     if any(places is not None for _, places in inner):
@@ -176,7 +169,7 @@ def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
     the encoder after it knows the categories."""
     found: Found = {}
     for step in steps:
-        seen = _seen(step, columns)
+        seen = _read_types(step, columns)
         if not hasattr(step, "statistics_"):
             filled = any(one.dtype.kind == "O" for one in found.values())
             for at, one in seen.items():
@@ -200,7 +193,7 @@ def _of_transformers(model: Any, columns: Sequence[int]) -> Found:
         elif _passes_on(one):
             parts.append((places, dict.fromkeys(places, _PASSED_ON)))
         else:
-            parts.append((places, _seen(one, places)))
+            parts.append((places, _read_types(one, places)))
     return _merge(parts)
 
 

@@ -14,6 +14,7 @@ from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, PROGRAM
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.contract.trust import check_code_allowed
 
 DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 FOLDER = "TIDEGATE_CODE_FOLDER"
@@ -52,9 +53,7 @@ def fetch(container: ContainerSpec, policy: Policy) -> None:
     url = address(container.runtime.kind, container.environment)
     if not url:
         return
-    from tidegate.serving.runtimes import user_code  # noqa: PLC0415  # for models with code only
-
-    user_code.check_allowed(container.environment, f"{DIRECTORY} ({url})")
+    check_code_allowed(container.environment, f"{DIRECTORY} ({url})")
     try:
         materialise(url, _folder(container), policy)
     except (ArtifactError, Transient) as error:

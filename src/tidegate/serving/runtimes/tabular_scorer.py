@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.answer_counts import split_answers
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.signature import TEXT, ModelSignature, describe_columns
 from tidegate.serving.formats import content_types, rounding, row_decoder
 from tidegate.serving.formats.dense_json import Packer
 from tidegate.serving.runtimes.forest import Forest
@@ -27,7 +28,7 @@ Rows = bytes | row_decoder.Matrix
 """The rows of one request: floats of the model's type, row by row."""
 
 
-class Form(NamedTuple):
+class _Form(NamedTuple):
     """The forms of request and answer, from the headers."""
 
     plain: bool
@@ -84,14 +85,21 @@ class TabularScorer:
             features.of_kind(row_decoder.ValueKind.WHOLE),
             features.of_kind(row_decoder.ValueKind.FLAG),
         ).rows
-        self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
-        self._last: tuple[Mapping[bytes, bytes], Form] = ({}, Form(False, "", False))
+        self._forms: dict[tuple[bytes | None, bytes | None], _Form] = {}
+        self._last: tuple[Mapping[bytes, bytes], _Form] = ({}, _Form(False, "", False))
         """Headers that were seen last, which requests with the same head share, and their forms."""
         self._dialect: Dialect | None = None
 
     def follow(self, dialect: Dialect) -> None:
         """Use a dialect. Call this before the first request."""
         self._dialect = dialect
+
+    @cached_property
+    def signature(self) -> ModelSignature:
+        features = self._features
+        kinds = features.kinds or (row_decoder.ColumnType(),) * features.count
+        dtypes = [TEXT if one.text else features.dtype.name for one in kinds]
+        return describe_columns(features.names, dtypes, arrays=self._dialect is None)
 
     def parse(self, call: Call) -> Rows:
         if self._form(call).plain and (rows := self._pack(call.body)) is not None:
@@ -182,7 +190,7 @@ class TabularScorer:
             return np.frombuffer(rows, self._features.dtype).reshape(-1, self._features.count)
         return rows
 
-    def _form(self, call: Call) -> Form:
+    def _form(self, call: Call) -> _Form:
         """Raises ModelFailed (406) if no content type is acceptable."""
         headers, form = self._last
         if headers is call.headers:
@@ -191,14 +199,14 @@ class TabularScorer:
         self._last = (call.headers, form)
         return form
 
-    def _find_form(self, call: Call) -> Form:
+    def _find_form(self, call: Call) -> _Form:
         key = call.headers.get(b"content-type"), call.headers.get(b"accept")
         form = self._forms.get(key)
         if form is None:
             kind = row_decoder.kind_of(call.content_type)
             answer, lined = self._answer_form(call.accept, kind)
             plain = kind == row_decoder.JSON and not self._features.of_kind(row_decoder.ValueKind.CATEGORY)
-            form = Form(plain, answer, {kind, answer} <= lined)
+            form = _Form(plain, answer, {kind, answer} <= lined)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
         return form

@@ -54,14 +54,14 @@ _NUMBER_OF = _words("Int Float Complex")
 
 
 @dataclass(frozen=True)
-class Finding:
+class BatchingObstacle:
     """Why requests are scored alone. ``stateful``: the probes have changed the model's state."""
 
     reason: str
     stateful: bool
 
 
-class _Followed:
+class _GraphValues:
     """Properties of a graph's values so far, by their names."""
 
     def __init__(self, inputs: Iterable[str]) -> None:
@@ -113,14 +113,14 @@ class _Followed:
         return any(self.counts & set(operand.values) for operand in numeric)
 
 
-def of_script(model: Any) -> Finding | None:
+def of_script(model: Any) -> BatchingObstacle | None:
     """Search a TorchScript module in evaluation mode. None if nothing was found."""
-    return _unless_unreadable(_of_script, model)
+    return _try_find(_of_script, model)
 
 
-def of_program(program: Any) -> Finding | None:
+def of_program(program: Any) -> BatchingObstacle | None:
     """Search a ``torch.export.ExportedProgram``."""
-    return _unless_unreadable(_of_program, program)
+    return _try_find(_of_program, program)
 
 
 def find_state_of_script(model: Any) -> str:
@@ -139,7 +139,7 @@ def find_state_of_program(program: Any) -> str:
 
 
 def _find_state(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> str:
-    seen = _Followed(inputs)
+    seen = _GraphValues(inputs)
     for step in steps:
         if _trains(step):
             return f"it is in training mode ({step.operator})"
@@ -160,38 +160,38 @@ def _trains(step: OperatorStep) -> bool:
     )
 
 
-def _unless_unreadable(find: Callable[[Any], Finding | None], model: Any) -> Finding | None:
+def _try_find(find: Callable[[Any], BatchingObstacle | None], model: Any) -> BatchingObstacle | None:
     try:
         return find(model)
     except Exception as error:  # PyTorch's own representation, which may change
         said = " ".join(f"{type(error).__name__}: {error}".split())
-        return Finding(f"its graph cannot be followed ({said[:200]})", True)
+        return BatchingObstacle(f"its graph cannot be followed ({said[:200]})", True)
 
 
-def _of_script(model: Any) -> Finding | None:
+def _of_script(model: Any) -> BatchingObstacle | None:
     graph = model.inlined_graph
     return _find(of_block(graph, {}), [value.debugName() for value in list(graph.inputs())[1:]])
 
 
-def _of_program(program: Any) -> Finding | None:
+def _of_program(program: Any) -> BatchingObstacle | None:
     signature = program.graph_signature
     for name in signature.buffers_to_mutate.values():
-        return Finding(f"it changes its buffer {name}", True)
+        return BatchingObstacle(f"it changes its buffer {name}", True)
     return _find(of_nodes(program.graph.nodes, set(signature.user_inputs)), signature.user_inputs)
 
 
-def _find(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> Finding | None:
-    seen = _Followed(inputs)
+def _find(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> BatchingObstacle | None:
+    seen = _GraphValues(inputs)
     for step in steps:
         if reason := _state(step, seen):
-            return Finding(reason, True)
-        if reason := _chance(step) or _across_rows(step, seen) or _by_number(step, seen):
-            return Finding(reason, False)
+            return BatchingObstacle(reason, True)
+        if reason := _chance(step) or _explain_across_rows(step, seen) or _explain_by_number(step, seen):
+            return BatchingObstacle(reason, False)
         seen.follow(step)
     return None
 
 
-def _state(step: OperatorStep, seen: _Followed) -> str:
+def _state(step: OperatorStep, seen: _GraphValues) -> str:
     if step.operator == "SetAttr":
         return "it keeps state between requests"
     if any(operand.written and seen.own & set(operand.values) for operand in step.operands):
@@ -208,7 +208,7 @@ def _chance(step: OperatorStep) -> str:
     return ""
 
 
-def _across_rows(step: OperatorStep, seen: _Followed) -> str:
+def _explain_across_rows(step: OperatorStep, seen: _GraphValues) -> str:
     if not seen.from_request & step.values:
         return ""
     first = step.operands[0]
@@ -233,7 +233,7 @@ def _over_rows(step: OperatorStep) -> bool:
     return not axes or any(axis is None or axis is UNKNOWN or axis == 0 for axis in axes)
 
 
-def _by_number(step: OperatorStep, seen: _Followed) -> str:
+def _explain_by_number(step: OperatorStep, seen: _GraphValues) -> str:
     """Whether the number of rows decides over more than shapes and errors."""
     decided = seen.decisions & step.values
     if decided and step.operator == "If":

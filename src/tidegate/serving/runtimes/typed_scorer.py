@@ -1,12 +1,14 @@
 """A scorer of rows whose columns are of different types, each an array of its own."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from tidegate.serving.contract.answer_counts import split_answers
 from tidegate.serving.contract.invocation import Call
+from tidegate.serving.contract.signature import ModelSignature, describe_columns
 from tidegate.serving.formats import rounding, row_decoder
 from tidegate.serving.formats.typed_rows import Columns, TypedRows
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
@@ -20,6 +22,11 @@ class ColumnTable(TabularScorer):
     ) -> None:
         self._typed = typed
         super().__init__(predict, row_decoder.Features(len(typed.names), typed.names), accept, batches)
+
+    @cached_property
+    def signature(self) -> ModelSignature:
+        names = self._typed.names if self._typed.named else None
+        return describe_columns(names, [one.dtype.name for one in self._typed.inputs])
 
     def parse(self, call: Call) -> Any:
         self._form(call)  # raises if no answer is acceptable

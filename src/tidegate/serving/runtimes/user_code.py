@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError, Transient
 from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.contract.trust import CODE, TRUST, trusts
+from tidegate.serving.contract.trust import TRUST
 from tidegate.serving.runtimes.module_isolation import IsolatedModules
 from tidegate.serving.runtimes.submitted_code import FOLDER
 
@@ -29,15 +29,6 @@ _AGAIN = (ConnectionError, TimeoutError, MemoryError)
 """Errors that may pass: the replica is restarted."""
 _environment: dict[str, str] = {}
 """Variables that were set in this process for user code."""
-
-
-def check_allowed(environment: Mapping[str, str], what: str) -> None:
-    """Raises ArtifactError unless the server runs code of models."""
-    if not trusts(environment, CODE):
-        raise ArtifactError(
-            f"{what} is code, and this server runs no code that comes with a model; to let whoever may create models"
-            f" run code as the server's user, start the server with {TRUST}={CODE}"
-        )
 
 
 def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> IsolatedModules:
@@ -79,7 +70,7 @@ def check_requirements(path: Path) -> None:
     for line in path.read_text("utf-8", "replace").splitlines():
         text = line.partition(" #")[0].strip()
         if text and text[0] not in "#-":
-            missing += _unmet(text)
+            missing += _find_unmet(text)
     if missing:
         raise ArtifactError(
             f"requirements.txt is not met: {'; '.join(missing)}. Nothing is installed for a model: install it where"
@@ -87,7 +78,7 @@ def check_requirements(path: Path) -> None:
         )
 
 
-def _unmet(text: str) -> Iterator[str]:
+def _find_unmet(text: str) -> Iterator[str]:
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -123,7 +114,7 @@ def _message(error: BaseException, folder: Path) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, SyntaxError) and error.filename:
         return f" cannot be read: {_display_path(error.filename, folder)}, line {error.lineno}: {error.msg}"
-    where = _where(error, folder)
+    where = _locate(error, folder)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f" needs the module {error.name}, which is not installed{where}"
     if isinstance(error, SystemExit):
@@ -132,7 +123,7 @@ def _message(error: BaseException, folder: Path) -> str:
     return f" failed{where}: {type(error).__name__}{detail}"
 
 
-def _where(error: BaseException, folder: Path) -> str:
+def _locate(error: BaseException, folder: Path) -> str:
     """The last line of the owner's code in the traceback."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(folder))]
     return f" ({_display_path(own[-1].filename, folder)}, line {own[-1].lineno})" if own else ""

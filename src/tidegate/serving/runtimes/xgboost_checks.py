@@ -34,7 +34,7 @@ def check(document: Any) -> None:
         else:
             _trees(booster["gbtree"] if booster["name"] == "dart" else booster, features, groups)
             if booster["name"] == "dart":
-                _same_length("weight_drop", booster["weight_drop"], len(booster["gbtree"]["model"]["trees"]))
+                _check_same_length("weight_drop", booster["weight_drop"], len(booster["gbtree"]["model"]["trees"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, DamagedModel):
             raise
@@ -42,7 +42,7 @@ def check(document: Any) -> None:
 
 
 def _linear(model: Mapping[str, Any], features: int, groups: int) -> None:
-    _same_length("weights", model["weights"], (features + 1) * groups)
+    _check_same_length("weights", model["weights"], (features + 1) * groups)
 
 
 def _trees(booster: Mapping[str, Any], features: int, groups: int) -> None:
@@ -51,7 +51,7 @@ def _trees(booster: Mapping[str, Any], features: int, groups: int) -> None:
     if _number(model["gbtree_model_param"]["num_trees"]) != len(trees):
         raise DamagedModel("it does not have as many trees as it says")
     info = np.asarray(model["tree_info"], np.int64)
-    _same_length("tree_info", info, len(trees))
+    _check_same_length("tree_info", info, len(trees))
     if len(info) and not (info.min() >= 0 and info.max() < groups):
         raise DamagedModel("a tree belongs to a class that the model does not have")
     steps = np.asarray(model.get("iteration_indptr", ()), np.int64)
@@ -120,7 +120,7 @@ def _tree(tree: Mapping[str, Any], features: int) -> None:
     for name in (*_PER_NODE, *(name for name in _MAY_LACK if name in tree)):
         if name == "split_conditions" and width > 1:
             continue
-        _same_length(name, tree[name], nodes)
+        _check_same_length(name, tree[name], nodes)
     for name in _PER_LEAF:
         if name in tree and len(tree[name]) not in (nodes, nodes * width):
             raise DamagedModel(f"{name} has {len(tree[name])} entries for {nodes} nodes")
@@ -159,14 +159,14 @@ def _children(left: Any, right: Any, parents: Any, nodes: int) -> None:
 
 def _categories(tree: Mapping[str, Any], nodes: int) -> None:
     at, begin, size, listed = (np.asarray(tree[name], np.int64) for name in _CATEGORIES)
-    _same_length(_CATEGORIES[1], begin, len(at))
-    _same_length(_CATEGORIES[2], size, len(at))
+    _check_same_length(_CATEGORIES[1], begin, len(at))
+    _check_same_length(_CATEGORIES[2], size, len(at))
     fitting = (at >= 0) & (at < nodes) & (begin >= 0) & (size >= 0) & (begin + size <= len(listed))
     if not fitting.all() or (len(listed) and listed.min() < 0):
         raise DamagedModel("its categories are not those of its nodes")
 
 
-def _same_length(name: str, values: Any, length: int) -> None:
+def _check_same_length(name: str, values: Any, length: int) -> None:
     if len(values) != length:
         raise DamagedModel(f"{name} has {len(values)} entries where {length} belong")
 

@@ -25,8 +25,9 @@ from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.body_spool import LargeCall
 from tidegate.serving.contract.call_trace import ModelRun
 from tidegate.serving.contract.invocation import GONE, Call, Done, ModelFailed, Outcome
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
-from tidegate.serving.scoring.rescoring import TRIAL_ROWS, Rescoring
+from tidegate.serving.scoring.rescoring import TRIAL_ROWS, RescoringSchedule
 from tidegate.transform.table_types import TABLE_TYPES
 
 CAP = 64
@@ -65,7 +66,7 @@ class Scorer(Protocol[Rows, Scores]):
         ...
 
     def count(self, scores: Scores) -> int | None:
-        """Number of answers; None for a model that is declared not to answer row by row."""
+        """Return the number of answers; None for a model that is declared not to answer row by row."""
         ...
 
     def render(self, scores: Scores, call: Call) -> Outcome: ...
@@ -100,7 +101,7 @@ class Batcher(Generic[Rows, Scores]):
         self._loop = loop
         self._batches = scorer.batches
         self._cap = cap if scorer.batches else 1
-        self._rescoring = Rescoring() if scorer.batches and isinstance(scorer, Comparable) else None
+        self._rescoring = RescoringSchedule() if scorer.batches and isinstance(scorer, Comparable) else None
         self._mismatch = False
         """A mismatch was found that is not in the metrics yet."""
         self._queue: deque[tuple[Call, Rows, Done]] = deque()
@@ -113,6 +114,10 @@ class Batcher(Generic[Rows, Scores]):
     @property
     def healthy(self) -> bool:
         return self.usable()
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._scorer)
 
     def submit(self, call: Call, done: Done) -> None:
         headers = call.headers
@@ -174,8 +179,8 @@ class Batcher(Generic[Rows, Scores]):
             self._answer(batch)
 
     def _answer_alone(self, call: Call, rows: Rows, done: Done) -> None:
-        """What ``_answer`` does for one request, in fewer steps: a request that comes alone finds none of them in the
-        processor's caches."""
+        """Answer one request as ``_answer`` does, in fewer steps: a request that comes alone finds none of them in
+        the processor's caches."""
         if call.abandoned:
             done(GONE)
             return
@@ -234,7 +239,7 @@ class Batcher(Generic[Rows, Scores]):
     # --- checks of batches ---
 
     def _check_scores(
-        self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
+        self, rescoring: RescoringSchedule, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
         """Check a batch if it is due, and return the results to answer with."""
         if rescoring.on_trial:
@@ -249,7 +254,7 @@ class Batcher(Generic[Rows, Scores]):
         return results
 
     def _start_trial(
-        self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
+        self, rescoring: RescoringSchedule, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
         """Score every request alone, and return those results. Raises what the scorer does."""
         assert isinstance(self._scorer, Comparable)
@@ -276,14 +281,14 @@ class Batcher(Generic[Rows, Scores]):
             why = f"a request that fails alone was answered in a batch ({error})"
         return why, time.perf_counter() - began
 
-    def _score_again_here(self, rescoring: Rescoring, rows: Rows, batched: Scores) -> None:
+    def _score_again_here(self, rescoring: RescoringSchedule, rows: Rows, batched: Scores) -> None:
         self._end_check(rescoring, *self._score_again(rows, batched))
 
-    def _end_threaded_check(self, rescoring: Rescoring, task: "asyncio.Future[tuple[str, float]]") -> None:
+    def _end_threaded_check(self, rescoring: RescoringSchedule, task: "asyncio.Future[tuple[str, float]]") -> None:
         if not task.cancelled():
             self._end_check(rescoring, *task.result())
 
-    def _end_check(self, rescoring: Rescoring, why: str, seconds: float) -> None:
+    def _end_check(self, rescoring: RescoringSchedule, why: str, seconds: float) -> None:
         rescoring.end(self._loop.time(), seconds)
         if why:
             self._stop_batching(why)
@@ -331,7 +336,7 @@ def _can_split(scorer: object, call: Call) -> TypeGuard[LineScorer]:
 
 
 def cap(environment: Mapping[str, str]) -> int:
-    """Rows per call, as a model's environment says; raises Invalid."""
+    """Return the largest number of rows per call, as a model's environment says; raises Invalid."""
     given = environment.get(BATCH_ROWS, str(CAP))
     if not given.isdecimal() or not 1 <= int(given) <= MOST_ROWS:
         raise Invalid(f"{BATCH_ROWS} must be a number of rows from 1 to {MOST_ROWS}, not {given!r}")

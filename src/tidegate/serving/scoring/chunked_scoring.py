@@ -63,7 +63,9 @@ def answer_blocks(scorer: LineScorer, call: LargeCall, spool: Spool, block: int 
                 rows = parse(Call(header + lines, call.headers))
                 [scores] = scorer.score([rows])
             except ModelFailed as failed:
-                raise ModelFailed(failed.status, _later(failed.message, before), failed.container) from None
+                raise ModelFailed(
+                    failed.status, _shift_message(failed.message, before), failed.container
+                ) from None
             check_count(scorer.count(scores), scorer.size(rows))
             count = count_lines(lines)
             if not before and scorer.size(rows) == count - 1:
@@ -97,7 +99,7 @@ def _blocks(spool: Spool, size: int) -> Iterator[bytes]:
         yield first
 
 
-def _later(message: str, rows: int) -> str:
+def _shift_message(message: str, rows: int) -> str:
     if rows and not _ROW.match(message):
         return f"After row {rows}: {message}"
     return _ROW.sub(lambda found: f"Row {int(found[1]) + rows}", message)

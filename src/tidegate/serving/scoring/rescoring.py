@@ -25,7 +25,7 @@ LEAST_WAIT = 0.01
 
 
 @dataclass
-class Rescoring:
+class RescoringSchedule:
     """The schedule of one model. Times are seconds of a monotonic clock."""
 
     batches: int = 0

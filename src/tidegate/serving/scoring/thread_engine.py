@@ -27,6 +27,7 @@ from tidegate.serving.contract.invocation import (
     Stream,
     TimedOut,
 )
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.scoring.batching import model_failure
 
 MOST_WAITING = 256
@@ -35,7 +36,7 @@ STREAM_LIMIT = 480.0
 """Seconds for a whole stream (SageMaker's limit), slow readers included."""
 
 
-class Streamed(NamedTuple):
+class AnswerStream(NamedTuple):
     """A streamed answer. ``parts`` is iterated in the thread of its request, and closed if it can be."""
 
     content_type: str
@@ -49,7 +50,7 @@ class Handler(Protocol):
 
     threads: int
 
-    def answer(self, call: Call) -> Answer | Streamed:
+    def answer(self, call: Call) -> Answer | AnswerStream:
         """Answer a request. Raises ModelFailed; any other exception becomes a 500 with its type and message."""
         ...
 
@@ -76,6 +77,10 @@ class ThreadEngine:
     def healthy(self) -> bool:
         """Whether any thread is idle or within its time."""
         return self._stuck < self._handler.threads
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._handler)
 
     def submit(self, call: Call, done: Done) -> None:
         if not self.healthy:
@@ -151,13 +156,13 @@ class ThreadEngine:
     def _answer(self, work: "_Work") -> Outcome:
         try:
             result = self._handler.answer(work.call)
-            if not isinstance(result, Streamed):
+            if not isinstance(result, AnswerStream):
                 return result
             return self._stream(work, result)
         except BaseException as error:  # sys.exit in a request ends the request
             return self._failure(error)
 
-    def _stream(self, work: "_Work", streamed: Streamed) -> Outcome:
+    def _stream(self, work: "_Work", streamed: AnswerStream) -> Outcome:
         """Produce parts on demand. The first one comes before the response begins, so that a model that fails at once
         fails with its status."""
         source = streamed.parts

@@ -1,1 +1,1 @@
-"""What targets at AWS share: settings, calls of its APIs, their errors, policies."""
+"""Code that targets at AWS share: settings, calls of its APIs, their errors, policies."""

@@ -1,102 +1,170 @@
-"""Calls of AWS's APIs that block, repeated while AWS throttles them or, if that is harmless, does not answer. boto3
-is imported here and nowhere else: it is an optional extra."""
+"""Calls of AWS's APIs: repeated with full jitter while AWS throttles them or, if that is harmless, does not answer.
+
+``AwsClient`` blocks, for commands; ``ThreadedCalls`` makes the same calls for the event loop.
+"""
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tidegate.domain.errors import StartupError
+from tidegate.domain.errors import StartupError, Transient
+from tidegate.host.clock import SystemClock
 from tidegate.host.late_import import load_module
 from tidegate.ports.clock import Clock
-from tidegate.targets.aws.botocore_calls import user_session
 from tidegate.targets.aws.errors import Throttled, Unanswered
-from tidegate.targets.aws.options import AwsAccess
-from tidegate.targets.aws.repeatable import NOT_REPEATABLE
-from tidegate.targets.aws.single_calls import THREADS, SingleCalls
+from tidegate.targets.aws.options import AwsAccess, AwsOptions
+from tidegate.targets.aws.single_calls import THREADS, OpenClient, SingleCalls, open_session
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds, of which a random part is waited (full jitter)."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 20.0
+"""Seconds: the bounds of the pause before the second and before later tries (Brooker, "Exponential Backoff And
+Jitter", AWS 2015)."""
 PATIENCE = 300.0
-"""Seconds for which a call is repeated."""
+"""Seconds for which a command repeats a call; nobody else does so for it."""
+NOT_REPEATABLE = frozenset(
+    {
+        *("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "CreateTransformJob"),
+        *("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities"),
+        *("DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel"),
+        *("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"),
+        *("CreateAlias", "UpdateAlias"),
+        *("RegisterTaskDefinition", "CreateService", "CreateTargetGroup", "CreateRule"),
+    }
+)
+"""Operations that are not simply repeated when their answer is lost: AWS has no tokens for them by which it would
+tell a second call from a repeated one, so whoever made the call looks first whether it was carried out."""
 Params = dict[str, Any]
 T = TypeVar("T")
 
 
-class Timekeeper(Clock, Protocol):
+class Calls(Protocol):
+    async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
+        """``service`` as botocore calls it (``lambda``), ``operation`` as the API does (``UpdateAlias``). Raises
+        Transient or TargetRefused, or one of their kinds in ``errors``."""
+        ...
+
+
+class _Timekeeper(Clock, Protocol):
+    def monotonic(self) -> float:
+        """Seconds on a clock that nobody sets."""
+        ...
+
     def sleep(self, seconds: float) -> None: ...
 
 
-def import_boto3() -> Any:
-    """Raises StartupError that says how to install it."""
-    try:
-        return load_module("boto3")
-    except ImportError:
-        raise StartupError("the sagemaker target needs boto3: pip install 'tidegate[aws]'") from None
+class _WallTime(SystemClock):
+    """The clock of this machine, whose pauses are real."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
-def open_session(options: AwsAccess) -> Any:
-    """A session with the user's own credentials: environment, profile, SSO, instance role."""
-    return import_boto3().Session(botocore_session=user_session(options), region_name=options.region)
+class Retry:
+    """The tries of one call. ``deadline``: seconds for all of them together; ``draw``: a number from 0 to 1."""
+
+    def __init__(
+        self, operation: str, deadline: float, now: Callable[[], float], draw: Callable[[], float]
+    ) -> None:
+        self._operation, self._now, self._draw = operation, now, draw
+        self._until, self._longest = now() + deadline, FIRST_PAUSE
+
+    def pause_after(self, error: Transient) -> float:
+        """Seconds until the next try. Raises ``error`` if there is none: another try cannot mend it, or might carry
+        the call out twice, or would come too late."""
+        lost = isinstance(error, Unanswered) and self._operation in NOT_REPEATABLE
+        pause = self._draw() * self._longest
+        if lost or not isinstance(error, Throttled | Unanswered) or self._now() + pause > self._until:
+            raise error
+        self._longest = min(LONGEST_PAUSE, 2 * self._longest)
+        return pause
 
 
 class AwsClient:
-    """Calls by service and operation. ``endpoint_url``: of every service; empty: AWS."""
+    """Calls by service and operation, which block. ``deadline``: seconds for one call with its repetitions."""
 
     def __init__(
         self,
-        session: Any,
-        endpoint_url: str,
-        clock: Timekeeper,
+        open_client: OpenClient,
+        clock: _Timekeeper,
         draw: Callable[[], float] = random.random,
-        patience: float = PATIENCE,
+        deadline: float = PATIENCE,
     ) -> None:
-        self._single = SingleCalls(
-            lambda service, config: session.client(service, config=config, endpoint_url=endpoint_url or None)
-        )
-        self._clock, self._draw, self._patience = clock, draw, patience
-
-    @property
-    def clock(self) -> Timekeeper:
-        return self._clock
+        self.single = SingleCalls(open_client)
+        self.clock, self._draw, self._deadline = clock, draw, deadline
 
     def pause(self, seconds: float) -> None:
         """Sleep for 75 to 125 % of the time, so that many clients do not ask at once."""
-        self._clock.sleep(seconds * (0.75 + self._draw() / 2))
+        self.clock.sleep(seconds * (0.75 + self._draw() / 2))
 
     def call(self, service: str, operation: str, params: Mapping[str, object] | None = None) -> Params:
-        """Raises Transient or TargetRefused."""
-        answer: Params = self._patiently(operation, lambda: self._single.call(service, operation, params or {}))
+        """Call an operation, with retries, and return its answer. Raises Transient or TargetRefused."""
+        answer: Params = self._repeat(operation, lambda: self.single.call(service, operation, params or {}))
         return answer
 
     def upload(self, path: Path, bucket: str, key: str, metadata: dict[str, str]) -> None:
-        """In parts where the file is large."""
+        """Upload a file to S3, in parts if it is large. Raises StartupError without boto3, which is an optional
+        extra."""
+        try:
+            transfer, errors = load_module("boto3.s3.transfer"), load_module("boto3.exceptions")
+        except ImportError:
+            raise StartupError("uploads of model data need boto3: pip install 'tidegate[aws]'") from None
         extra = {"Metadata": metadata, "ChecksumAlgorithm": "SHA256"}
 
         def send() -> None:
             try:
-                self._single.client("s3").upload_file(str(path), bucket, key, extra)
-            except load_module("boto3.exceptions").Boto3Error as error:
+                transfer.S3Transfer(self.single.client("s3")).upload_file(str(path), bucket, key, extra_args=extra)
+            except errors.Boto3Error as error:
                 raise Unanswered(f"PutObject: {error}") from None
 
-        self._patiently(
-            "PutObject", lambda: self._single.attempt("s3", "PutObject", {"Bucket": bucket, "Key": key}, send)
-        )
+        members = {"Bucket": bucket, "Key": key}
+        self._repeat("PutObject", lambda: self.single.attempt("s3", "PutObject", members, send))
 
-    def _patiently(self, operation: str, attempt: Callable[[], Any]) -> Any:
-        start, longest = self._clock.now(), FIRST_PAUSE
+    def begin(self, operation: str) -> Retry:
+        return Retry(operation, self._deadline, self.clock.monotonic, self._draw)
+
+    def _repeat(self, operation: str, attempt: Callable[[], Any]) -> Any:
+        retry = self.begin(operation)
         while True:
             try:
                 return attempt()
-            except (Throttled, Unanswered) as error:
-                lost = isinstance(error, Unanswered) and operation in NOT_REPEATABLE
-                if lost or (self._clock.now() - start).total_seconds() >= self._patience:
-                    raise
-            self._clock.sleep(longest * (0.1 + 0.9 * self._draw()))
-            longest = min(LONGEST_PAUSE, 2 * longest)
+            except Transient as error:
+                self.clock.sleep(retry.pause_after(error))
+
+
+@dataclass(frozen=True)
+class ThreadedCalls:
+    """A ``Calls``: threads are busy only while AWS is asked, not in pauses."""
+
+    client: AwsClient
+    in_thread: Callable[..., Awaitable[Any]]
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+
+    async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
+        retry = self.client.begin(operation)
+        while True:
+            try:
+                answer: Params = await self.in_thread(lambda: self.client.single.call(service, operation, members))
+                return answer
+            except Transient as error:
+                pause = retry.pause_after(error)
+            await self.sleep(pause)
+
+
+def open_client(options: AwsAccess, deadline: float = PATIENCE) -> AwsClient:
+    """Open a client with the user's own credentials. It does not call AWS yet."""
+    return AwsClient(open_session(options), _WallTime(), deadline=deadline)
+
+
+def open_calls(options: AwsOptions) -> Calls:
+    """Open a client that makes its calls in threads. It does not call AWS yet."""
+    return ThreadedCalls(open_client(options, options.deadline), open_threads("aws"))
 
 
 def open_threads(name: str) -> Callable[[Callable[[], T]], Awaitable[T]]:
@@ -107,15 +175,3 @@ def open_threads(name: str) -> Callable[[Callable[[], T]], Awaitable[T]]:
         return asyncio.get_running_loop().run_in_executor(threads, work)
 
     return in_thread
-
-
-@dataclass(frozen=True)
-class ThreadedCalls:
-    """A ``targets.aws.calls.Calls`` over a client that blocks."""
-
-    client: AwsClient
-    in_thread: Callable[..., Awaitable[Any]]
-
-    async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
-        answer: dict[str, Any] = await self.in_thread(lambda: self.client.call(service, operation, members))
-        return answer

@@ -9,7 +9,8 @@ from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSp
 
 
 def desired_fleets(desired: DesiredDeployment) -> Sequence[FleetSpec]:
-    """Raises Invalid for a variant whose model the spec does not have."""
+    """Return the fleets that a deployment asks for. Raises Invalid for a variant whose model the spec does not
+    have."""
     models = {model.name: model for model in desired.models}
     found = []
     for number, variant in enumerate((*desired.config.variants, *desired.config.shadows)):

@@ -1,4 +1,5 @@
-"""What AWS's errors mean for a target: gone, changed, busy, refused for good, or worth another try. Pure."""
+"""Translate AWS's errors to errors of the platform: gone, changed, busy, refused for good, worth another try.
+Pure."""
 
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class AwsRefused(TargetRefused):
 
 
 class ResourceMissing(AwsRefused):
-    """What the call names does not exist."""
+    """A call named a resource that does not exist."""
 
 
 class AccessDenied(AwsRefused):
@@ -153,7 +154,7 @@ def translate(answer: ErrorAnswer) -> TargetError:
     if code in _DENIED or (answer.status == 403 and code not in _MISSING):
         return AccessDenied(
             f"{about}: the credentials lack the right {action_of(answer.service, answer.operation)};"
-            f" `tidegate doctor` prints the least policy ({told})",
+            f" `tidegate target doctor` prints the least policy ({told})",
             code,
             answer.message,
         )

@@ -1,11 +1,12 @@
 """Logs of AWS's services in CloudWatch Logs: the groups of endpoints, their streams and lines."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tidegate.ports.logs import LogLines, LogStream
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.errors import ResourceMissing
 
 MOST_STREAMS = 50
@@ -18,7 +19,7 @@ class CloudLogs:
     calls: Calls
 
     async def streams(self, group: str) -> list[LogStream]:
-        """Those written last, last one first; empty where there is no such group."""
+        """List the streams that were written last, the latest first; empty where there is no such group."""
         members: dict[str, object] = {
             "logGroupName": group,
             "orderBy": "LastEventTime",
@@ -45,7 +46,7 @@ class CloudLogs:
         return tuple(_line(event) for event in page.get("events", ()))[-lines:]
 
     async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
-        """As ``ports.logs.Logs.read``: offsets are numbers of lines."""
+        """Read lines as ``ports.logs.Logs.read`` does. Offsets are numbers of lines."""
         found = next((one for one in await self.streams(group) if one.name == stream), None)
         if found is None:
             return None
@@ -66,6 +67,23 @@ class CloudLogs:
                 break
             token = {"nextToken": following}
         return lines
+
+
+class OwnLogs(ABC):
+    """Parts of a ``ports.logs.Logs``: the streams of the groups that a target has, and of no other."""
+
+    logs: CloudLogs
+
+    @abstractmethod
+    async def groups(self) -> Sequence[str]: ...
+
+    async def streams(self, group: str) -> Sequence[LogStream]:
+        if group not in await self.groups():
+            return ()
+        return sorted(await self.logs.streams(group), key=lambda stream: stream.name)
+
+    async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
+        return await self.logs.read(group, stream, offset, limit) if group in await self.groups() else None
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.domain.errors import Transient
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 
 MOST_QUERIES = 500
 """Of one call (CloudWatch's limit)."""

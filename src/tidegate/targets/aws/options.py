@@ -28,7 +28,7 @@ class AwsAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class AwsOptions(AwsAccess, frozen=True, kw_only=True):
-    """Of targets that a server drives in any case."""
+    """Settings of targets at AWS that are always driven by a server."""
 
     deadline: float = 30.0
     """Seconds that one call may take, with its retries."""
@@ -40,7 +40,7 @@ Options = TypeVar("Options", bound=AwsAccess)
 
 
 def parse_options(given: Mapping[str, object], kind: type[Options], target: str) -> Options:
-    """Raises Invalid, which names the setting."""
+    """Parse the settings of a target. Raises Invalid, which names the setting."""
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:

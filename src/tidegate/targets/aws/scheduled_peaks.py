@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidegate.domain.desired import DesiredScaling
 from tidegate.domain.scaling import CalendarPeak
-from tidegate.features.autoscaling.calendar import EPOCH, peak_schedule
+from tidegate.schedules.peaks import EPOCH, peak_schedule
 
 PEAKS_AHEAD = 12
 """Occurrences of each peak that become scheduled actions; each deployment sets the next ones."""
@@ -15,7 +15,7 @@ PEAK_LEAD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
-class PeakAction:
+class _PeakAction:
     """``word``: ``begin`` or ``end``; ``schedule`` as the API has it."""
 
     name: str
@@ -24,8 +24,9 @@ class PeakAction:
     minimum: int
 
 
-def peak_actions(peak: CalendarPeak, scaling: DesiredScaling, now: datetime) -> Iterator[PeakAction]:
-    """Of the next occurrences, two for each. Raises Invalid for a schedule that never occurs."""
+def peak_actions(peak: CalendarPeak, scaling: DesiredScaling, now: datetime) -> Iterator[_PeakAction]:
+    """Yield the scaling actions of the next occurrences of a peak, two for each. Raises Invalid for a schedule that
+    never occurs."""
     schedule = peak_schedule(peak)
     after = now
     for number in range(PEAKS_AHEAD):
@@ -39,4 +40,4 @@ def peak_actions(peak: CalendarPeak, scaling: DesiredScaling, now: datetime) -> 
             ("end", end, scaling.minimum),
         ):
             name = f"tidegate-{peak.name}-{number}-{word}"
-            yield PeakAction(name, word, f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})", least)
+            yield _PeakAction(name, word, f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})", least)

@@ -1,15 +1,18 @@
 """The only place where targets use botocore: calls that block, each tried once, with errors that say what to do."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tidegate.domain.errors import TargetError, TargetRefused, Transient
+from tidegate.host import aws_credentials
 from tidegate.host.late_import import load_module
 from tidegate.targets.aws.errors import ErrorAnswer, Unanswered, translate
+from tidegate.targets.aws.options import AwsAccess
 
 OpenClient = Callable[[str, Any], Any]
-"""Service and botocore's Config -> client of botocore or boto3."""
+"""Service and botocore's Config -> client of botocore."""
 THREADS = 8
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 70
 """Seconds without a connection, or without a byte, after which a call has failed."""
@@ -20,15 +23,35 @@ _NAMES = (
 """Members that name what a call is about, those that say most first."""
 
 
+def open_session(options: AwsAccess) -> OpenClient:
+    """Open a session with the user's own credentials: environment, profile, SSO, role of the machine. They are found
+    at the first call."""
+    opened: list[Any] = []
+
+    def open_client(service: str, config: Any) -> Any:
+        if not opened:
+            session = aws_credentials.session(os.environ)
+            if options.profile:
+                session.set_config_variable("profile", options.profile)
+            opened.append(session)
+        return opened[0].create_client(
+            service, region_name=options.region, endpoint_url=options.endpoint_url or None, config=config
+        )
+
+    return open_client
+
+
 class SingleCalls:
-    """Without botocore's own retries: it would also repeat calls that create something, and whose answer was lost."""
+    """Calls of AWS without botocore's own retries, which would also repeat calls that create something and whose
+    answer was lost."""
 
     def __init__(self, open_client: OpenClient) -> None:
         self._open, self._lock = open_client, threading.Lock()
         self._clients: dict[str, Any] = {}
 
     def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
-        """Raises Transient or TargetRefused, or one of their kinds in ``errors``."""
+        """Call an operation once, and return its answer. Raises Transient or TargetRefused, or one of their kinds in
+        ``errors``."""
 
         def ask() -> dict[str, Any]:
             method = getattr(self.client(service), load_module("botocore").xform_name(operation))
@@ -38,7 +61,7 @@ class SingleCalls:
         return answer
 
     def attempt(self, service: str, operation: str, members: Mapping[str, object], work: Callable[[], Any]) -> Any:
-        """What ``work`` returns, or an error of the platform's in place of botocore's."""
+        """Return the result of ``work``, and raise an error of the platform in place of botocore's."""
         errors: Any = load_module("botocore.exceptions")
         unreadable = load_module("botocore.parsers").ResponseParserError
         try:

@@ -13,7 +13,7 @@ MOST_VERSIONS = 2
 
 
 @dataclass(frozen=True)
-class AliasSeen:
+class ObservedAlias:
     name: str
     version: str
     weights: Mapping[str, float] = field(default_factory=dict)
@@ -22,10 +22,10 @@ class AliasSeen:
     revision: str = ""
 
 
-def parse_alias(answer: Mapping[str, Any]) -> AliasSeen:
+def parse_alias(answer: Mapping[str, Any]) -> ObservedAlias:
     """``answer``: an AliasConfiguration."""
     weights = (answer.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    return AliasSeen(
+    return ObservedAlias(
         str(answer["Name"]),
         str(answer["FunctionVersion"]),
         {str(version): float(weight) for version, weight in weights.items()},
@@ -34,7 +34,7 @@ def parse_alias(answer: Mapping[str, Any]) -> AliasSeen:
     )
 
 
-def alias_routes(alias: AliasSeen, fleets: Mapping[str, FleetId]) -> tuple[Route, ...] | None:
+def alias_routes(alias: ObservedAlias, fleets: Mapping[str, FleetId]) -> tuple[Route, ...] | None:
     """The routes in force; ``fleets``: version -> fleet. None: it leads to a version that is no fleet's."""
     extra = {version: share_of(weight) for version, weight in alias.weights.items()}
     shares = {alias.version: WHOLE - sum(extra.values()), **extra}
@@ -63,8 +63,9 @@ def routing_members(table: RouteTable, versions: Mapping[FleetId, str]) -> dict[
     }
 
 
-def check_untouched(alias: AliasSeen, endpoint: str, fleets: Mapping[str, FleetId], function: str) -> None:
-    """Raises TargetRefused for an alias that somebody else made or changed: it is reported and left as it is."""
+def check_untouched(alias: ObservedAlias, endpoint: str, fleets: Mapping[str, FleetId], function: str) -> None:
+    """Check that the alias is as tidegate wrote it. Raises TargetRefused for an alias that somebody else made or
+    changed: it is reported and left as it is."""
     if alias.description == OWN:
         return
     written = parse_traffic_mark(endpoint, alias.description)

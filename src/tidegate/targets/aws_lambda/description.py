@@ -1,4 +1,5 @@
-"""What a fleet's version should be: package, configuration, tags. Builds the package, which takes seconds."""
+"""Describe the desired version of a fleet: package, configuration, tags. This builds the package, which takes
+seconds."""
 
 import asyncio
 import hashlib
@@ -19,11 +20,11 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.settings import Settings
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda import distributions
 from tidegate.targets.aws_lambda.options import LEAST_MEMORY, MOST_MEMORY, AwsLambdaOptions, function_name
-from tidegate.targets.aws_lambda.versions import IMAGE, MODEL, CodeWanted, VersionWanted
+from tidegate.targets.aws_lambda.versions import IMAGE, MODEL, DesiredCode, DesiredVersion
 from tidegate.targets.aws_lambda.zip_package import (
     MODEL_FOLDER,
     ZipPackage,
@@ -60,18 +61,18 @@ class Describer:
     _packages: dict[FleetId, ZipPackage] = field(default_factory=dict)
     """Of fleets that are being published: it takes seconds to find out that one is there already."""
 
-    async def describe(self, fleet: FleetSpec, fence: int) -> VersionWanted:
-        """Raises TargetRefused, ArtifactError or Transient."""
+    async def describe(self, fleet: FleetSpec, fence: int) -> DesiredVersion:
+        """Describe the desired version of a fleet. Raises TargetRefused, ArtifactError or Transient."""
         options = self.options
         check_fleet(fleet)
-        code = CodeWanted({"ImageUri": options.image_uri}, image=options.image_uri)
+        code = DesiredCode({"ImageUri": options.image_uri}, image=options.image_uri)
         if options.package == "zip":
             package = self._packages.get(fleet.id)
             if package is None or not package.path.exists():
                 package = self._packages[fleet.id] = await asyncio.to_thread(self._build, fleet)
             code = await self._upload(package)
         serverless = fleet.variant.serverless
-        return VersionWanted(
+        return DesiredVersion(
             fleet=fleet.id,
             function=function_name(options, fleet.id.endpoint),
             config=fleet.config_name,
@@ -112,22 +113,22 @@ class Describer:
         entries = plan_entries(encode(spec), folder, needed)
         return write_zip(entries, self.folder / "packages", check_unpacked(entries, needed))
 
-    async def _upload(self, package: ZipPackage) -> CodeWanted:
+    async def _upload(self, package: ZipPackage) -> DesiredCode:
         if not self.options.code_bucket:
             check_direct(package)
             body = await asyncio.to_thread(package.path.read_bytes)
-            return CodeWanted({"ZipFile": body}, package.sha256)
+            return DesiredCode({"ZipFile": body}, package.sha256)
         key = f"tidegate/{package.path.name}"
         place: dict[str, object] = {"Bucket": self.options.code_bucket, "Key": key}
         if key not in self._uploaded:
             body = await asyncio.to_thread(package.path.read_bytes)
             await self.calls.call("s3", "PutObject", {**place, "Body": body})
             self._uploaded.add(key)
-        return CodeWanted({"S3Bucket": self.options.code_bucket, "S3Key": key}, package.sha256)
+        return DesiredCode({"S3Bucket": self.options.code_bucket, "S3Key": key}, package.sha256)
 
 
 def check_fleet(fleet: FleetSpec) -> None:
-    """Raises TargetRefused for a fleet that a function cannot be."""
+    """Check that a function can be this fleet. Raises TargetRefused if it cannot."""
     variant = fleet.variant
     if variant.shadow or fleet.mirror is not None:
         raise TargetRefused("Lambda copies no requests: a shadow variant needs another target")
@@ -192,10 +193,10 @@ def extras(model: Model, table: ImageTable) -> list[str]:
     """The extras of tidegate that the model's runtimes need. Raises TargetRefused."""
     found = []
     for container in model.containers:
-        kind = images.resolve(container.image, table).kind
-        if kind is RuntimeKind.PROGRAM:
+        kind = images.resolve_container(container, table).kind
+        if kind.descriptor.outside:
             raise TargetRefused(
-                f"image {container.image!r} is a program, which a zip package cannot have: use `package: image`"
+                f"image {container.image!r} is a {kind}, which a zip package cannot have: use `package: image`"
             )
         found.append(_chosen_extra(container, kind))
     return found
@@ -211,12 +212,17 @@ def _chosen_extra(container: ContainerDefinition, kind: RuntimeKind) -> str:
 
 
 def replica_spec(fleet: FleetSpec, table: ImageTable, settings: Settings) -> ReplicaSpec:
-    """What the function starts with. The fleet's id and config are variables of its version, so that an equal model
-    is an equal package. Raises Invalid."""
+    """Return the specification that the function starts with. The fleet's id and config are variables of its version,
+    so that an equal model is an equal package. Raises Invalid."""
     model = fleet.variant.model
     containers = []
     for number, (name, container) in enumerate(zip(model.container_names, model.containers, strict=True)):
-        runtime = images.resolve(container.image, table)
+        runtime = images.resolve_container(container, table)
+        if runtime.kind in (RuntimeKind.CONTAINER, RuntimeKind.SERVICE):
+            raise TargetRefused(
+                f"image {container.image!r} is a {runtime.kind}: a Lambda function runs no container beside its own"
+                " program, and fronts no service; take target local, kubernetes or ecs"
+            )
         environment = granted_environment(container, runtime.kind, table, settings)
         folder = f"{MODEL_FOLDER}/{number}"
         containers.append(ContainerSpec(name=name, runtime=runtime, model_dir=folder, environment=environment))

@@ -16,16 +16,16 @@ from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 
 from tidegate.domain.errors import TargetRefused
+from tidegate.host.features import features
 
 BASE = ("msgspec", "httptools", "packaging")
 """What the serving code imports, whatever the model."""
 PROVIDED = frozenset({"botocore", "boto3", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six"})
 """What Lambda's own runtime for Python has."""
-PACKAGES = (
-    *("domain", "host", "http1", "serving", "storage", "transform"),
-    *(f"features/{name}" for name in ("capture", "multi_model", "tracing")),
-)
-"""The packages of tidegate that serving imports."""
+PACKAGES = ("domain", "host", "http1", "personal_data", "serving", "storage", "transform")
+"""The packages of tidegate that serving imports, beside those of features."""
+WORKER = "worker_"
+"""How extension points of serving begin."""
 GLIBC = (2, 34)
 """Of Amazon Linux 2023."""
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
@@ -40,7 +40,7 @@ _KEPT = ("numpy/testing/", "scipy/_lib/array_api_compat/", "numpy/_core/tests/_n
 
 
 @dataclass(frozen=True)
-class Distribution:
+class InstalledPackage:
     """``files``: name in the package -> file on this machine."""
 
     name: str
@@ -57,7 +57,8 @@ def runtime_name() -> str:
 
 
 def architecture() -> str:
-    """Raises TargetRefused."""
+    """Return Lambda's name of this machine's architecture. Raises TargetRefused if packages of this machine do not
+    run at Lambda."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ARCHITECTURES:
         raise TargetRefused(
@@ -67,23 +68,30 @@ def architecture() -> str:
     return ARCHITECTURES[machine]
 
 
-def collect(extra: str) -> list[Distribution]:
+def collect(extra: str) -> list[InstalledPackage]:
     """tidegate's serving code, and what it needs with this extra of its own. Raises TargetRefused."""
     names = [*BASE, *(_extra_requirements(extra) if extra else ())]
     found = [_own_code()]
     for name, distribution in sorted(_closure(names).items()):
         _check_wheel(name, distribution)
-        found.append(Distribution(name, dict(_files(distribution))))
+        found.append(InstalledPackage(name, dict(_files(distribution))))
     return found
 
 
-def _own_code() -> Distribution:
+def _own_code() -> InstalledPackage:
     import_root = Path(__file__).parents[2]
     files = {f"tidegate/{name}": import_root / name for name in ("__init__.py", "features/__init__.py")}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *_features_of_workers()):
         for path in sorted((import_root / package).rglob("*.py")):
             files[f"tidegate/{path.relative_to(import_root).as_posix()}"] = path
-    return Distribution("tidegate", files)
+    return InstalledPackage("tidegate", files)
+
+
+def _features_of_workers() -> Iterator[str]:
+    """Folders of the features that serving uses."""
+    for one in features():
+        if any(point.startswith(WORKER) for point in one.feature.hooks):
+            yield f"features/{one.feature.name}"
 
 
 def _extra_requirements(extra: str) -> list[str]:
@@ -118,7 +126,8 @@ def _closure(names: Iterable[str]) -> dict[str, metadata.Distribution]:
 
 
 def _check_wheel(name: str, distribution: metadata.Distribution) -> None:
-    """Raises TargetRefused for compiled code that needs a newer C library than Lambda has."""
+    """Check that a package runs at Lambda. Raises TargetRefused for compiled code that needs a newer C library than
+    Lambda has."""
     lines = (distribution.read_text("WHEEL") or "").splitlines()
     tags = [tag for line in lines if line.startswith("Tag: ") for tag in parse_tag(line[5:])]
     if not any(tag.platform == "any" or _runs_at_lambda(tag.platform) for tag in tags):

@@ -1,13 +1,12 @@
 """Checks what the target needs at AWS, and prints the least policy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import TargetError, TidegateError
-from tidegate.ports.target import Finding, Level, Options
-from tidegate.targets.aws.botocore_calls import open_calls
-from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.checks import Probe, check_identity, policy_finding, run_checks, run_probe
+from tidegate.domain.errors import TidegateError
+from tidegate.ports.target import CheckFinding, Level, Options
+from tidegate.targets.aws.checks import AwsCaller, PermissionProbe, check_target, probe_checks, settings_error
+from tidegate.targets.aws.client import open_client
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.policies import CallRow
 from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions
@@ -15,66 +14,52 @@ from tidegate.targets.aws_lambda.render import render_calls
 from tidegate.targets.aws_lambda.zip_package import megabytes
 
 
-def check_lambda(options: Options, desired: DesiredDeployment | None) -> Sequence[Finding]:
+def check_lambda(options: Options, desired: DesiredDeployment | None) -> Sequence[CheckFinding]:
     try:
         settings = parse_options(options, AwsLambdaOptions, NAME)
     except TidegateError as error:
-        return [Finding("settings", Level.ERROR, error.message, "correct the file of TIDEGATE_TARGETS")]
-    return run_checks(check(open_calls(settings), settings, options, desired))
+        return [settings_error(error)]
+    return check(open_client(settings, settings.deadline), settings, options, desired)
 
 
-async def check(
-    calls: Calls, settings: AwsLambdaOptions, options: Options, desired: DesiredDeployment | None
-) -> list[Finding]:
-    found = [Finding("settings", Level.OK, f"region {settings.region}, role {settings.role}")]
-    found.append(await check_identity(calls))
-    for probe in probes(settings):
-        found.append(await run_probe(calls, probe))
-    found.append(await check_quotas(calls))
-    if desired is not None:
-        found.append(check_spec(desired, options))
-    found.append(policy_finding(rows(settings)))
-    return found
+def check(
+    caller: AwsCaller, settings: AwsLambdaOptions, options: Options, desired: DesiredDeployment | None
+) -> list[CheckFinding]:
+    checks = [*probe_checks(caller, probes(settings)), ("quotas", lambda: check_quotas(caller))]
+    render = None if desired is None else lambda: render_calls(desired, options)
+    return check_target(caller, f"region {settings.region}, role {settings.role}", checks, render, rows(settings))
 
 
-def probes(settings: AwsLambdaOptions) -> list[Probe]:
+def probes(settings: AwsLambdaOptions) -> list[PermissionProbe]:
     name = f"{settings.prefix}doctor"
     found = [
-        Probe("functions", "lambda", "GetFunction", {"FunctionName": name}),
-        Probe("tags", "resourcegroupstaggingapi", "GetResources", {"ResourceTypeFilters": ["lambda:function"]}),
-        Probe("metrics", "cloudwatch", "ListMetrics", {"Namespace": "AWS/Lambda"}),
-        Probe("logs", "logs", "DescribeLogStreams", {"logGroupName": f"/aws/lambda/{name}"}),
+        PermissionProbe("functions", "lambda", "GetFunction", {"FunctionName": name}),
+        PermissionProbe(
+            "tags", "resourcegroupstaggingapi", "GetResources", {"ResourceTypeFilters": ["lambda:function"]}
+        ),
+        PermissionProbe("metrics", "cloudwatch", "ListMetrics", {"Namespace": "AWS/Lambda"}),
+        PermissionProbe("logs", "logs", "DescribeLogStreams", {"logGroupName": f"/aws/lambda/{name}"}),
     ]
     if settings.code_bucket:
-        found.append(Probe("code bucket", "s3", "GetBucketLocation", {"Bucket": settings.code_bucket}))
+        found.append(PermissionProbe("code bucket", "s3", "GetBucketLocation", {"Bucket": settings.code_bucket}))
     return found
 
 
-async def check_quotas(calls: Calls) -> Finding:
+def check_quotas(caller: AwsCaller) -> Iterator[CheckFinding]:
     """Space for packages and concurrency that are left in the account."""
-    try:
-        account = await calls.call("lambda", "GetAccountSettings", {})
-    except TargetError as error:
-        return Finding("quotas", Level.UNKNOWN, str(error), "allow lambda:GetAccountSettings")
+    account = caller.call("lambda", "GetAccountSettings")
     limit, usage = account.get("AccountLimit", {}), account.get("AccountUsage", {})
     free = int(limit.get("TotalCodeSize", 0)) - int(usage.get("TotalCodeSize", 0))
     unreserved = int(limit.get("UnreservedConcurrentExecutions", 0))
     told = f"{megabytes(free)} left for packages, {unreserved} concurrent executions unreserved"
     if free < 500 * 1024 * 1024 or unreserved < 10:
-        return Finding("quotas", Level.WARNING, told, "remove old versions, or have the quota raised")
-    return Finding("quotas", Level.OK, told)
-
-
-def check_spec(desired: DesiredDeployment, options: Options) -> Finding:
-    try:
-        rendering = render_calls(desired, options)
-    except TidegateError as error:
-        return Finding("spec", Level.ERROR, error.message, "change the spec, or take another target")
-    return Finding("spec", Level.OK, "; ".join(rendering.notes))
+        yield CheckFinding("quotas", Level.WARNING, told, "remove old versions, or have the quota raised")
+        return
+    yield CheckFinding("quotas", Level.OK, told)
 
 
 def rows(settings: AwsLambdaOptions) -> list[CallRow]:
-    """Every call of the target, on its own functions where Lambda can say so."""
+    """List every call of the target, on its own functions where Lambda can say so."""
     functions = f"arn:aws:lambda:{settings.region}:*:function:{settings.prefix}*"
     found = [
         CallRow(

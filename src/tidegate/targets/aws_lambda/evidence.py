@@ -1,4 +1,4 @@
-"""What CloudWatch counted of each version: invocations, errors and durations by the minute.
+"""Read what CloudWatch counted for each version: invocations, errors and durations by the minute.
 
 Numbers of a minute arrive for a while after it. Errors are passed on as soon as they are seen; a minute counts as
 complete, so that a rollout may rely on it, once it lies ``metric_delay`` seconds back.
@@ -11,10 +11,10 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.serving.aws_lambda.embedded_metrics import FAILED, NAMESPACE, REFUSED
-from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.metric_data import MetricQuery, find_unread, read_points
-from tidegate.targets.aws.period_counts import PeriodCounts
-from tidegate.targets.aws.period_progress import PeriodProgress
+from tidegate.targets.aws.client import Calls
+from tidegate.targets.aws.metric_data import MetricQuery
+from tidegate.targets.aws.period_counts import PeriodCounts, latency
+from tidegate.targets.aws.period_progress import PeriodProgress, PeriodValues
 from tidegate.targets.aws_lambda.marks import LIVE
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions, function_name
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
@@ -40,24 +40,20 @@ class AwsLambdaEvidence:
         fleets = {id: found for id, found in self.target.configs.items() if id.endpoint in self.target.routes}
         alone = {id: self._alone_since.get(id, now) for id in fleets if self._takes_the_rest(id)}
         self._alone_since = alone
-        span = self.progress.begin({id.endpoint for id in fleets}, now)
-        if span is None:
-            return CollectionRound([], self.progress.coverage(), self.progress.periods())
-        points = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
-        unread = find_unread(points, ((id.endpoint, self._queries({id: one})) for id, one in fleets.items()))
-        found, seconds = points.values, list[FleetSecond]()
-        for id, (version, config) in fleets.items():
-            if id.endpoint in unread:
-                continue
-            for start in range(self.progress.first(id.endpoint), span[1], self.options.metric_period):
-                times = {
-                    _percent(name): found[query][start] * _MICROSECONDS
-                    for name, query in self._durations(id, version).items()
-                    if start in found[query]
-                }
-                seconds += self.progress.add(id, config, start, self._counts(id, fleets, found, start), times)
-        self.progress.end(now, unread)
-        return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
+        queries = {id: list(self._queries(id, version)) for id, (version, _) in fleets.items()}
+
+        def count(id: FleetId, start: int, values: PeriodValues) -> Iterator[FleetSecond]:
+            version, config = fleets[id]
+            counts = self._counts(id, fleets, values, start)
+            times = {
+                _percent(name): values[query][start] * _MICROSECONDS
+                for name, query in self._durations(id, version).items()
+                if start in values[query]
+            }
+            latencies = {"model_latency": latency(counts.requests, times)}
+            yield from self.progress.add(id, config, start, counts, latencies)
+
+        return await self.progress.collect(self.calls, queries, now, count)
 
     def refresh(self, look: Observation) -> Observation:
         return look
@@ -69,7 +65,7 @@ class AwsLambdaEvidence:
         self,
         id: FleetId,
         fleets: Mapping[FleetId, tuple[str, str]],
-        found: Mapping[MetricQuery, Mapping[int, float]],
+        found: PeriodValues,
         start: int,
     ) -> PeriodCounts:
         def value(query: MetricQuery) -> int:
@@ -88,7 +84,8 @@ class AwsLambdaEvidence:
 
         requests, errors = executed("Invocations"), executed("Errors")
         failed, refused = (value(self._own_query(id, name, version)) for name in (FAILED, REFUSED))
-        return PeriodCounts(requests, min(requests, errors + failed), min(requests, refused))
+        failed, refused = min(requests, errors + failed), min(requests, refused)
+        return PeriodCounts(requests, failed, refused, failed + refused)
 
     def _alone(self, id: FleetId, start: int) -> bool:
         """Whether a fleet had all requests of a period, or of its last part. An earlier period is that of others,
@@ -100,13 +97,12 @@ class AwsLambdaEvidence:
         """Lambda names the version that was executed only while an alias routes to two of them."""
         return self.target.routes.get(id.endpoint) == (id,)
 
-    def _queries(self, fleets: Mapping[FleetId, tuple[str, str]]) -> Iterator[MetricQuery]:
-        for id, (version, _) in fleets.items():
-            for name in ("Invocations", "Errors"):
-                yield self._alias_query(id, name, version)
-                yield self._alias_query(id, name)
-            yield from (self._own_query(id, name, version) for name in (FAILED, REFUSED))
-            yield from self._durations(id, version).values()
+    def _queries(self, id: FleetId, version: str) -> Iterator[MetricQuery]:
+        for name in ("Invocations", "Errors"):
+            yield self._alias_query(id, name, version)
+            yield self._alias_query(id, name)
+        yield from (self._own_query(id, name, version) for name in (FAILED, REFUSED))
+        yield from self._durations(id, version).values()
 
     def _durations(self, id: FleetId, version: str) -> dict[str, MetricQuery]:
         executed = "" if self._takes_the_rest(id) else version

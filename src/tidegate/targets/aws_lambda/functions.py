@@ -1,15 +1,15 @@
-"""What is asked of Lambda about one function, and what is removed of it."""
+"""Calls of Lambda that read or remove one function, its versions and its aliases."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.fleet import FleetId
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.errors import ResourceMissing
 from tidegate.targets.aws.ownership import check_own
-from tidegate.targets.aws_lambda.alias_traffic import AliasSeen, parse_alias
+from tidegate.targets.aws_lambda.alias_traffic import ObservedAlias, parse_alias
 from tidegate.targets.aws_lambda.marks import OWN, fleet_alias, is_version_of
-from tidegate.targets.aws_lambda.versions import ConfigurationSeen, FunctionSeen, parse_configuration
+from tidegate.targets.aws_lambda.versions import ObservedConfiguration, ObservedFunction, parse_configuration
 
 SERVICE = "lambda"
 _SETTLED = ("Active", "Inactive")
@@ -22,24 +22,25 @@ class FunctionClient:
     calls: Calls
     installation: str
     _owned: set[str] = field(default_factory=set)
-    _versions: dict[tuple[str, str], ConfigurationSeen] = field(default_factory=dict)
+    _versions: dict[tuple[str, str], ObservedConfiguration] = field(default_factory=dict)
     """Published versions that serve, which do not change."""
 
     async def call(self, operation: str, members: dict[str, object]) -> dict[str, Any]:
         return await self.calls.call(SERVICE, operation, members)
 
-    async def look(self, function: str, fleet: FleetId) -> FunctionSeen:
-        """What there is of the function and of the fleet's version. Raises TargetRefused for somebody else's."""
+    async def look(self, function: str, fleet: FleetId) -> ObservedFunction:
+        """Read the current state of the function and of the fleet's version. Raises TargetRefused for a function that
+        somebody else owns."""
         found = await self._find(function, fleet.endpoint)
         if found is None:
-            return FunctionSeen()
+            return ObservedFunction()
         alias = await self._alias(function, fleet_alias(fleet))
-        version = alias.version if alias is not None else await self._published(function, fleet)
+        version = alias.version if alias is not None else await self._find_published(function, fleet)
         latest = parse_configuration(found["Configuration"])
         image = str(found.get("Code", {}).get("ImageUri", ""))
         if not version:
-            return FunctionSeen(latest, image)
-        return FunctionSeen(
+            return ObservedFunction(latest, image)
+        return ObservedFunction(
             latest,
             image,
             version,
@@ -48,11 +49,11 @@ class FunctionClient:
             await self._provisioned(function, version),
         )
 
-    async def aliases(self, function: str, endpoint: str) -> dict[str, AliasSeen]:
-        """By name; empty where there is no function of ours."""
+    async def aliases(self, function: str, endpoint: str) -> dict[str, ObservedAlias]:
+        """Read the aliases of the function, by name; empty where there is no function of ours."""
         if function not in self._owned and await self._find(function, endpoint) is None:
             return {}
-        found: dict[str, AliasSeen] = {}
+        found: dict[str, ObservedAlias] = {}
         marker: dict[str, object] = {}
         try:
             while True:
@@ -65,7 +66,7 @@ class FunctionClient:
             self._owned.discard(function)
             return {}
 
-    async def version(self, function: str, version: str) -> ConfigurationSeen:
+    async def version(self, function: str, version: str) -> ObservedConfiguration:
         known = self._versions.get((function, version))
         if known is None:
             answer = await self.call("GetFunctionConfiguration", {"FunctionName": function, "Qualifier": version})
@@ -76,20 +77,20 @@ class FunctionClient:
 
     async def remove_version(self, function: str, version: str) -> None:
         self._versions.pop((function, version), None)
-        await self._gone("DeleteProvisionedConcurrencyConfig", FunctionName=function, Qualifier=version)
-        await self._gone("DeleteFunction", FunctionName=function, Qualifier=version)
+        await self._ignore_missing("DeleteProvisionedConcurrencyConfig", FunctionName=function, Qualifier=version)
+        await self._ignore_missing("DeleteFunction", FunctionName=function, Qualifier=version)
 
     async def remove_alias(self, function: str, name: str) -> None:
-        await self._gone("DeleteAlias", FunctionName=function, Name=name)
+        await self._ignore_missing("DeleteAlias", FunctionName=function, Name=name)
 
     async def exists(self, function: str, endpoint: str) -> bool:
-        """Raises TargetRefused for somebody else's function."""
+        """Return whether the function exists. Raises TargetRefused for somebody else's function."""
         return await self._find(function, endpoint) is not None
 
     async def remove(self, function: str, endpoint: str) -> None:
         """The function with all that it has. Raises TargetRefused for somebody else's."""
         if await self._find(function, endpoint) is not None:
-            await self._gone("DeleteFunction", FunctionName=function)
+            await self._ignore_missing("DeleteFunction", FunctionName=function)
             self._owned.discard(function)
 
     async def own_versions(self, function: str) -> dict[str, str]:
@@ -118,13 +119,13 @@ class FunctionClient:
         self._owned.add(function)
         return found
 
-    async def _alias(self, function: str, name: str) -> AliasSeen | None:
+    async def _alias(self, function: str, name: str) -> ObservedAlias | None:
         try:
             return parse_alias(await self.call("GetAlias", {"FunctionName": function, "Name": name}))
         except ResourceMissing:
             return None
 
-    async def _published(self, function: str, fleet: FleetId) -> str:
+    async def _find_published(self, function: str, fleet: FleetId) -> str:
         """The version of a fleet whose alias is not there yet; empty if there is none."""
         versions = await self.own_versions(function)
         return next((number for number, text in versions.items() if is_version_of(fleet, text)), "")
@@ -141,7 +142,7 @@ class FunctionClient:
             str(found.get("StatusReason", "")),
         )
 
-    async def _gone(self, operation: str, **members: object) -> None:
+    async def _ignore_missing(self, operation: str, **members: object) -> None:
         try:
             await self.call(operation, members)
         except ResourceMissing:

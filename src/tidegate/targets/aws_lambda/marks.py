@@ -1,4 +1,4 @@
-"""What the target writes into descriptions at Lambda, so that a later controller knows what it finds. Pure.
+"""Marks in descriptions at Lambda, by which a later controller identifies the resources it finds. Pure.
 
 A version's description names its fleet, an alias's has the fence of the write. A description changes in the same call
 as what it describes.

@@ -37,7 +37,7 @@ class AwsLambdaOptions(AwsOptions, frozen=True, kw_only=True):
 
 
 def function_name(options: AwsLambdaOptions, endpoint: str) -> str:
-    """Raises Invalid."""
+    """Return the name of an endpoint's function. Raises Invalid if it is too long for Lambda."""
     name = options.prefix + endpoint
     if len(name) > LONGEST_NAME:
         raise Invalid(

@@ -1,23 +1,24 @@
-"""All that the target at Lambda supplies."""
+"""All that the target at Lambda supplies. The name of a log stream has the version of its environment in brackets."""
 
 import asyncio
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
+from tidegate.ports.logs import ReplicaLog
 from tidegate.ports.target import Chore, Provider
-from tidegate.targets.aws.botocore_calls import open_calls
-from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.log_streams import CloudLogs
+from tidegate.targets.aws.client import Calls, open_calls
+from tidegate.targets.aws.lifecycle import AwsLifecycle
+from tidegate.targets.aws.log_streams import CloudLogs, OwnLogs
 from tidegate.targets.aws.options import parse_options
-from tidegate.targets.aws.owned_endpoints import owned_endpoints
+from tidegate.targets.aws.ownership import owned_endpoints
 from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.aws_lambda.description import Describer
 from tidegate.targets.aws_lambda.evidence import AwsLambdaEvidence
 from tidegate.targets.aws_lambda.functions import FunctionClient
-from tidegate.targets.aws_lambda.logs import AwsLambdaLogs
 from tidegate.targets.aws_lambda.marks import LIVE, parse_fleet_alias
 from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function_name
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
@@ -25,11 +26,42 @@ from tidegate.targets.containers import check_container
 from tidegate.targets.context import TargetContext
 from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
 
+_VERSION = re.compile(r"\[(\d+)\]")
+MOST_TAILS = 10
+"""Environments whose last lines are shown, those that wrote last."""
+
+
+@dataclass(frozen=True)
+class AwsLambdaLogs(OwnLogs):
+    logs: CloudLogs
+    target: AwsLambdaTarget
+    options: AwsLambdaOptions
+
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        fleets = {version: id for id, (version, _) in self.target.configs.items() if id.endpoint == endpoint}
+        if not fleets:
+            return ()  # of another target, perhaps, with a name that no function can have
+        group = self._group(endpoint)
+        found = []
+        for stream in (await self.logs.streams(group))[:MOST_TAILS]:
+            version = _VERSION.search(stream.name)
+            if version is not None and (id := fleets.get(version[1])) is not None:
+                written = await self.logs.tail(group, stream.name, lines)
+                found.append(ReplicaLog(id.generation, id.variant, stream.name, written))
+        return sorted(found, key=lambda log: log.generation)
+
+    async def groups(self) -> Sequence[str]:
+        return sorted({self._group(id.endpoint) for id in self.target.configs})
+
+    def _group(self, endpoint: str) -> str:
+        return f"/aws/lambda/{function_name(self.options, endpoint)}"
+
+
 PRUNE_EVERY = 600.0
 
 
 def provide_lambda(context: TargetContext) -> Provider:
-    """Nothing is asked of AWS yet. Raises StartupError."""
+    """Assemble the target ``lambda`` from its settings. It does not call AWS yet. Raises StartupError."""
     try:
         options = parse_options(context.options, AwsLambdaOptions, NAME)
     except Invalid as error:
@@ -51,7 +83,7 @@ def join_parts(context: TargetContext, options: AwsLambdaOptions, calls: Calls) 
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=AwsLambdaLifecycle(calls, installation, options, target, functions, describer),
+        lifecycle=_AwsLambdaLifecycle(calls, installation, options, target, functions, describer),
         evidence=AwsLambdaEvidence(
             calls, target, options, PeriodProgress(options.metric_delay, options.metric_period)
         ),
@@ -63,7 +95,7 @@ def join_parts(context: TargetContext, options: AwsLambdaOptions, calls: Calls) 
 
 
 @dataclass(frozen=True)
-class AwsLambdaLifecycle:
+class _AwsLambdaLifecycle(AwsLifecycle):
     calls: Calls
     installation: str
     options: AwsLambdaOptions
@@ -74,10 +106,6 @@ class AwsLambdaLifecycle:
     @property
     def chores(self) -> Sequence[Chore]:
         return (Chore(PRUNE_EVERY, self._prune),)
-
-    def prepare(self) -> None: ...
-
-    def start(self) -> None: ...
 
     async def retire_unknown(self, owners: Collection[str]) -> None:
         """Raises TargetError."""
@@ -91,15 +119,8 @@ class AwsLambdaLifecycle:
                     await self.functions.remove_alias(function, alias.name)
             await self.functions.remove(function, endpoint)
 
-    def serves(self) -> bool:
-        return False  # what serves at AWS does not need this machine
-
     def desired(self) -> list[FleetSpec]:
         return self.target.desired()
-
-    def wake(self, fleet: FleetId, since: float) -> None: ...
-
-    def kick(self, fleet: FleetId) -> None: ...
 
     async def stop(self, drain: bool) -> None:
         await self.target.stop()

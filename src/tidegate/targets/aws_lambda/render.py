@@ -1,5 +1,5 @@
-"""What the target would create for a spec: the calls of Lambda's API, or a CloudFormation template. Pure but for the
-sizes of installed packages.
+"""Render what the target would create for a spec: the calls of Lambda's API, or a CloudFormation template. Pure but
+for the sizes of installed packages.
 
 The package is built when the endpoint is deployed; here its place is named.
 """
@@ -11,7 +11,7 @@ from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.ports.target import Document, Options, Rendering
-from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.images import ANY_IMAGE
 from tidegate.targets.aws.desired_fleets import desired_fleets
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.ownership import owner_tags
@@ -104,7 +104,7 @@ def render_template(desired: DesiredDeployment, options: Options) -> Rendering:
 def render_image(desired: DesiredDeployment, options: Options) -> Rendering:
     """A Dockerfile for a function over the limits of zip packages. Raises Invalid or TargetRefused."""
     _, fleet = _read(desired, options)
-    wanted = ",".join(sorted({extra for extra in extras(fleet.variant.model, ImageTable()) if extra}))
+    wanted = ",".join(sorted({extra for extra in extras(fleet.variant.model, ANY_IMAGE) if extra}))
     lines = [
         f"FROM public.ecr.aws/lambda/python:{distributions.runtime_name().removeprefix('python')}",
         f"RUN pip install --no-cache-dir 'tidegate[{wanted}]'"
@@ -143,7 +143,7 @@ def _notes(settings: AwsLambdaOptions, fleet: FleetSpec) -> tuple[str, ...]:
         return ("the image must be in ECR of the same region and have the handler's package",)
     needed = {
         one.name: one.size
-        for extra in extras(fleet.variant.model, ImageTable())
+        for extra in extras(fleet.variant.model, ANY_IMAGE)
         for one in distributions.collect(extra)
     }
     note = (

@@ -11,7 +11,7 @@ from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Look
 from tidegate.targets.aws.errors import ResourceBusy, ResourceChanged
-from tidegate.targets.aws_lambda.alias_traffic import AliasSeen, alias_routes, check_untouched, routing_members
+from tidegate.targets.aws_lambda.alias_traffic import ObservedAlias, alias_routes, check_untouched, routing_members
 from tidegate.targets.aws_lambda.functions import FunctionClient
 from tidegate.targets.aws_lambda.marks import (
     LIVE,
@@ -24,14 +24,15 @@ from tidegate.targets.aws_lambda.marks import (
 from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function_name
 from tidegate.targets.aws_lambda.versions import (
     FAILED,
-    Call,
-    Done,
-    Failed,
+    DesiredVersion,
+    LambdaCall,
+    PublishedVersion,
     Try,
-    VersionWanted,
+    VersionFailure,
     next_step,
     start_failure,
 )
+from tidegate.targets.fence import FencedState, FencedTarget, FleetRequest
 
 CAPABILITIES = Capabilities(
     smallest_share=100,
@@ -51,22 +52,22 @@ FAILURE_KEPT = 60.0
 """Seconds until a fleet that failed is tried again."""
 
 
-@dataclass
-class _Asked:
-    spec: FleetSpec
-    fence: int
-    failure: str = ""
-    failed_at: float = 0.0
-    """The event loop's time."""
+@dataclass(frozen=True)
+class _Failure:
+    """``of`` is what was asked for then; ``at`` is the event loop's time."""
+
+    of: FleetRequest
+    reason: str
+    at: float
 
 
 @dataclass
-class AwsLambdaTarget:
+class AwsLambdaTarget(FencedTarget[Mapping[str, ObservedAlias], Mapping[str, ObservedAlias]]):
     """``describe`` makes what a fleet's version should be, its package included."""
 
     functions: FunctionClient
     options: AwsLambdaOptions
-    describe: Callable[[FleetSpec, int], Awaitable[VersionWanted]]
+    describe: Callable[[FleetSpec, int], Awaitable[DesiredVersion]]
     changed: Callable[[str], None]
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     name: str = NAME
@@ -75,18 +76,19 @@ class AwsLambdaTarget:
     """Fleets that were seen -> their version, and their config."""
     routes: dict[str, tuple[FleetId, ...]] = field(default_factory=dict)
     """Endpoint -> the fleets that its alias led to when it was seen last."""
-    _asked: dict[FleetId, _Asked] = field(default_factory=dict)
+    _failures: dict[FleetId, _Failure] = field(default_factory=dict)
     _tasks: dict[FleetId, asyncio.Task[None]] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """One fleet of an endpoint is published at a time: a function has one code that can be changed."""
 
     def __post_init__(self) -> None:
+        super().__init__()
         self.can = replace(self.can, counted_after=self.options.counted_after)
 
     async def observe(self, endpoint: str) -> Look:
         function = function_name(self.options, endpoint)
         aliases = await self.functions.aliases(function, endpoint)
-        found = {id: self._starting(id, asked) for id, asked in self._asked.items() if id.endpoint == endpoint}
+        found = {id: self._starting(one) for id, one in self.requested.items() if id.endpoint == endpoint}
         versions: dict[str, FleetId] = {}
         for alias in aliases.values():
             id, mark = parse_fleet_alias(endpoint, alias.name), parse_fleet_mark(alias.description)
@@ -96,51 +98,59 @@ class AwsLambdaTarget:
             found[id] = await self._status(function, id, alias, mark.count)
         return Look(found, self._routes(endpoint, aliases.get(LIVE), versions))
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        """Starts the work, which goes on in a task. Raises TargetRefused."""
-        function_name(self.options, fleet.id.endpoint)
-        known = self._asked.get(fleet.id)
-        if known is not None and fence < known.fence:
-            return
-        if known is None or known.spec != fleet or known.fence != fence:
-            self._asked[fleet.id] = known = _Asked(fleet, fence)
-        again = asyncio.get_running_loop().time() - known.failed_at > FAILURE_KEPT
-        if fleet.id not in self._tasks and (not known.failure or again):
+    async def find_fleet(self, fleet: FleetId) -> FencedState[Mapping[str, ObservedAlias]]:
+        aliases = await self.functions.aliases(function_name(self.options, fleet.endpoint), fleet.endpoint)
+        mine = (one for one in aliases.values() if parse_fleet_alias(fleet.endpoint, one.name) == fleet)
+        marks = (mark for alias in mine if (mark := parse_fleet_mark(alias.description)) is not None)
+        return FencedState(max((mark.fence for mark in marks), default=0), aliases)
+
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: Mapping[str, ObservedAlias]) -> None:
+        """Start the work, which goes on in a task."""
+        failure = self._failure(fleet.id)
+        again = failure is None or asyncio.get_running_loop().time() - failure.at > FAILURE_KEPT
+        if fleet.id not in self._tasks and again:
             task = asyncio.create_task(self._publish(fleet.id), name=f"lambda {fleet.id}")
             self._tasks[fleet.id] = task
             task.add_done_callback(lambda _: self._tasks.pop(fleet.id, None))
 
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        known = self._asked.get(fleet)
-        if known is not None and known.fence > fence:
-            return
-        self._asked.pop(fleet, None)
+    def _failure(self, fleet: FleetId) -> _Failure | None:
+        """Return the failure of the version that is requested now. None: it has not failed, or only an earlier
+        request has."""
+        failure = self._failures.get(fleet)
+        return failure if failure is not None and failure.of == self.requested.get(fleet) else None
+
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: Mapping[str, ObservedAlias]) -> None:
+        self._failures.pop(fleet, None)
         if (task := self._tasks.get(fleet)) is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await self._remove(fleet, fence)
+            there = (await self.find_fleet(fleet)).there
+        await self._remove(fleet, there)
         self.configs.pop(fleet, None)
         self.changed(fleet.endpoint)
 
-    async def set_traffic(self, table: RouteTable) -> None:
-        endpoint, function = table.endpoint, function_name(self.options, table.endpoint)
+    async def find_traffic(self, endpoint: str) -> FencedState[Mapping[str, ObservedAlias]]:
+        function = function_name(self.options, endpoint)
         aliases = await self.functions.aliases(function, endpoint)
-        fleets = fleets_by_version(endpoint, aliases)
         live = aliases.get(LIVE)
-        if live is not None:
-            check_untouched(live, endpoint, fleets, function)
-            written = parse_traffic_mark(endpoint, live.description)
-            if written is not None and written.fence > table.fence:
-                return
+        if live is None:
+            return FencedState(0, aliases)
+        check_untouched(live, endpoint, fleets_by_version(endpoint, aliases), function)
+        written = parse_traffic_mark(endpoint, live.description)
+        return FencedState(written.fence if written is not None else 0, aliases)
+
+    async def put_traffic(self, table: RouteTable, there: Mapping[str, ObservedAlias]) -> None:
+        endpoint, function, live = table.endpoint, function_name(self.options, table.endpoint), there.get(LIVE)
         if not table.routes:
             if live is not None:
                 await self.functions.remove_alias(function, LIVE)
             return
+        versions = {fleet: version for version, fleet in fleets_by_version(endpoint, there).items()}
         members: dict[str, object] = {
             "FunctionName": function,
             "Name": LIVE,
             "Description": traffic_mark(table),
-            **routing_members(table, {fleet: version for version, fleet in fleets.items()}),
+            **routing_members(table, versions),
         }
         if live is None:
             await self.functions.call("CreateAlias", members)
@@ -148,11 +158,8 @@ class AwsLambdaTarget:
             await self.functions.call("UpdateAlias", {**members, "RevisionId": live.revision})
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        asked = self._asked.get(fleet)
-        return None if asked is None else self._starting(fleet, asked)
-
-    def desired(self) -> list[FleetSpec]:
-        return [asked.spec for asked in self._asked.values()]
+        request = self.requested.get(fleet)
+        return None if request is None else self._starting(request)
 
     async def stop(self) -> None:
         """End the work that goes on; a later controller takes it up. What serves is left alone."""
@@ -163,24 +170,25 @@ class AwsLambdaTarget:
 
     # --- looking ---
 
-    @staticmethod
-    def _starting(id: FleetId, asked: _Asked) -> FleetStatus:
-        count = asked.spec.count
-        failure = asked.failure or None
-        serverless = asked.spec.variant.serverless
+    def _starting(self, request: FleetRequest) -> FleetStatus:
+        id, count, failed = request.spec.id, request.spec.count, self._failure(request.spec.id)
+        failure = failed.reason if failed is not None else None
+        serverless = request.spec.variant.serverless
         return FleetStatus(id, count, 0, 0 if failure else count, failure=failure, serverless=serverless)
 
-    async def _status(self, function: str, id: FleetId, alias: AliasSeen, count: int) -> FleetStatus:
+    async def _status(self, function: str, id: FleetId, alias: ObservedAlias, count: int) -> FleetStatus:
         version = await self.functions.version(function, alias.version)
         self.configs[id] = (alias.version, config_of(str(version.members.get("Description", ""))))
-        asked = self._asked.get(id)
-        serverless = asked.spec.variant.serverless if asked is not None else None
+        request = self.requested.get(id)
+        serverless = request.spec.variant.serverless if request is not None else None
         failure = f"version {alias.version} failed: {version.reason}" if version.state == FAILED else None
         return FleetStatus(
             id, count, 0 if failure else count, failure=failure, serverless=serverless, was_ready=not failure
         )
 
-    def _routes(self, endpoint: str, live: AliasSeen | None, versions: Mapping[str, FleetId]) -> RouteTable | None:
+    def _routes(
+        self, endpoint: str, live: ObservedAlias | None, versions: Mapping[str, FleetId]
+    ) -> RouteTable | None:
         if live is None:
             self.routes.pop(endpoint, None)
             return RouteTable(endpoint, 0)
@@ -203,28 +211,29 @@ class AwsLambdaTarget:
                 return  # the engine asks again
             except TidegateError as error:
                 failure = str(error)
-        asked = self._asked.get(id)
-        if asked is not None:
-            asked.failure, asked.failed_at = failure, asyncio.get_running_loop().time()
+        request = self.requested.get(id)
+        self._failures.pop(id, None)
+        if request is not None and failure:
+            self._failures[id] = _Failure(request, failure, asyncio.get_running_loop().time())
         self.changed(id.endpoint)
 
     async def _publish_version(self, id: FleetId) -> str:
         """Why it failed; empty if it did not."""
         tried = ""
-        while (asked := self._asked.get(id)) is not None:
-            wanted = await self.describe(asked.spec, asked.fence)
+        while (request := self.requested.get(id)) is not None:
+            wanted = await self.describe(request.spec, request.fence)
             found = await self.functions.look(wanted.function, id)
             step = next_step(wanted, found, tried == found.version)
-            if isinstance(step, Done):
+            if isinstance(step, PublishedVersion):
                 return ""
-            if isinstance(step, Failed):
+            if isinstance(step, VersionFailure):
                 return step.reason
             if isinstance(step, Try):
                 answer = await self.functions.call(step.call.operation, dict(step.call.members))
                 if failure := start_failure(found.version, answer):
                     return failure
                 tried = found.version
-            elif isinstance(step, Call):
+            elif isinstance(step, LambdaCall):
                 try:
                     await self.functions.call(step.operation, dict(step.members))
                 except (ResourceBusy, ResourceChanged):
@@ -233,21 +242,19 @@ class AwsLambdaTarget:
                 await self.sleep(POLL)
         return ""
 
-    async def _remove(self, fleet: FleetId, fence: int) -> None:
+    async def _remove(self, fleet: FleetId, aliases: Mapping[str, ObservedAlias]) -> None:
         """The fleet's alias and version, versions that no fleet has, and the function with its last fleet."""
         endpoint, function = fleet.endpoint, function_name(self.options, fleet.endpoint)
-        aliases = await self.functions.aliases(function, endpoint)
         if not aliases and not await self.functions.exists(function, endpoint):
             return
         for alias in aliases.values():
             if parse_fleet_alias(endpoint, alias.name) == fleet:
-                mark = parse_fleet_mark(alias.description)
-                if mark is None or mark.fence > fence:
+                if parse_fleet_mark(alias.description) is None:
                     return
                 await self.functions.remove_alias(function, alias.name)
                 await self.functions.remove_version(function, alias.version)
         aliases = await self.functions.aliases(function, endpoint)
-        wanted = any(id.endpoint == endpoint for id in self._asked)
+        wanted = any(id.endpoint == endpoint for id in self.requested)
         if not aliases and not wanted:
             await self.functions.remove(function, endpoint)
         elif endpoint not in {id.endpoint for id in self._tasks}:
@@ -256,7 +263,7 @@ class AwsLambdaTarget:
                 await self.functions.remove_version(function, version)
 
 
-def fleets_by_version(endpoint: str, aliases: Mapping[str, AliasSeen]) -> dict[str, FleetId]:
+def fleets_by_version(endpoint: str, aliases: Mapping[str, ObservedAlias]) -> dict[str, FleetId]:
     found: dict[str, FleetId] = {}
     for alias in aliases.values():
         if (id := parse_fleet_alias(endpoint, alias.name)) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.fleet import FleetId
-from tidegate.targets.aws_lambda.alias_traffic import AliasSeen
+from tidegate.targets.aws_lambda.alias_traffic import ObservedAlias
 from tidegate.targets.aws_lambda.marks import FleetMark, fleet_alias, fleet_mark, parse_fleet_mark, version_mark
 
 FAILED = "Failed"
@@ -20,7 +20,7 @@ _STATES_THAT_SERVE = ("Active", "Inactive")
 
 
 @dataclass(frozen=True)
-class CodeWanted:
+class DesiredCode:
     """``members``: of CreateFunction's Code. ``sha256`` of a zip, ``image`` of a container image."""
 
     members: Mapping[str, object]
@@ -29,7 +29,7 @@ class CodeWanted:
 
 
 @dataclass(frozen=True)
-class VersionWanted:
+class DesiredVersion:
     """``configuration``: members of UpdateFunctionConfiguration that belong to the fleet."""
 
     fleet: FleetId
@@ -37,7 +37,7 @@ class VersionWanted:
     config: str
     count: int
     fence: int
-    code: CodeWanted
+    code: DesiredCode
     configuration: Mapping[str, object]
     creation: Mapping[str, object]
     """Members of CreateFunction besides code and configuration."""
@@ -46,7 +46,7 @@ class VersionWanted:
 
 
 @dataclass(frozen=True)
-class ConfigurationSeen:
+class ObservedConfiguration:
     """A FunctionConfiguration, of the function itself or of a version."""
 
     state: str
@@ -58,26 +58,26 @@ class ConfigurationSeen:
 
 
 @dataclass(frozen=True)
-class FunctionSeen:
+class ObservedFunction:
     """``latest`` None: there is no function. ``version``: that of the fleet, if it is published. ``provisioned``:
     requested number, status and reason."""
 
-    latest: ConfigurationSeen | None = None
+    latest: ObservedConfiguration | None = None
     image: str = ""
     version: str = ""
-    published: ConfigurationSeen | None = None
-    alias: AliasSeen | None = None
+    published: ObservedConfiguration | None = None
+    alias: ObservedAlias | None = None
     provisioned: tuple[int, str, str] | None = None
 
 
 @dataclass(frozen=True)
-class Call:
+class LambdaCall:
     operation: str
     members: Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Wait:
+class _Wait:
     """Until AWS is done with ``what``."""
 
     what: str
@@ -88,20 +88,20 @@ class Try:
     """Start the version once: Lambda starts none before its first request, and a client's must not be the first that
     finds the model broken."""
 
-    call: Call
+    call: LambdaCall
 
 
 @dataclass(frozen=True)
-class Failed:
+class VersionFailure:
     reason: str
 
 
 @dataclass(frozen=True)
-class Done:
+class PublishedVersion:
     version: str
 
 
-Step = Call | Wait | Try | Failed | Done
+Step = LambdaCall | _Wait | Try | VersionFailure | PublishedVersion
 IMAGE, MODEL = "TIDEGATE_IMAGE", "TIDEGATE_MODEL"
 """Variables of a function from an image: its address, and a digest of the model that it was deployed for."""
 PING = json.dumps(
@@ -110,9 +110,9 @@ PING = json.dumps(
 """A health check, as an HTTP API sends it."""
 
 
-def parse_configuration(answer: Mapping[str, Any]) -> ConfigurationSeen:
+def parse_configuration(answer: Mapping[str, Any]) -> ObservedConfiguration:
     reasons = [answer.get(name) for name in ("StateReason", "LastUpdateStatusReason", "StateReasonCode")]
-    return ConfigurationSeen(
+    return ObservedConfiguration(
         str(answer.get("State", "Active")),
         str(answer.get("LastUpdateStatus", "Successful")),
         next((str(reason) for reason in reasons if reason), ""),
@@ -122,47 +122,47 @@ def parse_configuration(answer: Mapping[str, Any]) -> ConfigurationSeen:
     )
 
 
-def next_step(wanted: VersionWanted, seen: FunctionSeen, tried: bool = False) -> Step:
+def next_step(wanted: DesiredVersion, seen: ObservedFunction, tried: bool = False) -> Step:
     """``tried``: the version was started and answered."""
     if seen.published is not None:
         return _finish(wanted, seen, seen.published, tried)
     latest = seen.latest
     if latest is None:
         members = {"FunctionName": wanted.function, "Code": dict(wanted.code.members)}
-        return Call("CreateFunction", {**members, **wanted.configuration, **wanted.creation})
+        return LambdaCall("CreateFunction", {**members, **wanted.configuration, **wanted.creation})
     if reason := refuse_image(wanted, latest):
-        return Failed(reason)
+        return VersionFailure(reason)
     if latest.state == FAILED or latest.update == FAILED:
         if _is_wanted(wanted, seen, latest):
-            return Failed(f"function {wanted.function} failed: {latest.reason or 'AWS gives no reason'}")
+            return VersionFailure(f"function {wanted.function} failed: {latest.reason or 'AWS gives no reason'}")
     elif latest.state == "Pending" or latest.update == "InProgress":
-        return Wait(f"function {wanted.function}")
+        return _Wait(f"function {wanted.function}")
     named = {"FunctionName": wanted.function, "RevisionId": latest.revision}
     if not _has_code(wanted, seen, latest):
-        return Call("UpdateFunctionCode", {**named, **wanted.code.members})
+        return LambdaCall("UpdateFunctionCode", {**named, **wanted.code.members})
     if not _has_configuration(wanted, latest):
-        return Call("UpdateFunctionConfiguration", {**named, **wanted.configuration})
+        return LambdaCall("UpdateFunctionConfiguration", {**named, **wanted.configuration})
     description = version_mark(wanted.fleet, wanted.config)
-    return Call("PublishVersion", {**named, "Description": description})
+    return LambdaCall("PublishVersion", {**named, "Description": description})
 
 
-def _finish(wanted: VersionWanted, seen: FunctionSeen, published: ConfigurationSeen, tried: bool) -> Step:
+def _finish(wanted: DesiredVersion, seen: ObservedFunction, published: ObservedConfiguration, tried: bool) -> Step:
     if published.state == FAILED:
-        return Failed(f"version {seen.version} failed: {published.reason or 'AWS gives no reason'}")
+        return VersionFailure(f"version {seen.version} failed: {published.reason or 'AWS gives no reason'}")
     if published.state not in _STATES_THAT_SERVE or published.update == "InProgress":
-        return Wait(f"version {seen.version}")
+        return _Wait(f"version {seen.version}")
     qualified = {"FunctionName": wanted.function, "Qualifier": seen.version}
     if wanted.provisioned and (seen.provisioned is None or seen.provisioned[0] != wanted.provisioned):
         count = {"ProvisionedConcurrentExecutions": wanted.provisioned}
-        return Call("PutProvisionedConcurrencyConfig", {**qualified, **count})
+        return LambdaCall("PutProvisionedConcurrencyConfig", {**qualified, **count})
     if not wanted.provisioned and seen.provisioned is not None:
-        return Call("DeleteProvisionedConcurrencyConfig", qualified)
+        return LambdaCall("DeleteProvisionedConcurrencyConfig", qualified)
     if seen.provisioned is not None and seen.provisioned[1] == "FAILED":
-        return Failed(f"provisioned concurrency of version {seen.version} failed: {seen.provisioned[2]}")
+        return VersionFailure(f"provisioned concurrency of version {seen.version} failed: {seen.provisioned[2]}")
     if seen.provisioned is not None and seen.provisioned[1] != "READY":
-        return Wait(f"provisioned concurrency of version {seen.version}")
+        return _Wait(f"provisioned concurrency of version {seen.version}")
     if seen.alias is None and not tried:
-        return Try(Call("Invoke", {**qualified, "Payload": PING}))
+        return Try(LambdaCall("Invoke", {**qualified, "Payload": PING}))
     return _mark(wanted, seen)
 
 
@@ -181,7 +181,7 @@ def start_failure(version: str, answer: Mapping[str, Any]) -> str:
     return ""
 
 
-def _mark(wanted: VersionWanted, seen: FunctionSeen) -> Step:
+def _mark(wanted: DesiredVersion, seen: ObservedFunction) -> Step:
     mark = FleetMark(wanted.fence, wanted.count)
     members = {
         "FunctionName": wanted.function,
@@ -190,14 +190,14 @@ def _mark(wanted: VersionWanted, seen: FunctionSeen) -> Step:
         "Description": fleet_mark(mark),
     }
     if seen.alias is None:
-        return Call("CreateAlias", members)
+        return LambdaCall("CreateAlias", members)
     known = parse_fleet_mark(seen.alias.description)
     if known is not None and (known == mark or known.fence > wanted.fence):
-        return Done(seen.version)
-    return Call("UpdateAlias", {**members, "RevisionId": seen.alias.revision})
+        return PublishedVersion(seen.version)
+    return LambdaCall("UpdateAlias", {**members, "RevisionId": seen.alias.revision})
 
 
-def refuse_image(wanted: VersionWanted, latest: ConfigurationSeen) -> str:
+def refuse_image(wanted: DesiredVersion, latest: ObservedConfiguration) -> str:
     """Why the image cannot be this version's; empty if it may be. The image that the settings name is of one model:
     under a version of another one it would serve that first model, and no alarm could tell."""
     mine, there = _variables(wanted.configuration), _variables(latest.members)
@@ -215,15 +215,15 @@ def _variables(members: Mapping[str, Any]) -> Mapping[str, str]:
     return found
 
 
-def _is_wanted(wanted: VersionWanted, seen: FunctionSeen, latest: ConfigurationSeen) -> bool:
+def _is_wanted(wanted: DesiredVersion, seen: ObservedFunction, latest: ObservedConfiguration) -> bool:
     return _has_code(wanted, seen, latest) and _has_configuration(wanted, latest)
 
 
-def _has_code(wanted: VersionWanted, seen: FunctionSeen, latest: ConfigurationSeen) -> bool:
+def _has_code(wanted: DesiredVersion, seen: ObservedFunction, latest: ObservedConfiguration) -> bool:
     return seen.image == wanted.code.image if wanted.code.image else latest.sha256 == wanted.code.sha256
 
 
-def _has_configuration(wanted: VersionWanted, latest: ConfigurationSeen) -> bool:
+def _has_configuration(wanted: DesiredVersion, latest: ObservedConfiguration) -> bool:
     """Whether every member has its value; those that only the other side knows do not count."""
     return all(_shown(latest.members, name) == value for name, value in wanted.configuration.items())
 

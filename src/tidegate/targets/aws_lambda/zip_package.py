@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.domain.errors import TargetRefused
-from tidegate.targets.aws_lambda.distributions import Distribution
+from tidegate.targets.aws_lambda.distributions import InstalledPackage
 
 MOST_UNPACKED = 250 * 1024 * 1024
 MOST_DIRECT = 50 * 1024 * 1024
@@ -33,7 +33,7 @@ class ZipPackage:
 
 
 def plan_entries(
-    replica: bytes, model: Path | None, distributions: Iterable[Distribution]
+    replica: bytes, model: Path | None, distributions: Iterable[InstalledPackage]
 ) -> dict[str, Path | bytes]:
     """Name in the package -> content. ``model``: folder of the model data."""
     entries: dict[str, Path | bytes] = {REPLICA_FILE: replica}
@@ -45,12 +45,14 @@ def plan_entries(
     return entries
 
 
-def check_unpacked(entries: Mapping[str, Path | bytes], distributions: Iterable[Distribution]) -> int:
+def check_unpacked(entries: Mapping[str, Path | bytes], distributions: Iterable[InstalledPackage]) -> int:
     """The bytes that it takes at Lambda. Raises TargetRefused, which says what is large."""
     total = sum(_size(content) for content in entries.values())
     if total > MOST_UNPACKED:
         model = sum(_size(content) for name, content in entries.items() if name.startswith(f"{MODEL_FOLDER}/"))
-        parts = sorted([("model data", model), *((one.name, one.size) for one in distributions)], key=_by_size)
+        parts = sorted(
+            [("model data", model), *((one.name, one.size) for one in distributions)], key=_order_by_size
+        )
         largest = ", ".join(f"{name} {megabytes(size)}" for name, size in parts[:4])
         raise TargetRefused(
             f"the package of the function takes {megabytes(total)} unpacked, and Lambda allows"
@@ -59,7 +61,7 @@ def check_unpacked(entries: Mapping[str, Path | bytes], distributions: Iterable[
     return total
 
 
-def _by_size(part: tuple[str, int]) -> int:
+def _order_by_size(part: tuple[str, int]) -> int:
     return -part[1]
 
 
@@ -89,7 +91,7 @@ def digest_of(entries: Mapping[str, Path | bytes]) -> str:
 
 
 def check_direct(package: ZipPackage) -> None:
-    """Raises TargetRefused for a package that needs a bucket."""
+    """Check that the package can be uploaded directly. Raises TargetRefused for one that needs a bucket."""
     if package.size > MOST_DIRECT:
         raise TargetRefused(
             f"the package of the function is {megabytes(package.size)}, and Lambda takes {megabytes(MOST_DIRECT)}"

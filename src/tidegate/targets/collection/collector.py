@@ -1,4 +1,4 @@
-"""What the fleets did, second by second: asked of every worker, completed by what only the proxy saw.
+"""Collect the metrics of fleets second by second, from every worker, completed by what only the proxy counted.
 
 A worker shows a second once it is over and keeps it for three minutes, so a question that goes unanswered, or a
 controller that was away, loses nothing: the next one asks from where the last answer ended. Nobody is waited for: an
@@ -16,7 +16,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_FAILURES, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import IDLE, Passed
+from tidegate.ports.router import IDLE, PassedRequests
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, device_readings, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
@@ -34,7 +34,7 @@ from tidegate.targets.collection.sources import (
     WorkerFleets,
     follow_all,
 )
-from tidegate.targets.collection.stats_page import Failure, Page, read_page
+from tidegate.targets.collection.stats_page import FailureMessage, ReplicaStats, read_page
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Collector:
 
     target: WorkerFleets
     metrics: MetricHistory
-    passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
+    passed: Callable[[], Awaitable[Mapping[FleetId, PassedRequests]]]
     get: Get
     usage: MeasureUsage
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
@@ -78,11 +78,11 @@ class Collector:
     """What replicas left behind that have ended, not yet taken."""
     _questions: dict[str, tuple[StatsQuery, asyncio.Task[StatsReply | None]]] = field(default_factory=dict)
     """Replica -> what it was asked and has not answered."""
-    _reading: tuple[int, asyncio.Task[Mapping[FleetId, Passed] | None]] | None = None
+    _reading: tuple[int, asyncio.Task[Mapping[FleetId, PassedRequests] | None]] | None = None
     """When the proxy was asked last, and its answer to come."""
     _answered: Counter[FleetId] = field(default_factory=Counter)
     _failed: Counter[FleetId] = field(default_factory=Counter)
-    _failures: dict[FleetId, dict[str, Failure]] = field(default_factory=dict)
+    _failures: dict[FleetId, dict[str, FailureMessage]] = field(default_factory=dict)
     """The last messages of failed requests of each fleet, by their text."""
     _failures_by: dict[str, dict[str, int]] = field(default_factory=dict)
     """Replica -> how many requests had failed with each message when it was asked last."""
@@ -105,14 +105,14 @@ class Collector:
         self._left.append((spec, replica, page))
 
     async def collect(self, now: int) -> CollectionRound:
-        """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and how far the
-        counts of each endpoint reach. What cannot be had now is asked for again the next time."""
+        """Collect everything new that is over by ``now`` (epoch seconds): one record per fleet and second, and how
+        far the counts of each endpoint reach. What cannot be had now is asked for again the next time."""
         replicas = list(self.target.serving())
         if self._last is None:
             self._resume(now, {id for _, id, *_ in replicas})
         met, self._last = min(now, self._last or now), now
         left, self._left = self._left, []
-        parts = [part for one in left for part in await self._harvested(*one, now)]
+        parts = [part for one in left for part in await self._harvest_counts(*one, now)]
         asked = self._ask_all(replicas, now, met)
         passed = await self._answers()
         idle = [one.fleet for one in replicas if one.id not in asked]
@@ -120,7 +120,7 @@ class Collector:
         parts += self._measured([one for one in replicas if one.id in asked], now - 1)
         parts += device_readings(replicas, self.devices, lambda spec: self._blank(spec, now - 1))
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
-        parts += self._by_proxy(passed or {}, now - 1)
+        parts += self._count_by_proxy(passed or {}, now - 1)
         for part in parts:
             self._failed[part.fleet] += part.errors_5xx
         coverage = self._report(replicas, left, passed, now)
@@ -129,7 +129,8 @@ class Collector:
         return CollectionRound(list(merged(parts)), coverage, failures=self._failure_texts())
 
     def _resume(self, now: int, present: set[str]) -> None:
-        """If every replica of an earlier controller is gone, the machine failed and no version is to blame."""
+        """Continue from an earlier controller. If all of its replicas are gone, the machine failed and no version is
+        to blame."""
         self._inherited = frozenset(present | {id for _, id, _ in self._left})
         followed = self.coverage.restore(now)
         if followed and not followed & present:
@@ -159,7 +160,7 @@ class Collector:
             self._reading = now, asyncio.create_task(self._passed())
         return asked
 
-    async def _answers(self) -> Mapping[FleetId, Passed] | None:
+    async def _answers(self) -> Mapping[FleetId, PassedRequests] | None:
         """Wait for answers for at most ``patience`` seconds. Returns the proxy's; None if there is none yet."""
         assert self._reading is not None
         asked, reading = self._reading
@@ -193,7 +194,7 @@ class Collector:
                     parts += self._count_dropped(spec, id, [OVERSIZED], now)
                 if reply.pages and (count := reply.pages[-1].in_flight) is not None:
                     in_flight.append((spec, count))
-        return parts + self._in_flight(in_flight, now - 1)
+        return parts + self._count_in_flight(in_flight, now - 1)
 
     def _rest(self, question: StatsQuery) -> None:
         """A replica that was not asked has counted nothing. The next question begins where the last answer ended, so
@@ -224,7 +225,7 @@ class Collector:
         self,
         replicas: Iterable[ServingReplica],
         left: Iterable[tuple[FleetSpec, str, bytes]],
-        passed: Mapping[FleetId, Passed] | None,
+        passed: Mapping[FleetId, PassedRequests] | None,
         now: int,
     ) -> dict[str, Coverage]:
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
@@ -248,13 +249,13 @@ class Collector:
         return self.coverage.report(endpoints, now)
 
     async def _ask(self, question: StatsQuery) -> StatsReply | None:
-        """None if there is no usable answer."""
+        """Ask a replica for its counts. None if there is no usable answer."""
         spec, now = question.spec, question.now
         try:
             since = await self._first(spec, question.replica, now, question.met)
         except TidegateError:
             return None
-        pages: list[Page] = []
+        pages: list[ReplicaStats] = []
         while len(pages) < SLICES:
             at = pages[-1].through if pages else since
             answer = await self.get(question.socket, stats_path(at, at + SLICE), TIMEOUT)
@@ -268,7 +269,7 @@ class Collector:
                 break
         return StatsReply(since, tuple(pages)) if pages else None
 
-    async def _passed(self) -> Mapping[FleetId, Passed] | None:
+    async def _passed(self) -> Mapping[FleetId, PassedRequests] | None:
         try:
             passed = await self.passed()
         except Exception as error:
@@ -286,10 +287,10 @@ class Collector:
         if since is not None:
             return max(now - BACKLOG, min(since, now))
         if replica in self._inherited:
-            return await self._taken(spec, now)
+            return await self._find_taken(spec, now)
         return now - BACKLOG if met is None else max(now - BACKLOG, met - EARLY)
 
-    async def _taken(self, spec: FleetSpec, now: int) -> int:
+    async def _find_taken(self, spec: FleetSpec, now: int) -> int:
         """The first second that an earlier controller did not take from this fleet."""
         named = {
             "EndpointName": spec.id.endpoint,
@@ -300,7 +301,7 @@ class Collector:
         last = await self.metrics.last(MetricId.of(SAGEMAKER, "Invocation5XXErrors", named), now - BACKLOG)
         return now - BACKLOG if last is None else min(last + 1, now)
 
-    async def _harvested(self, spec: FleetSpec, replica: str, body: bytes, now: int) -> list[FleetSecond]:
+    async def _harvest_counts(self, spec: FleetSpec, replica: str, body: bytes, now: int) -> list[FleetSecond]:
         """The counts that a replica left when it ended, which include the second that was not over."""
         try:
             since = await self._first(spec, replica, now, None)
@@ -315,7 +316,7 @@ class Collector:
 
     # -- what they said --------------------------------------------------------------------------------------
 
-    def _records(self, spec: FleetSpec, replica: str, page: Page, now: int) -> list[FleetSecond]:
+    def _records(self, spec: FleetSpec, replica: str, page: ReplicaStats, now: int) -> list[FleetSecond]:
         """A second that cannot be used whole leaves a hole in the counts of its endpoint, and so does a page with
         doubtful content."""
         self._take_failures(spec.id, replica, page.failures)
@@ -335,7 +336,7 @@ class Collector:
         known.update(doubts)
         return [counted(self._blank(spec, record.second), spec, record) for record in page.records] + wrong
 
-    def _take_failures(self, fleet: FleetId, replica: str, failures: Sequence[Failure]) -> None:
+    def _take_failures(self, fleet: FleetId, replica: str, failures: Sequence[FailureMessage]) -> None:
         """Add what a replica says anew to what is known of its fleet, of which the newest messages stay."""
         if not failures:
             return
@@ -344,7 +345,7 @@ class Collector:
             more = one.count - before.get(one.message, 0)
             if more > 0:
                 count = known[one.message].count if one.message in known else 0
-                known[one.message] = Failure(one.message, count + more, one.at)
+                known[one.message] = FailureMessage(one.message, count + more, one.at)
         self._failures_by[replica] = {one.message: one.count for one in failures}
         newest = sorted(known.values(), key=lambda one: one.at, reverse=True)[:MOST_FAILURES]
         self._failures[fleet] = {one.message: one for one in newest}
@@ -370,7 +371,7 @@ class Collector:
             known.add(what[0])
         return [replace(self._blank(spec, now - 1), dropped=len(what))]
 
-    def _in_flight(self, found: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
+    def _count_in_flight(self, found: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
         """Requests in flight on each replica, and the utilization of provisioned concurrency."""
         groups: dict[FleetId, tuple[FleetSpec, list[float]]] = {}
         for spec, count in found:
@@ -385,7 +386,7 @@ class Collector:
         bounds = spec.variant.serverless
         return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
 
-    def _by_proxy(self, passed: Mapping[FleetId, Passed], second: int) -> list[FleetSecond]:
+    def _count_by_proxy(self, passed: Mapping[FleetId, PassedRequests], second: int) -> list[FleetSecond]:
         """A refused request counts as a request and as a server error; a throttled one counts as neither, so that one
         client cannot make an endpoint scale out."""
         parts = []
@@ -428,6 +429,6 @@ class Collector:
         )
 
 
-async def _read(body: bytes, since: int, before: int | None, now: int, spec: FleetSpec) -> Page | None:
+async def _read(body: bytes, since: int, before: int | None, now: int, spec: FleetSpec) -> ReplicaStats | None:
     arguments = body, since, before, now, spec.variant.model.container_names
     return read_page(*arguments) if len(body) <= INLINE else await asyncio.to_thread(read_page, *arguments)

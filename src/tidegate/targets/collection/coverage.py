@@ -17,7 +17,7 @@ SLACK = 3
 accounted for by the proxy, so a gap this short is no hole."""
 
 
-class _Kept(msgspec.Struct):
+class _SavedCoverage(msgspec.Struct):
     """``endpoints``: name -> since and through; ``replicas``: id -> its endpoint, first second not yet taken."""
 
     endpoints: dict[str, tuple[int, int]]
@@ -50,7 +50,11 @@ class CoverageTracker:
     def restore(self, now: int) -> frozenset[str]:
         """Go on from what an earlier controller left; returns the replicas that it followed."""
         try:
-            kept = msgspec.json.decode(self._file.path.read_bytes(), type=_Kept) if self._file else _Kept({}, {})
+            kept = (
+                msgspec.json.decode(self._file.path.read_bytes(), type=_SavedCoverage)
+                if self._file
+                else _SavedCoverage({}, {})
+            )
         except (OSError, msgspec.DecodeError):
             return frozenset()
         # Counts from a time to come: the clock was set back, and what was counted since then was not collected.
@@ -121,7 +125,7 @@ class CoverageTracker:
         return found
 
     def _keep(self, found: dict[str, Coverage]) -> None:
-        """If the file cannot be written, a later controller loses some evidence; this one goes on."""
+        """Write the coverage to the file. If that fails, a later controller loses some evidence; this one goes on."""
         if self._file is not None:
             spans = {endpoint: (one.since, one.through) for endpoint, one in found.items()}
-            self._file.write(msgspec.json.encode(_Kept(spans, self._taken)))
+            self._file.write(msgspec.json.encode(_SavedCoverage(spans, self._taken)))

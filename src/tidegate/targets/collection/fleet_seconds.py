@@ -1,4 +1,4 @@
-"""What one fleet did in one second, merged from its replicas and the proxy. Pure."""
+"""Merge the metrics of one fleet for one second, from its replicas and the proxy. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -8,18 +8,19 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.monitoring import sketch
 from tidegate.monitoring.value_spread import merge_spreads
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.targets.collection.sources import ReadDevices, ServingReplica
 from tidegate.targets.collection.stats_page import Record
 
 
 def single(name: str, value: float) -> WorkerSeries:
-    """One value."""
+    """Return a series of one value."""
     return WorkerSeries(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
 
 
-def waiting(load: Passed) -> tuple[WorkerSeries, ...]:
-    """What the proxy saw at the end of a second. Zeros, and a wait without an end, are left out."""
+def waiting(load: PassedRequests) -> tuple[WorkerSeries, ...]:
+    """Return what the proxy counted at the end of a second, as series. Zeros, and a queue time without an end, are
+    left out."""
     values = {
         "QueuedRequests": float(load.queued),
         "QueueTime": 1e6 * (load.queue_time or 0.0),
@@ -39,7 +40,7 @@ def billed(spec: FleetSpec, seconds: float) -> tuple[WorkerSeries, ...]:
 
 
 def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
-    """What one replica counted."""
+    """Return the second of a fleet as one replica counted it."""
     times = [spread.total if spread else 0.0 for spread in (record.latency, record.overhead)]
     return replace(
         blank,
@@ -66,8 +67,8 @@ def utilized(spec: FleetSpec, in_flight: float) -> tuple[WorkerSeries, ...]:
 def device_readings(
     replicas: Iterable[ServingReplica], read: ReadDevices, blank: Callable[[FleetSpec], FleetSecond]
 ) -> list[FleetSecond]:
-    """What the accelerators of each replica do. Those of one replica are added up, as SageMaker does: of four the
-    most is 400 percent. A replica has no value if one of its devices cannot be read."""
+    """Return the utilization of the accelerators of each replica. Those of one replica are added up, as SageMaker
+    does: four of them have 400 percent at most. A replica has no value if one of its devices cannot be read."""
     holders = [one for one in replicas if one.devices]
     known = read([name for one in holders for name in one.devices]) if holders else {}
     return [
@@ -82,7 +83,7 @@ def device_readings(
 
 
 def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
-    """One record per fleet and second."""
+    """Merge the records, to one per fleet and second."""
     groups: dict[tuple[FleetId, int], list[FleetSecond]] = {}
     for part in parts:
         groups.setdefault((part.fleet, part.second), []).append(part)
@@ -100,14 +101,14 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             gpu=tuple(value for p in group for value in p.gpu),
             gpu_memory=tuple(value for p in group for value in p.gpu_memory),
             in_flight=tuple(value for p in group for value in p.in_flight),
-            series=_united([series for p in group for series in p.series]),
+            series=_unite([series for p in group for series in p.series]),
             pairs=tuple(pair for p in group for pair in p.pairs),
             texts=tuple(text for p in group for text in p.texts),
             dropped=sum(p.dropped for p in group),
         )
 
 
-def _united(series: Iterable[WorkerSeries]) -> tuple[WorkerSeries, ...]:
+def _unite(series: Iterable[WorkerSeries]) -> tuple[WorkerSeries, ...]:
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
     for one in series:
         groups.setdefault((one.name, one.dimensions), []).append(one.values)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import IDLE, Passed
+from tidegate.ports.router import IDLE, PassedRequests
 
 MOST = 10**12
 
@@ -27,13 +27,13 @@ class Outage:
         self._begun = True
 
     def attribute(
-        self, passed: Mapping[FleetId, Passed], seen: Callable[[FleetId], FleetStatus | None]
-    ) -> dict[FleetId, Passed]:
-        """What the proxy answered itself, with the platform's share moved to ``unavailable``. ``seen``: the fleet as
-        it is now. A fleet that fails to start while the platform is up is itself to blame."""
+        self, passed: Mapping[FleetId, PassedRequests], seen: Callable[[FleetId], FleetStatus | None]
+    ) -> dict[FleetId, PassedRequests]:
+        """Return the proxy's own answers, with the platform's share moved to ``unavailable``. ``seen`` returns the
+        present state of a fleet. A fleet that fails to start while the platform is up is itself to blame."""
         if self._begun:
             self._begun, self._down = False, set(passed)
-        loads = dict[FleetId, Passed]()
+        loads = dict[FleetId, PassedRequests]()
         for fleet, load in passed.items():
             if load == IDLE and fleet not in self._down:
                 loads[fleet] = IDLE
@@ -52,18 +52,18 @@ class Outage:
         return loads
 
 
-def _of_platform(load: Passed) -> Passed:
+def _of_platform(load: PassedRequests) -> PassedRequests:
     return replace(load, unavailable=load.unavailable + load.unanswered, unanswered=0, refused=0)
 
 
-def _of_version(load: Passed) -> Passed:
+def _of_version(load: PassedRequests) -> PassedRequests:
     return replace(load, unanswered=load.unavailable + load.unanswered, unavailable=0)
 
 
-def sanitize(load: Passed) -> Passed:
-    """The same with finite, bounded counts and times, whatever the proxy reported."""
+def sanitize(load: PassedRequests) -> PassedRequests:
+    """Return the same load with finite, bounded counts and times, whatever the proxy reported."""
     unanswered = _count(load.unanswered)
-    return Passed(
+    return PassedRequests(
         unanswered=unanswered,
         refused=min(_count(load.refused), unanswered),
         throttled=_count(load.throttled),
@@ -82,7 +82,7 @@ def _count(value: object) -> int:
 
 
 def _time(value: object) -> float | None:
-    """None for a time that is unbounded or implausible."""
+    """Return a time as a number; None if it is unbounded or implausible."""
     if not isinstance(value, int | float) or not 0 <= value <= MOST:
         return None
     return float(value)

@@ -1,16 +1,16 @@
-"""What the collector asks a worker, and what comes back."""
+"""Queries that the collector sends to a worker, and the replies."""
 
 from dataclasses import dataclass
 
 from tidegate.domain.fleet import FleetSpec
 from tidegate.ports.router import ServerAddress
-from tidegate.targets.collection.stats_page import Page
+from tidegate.targets.collection.stats_page import ReplicaStats
 
 
 @dataclass(frozen=True)
 class StatsQuery:
-    """What a replica is asked in the second ``now``. ``met``: when it was first seen to take requests; None: an
-    earlier controller left it."""
+    """A query of a replica's counts in the second ``now``. ``met``: when the replica was first found to take
+    requests; None: an earlier controller left it."""
 
     spec: FleetSpec
     replica: str
@@ -26,5 +26,5 @@ class StatsReply:
     """Consecutive pages from ``since`` on. ``too_large``: one more page was not read because of its size."""
 
     since: int
-    pages: tuple[Page, ...]
+    pages: tuple[ReplicaStats, ...]
     too_large: bool = False

@@ -10,7 +10,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def read_rows(rows: object, most: int, read: Callable[[Any], R | None]) -> tuple[tuple[R, ...], int]:
-    """What ``read`` makes of the first ``most`` rows, and how many rows are of no use."""
+    """Apply ``read`` to the first ``most`` rows, and return its results and the number of unusable rows."""
     if not isinstance(rows, list):
         return (), 1
     usable = tuple(one for row in rows[:most] if (one := read(row)) is not None)

@@ -1,4 +1,4 @@
-"""What a target whose replicas are tidegate's workers has to offer to the collector."""
+"""Interfaces that a target whose replicas are tidegate's workers offers to the collector."""
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from tidegate.domain.devices import DeviceReading
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import Passed, ServerAddress
+from tidegate.ports.router import PassedRequests, ServerAddress
 
 MOST_BODY = 32 * 2**20
 """Bytes of an answer."""
@@ -35,14 +35,14 @@ ReadActivity = Callable[[ServingReplica], int | None]
 
 
 @dataclass(frozen=True)
-class Usage:
+class ReplicaUsage:
     """``cpu``: percent of one core since the last measurement; ``memory``: percent of the machine's."""
 
     cpu: float
     memory: float
 
 
-MeasureUsage = Callable[[Sequence[int]], Mapping[int, Usage]]
+MeasureUsage = Callable[[Sequence[int]], Mapping[int, ReplicaUsage]]
 """Usage by process id; a process that is gone, or cannot be read, is absent."""
 
 
@@ -56,7 +56,7 @@ None: all."""
 
 
 def follow_all() -> None:
-    """Nobody says what autoscaling follows."""
+    """Return None: nobody says what autoscaling follows."""
 
 
 class WorkerFleets(Protocol):
@@ -65,23 +65,24 @@ class WorkerFleets(Protocol):
     def serving(self) -> Iterable[ServingReplica]: ...
 
     def provisioned(self) -> list[FleetSpec]:
-        """Serverless fleets that keep replicas for requests to come."""
+        """Return the serverless fleets that keep replicas for requests to come."""
         ...
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
-        """Of a fleet that exists, with or without replicas."""
+        """Return the specification of a fleet that exists, with or without replicas; None if it does not exist."""
         ...
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        """None: the fleet does not exist, and nothing is left of it."""
+        """Return the status of a fleet. None: the fleet does not exist, and nothing is left of it."""
         ...
 
     def ready_count(self, fleet: FleetId) -> int: ...
 
-    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
-        """The router's load for each fleet, once a second."""
+    def set_load(self, passed: Mapping[FleetId, PassedRequests]) -> None:
+        """Take the router's load for each fleet, once a second."""
         ...
 
     def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
-        """How many requests of each fleet were answered, and how many failed, since this controller follows it."""
+        """Take how many requests of each fleet were answered, and how many failed, since this controller follows
+        it."""
         ...

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from reprlib import Repr
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from tidegate.domain.worker_stats import (
     LONGEST_FAILURE,
     MODEL,
     MOST_FAILURES,
+    MOST_TEXTS,
     SERIES_OF_PART,
     SERIES_OF_REPLICA,
     CountKey,
@@ -34,7 +35,53 @@ from tidegate.domain.worker_stats import (
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
 from tidegate.targets.collection.pair_rows import read_pairs
-from tidegate.targets.collection.text_rows import read_texts
+from tidegate.targets.collection.sampled_rows import convert_row, read_rows
+
+MOST_TOKENS = 10**9
+LONGEST = 86_400 * 10**6
+"""Microseconds that an answer may have taken."""
+FASTEST = 1e9
+"""Tokens per second."""
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _Row(msgspec.Struct):
+    began: int
+    tokens: Tokens
+    given: Tokens | None
+    first: Annotated[int, msgspec.Meta(ge=0, le=LONGEST)]
+    speed: Annotated[float, msgspec.Meta(ge=0, le=FASTEST)] | None
+    refusal: bool
+    repeated: bool
+    empty: bool
+    phrases: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+
+
+def read_texts(rows: object, second: int) -> tuple[tuple[TextAnswer, ...], int]:
+    """The texts that ended in a second, and how many rows were none."""
+    return read_rows(rows, MOST_TEXTS, lambda row: _read(row, second))
+
+
+def _read(given: Any, second: int) -> TextAnswer | None:
+    row = convert_row(given, _Row)
+    if row is None:
+        return None
+    end = (second + 1) * 10**6
+    if not end - LONGEST <= row.began < end or not math.isfinite(row.speed or 0):
+        return None
+    return TextAnswer(
+        began=row.began,
+        tokens=row.tokens,
+        given=row.given,
+        first=float(row.first),
+        speed=row.speed,
+        refusal=row.refusal,
+        repeated=row.repeated,
+        empty=row.empty,
+        phrases=row.phrases,
+    )
+
 
 MOST_COUNT = 10**9
 """Requests of one second."""
@@ -76,7 +123,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailureMessage:
     """A message of failed requests, how many had it since the worker's start, and when the last one did."""
 
     message: str
@@ -85,7 +132,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReplicaStats:
     """``records``: those from the second that was asked for to before ``through``, up to which the page is complete.
     ``problems`` are of these records, ``doubts`` of the page itself, which may show them again next time. A number
     that could not be used is None."""
@@ -98,24 +145,26 @@ class Page:
     doubts: tuple[str, ...] = ()
     activity: int | None = None
     """The number in the worker's file when it made the page."""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailureMessage, ...] = ()
     """The last messages of failed requests."""
 
 
 class _Unusable(ValueError):
-    """What is wrong with a value, and where."""
+    """A value of a page is unusable. The message says what is wrong with it, and where."""
 
 
-def read_page(body: bytes, since: int, before: int | None, now: int, containers: Collection[str]) -> Page | None:
+def read_page(
+    body: bytes, since: int, before: int | None, now: int, containers: Collection[str]
+) -> ReplicaStats | None:
     """The seconds from ``since`` to before ``before`` of a page that was asked for in the second ``now``; None for
     what is no page. Where ``before`` is None, it is the last page of a worker, which shows the current second, too.
     ``containers`` are the names that the fleet's containers have."""
-    document = _parsed(body)
+    document = _parse(body)
     rows = document.get("seconds") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(rows, list):
         return None
     doubts: list[str] = []
-    through = now + 1 if before is None else max(since, min(before, _through(document, now, doubts)))
+    through = now + 1 if before is None else max(since, min(before, _read_through(document, now, doubts)))
     problems: list[str] = []
     records: dict[int, Record] = {}
     if len(rows) > MOST_SECONDS:
@@ -133,10 +182,10 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
     reported = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
     ordered = tuple(records[second] for second in sorted(records))
     failures = tuple(_failures(document.get("failures"), now))
-    return Page(ordered, through, in_flight, answered, *reported, activity, failures)
+    return ReplicaStats(ordered, through, in_flight, answered, *reported, activity, failures)
 
 
-def _failures(rows: object, now: int) -> Iterator[Failure]:
+def _failures(rows: object, now: int) -> Iterator[FailureMessage]:
     """Texts for people: what cannot be used is left out, and casts no doubt on the counts."""
     for row in rows[:MOST_FAILURES] if isinstance(rows, list) else ():
         if not isinstance(row, dict):
@@ -146,10 +195,10 @@ def _failures(rows: object, now: int) -> Iterator[Failure]:
             continue
         if 0 < count <= MOST_COUNT and 0 <= at <= now + AHEAD:
             text = "".join(one if one.isprintable() else "?" for one in message[:LONGEST_FAILURE])
-            yield Failure(text, count, float(at))
+            yield FailureMessage(text, count, float(at))
 
 
-def _parsed(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     """Parse JSON leniently: NaN or a number out of range must cost no more than itself. Every text has
     an encoding. None if nothing can be read."""
     try:
@@ -162,7 +211,7 @@ def _parsed(body: bytes) -> Any:
         return None
 
 
-def _through(document: Mapping[str, Any], now: int, doubts: list[str]) -> int:
+def _read_through(document: Mapping[str, Any], now: int, doubts: list[str]) -> int:
     """The first second that the page does not show completely: the one in which it was made."""
     made = document.get("now", now)
     if isinstance(made, int | float) and abs(made - now) <= AHEAD:
@@ -268,7 +317,7 @@ def _fits(name: str, dimensions: Mapping[Any, Any], containers: Collection[str])
 
 
 def _spread(document: object, name: str, least: float) -> Latency | None:
-    """None where there are no values."""
+    """Read a spread of values; None where there are no values."""
     if not isinstance(document, dict):
         raise _Unusable(f"{name}: {_shown.repr(document)} is no spread of values")
     count = _count(document, "count", MOST_COUNT, name)

@@ -1,17 +1,25 @@
 """The ``Evidence`` of a target whose replicas are tidegate's workers."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
+from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
-from tidegate.features.multi_model.listing import list_models
+from tidegate.ports.router import ServerAddress
+from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import Collector
-from tidegate.targets.collection.sources import WorkerFleets
+from tidegate.targets.collection.sources import ServingReplica, WorkerFleets
+
+PATIENCE = 5.0
+"""Seconds that a replica may take: a list of 10,000 models is some megabytes."""
 
 
-class RefreshedFleets(WorkerFleets, Protocol):
+class _RefreshedFleets(WorkerFleets, Protocol):
     def refresh(self, look: Observation) -> Observation:
         """An earlier look with the router's present load."""
         ...
@@ -19,7 +27,7 @@ class RefreshedFleets(WorkerFleets, Protocol):
 
 @dataclass(frozen=True)
 class WorkerEvidence:
-    target: RefreshedFleets
+    target: _RefreshedFleets
     collector: Collector
 
     async def collect(self, now: int) -> CollectionRound:
@@ -30,3 +38,25 @@ class WorkerEvidence:
 
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
         return await list_models(self.target.serving(), endpoint, most)
+
+
+async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: int) -> list[dict[str, object]]:
+    """List the loaded models of a multi-model endpoint: one entry for each replica, with the ``most`` most used
+    models of each. A replica that does not answer, because it is leaving or busy, has no ``models``."""
+    asked = [
+        _ask(one.fleet, one.id, one.socket, most)
+        for one in serving
+        if one.fleet.id.endpoint == endpoint and one.fleet.variant.model.multi_model
+    ]
+    return list(await asyncio.gather(*asked))
+
+
+async def _ask(spec: FleetSpec, replica: str, socket: ServerAddress, most: int) -> dict[str, object]:
+    answer = await worker_http.get(socket, "/_tidegate/models", PATIENCE)
+    try:
+        page = msgspec.json.decode(answer[1], type=dict[str, object]) if answer and answer[0] == 200 else None
+    except msgspec.DecodeError:
+        page = None
+    head: dict[str, object] = {"replica": replica, "variant": spec.id.variant, "config": spec.config_name}
+    models = page.get("models") if page is not None else None
+    return {**head, **page, "models": models[:most]} if page is not None and isinstance(models, list) else head

@@ -4,48 +4,39 @@ from collections.abc import Sequence
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
-from tidegate.ports.target import Finding, Level, Options
-from tidegate.targets.aws.botocore_calls import open_calls
-from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.checks import Probe, check_identity, policy_finding, run_checks, run_probe
+from tidegate.ports.target import CheckFinding, Options
+from tidegate.targets.aws.checks import AwsCaller, PermissionProbe, check_target, probe_checks, settings_error
+from tidegate.targets.aws.client import open_client
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.policies import CallRow
 from tidegate.targets.ecs.options import NAME, EcsOptions
 from tidegate.targets.ecs.render import render_calls
 
 
-def check_ecs(options: Options, desired: DesiredDeployment | None) -> Sequence[Finding]:
+def check_ecs(options: Options, desired: DesiredDeployment | None) -> Sequence[CheckFinding]:
     try:
         settings = parse_options(options, EcsOptions, NAME)
     except TidegateError as error:
-        return [Finding("settings", Level.ERROR, error.message, "correct the file of TIDEGATE_TARGETS")]
-    return run_checks(check(open_calls(settings), settings, options, desired))
+        return [settings_error(error)]
+    return check(open_client(settings, settings.deadline), settings, options, desired)
 
 
-async def check(
-    calls: Calls, settings: EcsOptions, options: Options, desired: DesiredDeployment | None
-) -> list[Finding]:
-    found = [Finding("settings", Level.OK, f"region {settings.region}, cluster {settings.cluster}")]
-    found.append(await check_identity(calls))
-    for probe in probes(settings):
-        found.append(await run_probe(calls, probe))
-    if desired is not None:
-        try:
-            render_calls(desired, options)
-            found.append(Finding("spec", Level.OK, "the target can run it"))
-        except TidegateError as error:
-            found.append(Finding("spec", Level.ERROR, error.message, "change the spec, or take another target"))
-    found.append(policy_finding(rows(settings)))
-    return found
+def check(
+    caller: AwsCaller, settings: EcsOptions, options: Options, desired: DesiredDeployment | None
+) -> list[CheckFinding]:
+    checks = probe_checks(caller, probes(settings))
+    render = None if desired is None else lambda: render_calls(desired, options)
+    told = f"region {settings.region}, cluster {settings.cluster}"
+    return check_target(caller, told, checks, render, rows(settings))
 
 
-def probes(settings: EcsOptions) -> list[Probe]:
+def probes(settings: EcsOptions) -> list[PermissionProbe]:
     return [
-        Probe("services", "ecs", "ListServices", {"cluster": settings.cluster}),
-        Probe("listener", "elbv2", "DescribeRules", {"ListenerArn": settings.listener}),
-        Probe("target groups", "elbv2", "DescribeTargetGroups", {"Names": ["tidegate-doctor"]}),
-        Probe("metrics", "cloudwatch", "ListMetrics", {"Namespace": "AWS/ApplicationELB"}),
-        Probe("logs", "logs", "DescribeLogStreams", {"logGroupName": settings.log_group}),
+        PermissionProbe("services", "ecs", "ListServices", {"cluster": settings.cluster}),
+        PermissionProbe("listener", "elbv2", "DescribeRules", {"ListenerArn": settings.listener}),
+        PermissionProbe("target groups", "elbv2", "DescribeTargetGroups", {"Names": ["tidegate-doctor"]}),
+        PermissionProbe("metrics", "cloudwatch", "ListMetrics", {"Namespace": "AWS/ApplicationELB"}),
+        PermissionProbe("logs", "logs", "DescribeLogStreams", {"logGroupName": settings.log_group}),
     ]
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.errors import TargetRefused
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.errors import ResourceMissing
-from tidegate.targets.aws.ownership import is_own, owner_tags
+from tidegate.targets.aws.ownership import is_own, owner_tags, parse_tags, tag_list
 from tidegate.targets.ecs.options import EcsOptions, path_pattern
 from tidegate.targets.ecs.render import conditions
 from tidegate.targets.ecs.rule_weights import forward_action, read_action
@@ -23,7 +23,7 @@ _MOST_TAGGED = 20
 
 
 @dataclass(frozen=True)
-class RuleSeen:
+class ObservedRule:
     """``shares``: ARN of a target group -> basis points; None: it does not forward."""
 
     arn: str
@@ -50,7 +50,7 @@ class ListenerRules:
     options: EcsOptions
     installation: str
 
-    async def find(self, endpoint: str) -> RuleSeen | None:
+    async def find(self, endpoint: str) -> ObservedRule | None:
         """The endpoint's rule. Raises TargetRefused for a rule of somebody else with the endpoint's path."""
         for rule in await self._rules():
             if _paths(rule) != [path_pattern(endpoint)]:
@@ -62,7 +62,7 @@ class ListenerRules:
                     f"listener rule {arn} has the path of endpoint {endpoint} and does not belong to this"
                     " installation; it is left as it is: remove it, or choose another name"
                 )
-            return RuleSeen(arn, read_action(rule.get("Actions", ())), tags)
+            return ObservedRule(arn, read_action(rule.get("Actions", ())), tags)
         return None
 
     async def create(self, endpoint: str, shares: Mapping[str, int], fence: int) -> None:
@@ -75,19 +75,19 @@ class ListenerRules:
             "Priority": free,
             "Conditions": conditions(endpoint),
             "Actions": forward_action(shares),
-            "Tags": _tag_list(tags),
+            "Tags": tag_list(tags),
         }
         await self.calls.call("elbv2", "CreateRule", members)
 
-    async def change(self, rule: RuleSeen, shares: Mapping[str, int], fence: int) -> None:
-        """Raises TargetRefused for a rule that somebody else changed."""
+    async def change(self, rule: ObservedRule, shares: Mapping[str, int], fence: int) -> None:
+        """Change the shares and the fence of a rule. Raises TargetRefused for a rule that somebody else changed."""
         check_untouched(rule)
         marks = _marks(shares, rule.shares or {}, fence)
-        await self.calls.call("elbv2", "AddTags", {"ResourceArns": [rule.arn], "Tags": _tag_list(marks)})
+        await self.calls.call("elbv2", "AddTags", {"ResourceArns": [rule.arn], "Tags": tag_list(marks)})
         members = {"RuleArn": rule.arn, "Actions": forward_action(shares)}
         await self.calls.call("elbv2", "ModifyRule", members)
 
-    async def delete(self, rule: RuleSeen) -> None:
+    async def delete(self, rule: ObservedRule) -> None:
         try:
             await self.calls.call("elbv2", "DeleteRule", {"RuleArn": rule.arn})
         except ResourceMissing:
@@ -108,27 +108,26 @@ class ListenerRules:
     async def _tags(self, arns: list[str]) -> dict[str, dict[str, str]]:
         answer = await self.calls.call("elbv2", "DescribeTags", {"ResourceArns": arns[:_MOST_TAGGED]})
         return {
-            str(one["ResourceArn"]): {str(tag["Key"]): str(tag.get("Value", "")) for tag in one.get("Tags", ())}
-            for one in answer.get("TagDescriptions", ())
+            str(one["ResourceArn"]): parse_tags(one.get("Tags", ())) for one in answer.get("TagDescriptions", ())
         }
 
 
-def is_untouched(rule: RuleSeen) -> bool:
+def is_untouched(rule: ObservedRule) -> bool:
     """Whether the weights are those that tidegate wrote, or had before the last write."""
-    return _shown(rule) in (rule.tags.get(WRITTEN), rule.tags.get(BEFORE))
+    return _describe_rule(rule) in (rule.tags.get(WRITTEN), rule.tags.get(BEFORE))
 
 
-def check_untouched(rule: RuleSeen) -> None:
-    """Raises TargetRefused for a rule that somebody else changed."""
+def check_untouched(rule: ObservedRule) -> None:
+    """Check that the rule is as tidegate wrote it. Raises TargetRefused for a rule that somebody else changed."""
     if not is_untouched(rule):
         raise TargetRefused(
-            f"listener rule {rule.arn} was changed by somebody else (now {_shown(rule)}; last written:"
+            f"listener rule {rule.arn} was changed by somebody else (now {_describe_rule(rule)}; last written:"
             f" {rule.tags.get(WRITTEN, 'nothing')}); put it back, or set its tag {WRITTEN} to the present value to"
             " let tidegate go on"
         )
 
 
-def _shown(rule: RuleSeen) -> str:
+def _describe_rule(rule: ObservedRule) -> str:
     return _text(rule.shares) if rule.shares is not None else "no forwarding"
 
 
@@ -148,7 +147,3 @@ def _paths(rule: Mapping[str, Any]) -> list[str]:
     if len(found) != 1 or found[0].get("Field") != "path-pattern":
         return []
     return [*(found[0].get("PathPatternConfig", {}).get("Values") or found[0].get("Values", ()))]
-
-
-def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]

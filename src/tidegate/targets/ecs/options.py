@@ -49,7 +49,7 @@ def service_name(fleet: FleetId) -> str:
 
 
 def group_name(fleet: FleetId, installation: str) -> str:
-    """Of a target group: 32 characters at most, so a digest names the fleet."""
+    """Return the name of a fleet's target group. It may have 32 characters at most, so a digest names the fleet."""
     return f"tg-{hashlib.sha256(f'{installation}/{fleet}'.encode()).hexdigest()[:24]}"
 
 

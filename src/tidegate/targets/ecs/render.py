@@ -1,4 +1,4 @@
-"""What the target would create for a spec: API calls, or a CloudFormation template. Pure.
+"""Render what the target would create for a spec: API calls, or a CloudFormation template. Pure.
 
 The template may leave deployments to ECS itself (setting ``strategy``): rolling with a circuit breaker, or
 blue/green, linear and canary with the spec's alarms. tidegate's own rollouts need none of these.
@@ -12,15 +12,15 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import WHOLE, split
 from tidegate.ports.target import Document, Options, Rendering
-from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.images import ANY_IMAGE
 from tidegate.settings import Settings
 from tidegate.targets.aws.desired_fleets import desired_fleets
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.ownership import owner_tags
-from tidegate.targets.ecs.options import CONTAINER, NAME, PORT, EcsOptions, group_name, path_pattern, service_name
+from tidegate.targets.ecs.options import CONTAINER, NAME, EcsOptions, group_name, path_pattern, service_name
 from tidegate.targets.ecs.rule_weights import forward_action
 from tidegate.targets.ecs.scaling_resources import scaling_resources
-from tidegate.targets.ecs.task_definition import check_fleet, service, target_group, task_definition
+from tidegate.targets.ecs.task_definition import check_fleet, service, serving_port, target_group, task_definition
 
 OWNER = "template"
 
@@ -44,11 +44,10 @@ def render_calls(desired: DesiredDeployment, options: Options) -> Rendering:
     }
     calls.append(("elbv2", "CreateRule", rule))
     for fleet in fleets:
-        definition = task_definition(settings, fleet, ImageTable(), tags, Settings())
+        definition = task_definition(settings, fleet, ANY_IMAGE, tags, Settings())
         calls.append(("ecs", "RegisterTaskDefinition", definition))
-        calls.append(
-            ("ecs", "CreateService", service(settings, fleet, service_name(fleet.id), groups[fleet.id], tags))
-        )
+        name, port = service_name(fleet.id), serving_port(fleet, ANY_IMAGE)
+        calls.append(("ecs", "CreateService", service(settings, fleet, name, groups[fleet.id], tags, port)))
     documents = tuple(
         Document(f"{of} {operation}", {"service": of, "operation": operation, "members": dict(members)})
         for of, operation, members in calls
@@ -57,13 +56,13 @@ def render_calls(desired: DesiredDeployment, options: Options) -> Rendering:
 
 
 def render_template(desired: DesiredDeployment, options: Options) -> Rendering:
-    """Raises Invalid or TargetRefused."""
+    """Render a deployment as a CloudFormation template. Raises Invalid or TargetRefused."""
     settings, fleets = _read(desired, options)
     if len(fleets) != 1:
         raise Invalid("a template has one service: give the spec one variant, or render the calls")
     (fleet,) = fleets
     tags = owner_tags(settings.installation or OWNER, desired.endpoint)
-    definition = _capitalised(task_definition(settings, fleet, ImageTable(), tags, Settings()))
+    definition = _capitalised(task_definition(settings, fleet, ANY_IMAGE, tags, Settings()))
     resources: dict[str, object] = {
         "Tasks": {"Type": "AWS::ECS::TaskDefinition", "Properties": definition},
         "Group": {"Type": "AWS::ElasticLoadBalancingV2::TargetGroup", "Properties": _group(settings, tags)},
@@ -127,11 +126,12 @@ def _rule(settings: EcsOptions, endpoint: str) -> dict[str, object]:
 def _service(
     settings: EcsOptions, fleet: FleetSpec, desired: DesiredDeployment, tags: Mapping[str, str]
 ) -> dict[str, object]:
-    made = _capitalised(service(settings, fleet, "-", "-", tags))
+    port = serving_port(fleet, ANY_IMAGE)
+    made = _capitalised(service(settings, fleet, "-", "-", tags, port))
     balancer: dict[str, object] = {
         "TargetGroupArn": {"Ref": "Group"},
         "ContainerName": CONTAINER,
-        "ContainerPort": PORT,
+        "ContainerPort": port,
     }
     if settings.strategy != "ROLLING":
         balancer["AdvancedConfiguration"] = {

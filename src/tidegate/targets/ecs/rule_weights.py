@@ -44,7 +44,7 @@ def read_action(actions: Iterable[Mapping[str, Any]]) -> dict[str, int] | None:
 def table_of(
     endpoint: str, fence: int, shares: Mapping[str, int], fleets: Mapping[str, FleetId]
 ) -> RouteTable | None:
-    """None: a share leads to a target group that is no fleet's."""
+    """Return the routes that a rule's shares stand for. None: a share leads to a target group that is no fleet's."""
     if any(share and arn not in fleets for arn, share in shares.items()):
         return None
     return RouteTable(endpoint, fence, tuple(Route(fleets[arn], share) for arn, share in shares.items() if share))

@@ -11,7 +11,7 @@ from tidegate.domain.scaling import (
     CustomMetric,
     FastPolicy,
     ForecastPolicy,
-    Predefined,
+    PredefinedMetricType,
     ScalingPolicy,
     TargetTracking,
 )
@@ -31,7 +31,7 @@ class ScalingResources:
 
 
 def scaling_resources(settings: EcsOptions, scaling: DesiredScaling, now: datetime) -> ScalingResources:
-    """Raises Invalid or TargetRefused."""
+    """Return the resources of a template that scale its service. Raises Invalid or TargetRefused."""
     made = ScalingResources()
     name = {"Fn::Join": ["/", ["service", settings.cluster, {"Fn::GetAtt": ["Service", "Name"]}]]}
     target: dict[str, object] = {
@@ -80,7 +80,9 @@ def _policy(settings: EcsOptions, policy: ScalingPolicy, notes: list[str]) -> di
                 " the same, concurrent requests per task"
             )
             cooldown = max(60, int(policy.scale_in_window))
-            same = TargetTracking(policy.name, policy.in_flight, Predefined.CONCURRENT, scale_in_cooldown=cooldown)
+            same = TargetTracking(
+                policy.name, policy.in_flight, PredefinedMetricType.CONCURRENT, scale_in_cooldown=cooldown
+            )
             return _tracking(settings, same, policy.disable_scale_in)
     raise TargetRefused(f"autoscaling policy {policy.name}: step scaling is not made from a spec")
 
@@ -101,11 +103,11 @@ def _tracking(settings: EcsOptions, policy: TargetTracking, disable_scale_in: bo
 
 def _metric(settings: EcsOptions, policy: TargetTracking) -> dict[str, object]:
     metric = policy.metric
-    if metric is Predefined.INVOCATIONS:
+    if metric is PredefinedMetricType.INVOCATIONS:
         label = {"Fn::Join": ["/", [_balancer(settings), _GROUP]]}
         named: dict[str, object] = {"PredefinedMetricType": "ALBRequestCountPerTarget", "ResourceLabel": label}
         return {"PredefinedMetricSpecification": named}
-    if metric is Predefined.CONCURRENT:
+    if metric is PredefinedMetricType.CONCURRENT:
         return {"CustomizedMetricSpecification": {"Metrics": _concurrent(settings)}}
     if isinstance(metric, CustomMetric) and metric.metric.name == "CPUUtilization":
         return {"PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"}}
@@ -148,7 +150,7 @@ def _concurrent(settings: EcsOptions) -> list[dict[str, object]]:
 
 
 def _balancer(settings: EcsOptions) -> str:
-    """As metrics and labels have it: ``app/NAME/ID``."""
+    """Return the load balancer's name as metrics and labels have it: ``app/NAME/ID``."""
     return "/".join(settings.listener.partition(":listener/")[2].split("/")[:-1])
 
 

@@ -18,17 +18,19 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Look
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.errors import ResourceMissing
-from tidegate.targets.aws.ownership import check_own, is_own, owner_tags
-from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, RuleSeen, is_untouched
+from tidegate.targets.aws.ownership import check_own, is_own, owner_tags, parse_tags, tag_list
+from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, ObservedRule, is_untouched
 from tidegate.targets.ecs.options import NAME, EcsOptions, service_name
 from tidegate.targets.ecs.rule_weights import SMALLEST_SHARE, table_of
 from tidegate.targets.ecs.target_groups import FLEET, TargetGroups, fleet_text, parse_fleet
-from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, task_definition
+from tidegate.targets.ecs.task_definition import TAG_NAMES, check_fleet, service, serving_port, task_definition
+from tidegate.targets.fence import FencedState, FencedTarget
 
 log = logging.getLogger(__name__)
 
+Service = Mapping[str, Any]
 CAPABILITIES = Capabilities(
     smallest_share=SMALLEST_SHARE,
     shadow=False,
@@ -47,7 +49,7 @@ _MOST_DESCRIBED = 10
 
 
 @dataclass
-class EcsTarget:
+class EcsTarget(FencedTarget[Service | None, ObservedRule | None]):
     calls: Calls
     options: EcsOptions
     installation: str
@@ -59,13 +61,13 @@ class EcsTarget:
     """What models are trusted with; nothing unless given."""
     configs: dict[FleetId, tuple[str, str]] = field(default_factory=dict)
     """Fleets that were seen -> the ARN of their target group, and their config."""
-    _wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
     _stopped: dict[str, str] = field(default_factory=dict)
     """Services whose deployment failed -> why their tasks stopped."""
     _tables: dict[str, RouteTable] = field(default_factory=dict)
     """As written last: weights to 999 cannot show every table exactly."""
 
     def __post_init__(self) -> None:
+        super().__init__()
         self.can = replace(self.can, counted_after=self.options.counted_after)
         self.groups = TargetGroups(self.calls, self.options, self.installation)
 
@@ -76,13 +78,13 @@ class EcsTarget:
     async def observe(self, endpoint: str) -> Look:
         found = await self._services(endpoint)
         fleets = {id: await self._status(id, one) for id, one in found.items()}
-        fleets |= await self._leaving(endpoint, fleets)
+        fleets |= await self._list_leaving(endpoint, fleets)
         rule = await self.rules.find(endpoint)
         if rule is None:
             return Look(fleets, RouteTable(endpoint, 0))
         return Look(fleets, self._routes(endpoint, rule))
 
-    def _routes(self, endpoint: str, rule: RuleSeen) -> RouteTable | None:
+    def _routes(self, endpoint: str, rule: ObservedRule) -> RouteTable | None:
         if rule.shares is None:
             return None
         groups = {group: id for id, group in self.groups.of(endpoint).items()}
@@ -95,21 +97,23 @@ class EcsTarget:
         known = self.groups.known
         return {known[one.fleet]: one.share for one in table.routes if one.fleet in known}
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+    async def find_fleet(self, fleet: FleetId) -> FencedState[Service | None]:
+        known = await self._service(fleet)
+        if known is None:
+            return FencedState(0, None)
+        tags = tags_of(known)
+        own = is_own(tags, self.installation, fleet.endpoint)
+        return FencedState(int(tags.get(FENCE, 0)) if own else 0, known)
+
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: Service | None) -> None:
         check_fleet(fleet)
-        known = await self._service(fleet.id)
-        if known is not None and known.get("status") == "ACTIVE":
-            tags = tags_of(known)
-            check_own(tags, self.installation, fleet.id.endpoint, f"service {service_name(fleet.id)}")
-            if int(tags.get(FENCE, 0)) > fence:
-                return
-            self._wanted[fleet.id] = fleet
-            if known.get("desiredCount") != fleet.count:
-                await self._resize(fleet, str(known["serviceArn"]), fence)
-            return
-        if known is not None:
+        if there is not None and there.get("status") != "ACTIVE":
             raise Transient(f"service {service_name(fleet.id)} still drains; it is created anew afterwards")
-        self._wanted[fleet.id] = fleet
+        if there is not None:
+            self._check_own(fleet.id, there)
+            if there.get("desiredCount") != fleet.count:
+                await self._resize(fleet, str(there["serviceArn"]), fence)
+            return
         tags = {
             **owner_tags(self.installation, fleet.id.endpoint),
             FLEET: fleet_text(fleet.id),
@@ -119,18 +123,14 @@ class EcsTarget:
         await self._attach(fleet.id.endpoint, group)
         made = task_definition(self.options, fleet, self.images, tags, self.settings)
         task = (await self.calls.call("ecs", "RegisterTaskDefinition", made))["taskDefinition"]
-        members = service(self.options, fleet, str(task["taskDefinitionArn"]), group, {**tags, FENCE: str(fence)})
+        arn, port = str(task["taskDefinitionArn"]), serving_port(fleet, self.images)
+        members = service(self.options, fleet, arn, group, {**tags, FENCE: str(fence)}, port)
         await self.calls.call("ecs", "CreateService", members)
 
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        known = await self._service(fleet)
-        if known is not None:
-            tags = tags_of(known)
-            check_own(tags, self.installation, fleet.endpoint, f"service {service_name(fleet)}")
-            if int(tags.get(FENCE, 0)) > fence:
-                return
-            self._wanted.pop(fleet, None)
-            if known.get("status") == "ACTIVE":
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: Service | None) -> None:
+        if there is not None:
+            self._check_own(fleet, there)
+            if there.get("status") == "ACTIVE":
                 members = {"cluster": self.options.cluster, "service": service_name(fleet), "force": True}
                 with contextlib.suppress(ResourceMissing):
                     await self.calls.call("ecs", "DeleteService", members)
@@ -140,46 +140,41 @@ class EcsTarget:
         if group is not None:
             await self._detach(fleet.endpoint, group)
             await self.groups.delete(fleet)
-        self._wanted.pop(fleet, None)
         self.configs.pop(fleet, None)
         self.changed(fleet.endpoint)
 
-    async def set_traffic(self, table: RouteTable) -> None:
-        rule = await self.rules.find(table.endpoint)
-        if rule is None and not table.routes:
+    def _check_own(self, fleet: FleetId, there: Service) -> None:
+        check_own(tags_of(there), self.installation, fleet.endpoint, f"service {service_name(fleet)}")
+
+    async def find_traffic(self, endpoint: str) -> FencedState[ObservedRule | None]:
+        rule = await self.rules.find(endpoint)
+        return FencedState(rule.fence if rule is not None else 0, rule)
+
+    async def put_traffic(self, table: RouteTable, there: ObservedRule | None) -> None:
+        if not table.routes:
+            if there is not None:
+                await self.close(there, table)
             return
-        if rule is not None and rule.fence > table.fence:
-            return
-        if not table.routes and rule is not None:
-            await self.close(rule, table)
-            return
-        shares = dict.fromkeys(rule.shares or {}, 0) if rule is not None else {}
+        shares = dict.fromkeys(there.shares or {}, 0) if there is not None else {}
         for route in table.routes:
             group = await self.groups.find(route.fleet)
             if group is None:
                 raise Transient(f"fleet {route.fleet} has no target group yet")
             shares[group] = route.share
-        if rule is None:
+        if there is None:
             await self.rules.create(table.endpoint, shares, table.fence)
         else:
-            await self.rules.change(rule, shares, table.fence)
+            await self.rules.change(there, shares, table.fence)
         self._tables[table.endpoint] = table
 
-    async def close(self, rule: RuleSeen, table: RouteTable) -> None:
-        """No traffic. The rule goes with its last target group, so that requests under way are finished; one that
-        somebody else changed goes at once."""
+    async def close(self, rule: ObservedRule, table: RouteTable) -> None:
+        """Stop all traffic of an endpoint. The rule is deleted with its last target group, so that requests under way
+        are finished. A rule that somebody else changed is deleted at once."""
         if not rule.shares or not is_untouched(rule):
             await self.rules.delete(rule)
         elif any(rule.shares.values()) or rule.fence < table.fence:
             await self.rules.change(rule, dict.fromkeys(rule.shares, 0), table.fence)
             self._tables[table.endpoint] = table
-
-    def seen(self, fleet: FleetId) -> FleetStatus | None:
-        spec = self._wanted.get(fleet)
-        return None if spec is None else FleetStatus(fleet, spec.count, 0, spec.count)
-
-    def desired(self) -> list[FleetSpec]:
-        return list(self._wanted.values())
 
     # --- services ---
 
@@ -206,7 +201,7 @@ class EcsTarget:
         found = await self._describe([service_name(fleet)])
         return next((one for one in found if one.get("status") != "INACTIVE"), None)
 
-    async def _leaving(self, endpoint: str, present: Collection[FleetId]) -> dict[FleetId, FleetStatus]:
+    async def _list_leaving(self, endpoint: str, present: Collection[FleetId]) -> dict[FleetId, FleetStatus]:
         """Fleets of which a target group is left: their service was not created yet, or is deleted. ECS lists no
         service whose tasks drain."""
         await self.groups.search()
@@ -229,7 +224,9 @@ class EcsTarget:
             return []
 
     async def _resize(self, fleet: FleetSpec, arn: str, fence: int) -> None:
-        await self.calls.call("ecs", "TagResource", {"resourceArn": arn, "tags": tag_list({FENCE: str(fence)})})
+        await self.calls.call(
+            "ecs", "TagResource", {"resourceArn": arn, "tags": tag_list({FENCE: str(fence)}, TAG_NAMES)}
+        )
         members = {"cluster": self.options.cluster, "service": service_name(fleet.id), "desiredCount": fleet.count}
         await self.calls.call("ecs", "UpdateService", members)
 
@@ -271,7 +268,7 @@ class EcsTarget:
             await self.rules.change(rule, {**(rule.shares or {}), group: 0}, rule.fence)
 
     async def _detach(self, endpoint: str, group: str) -> None:
-        rule: RuleSeen | None = await self.rules.find(endpoint)
+        rule: ObservedRule | None = await self.rules.find(endpoint)
         if rule is None or group not in (rule.shares or {}):
             return
         rest = {arn: share for arn, share in (rule.shares or {}).items() if arn != group}
@@ -282,7 +279,7 @@ class EcsTarget:
 
 
 def tags_of(one: Mapping[str, Any]) -> dict[str, str]:
-    return {str(tag["key"]): str(tag.get("value", "")) for tag in one.get("tags", ())}
+    return parse_tags(one.get("tags", ()), TAG_NAMES)
 
 
 def failure_of(one: Mapping[str, Any]) -> str | None:
@@ -292,6 +289,6 @@ def failure_of(one: Mapping[str, Any]) -> str | None:
 
 
 def stop_reason(task: Mapping[str, Any]) -> str:
-    """Of a stopped task and its containers."""
+    """Return why a task and its containers stopped; empty if no reason is given."""
     told = [task.get("stoppedReason"), *(one.get("reason") for one in task.get("containers", ()))]
     return "; ".join(dict.fromkeys(str(reason) for reason in told if reason))

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 from tidegate.targets.aws.errors import ResourceBusy, ResourceMissing
-from tidegate.targets.aws.ownership import ENDPOINT, INSTALLATION
+from tidegate.targets.aws.ownership import ENDPOINT, INSTALLATION, parse_tags
 from tidegate.targets.ecs.options import EcsOptions, group_name
 from tidegate.targets.ecs.task_definition import target_group
 
@@ -41,7 +41,7 @@ class TargetGroups:
         for at in range(0, len(arns), _MOST_TAGGED):
             answer = await self.calls.call("elbv2", "DescribeTags", {"ResourceArns": arns[at : at + _MOST_TAGGED]})
             for one in answer.get("TagDescriptions", ()):
-                tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in one.get("Tags", ())}
+                tags = parse_tags(one.get("Tags", ()))
                 number = tags.get(FLEET, "").partition("/")[0]
                 if tags.get(INSTALLATION) == self.installation and ENDPOINT in tags and number.isdecimal():
                     self.known[parse_fleet(tags[ENDPOINT], tags[FLEET])] = str(one["ResourceArn"])
@@ -72,7 +72,8 @@ class TargetGroups:
         return self.known[fleet]
 
     async def delete(self, fleet: FleetId) -> None:
-        """No rule may forward to it any more. Raises Transient while the load balancer still uses it."""
+        """Delete a fleet's target group, to which no rule may forward any more. Raises Transient while the load
+        balancer still uses it."""
         group = await self.find(fleet)
         if group is None:
             return

@@ -11,25 +11,63 @@ import msgspec
 
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.registry import ContainerDefinition, Upstream
 from tidegate.serving.contract import images
+from tidegate.serving.contract.beside import (
+    FRONT_PORT,
+    container_arguments,
+    container_environment,
+    put_beside,
+)
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.images import ImageTable, containers_beside
 from tidegate.settings import Settings
+from tidegate.targets.aws.ownership import tag_list
 from tidegate.targets.containers import check_without_router, granted_environment
-from tidegate.targets.ecs.fargate_sizes import fit
 from tidegate.targets.ecs.options import CONTAINER, PORT, EcsOptions, service_name
 
+_GIB = 1024
+SIZES: dict[int, range] = {
+    256: range(512, 2 * _GIB + 1, 512),
+    512: range(1 * _GIB, 4 * _GIB + 1, _GIB),
+    1024: range(2 * _GIB, 8 * _GIB + 1, _GIB),
+    2048: range(4 * _GIB, 16 * _GIB + 1, _GIB),
+    4096: range(8 * _GIB, 30 * _GIB + 1, _GIB),
+    8192: range(16 * _GIB, 60 * _GIB + 1, 4 * _GIB),
+    16384: range(32 * _GIB, 120 * _GIB + 1, 8 * _GIB),
+}
+"""CPU units -> MiB of memory. 256 units have 512, 1024 and 2048 MiB only."""
+_SMALLEST = (512, 1024, 2048)
+
+
+def fit(cpu: int, memory: int) -> tuple[int, int]:
+    """The smallest size with at least so much of both. Raises TargetRefused."""
+    for units, sizes in SIZES.items():
+        memories = _SMALLEST if units == 256 else sizes
+        enough = [size for size in memories if size >= memory]
+        if units >= cpu and enough:
+            return units, enough[0]
+    raise TargetRefused(
+        f"no size of Fargate has {cpu} CPU units and {memory} MiB: at most 16384 units and {120 * _GIB} MiB"
+    )
+
+
 START = "TIDEGATE_START"
+TAG_NAMES = ("key", "value")
+"""What ECS calls the parts of a tag."""
 MOST_BYTES = 64 * 1024
 """Of a task definition (ECS's quota)."""
 _COMMAND = f'printf %s "${START}" > /tmp/start.json && exec serve /tmp/start.json'
+_DATA, _DATA_PARENT = "model-data", "/opt/ml"
+"""A volume of the task, and where it is mounted: model data lie in ``model`` below it."""
+_FETCH_COMMAND = f'printf %s "${START}" > /tmp/start.json && exec serve --fetch 1 {_DATA_PARENT} /tmp/start.json'
 _MEBIBYTE = 1024 * 1024
 _EARLIER = 5
 """Seconds before the load balancer gives a request up, by which a task has answered it."""
 
 
 def check_fleet(fleet: FleetSpec) -> None:
-    """Raises TargetRefused for a fleet that a service cannot be."""
+    """Check that a service can be this fleet. Raises TargetRefused if it cannot."""
     variant = fleet.variant
     if variant.serverless is not None:
         raise TargetRefused("ECS keeps its tasks running: a serverless variant needs another target")
@@ -51,26 +89,22 @@ def task_definition(
     """Members of RegisterTaskDefinition. Raises Invalid or TargetRefused."""
     limit = fleet.variant.memory_limit
     cpu, memory = fit(options.cpu, -(-limit // _MEBIBYTE) if limit else options.memory)
-    container = {
+    content = start_file(options, fleet, table, settings)
+    image = next(iter(containers_beside(fleet.variant.model.containers, table)), None)
+    port = serving_port(fleet, table)
+    container: dict[str, object] = {
         "name": CONTAINER,
         "image": options.image,
         "essential": True,
         "command": ["sh", "-c", _COMMAND],
         "environment": [
-            {"name": START, "value": start_file(options, fleet, table, settings)},
+            {"name": START, "value": content},
             {"name": "TIDEGATE_WORK", "value": "/tmp/tidegate"},
         ],
-        "portMappings": [{"containerPort": PORT, "protocol": "tcp"}],
+        "portMappings": [{"containerPort": port, "protocol": "tcp"}],
         "stopTimeout": 90,
         "linuxParameters": {"initProcessEnabled": True},
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": options.log_group,
-                "awslogs-region": options.region,
-                "awslogs-stream-prefix": service_name(fleet.id),
-            },
-        },
+        "logConfiguration": _log_configuration(options, fleet),
     }
     made: dict[str, object] = {
         "family": service_name(fleet.id),
@@ -80,8 +114,10 @@ def task_definition(
         "memory": str(memory),
         "executionRoleArn": options.execution_role,
         "containerDefinitions": [container],
-        "tags": tag_list(tags),
+        "tags": tag_list(tags, TAG_NAMES),
     }
+    if image is not None:
+        made |= _members_beside(container, image, _log_configuration(options, fleet))
     if options.task_role:
         made["taskRoleArn"] = options.task_role
     if (size := len(json.dumps(made))) > MOST_BYTES:
@@ -91,17 +127,65 @@ def task_definition(
     return made
 
 
-def service(
-    options: EcsOptions, fleet: FleetSpec, task: str, group: str, tags: Mapping[str, str]
+def _log_configuration(options: EcsOptions, fleet: FleetSpec) -> dict[str, object]:
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": options.log_group,
+            "awslogs-region": options.region,
+            "awslogs-stream-prefix": service_name(fleet.id),
+        },
+    }
+
+
+def _members_beside(
+    front: dict[str, object], image: ContainerDefinition, logs: dict[str, object]
 ) -> dict[str, object]:
-    """Members of CreateService. ``task``: ARN of the task definition; ``group``: of the target group."""
+    """Return the members of a task in which a container of the user's stands beside its front: it, and where it has
+    model data, a container that fetches them before it starts."""
+    upstream = image.upstream or Upstream()
+    variables = container_environment(upstream, image.environment)
+    model: dict[str, object] = {
+        "name": "image",
+        "image": image.image,
+        "essential": True,
+        "environment": [{"name": name, "value": value} for name, value in variables.items()],
+        "stopTimeout": 90,
+        "logConfiguration": logs,
+    }
+    if arguments := container_arguments(upstream):
+        model["command"] = list(arguments)
+    if image.data_url is None:
+        return {"containerDefinitions": [front, model]}
+    fetching = {
+        **{name: front[name] for name in ("image", "environment", "logConfiguration")},
+        "name": "fetch",
+        "essential": False,
+        "command": ["sh", "-c", _FETCH_COMMAND],
+        "mountPoints": [{"sourceVolume": _DATA, "containerPath": _DATA_PARENT}],
+    }
+    model["dependsOn"] = [{"containerName": "fetch", "condition": "SUCCESS"}]
+    model["mountPoints"] = [{"sourceVolume": _DATA, "containerPath": _DATA_PARENT, "readOnly": True}]
+    return {"containerDefinitions": [front, model, fetching], "volumes": [{"name": _DATA}]}
+
+
+def serving_port(fleet: FleetSpec, table: ImageTable) -> int:
+    """Return the port of a task for predictions: another one where a container of the user's has the usual one."""
+    return FRONT_PORT if containers_beside(fleet.variant.model.containers, table) else PORT
+
+
+def service(
+    options: EcsOptions, fleet: FleetSpec, task: str, group: str, tags: Mapping[str, str], port: int = PORT
+) -> dict[str, object]:
+    """Members of CreateService. ``task``: ARN of the task definition; ``group``: of the target group; ``port``: of
+    the container that takes predictions (``serving_port``)."""
     return {
         "cluster": options.cluster,
         "serviceName": service_name(fleet.id),
         "taskDefinition": task,
         "desiredCount": fleet.count,
         "launchType": "FARGATE",
-        "loadBalancers": [{"targetGroupArn": group, "containerName": CONTAINER, "containerPort": PORT}],
+        "loadBalancers": [{"targetGroupArn": group, "containerName": CONTAINER, "containerPort": port}],
         "healthCheckGracePeriodSeconds": int(fleet.variant.startup_timeout + fleet.variant.download_timeout),
         "deploymentConfiguration": {
             "deploymentCircuitBreaker": {"enable": True, "rollback": False},
@@ -110,7 +194,7 @@ def service(
         },
         "networkConfiguration": network(options),
         "propagateTags": "SERVICE",
-        "tags": tag_list(tags),
+        "tags": tag_list(tags, TAG_NAMES),
     }
 
 
@@ -155,13 +239,15 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, setting
             "a task serves one container with one model: pipelines and MultiModel need another target"
         )
     (container,) = model.containers
-    runtime = images.resolve(container.image, table)
-    if runtime.kind is RuntimeKind.PROGRAM:
+    runtime = images.resolve_container(container, table)
+    if runtime.kind.descriptor.outside and runtime.kind is not RuntimeKind.CONTAINER:
         raise TargetRefused(
-            f"image {container.image!r} is a program of the platform's machine: take another target"
+            f"image {container.image!r} is a {runtime.kind} of the platform's machine: take another target"
         )
+    beside = {"listen": {"port": FRONT_PORT}} if runtime.kind is RuntimeKind.CONTAINER else {}
     return msgspec.json.encode(
         {
+            **beside,
             "replica": "",
             "fleet": fleet.id,
             "config_name": fleet.config_name,
@@ -176,7 +262,7 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, setting
             "startup_timeout": fleet.variant.startup_timeout,
             "containers": [
                 {
-                    "runtime": runtime,
+                    "runtime": put_beside(runtime),
                     "model_dir": "",
                     "data_url": container.data_url,
                     "environment": granted_environment(container, runtime.kind, table, settings),
@@ -184,7 +270,3 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, setting
             ],
         }
     ).decode()
-
-
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"key": key, "value": value} for key, value in tags.items()]

@@ -1,4 +1,4 @@
-"""What an answer of the API server means to the platform. Pure."""
+"""Translate answers of the API server to errors of the platform. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, GONE, INVALID = 401, 403, 404, 409
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """A request: its verb as RBAC names it, its resource, and the object's name."""
 
     verb: str
@@ -32,7 +32,7 @@ class Asked:
         return f"{self.verb} {self.resource}{f' {self.name}' if self.name else ''} in namespace {self.namespace}"
 
 
-def error_of(asked: Asked, status: int, answer: Mapping[str, Any]) -> TidegateError:
+def error_of(asked: ApiRequest, status: int, answer: Mapping[str, Any]) -> TidegateError:
     """``answer``: the Status that the API server sent."""
     message = str(answer.get("message") or answer.get("reason") or "no reason given").strip()
     if status == UNAUTHORIZED:
@@ -51,7 +51,7 @@ def error_of(asked: Asked, status: int, answer: Mapping[str, Any]) -> TidegateEr
     return Transient(f"kubernetes answered {status} to {asked}: {message}")
 
 
-def _forbidden(asked: Asked, message: str, answer: Mapping[str, Any]) -> TidegateError:
+def _forbidden(asked: ApiRequest, message: str, answer: Mapping[str, Any]) -> TidegateError:
     causes = ((answer.get("details") or {}).get("causes")) or []
     if any(cause.get("reason") == "NamespaceTerminating" for cause in causes) or "being terminated" in message:
         return TargetRefused(f"namespace {asked.namespace} is being deleted: choose another one ({asked})")
@@ -65,7 +65,7 @@ def _forbidden(asked: Asked, message: str, answer: Mapping[str, Any]) -> Tidegat
     )
 
 
-def is_retried(status: int, asked: Asked, answer: Mapping[str, Any]) -> bool:
+def is_retried(status: int, asked: ApiRequest, answer: Mapping[str, Any]) -> bool:
     """A conflict of versions is cured by a repetition; one between managers of a field is not."""
     if status == CONFLICT:
         return (

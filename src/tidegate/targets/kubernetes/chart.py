@@ -157,7 +157,7 @@ HELPERS = """\
 
 
 def _rules(rights: Mapping[str, Mapping[str, str]]) -> str:
-    """As a part: each verb with its reason."""
+    """Render the rules of a role as a part of the template: each verb with its reason."""
     lines = []
     for rule, reasons in zip(rules(rights), rights.values(), strict=True):
         for key in ("apiGroups", "resources"):
@@ -285,7 +285,7 @@ _LINE = re.compile(r"^( *)(?:- )?PART_([A-Z_]+)(?:: null)?\n", re.MULTILINE)
 
 
 def chart_manifests() -> list[Manifest]:
-    """With placeholders, which ``fill`` replaces in their text."""
+    """Return the manifests with placeholders, which ``fill`` replaces in their text."""
     values = [f"{{{{ .Values.{name} }}}}" for name in ("image", "secret", "cpu", "memory")]
     image, secret, cpu, memory = values
     installation = '{{ .Values.options.installation | default "tidegate" }}'

@@ -1,4 +1,4 @@
-"""What the cluster shows of our fleets and gateways, kept by listing them again and again."""
+"""The cluster's present state of tidegate's fleets and gateways, kept up to date by listing them again and again."""
 
 import asyncio
 import logging
@@ -170,7 +170,7 @@ class ClusterView:
 
 
 def _essence(view: FleetView | None) -> object:
-    """What decisions depend on."""
+    """Return the part of a view that decisions depend on, to be compared with an earlier one."""
     if view is None:
         return None
     replicas = view.deployment["spec"].get("replicas") if view.deployment else None

@@ -34,7 +34,7 @@ class ControlPlane:
 
 
 def control_plane(given: ControlPlane) -> list[Manifest]:
-    """In the order in which they are applied."""
+    """Return the manifests of the control plane, in the order in which they are applied."""
     return [
         _object("v1", "ServiceAccount", {"automountServiceAccountToken": False}),
         _object("rbac.authorization.k8s.io/v1", "Role", {"rules": rules()}),
@@ -54,8 +54,8 @@ def _object(version: str, kind: str, more: Mapping[str, Any]) -> Manifest:
 
 
 def _worker_account() -> Manifest:
-    """Of workers and of jobs' pods: it has no rights in the cluster, and no token of it is mounted. Annotations can
-    give it an identity of the cloud, such as to read model data."""
+    """Return the service account of workers and of jobs' pods. It has no rights in the cluster, and no token of it is
+    mounted. Annotations can give it an identity of the cloud, such as to read model data."""
     labels = common_labels("tidegate", WORKER)
     return {
         "apiVersion": "v1",
@@ -66,7 +66,7 @@ def _worker_account() -> Manifest:
 
 
 def rules(rights: Mapping[str, Mapping[str, str]] = RIGHTS) -> list[Manifest]:
-    """One rule for each kind, so that each verb can have its reason beside it."""
+    """Return the rules of a role, one for each kind, so that each verb can have its reason beside it."""
     found = []
     for kind, verbs in rights.items():
         version, plural = KINDS[kind]
@@ -88,7 +88,8 @@ def targets_file(given: ControlPlane) -> str:
 
 
 def _service(given: ControlPlane) -> Manifest:
-    """For the API and for Prometheus (/metrics). The controller that leads labels its own pod, and no other."""
+    """Return the Service for the API and for Prometheus (/metrics). The controller that leads labels its own pod, and
+    no other."""
     ports = [{"name": "http", "port": 80, "targetPort": API, "protocol": "TCP"}]
     return {"selector": {**common_labels("tidegate", CONTROLLER), LEADER: given.installation}, "ports": ports}
 

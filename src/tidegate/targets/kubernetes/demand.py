@@ -1,4 +1,4 @@
-"""What all gateways together hold for the serverless fleets. Pure."""
+"""Add up the demand of the serverless fleets over all gateways. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class TotalDemand:
 
 
 @dataclass(frozen=True)
-class Demand:
+class FleetDemands:
     """``whole``: every gateway that takes traffic has told. If not, there may be more requests than these."""
 
     fleets: Mapping[FleetId, TotalDemand] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Demand:
         return self.fleets.get(fleet, TotalDemand())
 
 
-def add_up(reports: Mapping[str, DemandReport], whole: bool) -> Demand:
+def add_up(reports: Mapping[str, DemandReport], whole: bool) -> FleetDemands:
     """``reports``: by gateway."""
     found: dict[FleetId, TotalDemand] = {}
     for gateway, report in sorted(reports.items()):
@@ -42,4 +42,4 @@ def add_up(reports: Mapping[str, DemandReport], whole: bool) -> Demand:
             waits = [since for since in (before.waits_since, one.waits_since) if since is not None]
             ever = {**before.ever, f"{gateway} {report.boot}": one.ever}
             found[fleet] = TotalDemand(before.now + one.now, ever, min(waits, default=None))
-    return Demand(found, whole)
+    return FleetDemands(found, whole)

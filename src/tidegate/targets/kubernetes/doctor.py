@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused, TidegateError
-from tidegate.ports.target import Finding, Level, Options
+from tidegate.ports.target import CheckFinding, Level, Options
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.api_errors import MissingRight
 from tidegate.targets.kubernetes.api_versions import choose
@@ -20,18 +20,18 @@ OLDEST = (1, 20)
 MAINTAINED = (1, 25)
 
 
-def check_kubernetes(given: Options, desired: DesiredDeployment | None) -> list[Finding]:
+def check_kubernetes(given: Options, desired: DesiredDeployment | None) -> list[CheckFinding]:
     try:
         options = read_options(given)
         api = connect(options)
     except StartupError as error:
-        return [Finding("settings", Level.ERROR, str(error))]
+        return [CheckFinding("settings", Level.ERROR, str(error))]
     return asyncio.run(check(api, options, given, desired))
 
 
 async def check(
     api: KubeApi, options: KubernetesOptions, given: Options, desired: DesiredDeployment | None
-) -> list[Finding]:
+) -> list[CheckFinding]:
     findings = [await checked("cluster", lambda: check_version(api))]
     if findings[0].level is not Level.UNKNOWN:
         findings.append(await checked("API versions", lambda: check_groups(api, options)))
@@ -43,54 +43,54 @@ async def check(
     return findings
 
 
-async def checked(what: str, look: Callable[[], Awaitable[Finding]]) -> Finding:
+async def checked(what: str, look: Callable[[], Awaitable[CheckFinding]]) -> CheckFinding:
     try:
         return await look()
     except TidegateError as error:
-        return Finding(what, Level.UNKNOWN, str(error))
+        return CheckFinding(what, Level.UNKNOWN, str(error))
 
 
-async def check_version(api: KubeApi) -> Finding:
+async def check_version(api: KubeApi) -> CheckFinding:
     text = await api.version()
     found = re.match(r"v(\d+)\.(\d+)", text)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if version < OLDEST:
-        return Finding("cluster", Level.ERROR, f"Kubernetes {text} is too old", "1.20 or later is needed")
+        return CheckFinding("cluster", Level.ERROR, f"Kubernetes {text} is too old", "1.20 or later is needed")
     if version < MAINTAINED:
-        return Finding(
+        return CheckFinding(
             "cluster", Level.WARNING, f"Kubernetes {text}, which nobody maintains", "update the cluster"
         )
-    return Finding("cluster", Level.OK, f"Kubernetes {text}, namespace {api.namespace}")
+    return CheckFinding("cluster", Level.OK, f"Kubernetes {text}, namespace {api.namespace}")
 
 
-async def check_groups(api: KubeApi, options: KubernetesOptions) -> Finding:
+async def check_groups(api: KubeApi, options: KubernetesOptions) -> CheckFinding:
     versions = choose(await api.groups())
     if options.http_route is not None and not versions.gateway_api:
         remedy = "install the Gateway API, or remove http_route from the settings"
-        return Finding("API versions", Level.ERROR, "no gateway.networking.k8s.io/v1 in the cluster", remedy)
+        return CheckFinding("API versions", Level.ERROR, "no gateway.networking.k8s.io/v1 in the cluster", remedy)
     if not versions.keda and any(one.kind == "keda" for one in options.autoscaling.values()):
-        return Finding(
+        return CheckFinding(
             "API versions", Level.ERROR, "no keda.sh/v1alpha1 in the cluster", "install KEDA, or use hpa"
         )
-    return Finding("API versions", Level.OK, f"{versions.disruption_budget}, {versions.autoscaler}")
+    return CheckFinding("API versions", Level.OK, f"{versions.disruption_budget}, {versions.autoscaler}")
 
 
-async def check_rights(api: KubeApi, options: KubernetesOptions) -> Finding:
-    """Those of the controller's ServiceAccount where there is one: whoever runs this may have others. Where a
-    kubeconfig is given, the controller uses the same credentials."""
+async def check_rights(api: KubeApi, options: KubernetesOptions) -> CheckFinding:
+    """Check the rights of the controller's ServiceAccount where there is one: whoever runs this may have others.
+    Where a kubeconfig is given, the controller uses the same credentials."""
     needed = needed_rights(options)
     account = "" if options.kubeconfig else await _find_account(api)
     try:
         answers = await asyncio.gather(*(api.may(verb, kind, account) for verb, kind in needed))
     except MissingRight as error:
         remedy = "run it as somebody who may create subjectaccessreviews, such as an administrator of the cluster"
-        return Finding("permissions", Level.UNKNOWN, f"those of ServiceAccount {account}: {error}", remedy)
+        return CheckFinding("permissions", Level.UNKNOWN, f"those of ServiceAccount {account}: {error}", remedy)
     whose = f"ServiceAccount {account}: " if account else ""
     missing = [f"{verb} {kind}" for (verb, kind), may in zip(needed, answers, strict=True) if not may]
     if missing:
         remedy = f"add them to the Role of the controller in namespace {api.namespace} (deploy/helm/tidegate)"
-        return Finding("permissions", Level.ERROR, f"{whose}missing: {', '.join(missing)}", remedy)
-    return Finding("permissions", Level.OK, f"{whose}all {len(needed)} that are needed")
+        return CheckFinding("permissions", Level.ERROR, f"{whose}missing: {', '.join(missing)}", remedy)
+    return CheckFinding("permissions", Level.OK, f"{whose}all {len(needed)} that are needed")
 
 
 async def _find_account(api: KubeApi) -> str:
@@ -101,12 +101,12 @@ async def _find_account(api: KubeApi) -> str:
     return ""
 
 
-async def check_quotas(api: KubeApi) -> Finding:
+async def check_quotas(api: KubeApi) -> CheckFinding:
     """A quota that is used up lets no replica start."""
     try:
         quotas = await api.find("ResourceQuota", "")
     except TidegateError as error:
-        return Finding("quotas", Level.WARNING, f"not checked: {error}")
+        return CheckFinding("quotas", Level.WARNING, f"not checked: {error}")
     full = [
         f"{one['metadata']['name']}: {name} {used} of {hard[name]}"
         for one in quotas
@@ -116,16 +116,16 @@ async def check_quotas(api: KubeApi) -> Finding:
         if hard.get(name) == used and used not in ("0", 0)
     ]
     if full:
-        return Finding(
+        return CheckFinding(
             "quotas", Level.WARNING, f"used up: {', '.join(full)}", "raise them, or nothing more starts"
         )
-    return Finding("quotas", Level.OK, f"{len(quotas)} in the namespace, none used up" if quotas else "none")
+    return CheckFinding("quotas", Level.OK, f"{len(quotas)} in the namespace, none used up" if quotas else "none")
 
 
-def check_deployment(given: Options, desired: DesiredDeployment) -> Finding:
+def check_deployment(given: Options, desired: DesiredDeployment) -> CheckFinding:
     what = f"endpoint {desired.endpoint}"
     try:
         rendering = render_kubernetes(desired, given)
     except Invalid as error:
-        return Finding(what, Level.ERROR, str(error))
-    return Finding(what, Level.OK, f"compiles to {len(rendering.documents)} objects")
+        return CheckFinding(what, Level.ERROR, str(error))
+    return CheckFinding(what, Level.OK, f"compiles to {len(rendering.documents)} objects")

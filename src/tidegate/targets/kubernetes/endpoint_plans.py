@@ -1,15 +1,14 @@
-"""What every gateway is to have of an endpoint. Pure."""
+"""Plan the desired state of an endpoint on every gateway. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
-from tidegate.features.autoscaling.on_demand import shares
 from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
 from tidegate.ports.router import TcpAddress
 from tidegate.targets.kubernetes.cluster_view import FleetView
-from tidegate.targets.kubernetes.names import PREDICTIONS
+from tidegate.targets.on_demand import shares
 
 
 def servers(view: FleetView, had: Iterable[str], foreign: Iterable[str]) -> dict[str, str]:
@@ -18,7 +17,7 @@ def servers(view: FleetView, had: Iterable[str], foreign: Iterable[str]) -> dict
     cannot reach unready, though they may serve. ``foreign``: pods that run something else than asked for."""
     kept, not_ours = set(had), set(foreign)
     return {
-        name: str(TcpAddress(pod.address, PREDICTIONS))
+        name: str(TcpAddress(pod.address, pod.ports[0]))
         for name, (pod, _) in sorted(view.pods.items())
         if pod.address
         and not pod.leaving
@@ -39,8 +38,8 @@ def fleet_plan(spec: FleetSpec, addresses: Mapping[str, str]) -> FleetPlan:
 
 
 def kept_plan(fleet: FleetId, before: FleetPlan | None, addresses: Mapping[str, str]) -> FleetPlan:
-    """Of a fleet whose specification is lost: as an earlier controller set it, with the servers that there are now.
-    It gets requests until its specification is restored."""
+    """Return the plan of a fleet whose specification is lost: as an earlier controller set it, with the present
+    servers. The fleet gets requests until its specification is restored."""
     if before is None:
         return FleetPlan(fleet, RoutingStrategy.RANDOM, dict(addresses))
     limit = max(before.limits.values(), default=None)

@@ -1,4 +1,6 @@
-"""Compiles a fleet into Kubernetes objects. Pure."""
+"""Compiles a fleet into Kubernetes objects, with its scaling by the cluster: a HorizontalPodAutoscaler, or KEDA's
+ScaledObject. Pure.
+"""
 
 import base64
 from collections.abc import Sequence
@@ -6,11 +8,12 @@ from hashlib import sha256
 
 import msgspec
 
+from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
-from tidegate.targets.kubernetes.autoscaling import autoscaler
 from tidegate.targets.kubernetes.foreign_changes import Asked, asked_of, remember
+from tidegate.targets.kubernetes.model_containers import container_environment, variable_key
 from tidegate.targets.kubernetes.names import (
     CONFIG,
     DIGEST,
@@ -22,9 +25,78 @@ from tidegate.targets.kubernetes.names import (
     fleet_labels,
     fleet_name,
 )
-from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.options import AutoscalingOptions, KubernetesOptions
 from tidegate.targets.kubernetes.pod_template import share_name, worker_template
-from tidegate.targets.kubernetes.start_data import ASKED_FILE, FLEET_FILE, SHARE_FILE, START_FILE, digest
+from tidegate.targets.kubernetes.start_data import (
+    ASKED_FILE,
+    FLEET_FILE,
+    SHARE_FILE,
+    START_FILE,
+    digest,
+    read_beside,
+)
+
+
+def autoscaler(
+    fleet: FleetSpec, scaling: AutoscalingOptions, options: KubernetesOptions, versions: ApiVersions
+) -> Manifest:
+    """Return the object that scales a fleet. Raises TargetRefused where the cluster lacks the autoscaler that was
+    chosen."""
+    if scaling.kind == "keda":
+        if not versions.keda:
+            raise TargetRefused(f"{fleet.id}: the cluster has no KEDA (keda.sh/v1alpha1); install it, or use hpa")
+        return scaled_object(fleet, scaling, options)
+    return horizontal(fleet, scaling, options, versions)
+
+
+def horizontal(
+    fleet: FleetSpec, scaling: AutoscalingOptions, options: KubernetesOptions, versions: ApiVersions
+) -> Manifest:
+    utilization = {"type": "Utilization", "averageUtilization": scaling.cpu_percent}
+    return {
+        "apiVersion": versions.autoscaler,
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(fleet, options),
+        "spec": {
+            "scaleTargetRef": _deployment(fleet),
+            "minReplicas": max(1, scaling.least),
+            "maxReplicas": scaling.most,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}],
+        },
+    }
+
+
+def scaled_object(fleet: FleetSpec, scaling: AutoscalingOptions, options: KubernetesOptions) -> Manifest:
+    """Return the ScaledObject of a fleet, which scales it by the concurrent requests that tidegate itself counts."""
+    query = f'sum(tidegate_in_flight_requests{{endpoint="{fleet.id.endpoint}",variant="{fleet.id.variant}"}})'
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": _metadata(fleet, options),
+        "spec": {
+            "scaleTargetRef": _deployment(fleet),
+            "minReplicaCount": scaling.least,
+            "maxReplicaCount": scaling.most,
+            "triggers": [
+                {
+                    "type": "prometheus",
+                    "metadata": {
+                        "serverAddress": scaling.prometheus,
+                        "query": query,
+                        "threshold": str(scaling.requests_per_replica),
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _metadata(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
+    return {"name": fleet_name(fleet.id), "labels": fleet_labels(options.installation, fleet.id)}
+
+
+def _deployment(fleet: FleetSpec) -> Manifest:
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": fleet_name(fleet.id)}
 
 
 def fleet_manifests(
@@ -36,12 +108,12 @@ def fleet_manifests(
     versions: ApiVersions,
     before: Sequence[Asked] = (),
 ) -> list[Manifest]:
-    """In the order in which they are applied. ``start``: what ``start_data`` made of the fleet; ``before``: what was
-    asked for of its pods earlier."""
+    """Return the manifests of a fleet, in the order in which they are applied. ``start``: what ``start_data`` made of
+    the fleet; ``before``: what was asked for of its pods earlier."""
     secret = start_secret(fleet, start, options)
     scaled = options.autoscaling.get(fleet.id.endpoint)
     name = secret["metadata"]["name"]
-    workload = deployment(fleet, fence, name, digest(start), settings, options)
+    workload = deployment(fleet, fence, name, start, settings, options)
     found = [
         secret,
         fleet_secret(fleet, options, remember(before, asked_of(workload["spec"]["template"]["spec"]))),
@@ -60,8 +132,12 @@ def metadata(fleet: FleetSpec, options: KubernetesOptions, name: str | None = No
 
 
 def start_secret(fleet: FleetSpec, start: bytes, options: KubernetesOptions) -> Manifest:
-    """Never changed: other content has another name, so that a running fleet cannot be given other data."""
+    """Return the Secret with the start file. It is never changed: other content has another name, so that a running
+    fleet cannot be given other data."""
     found = _secret(fleet, options, f"{fleet_name(fleet.id)}-{digest(start)}", START_FILE, start)
+    for number, container in read_beside(start):
+        for name, value in container_environment(container).items():
+            found["data"][variable_key(number, name)] = base64.b64encode(value.encode()).decode()
     return {**found, "immutable": True}
 
 
@@ -70,7 +146,7 @@ def fleet_secret_name(fleet: FleetId) -> str:
 
 
 def fleet_secret(fleet: FleetSpec, options: KubernetesOptions, asked: Sequence[Asked]) -> Manifest:
-    """For a later controller, which knows the fleet by it, and what was asked for of its pods."""
+    """Return the Secret from which a later controller reads the fleet, and what was asked for of its pods."""
     content = msgspec.json.encode(fleet, order="sorted")
     secret = _secret(fleet, options, fleet_secret_name(fleet.id), FLEET_FILE, content)
     secret["data"][ASKED_FILE] = base64.b64encode(msgspec.json.encode(asked, order="sorted")).decode()
@@ -93,10 +169,10 @@ def _secret(fleet: FleetSpec, options: KubernetesOptions, name: str, file: str, 
 
 
 def deployment(
-    fleet: FleetSpec, fence: int, secret: str, data: str, settings: Settings, options: KubernetesOptions
+    fleet: FleetSpec, fence: int, secret: str, start: bytes, settings: Settings, options: KubernetesOptions
 ) -> Manifest:
-    """``data``: digest of the start data."""
-    template = worker_template(fleet, settings, options, secret, data)
+    """``start``: the start file, which ``secret`` has."""
+    template = worker_template(fleet, settings, options, secret, digest(start), read_beside(start))
     whole = sha256(msgspec.json.encode(template, order="sorted")).hexdigest()[:16]
     spec: Manifest = {
         "selector": {"matchLabels": fleet_labels(options.installation, fleet.id)},
@@ -115,14 +191,15 @@ def deployment(
 
 
 def owner_reference(deployment: Manifest) -> Manifest:
-    """For what serves a fleet's Deployment and goes with it, whoever deletes it. Secrets do not: pods that are ending
-    may need theirs."""
+    """Return a reference to a fleet's Deployment, for objects that serve it and are deleted with it, whoever deletes
+    it. Secrets do not have it: pods that are ending may need theirs."""
     about = deployment["metadata"]
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": about["name"], "uid": about["uid"]}
 
 
 def scale_manifest(fleet: FleetId, pods: int, proven: bool) -> Manifest:
-    """What ``SCALER`` sets of a serverless fleet's Deployment: nothing else of it is changed."""
+    """Return the fields of a serverless fleet's Deployment that ``SCALER`` sets. Nothing else of the Deployment is
+    changed."""
     annotations = {REPLICAS: str(pods), PROVEN: "true" if proven else "false"}
     about = {"name": fleet_name(fleet), "annotations": annotations}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": {"replicas": pods}}
@@ -135,8 +212,9 @@ def first_size(fleet: FleetSpec) -> Manifest:
 
 
 def service(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
-    """Without an address of its own: gateways know the pods. An HTTPRoute, and people, use its name."""
-    ports = [{"name": "http", "port": PREDICTIONS, "targetPort": PREDICTIONS, "protocol": "TCP"}]
+    """Return the fleet's Service, which has no address of its own, as gateways know the pods. Its name is for
+    HTTPRoutes and for people."""
+    ports = [{"name": "http", "port": PREDICTIONS, "targetPort": "http", "protocol": "TCP"}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -146,7 +224,7 @@ def service(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
 
 
 def disruption_budget(fleet: FleetSpec, options: KubernetesOptions, versions: ApiVersions) -> Manifest:
-    """One pod at a time may be evicted, such as by a drain of its node."""
+    """Return the fleet's budget, by which one pod at a time may be evicted, such as by a drain of its node."""
     return {
         "apiVersion": versions.disruption_budget,
         "kind": "PodDisruptionBudget",

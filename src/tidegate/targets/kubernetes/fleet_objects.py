@@ -36,7 +36,8 @@ def object_kinds(options: KubernetesOptions, versions: ApiVersions) -> dict[str,
 
 
 def needed_objects(fleet: FleetId, deployment: Manifest, options: KubernetesOptions) -> set[ObjectName]:
-    """By the Deployment as it is: pods that run may mount Secrets of an earlier version of tidegate."""
+    """Return the names of the objects that a fleet needs by its present Deployment: pods that run may mount Secrets
+    of an earlier version of tidegate."""
     name = fleet_name(fleet)
     found = {(SECRET, fleet_secret_name(fleet)), ("Service", name), ("PodDisruptionBudget", name)}
     for volume in deployment["spec"]["template"]["spec"].get("volumes") or ():
@@ -119,6 +120,6 @@ class FleetObjects:
             )
 
     def keep(self, fleets: Iterable[FleetId]) -> None:
-        """Forget all others."""
+        """Forget all fleets but these."""
         for fleet in self.missing.keys() - set(fleets):
             del self.missing[fleet]

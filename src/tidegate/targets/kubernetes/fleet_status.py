@@ -1,10 +1,10 @@
-"""What the platform is told of a fleet. Pure."""
+"""Compute the status of a fleet that the platform gets. Pure."""
 
 from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, Mirroring
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.targets.kubernetes.cluster_view import FleetView
 
 
@@ -29,15 +29,15 @@ def plain_status(
 
 
 def autoscaled_status(seen: FleetStatus, count: int) -> FleetStatus:
-    """Of a fleet whose size the cluster chooses: to the platform it has the ``count`` that was asked for, and is
-    whole once that many pods take requests, or as many as the cluster wants if these are fewer. ``seen``: its
-    pods."""
+    """Return the status of a fleet whose size the cluster chooses. For the platform it has the ``count`` that was
+    asked for, and is whole once that many pods take requests, or as many as the cluster wants if these are fewer.
+    ``seen``: its pods."""
     whole = seen.ready >= max(1, min(seen.desired, count))
     ready = count if whole else min(seen.ready, count - 1)
     return replace(seen, desired=count, ready=ready, starting=count - ready)
 
 
-def with_load(seen: FleetStatus, load: Passed | None, answers: tuple[int, int] | None) -> FleetStatus:
+def with_load(seen: FleetStatus, load: PassedRequests | None, answers: tuple[int, int] | None) -> FleetStatus:
     """``answers``: how many requests were answered, and how many failed."""
     if answers is not None:
         seen = replace(seen, answered=answers[0], failed=answers[1])

@@ -1,7 +1,9 @@
-"""The gateways: a Deployment of pods with a HAProxy and its agent, and what they need. Pure."""
+"""The gateways: a Deployment of pods with a HAProxy and its agent, what they need, and who may connect to them and to
+workers. Pure.
+"""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -10,19 +12,23 @@ import msgspec
 from tidegate.auth.keys import prediction_keys
 from tidegate.domain.errors import TargetRefused
 from tidegate.ports.gateway_agent import AgentSettings
+from tidegate.serving.contract.beside import FRONT_CONTROL_PORT, FRONT_PORT
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.names import (
     AGENT,
+    CONTROLLER,
     COPIES,
     DIGEST,
     GATEWAY,
     PREDICTIONS,
     PREFIX,
+    QUEUED,
+    STATISTICS,
+    WORKER,
     Manifest,
     common_labels,
 )
-from tidegate.targets.kubernetes.network_policies import network_policies
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.pod_template import (
     MARGIN,
@@ -33,6 +39,75 @@ from tidegate.targets.kubernetes.pod_template import (
     pod_defaults,
 )
 from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FILE
+
+FRONT_PORTS = {PREDICTIONS: FRONT_PORT, STATISTICS: FRONT_CONTROL_PORT}
+"""The same ports of a worker that is the front of other containers. Those of these containers stay closed."""
+
+
+def network_policies(options: KubernetesOptions) -> list[Manifest]:
+    """In the order in which they are applied, over those that were there before. Workers answer gateways, and the
+    controller: for statistics, and for requests from the queue. A gateway's agent answers the controller alone, and
+    its port for copies of requests is for the workers. Probes come from the node, which network policies let
+    through.
+
+    A Gateway of the cluster is in a namespace that is not known here, so workers behind one are open. Those of
+    asynchronous fleets verify no signatures and stay closed: policies add up, so the open one leaves them out, and
+    their own one is there before it."""
+    controller: list[Manifest] = [
+        {"podSelector": {"matchLabels": common_labels(options.installation, CONTROLLER)}}
+    ]
+    if options.controller_cidr:
+        controller = [*controller, {"ipBlock": {"cidr": options.controller_cidr}}]
+    gateway: Manifest = {"podSelector": {"matchLabels": common_labels(options.installation, GATEWAY)}}
+    worker = common_labels(options.installation, WORKER)
+    statistics, closed = _worker_rule(STATISTICS, controller), _worker_rule(PREDICTIONS, [gateway, *controller])
+    if options.http_route is None:
+        workers = [_policy(options, WORKER, worker, [closed, statistics])]
+    else:
+        queued, others = {**worker, QUEUED: "true"}, [{"key": QUEUED, "operator": "DoesNotExist"}]
+        workers = [
+            _policy(options, "queued", queued, [_worker_rule(PREDICTIONS, controller), statistics]),
+            _policy(options, WORKER, worker, [_worker_rule(PREDICTIONS, []), statistics], others),
+        ]
+    gateways = [
+        _rule(PREDICTIONS, []),
+        _rule(AGENT, controller),
+        _rule(COPIES, [{"podSelector": {"matchLabels": worker}}]),
+    ]
+    return [*workers, _policy(options, GATEWAY, common_labels(options.installation, GATEWAY), gateways)]
+
+
+def _worker_rule(port: int, sources: list[Manifest]) -> Manifest:
+    rule = _rule(port, sources)
+    return {**rule, "ports": [*rule["ports"], {"port": FRONT_PORTS[port], "protocol": "TCP"}]}
+
+
+def _rule(port: int, sources: list[Manifest]) -> Manifest:
+    """Return a rule that admits the sources to a port. Without sources it admits everybody."""
+    rule: Manifest = {"ports": [{"port": port, "protocol": "TCP"}]}
+    return {**rule, "from": sources} if sources else rule
+
+
+def _policy(
+    options: KubernetesOptions,
+    name: str,
+    labels: dict[str, str],
+    ingress: list[Manifest],
+    expressions: Sequence[Manifest] = (),
+) -> Manifest:
+    """Return a policy for the pods with these labels that also meet ``expressions``."""
+    component = GATEWAY if name == GATEWAY else WORKER
+    about = {"name": f"{options.installation}-{name}", "labels": common_labels(options.installation, component)}
+    pods: Manifest = {"matchLabels": labels}
+    if expressions:
+        pods["matchExpressions"] = list(expressions)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": about,
+        "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress},
+    }
+
 
 GATEWAY_FOLDER, GATEWAY_FILE = "/etc/tidegate/gateway", "agent.json"
 ADDRESS = f"{PREFIX}/service-address"
@@ -51,8 +126,8 @@ def token_name(options: KubernetesOptions) -> str:
 def gateway_manifests(
     settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str, token: str = ""
 ) -> list[Manifest]:
-    """In the order in which they are applied; without the Secret of the token, which is made once. Another token
-    makes other gateways, one at a time, so that each of them gets it."""
+    """Return the manifests of the gateways, in the order in which they are applied, without the Secret of the token,
+    which is made once. Another token makes other gateways, one at a time, so that each of them gets it."""
     config = agent_config(settings, options, namespace)
     found = [access_keys(settings, options)] if settings.access_keys else []
     found += network_policies(options) if options.network_policies else []
@@ -91,7 +166,7 @@ def token_secret(options: KubernetesOptions, token: str) -> Manifest:
 
 
 def read_token(secret: Manifest) -> str:
-    """Raises TargetRefused."""
+    """Read the token from its Secret. Raises TargetRefused if it has none."""
     try:
         token = base64.b64decode(secret["data"][TOKEN_FILE]).decode().strip()
     except (KeyError, ValueError, TypeError):
@@ -155,7 +230,7 @@ def service(options: KubernetesOptions) -> Manifest:
 
 
 def address_of(service: Manifest) -> dict[str, Any]:
-    """What of a Service clients may know: the cluster chose it when the Service was made."""
+    """Return the fields of a Service that clients may know: the cluster chose them when the Service was made."""
     spec = service["spec"]
     found = {"clusterIP": spec.get("clusterIP"), "nodePort": (spec.get("ports") or [{}])[0].get("nodePort")}
     return {name: value for name, value in found.items() if value}
@@ -193,7 +268,7 @@ def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Mani
 
 
 def deployment(settings: Settings, options: KubernetesOptions, config: Manifest, token: str) -> Manifest:
-    """Another configuration or token makes other pods, one at a time."""
+    """Return the Deployment of the gateways. Another configuration or token makes other pods, one at a time."""
     labels = common_labels(options.installation, GATEWAY)
     annotations = {DIGEST: sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]}
     if token:

@@ -1,20 +1,80 @@
-"""Keeps all gateways equal: each has the servers and routes of every endpoint before it takes traffic."""
+"""Keeps all gateways equal: each has the servers and routes of every endpoint before it takes traffic. Adds up what
+they count.
+"""
 
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.errors import TargetError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.gateway_agent import AgentState, DemandReport, EndpointPlan, EndpointView, PassedTotals
-from tidegate.ports.router import Passed
+from tidegate.ports.gateway_agent import (
+    AgentState,
+    DemandReport,
+    EndpointPlan,
+    EndpointView,
+    PassedTotals,
+    RouterTotals,
+)
+from tidegate.ports.router import PassedRequests
 from tidegate.targets.kubernetes.agent_client import AgentClient
 from tidegate.targets.kubernetes.cluster_view import GatewayPod
-from tidegate.targets.kubernetes.demand import Demand, add_up
-from tidegate.targets.kubernetes.passed_counts import PassedCounts
+from tidegate.targets.kubernetes.demand import FleetDemands, add_up
+
+COUNTED = ("unanswered", "refused", "throttled", "unavailable")
+
+
+@dataclass
+class PassedCounts:
+    _last: dict[str, PassedTotals] = field(default_factory=dict)
+    """By gateway; those of gateways that are gone are dropped."""
+
+    def since_last(self, totals: Mapping[str, PassedTotals]) -> dict[FleetId, PassedRequests]:
+        """``totals``: of every gateway that answered. An agent that was started anew counts from 0 on. What a first
+        meeting shows may be of an earlier controller's time, and is left out."""
+        counts: dict[str, Counter[str]] = {}
+        now: dict[str, list[RouterTotals]] = {}
+        for gateway, total in totals.items():
+            before = self._last.get(gateway)
+            for fleet, one in total.fleets.items():
+                now.setdefault(fleet, []).append(one)
+                counter = counts.setdefault(fleet, Counter())
+                if before is None:
+                    continue
+                old = before.fleets.get(fleet, RouterTotals()) if before.boot == total.boot else RouterTotals()
+                for name in COUNTED:
+                    counter[name] += max(0, getattr(one, name) - getattr(old, name))
+        self._last = dict(totals)
+        return {FleetId.parse(fleet): _passed(counts[fleet], parts) for fleet, parts in now.items()}
+
+    def down(self, fleet: FleetId) -> frozenset[str]:
+        """Replicas that a gateway considers dead, as of the last call."""
+        parts = [one for total in self._last.values() if (one := total.fleets.get(str(fleet))) is not None]
+        return frozenset(name for one in parts for name in one.down)
+
+
+def _passed(counts: Mapping[str, int], parts: list[RouterTotals]) -> PassedRequests:
+    waits = [one.queue_time for one in parts if one.queued]
+    return PassedRequests(
+        unanswered=counts["unanswered"],
+        refused=counts["refused"],
+        throttled=counts["throttled"],
+        unavailable=counts["unavailable"],
+        in_flight=sum(one.in_flight for one in parts),
+        queued=sum(one.queued for one in parts),
+        queue_time=0.0
+        if not waits
+        else None
+        if None in waits
+        else max(wait for wait in waits if wait is not None),
+        unserved=any(one.unserved for one in parts),
+        down=frozenset(name for one in parts for name in one.down),
+    )
+
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +87,7 @@ object shows that it has; until then connections to the Service are refused."""
 
 
 @dataclass
-class Gateway:
+class GatewayHandle:
     """One gateway as this controller knows it."""
 
     pod: GatewayPod
@@ -63,7 +123,7 @@ class Gateways:
     )
     tables: dict[str, RouteTable] = field(default_factory=dict)
     """Endpoint -> the routes that were asked for last."""
-    known: dict[str, Gateway] = field(default_factory=dict)
+    known: dict[str, GatewayHandle] = field(default_factory=dict)
     """By uid of the pod."""
     counts: PassedCounts = field(default_factory=PassedCounts)
     _started: float | None = None
@@ -95,7 +155,7 @@ class Gateways:
             if uid in self.known:
                 self.known[uid].pod = pod
             else:
-                self.known[uid] = Gateway(pod, self.connect(pod, self.token()))
+                self.known[uid] = GatewayHandle(pod, self.connect(pod, self.token()))
         if self._first_ready is None and any(pod.ready and not pod.leaving for pod in there.values()):
             self._first_ready = asyncio.get_running_loop().time()
 
@@ -111,7 +171,7 @@ class Gateways:
             former = (client.token, *client.former) if client.token != token else client.former
             client.token, client.former = token, former
 
-    def serving(self) -> list[Gateway]:
+    def serving(self) -> list[GatewayHandle]:
         return [gateway for gateway in self.known.values() if gateway.counts]
 
     async def sync(self) -> None:
@@ -121,13 +181,13 @@ class Gateways:
         self._settle(gateways)
         await asyncio.gather(*(self._update(gateway) for gateway in gateways))
 
-    def _settle(self, gateways: Iterable[Gateway]) -> None:
+    def _settle(self, gateways: Iterable[GatewayHandle]) -> None:
         now = asyncio.get_running_loop().time()
         self._started = now if self._started is None else self._started
         found = any(gateway.state is not None and gateway.state.synced for gateway in gateways)
         self._settled |= found or now - self._started >= SETTLE
 
-    async def _look(self, gateway: Gateway) -> None:
+    async def _look(self, gateway: GatewayHandle) -> None:
         """Ask for its state; from an agent that was not met before, take over what an earlier controller set."""
         try:
             state = await gateway.client.state()
@@ -143,7 +203,7 @@ class Gateways:
             gateway.state = None if not gateway.pod.ready else gateway.state
             self._note(gateway, str(error))
 
-    async def _adopt(self, gateway: Gateway, state: AgentState) -> None:
+    async def _adopt(self, gateway: GatewayHandle, state: AgentState) -> None:
         for endpoint in state.digests:
             plan = await gateway.client.plan(endpoint)
             gateway.plans[endpoint] = plan
@@ -152,7 +212,7 @@ class Gateways:
                 self.tables[endpoint] = plan.table
             self.adopted(plan)
 
-    async def _update(self, gateway: Gateway) -> None:
+    async def _update(self, gateway: GatewayHandle) -> None:
         if gateway.state is None:
             return
         wanted, refused = {*self.tables, *self.endpoints()}, ""
@@ -170,7 +230,7 @@ class Gateways:
         except TidegateError as error:
             self._note(gateway, str(error))
 
-    async def _put(self, gateway: Gateway, endpoint: str) -> None:
+    async def _put(self, gateway: GatewayHandle, endpoint: str) -> None:
         """The plan is made under the lock: the last one that is put is the newest."""
         async with gateway.lock:
             plan = self.plan(endpoint)
@@ -186,7 +246,7 @@ class Gateways:
             else:
                 gateway.plans.pop(endpoint, None)
 
-    def _note(self, gateway: Gateway, trouble: str) -> None:
+    def _note(self, gateway: GatewayHandle, trouble: str) -> None:
         if trouble and trouble != gateway.trouble:
             log.warning("%s", trouble)
         gateway.trouble = trouble
@@ -212,7 +272,8 @@ class Gateways:
             raise Transient(f"gateway {untold[0].pod.name} has not told yet what an earlier controller set")
 
     async def views(self, endpoint: str) -> list[EndpointView]:
-        """Of every gateway that takes traffic. Raises Transient if one does not answer."""
+        """Read the view of an endpoint from every gateway that takes traffic. Raises Transient if one does not
+        answer."""
         return list(await asyncio.gather(*(gateway.client.view(endpoint) for gateway in self.serving())))
 
     def table_in_force(self, endpoint: str, views: Iterable[EndpointView]) -> RouteTable | None:
@@ -247,15 +308,16 @@ class Gateways:
         plans = [one.plans.get(fleet.endpoint) for one in gateways]
         return bool(plans) and all(plan and any(part.fleet == fleet for part in plan.fleets) for plan in plans)
 
-    def _untold(self) -> list[Gateway]:
-        """Those that may take traffic and have told this controller nothing yet: what they hold is unknown."""
+    def _list_silent(self) -> list[GatewayHandle]:
+        """Return the gateways that may take traffic and have reported nothing to this controller yet: what they hold
+        is unknown."""
         return [gateway for gateway in self.serving() if gateway.state is None]
 
-    async def demand(self) -> Demand:
-        """What they hold for serverless fleets."""
+    async def demand(self) -> FleetDemands:
+        """Add up the demand of the serverless fleets over all gateways."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.demand() for one in gateways), return_exceptions=True)
-        reports, whole = {}, bool(self.serving()) and not self._untold()
+        reports, whole = {}, bool(self.serving()) and not self._list_silent()
         for gateway, answer in zip(gateways, answers, strict=True):
             if isinstance(answer, DemandReport):
                 reports[gateway.pod.uid] = answer
@@ -265,9 +327,10 @@ class Gateways:
                 raise answer
         return add_up(reports, whole)
 
-    async def passed(self) -> Mapping[FleetId, Passed]:
-        """What went through all gateways since the last call. Raises Transient if one that takes traffic does not
-        answer, or has not yet: then nothing is lost, since each counts on."""
+    async def passed(self) -> Mapping[FleetId, PassedRequests]:
+        """Return the requests that went through all gateways since the last call. Raises Transient if a gateway that
+        takes traffic does not answer, or has not reported its state yet. Nothing is lost then, since each continues
+        to count."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.passed() for one in gateways), return_exceptions=True)
         totals: dict[str, PassedTotals] = {}
@@ -276,6 +339,6 @@ class Gateways:
                 totals[gateway.pod.uid] = answer
             elif gateway.counts or not isinstance(answer, TidegateError):
                 raise answer
-        if untold := self._untold():
+        if untold := self._list_silent():
             raise Transient(f"gateway {untold[0].pod.name} has not told yet what it holds")
         return self.counts.since_last(totals)

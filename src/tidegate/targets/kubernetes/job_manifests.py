@@ -50,7 +50,8 @@ def job_manifests(
     options: KubernetesOptions,
     jobs: JobOptions,
 ) -> list[Manifest]:
-    """In the order in which they are applied. ``worker`` and ``runner``: the start files."""
+    """Return the manifests of a job, in the order in which they are applied. ``worker`` and ``runner``: the start
+    files."""
     secret = start_secret(job, worker, runner, options)
     found = [network_policy(options)] if options.network_policies else []
     return [*found, secret, job_manifest(job, fleet, secret["metadata"]["name"], settings, options, jobs)]
@@ -62,7 +63,7 @@ def _metadata(job: TransformJob, options: KubernetesOptions, name: str = "") -> 
 
 
 def start_secret(job: TransformJob, worker: bytes, runner: bytes, options: KubernetesOptions) -> Manifest:
-    """Never changed: other content has another name."""
+    """Return the Secret with the start files. It is never changed: other content has another name."""
     digest = sha256(worker + b"\0" + runner).hexdigest()[:10]
     data = {
         name: base64.b64encode(content).decode() for name, content in ((START_FILE, worker), (RUNNER_FILE, runner))
@@ -79,7 +80,8 @@ def start_secret(job: TransformJob, worker: bytes, runner: bytes, options: Kuber
 
 
 def network_policy(options: KubernetesOptions) -> Manifest:
-    """Nobody connects to the pods of jobs; probes come from the node, which policies let through."""
+    """Return the policy by which nobody connects to the pods of jobs. Probes come from the node, which policies let
+    through."""
     labels = common_labels(options.installation, TRANSFORM)
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -97,7 +99,8 @@ def job_manifest(
     options: KubernetesOptions,
     jobs: JobOptions,
 ) -> Manifest:
-    """Without ``completions``: a pod ends with success only when nothing is left for any of them."""
+    """Return the Job of a transform job. It has no ``completions``: a pod ends with success only when nothing is left
+    for any of them."""
     about = _metadata(job, options)
     spec = {
         "parallelism": job.instances,
@@ -153,7 +156,8 @@ def _volume(volume: Volume) -> Manifest:
 
 
 def _worker(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> Manifest:
-    """The same as of an endpoint, but that it ends with the runner beside it, and takes requests from it alone."""
+    """Return the container of an endpoint's worker, changed to end with the runner beside it, and to take requests
+    from it alone."""
     container = worker_container(fleet, settings, options, options.resources(fleet.variant.instance_type))
     container["env"] = [*container["env"], {"name": "TIDEGATE_UNTIL", "value": ENDED_FILE}]
     container["ports"] = [port for port in container["ports"] if port["name"] == "stats"]

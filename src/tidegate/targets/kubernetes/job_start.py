@@ -1,4 +1,4 @@
-"""What the pods of a transform job are started with: a file for the worker, one for the runner beside it. Pure."""
+"""Start files of the pods of a transform job: one for the worker, and one for the runner beside it. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import msgspec
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob
-from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.images import ImageTable, containers_beside
 from tidegate.serving.contract.replica_spec import Listen, encode
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.names import PREDICTIONS
@@ -27,7 +27,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def check_job(job: TransformJob, fleet: FleetSpec, options: KubernetesOptions) -> None:
-    """Raises TargetRefused for a job that pods cannot run."""
+    """Check that pods can run a job. Raises TargetRefused if they cannot."""
     for container in fleet.variant.model.containers:
         check_data(fleet, container, options)
     if _is_outside(job.source.uri, options.volumes):
@@ -53,6 +53,11 @@ def worker_start(fleet: FleetSpec, settings: Settings, table: ImageTable, option
     """The worker takes requests from its own pod alone, so they need no signature."""
     detached = fleet.detached
     assert detached is not None
+    if containers_beside(fleet.variant.model.containers, table):
+        raise TargetRefused(
+            f"{fleet.id}: a pod of a transform job runs tidegate's own runtimes, and no container of yours, which"
+            " would not end with the job: deploy it as an endpoint, or take target local"
+        )
     try:
         spec = start_spec(fleet, settings, container_specs(fleet, settings, table))
     except Invalid as error:  # the table of images has changed since the model was accepted

@@ -75,7 +75,7 @@ class LeaderLease:
             live = await self.api.get("Lease", self.name)
             if live is not None and _spec(live).get("holderIdentity") == self.holder and self._is_mine(live):
                 await self.api.apply(self._manifest("", self.now()))
-                await self.api.patch("Pod", self.holder, _labelled(None))
+                await self.api.patch("Pod", self.holder, _add_label(None))
         except TidegateError as error:
             self._note(str(error))
 
@@ -86,9 +86,9 @@ class LeaderLease:
         )
         names = {pod["metadata"]["name"] for pod in await self.api.find_metadata("Pod", marked)}
         for other in sorted(names - {self.holder}):
-            await self.api.patch("Pod", other, _labelled(None))
+            await self.api.patch("Pod", other, _add_label(None))
         if self.holder not in names:
-            await self.api.patch("Pod", self.holder, _labelled(self.installation))
+            await self.api.patch("Pod", self.holder, _add_label(self.installation))
 
     def _refusal(self, live: Manifest | None, clock: float) -> str:
         """Why the object is left alone; empty if it is not."""
@@ -127,7 +127,7 @@ class LeaderLease:
         self._trouble = trouble
 
 
-def _labelled(value: str | None) -> Manifest:
+def _add_label(value: str | None) -> Manifest:
     return {"metadata": {"labels": {LEADER: value}}}
 
 

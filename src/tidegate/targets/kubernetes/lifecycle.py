@@ -145,7 +145,7 @@ class KubernetesLifecycle:
                 await self.target.objects.check(versions)
 
     async def show_fleets(self) -> None:
-        """For kubectl's users."""
+        """Report the state of fleets and gateways in the cluster, for kubectl's users."""
         target = self.target
         if not target.view.current:
             return
@@ -223,8 +223,8 @@ class KubernetesLifecycle:
         self._kicked.set()
 
     async def stop(self, drain: bool) -> None:
-        """What runs goes on, also when the controller ends for good: its pod may only be replaced. Delete endpoints
-        to end their fleets."""
+        """Stop the controller, while fleets and jobs continue to run. That is so also when the controller ends for
+        good, as its pod may only be replaced. Delete endpoints to end their fleets."""
         if self._tasks:
             for task in self._tasks:
                 task.cancel()

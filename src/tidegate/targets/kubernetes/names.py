@@ -52,13 +52,13 @@ def fleet_name(fleet: FleetId) -> str:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """Like ``fleet_name``; endpoint names may differ in case alone."""
+    """Return the name of an endpoint's objects. It has a digest, as names of endpoints may differ in case alone."""
     readable = _NOT_IN_NAMES.sub("-", endpoint.lower()).strip("-")[:32].rstrip("-")
     return f"tg-{readable}-{sha256(endpoint.encode()).hexdigest()[:8]}"
 
 
 def transform_name(job: str) -> str:
-    """Of a transform job's objects; names of jobs may differ in case alone."""
+    """Return the name of a transform job's objects. It has a digest, as names of jobs may differ in case alone."""
     readable = _NOT_IN_NAMES.sub("-", job.lower()).strip("-")[:28].rstrip("-")
     return f"tg-job-{readable}-{sha256(job.encode()).hexdigest()[:8]}"
 
@@ -79,7 +79,7 @@ def transform_labels(installation: str, job: str) -> dict[str, str]:
 
 
 def selector(installation: str, component: str) -> str:
-    """For lists: only what is ours."""
+    """Return a selector for lists that contain only what is ours."""
     return ",".join(f"{key}={value}" for key, value in common_labels(installation, component).items())
 
 

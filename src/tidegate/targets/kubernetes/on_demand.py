@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.features.autoscaling.on_demand import ScalingMemory, decide
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
-from tidegate.targets.kubernetes.demand import Demand, TotalDemand
+from tidegate.targets.kubernetes.demand import FleetDemands, TotalDemand
 from tidegate.targets.kubernetes.fleet_manifests import scale_manifest
 from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
-from tidegate.targets.kubernetes.gateways import Gateway, Gateways
+from tidegate.targets.kubernetes.gateways import GatewayHandle, Gateways
 from tidegate.targets.kubernetes.names import PROVEN, REPLICAS, SCALER, Manifest
+from tidegate.targets.on_demand import ScalingMemory, decide
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ MOST_HASTENED = 20
 
 
 @dataclass
-class OnDemandState:
+class _OnDemandState:
     proven: bool
     memory: ScalingMemory
     last: TotalDemand = field(default_factory=TotalDemand)
@@ -58,7 +58,7 @@ class OnDemandFleets:
     specs: Mapping[FleetId, FleetSpec]
     running: Callable[[FleetId], int]
     drain_timeout: float
-    _states: dict[FleetId, OnDemandState] = field(default_factory=dict)
+    _states: dict[FleetId, _OnDemandState] = field(default_factory=dict)
     _calls: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
     """Gateway -> a question that it answers once a request waits."""
     _troubles: dict[FleetId, str] = field(default_factory=dict)
@@ -68,8 +68,8 @@ class OnDemandFleets:
     # --- what the platform sees ---
 
     def status(self, spec: FleetSpec, view: FleetView) -> FleetStatus:
-        """Of a fleet that is not being deleted. Bounds that somebody else overrides do not count as taken: the
-        platform asks for them again, and gets the reason."""
+        """Return the status of a fleet that is not being deleted. Bounds that somebody else overrides do not count as
+        taken: the platform asks for them again, and gets the reason."""
         bounds = spec.variant.serverless
         assert bounds is not None and view.deployment is not None
         state = self._states.get(spec.id)
@@ -83,7 +83,7 @@ class OnDemandFleets:
         )
 
     def note_wanted(self, fleet: FleetId) -> None:
-        """It is not to go, whatever was asked before."""
+        """Note that a fleet is not to be deleted, whatever was asked before."""
         if (state := self._states.get(fleet)) is not None:
             state.going = None
 
@@ -119,7 +119,7 @@ class OnDemandFleets:
             hastened = sum(state.waking is not None for state in self._states.values()) <= MOST_HASTENED
             await asyncio.gather(*(self._adjust(spec, demand, hastened) for spec in mine.values()))
 
-    async def _adjust(self, spec: FleetSpec, demand: Demand, hastened: bool) -> None:
+    async def _adjust(self, spec: FleetSpec, demand: FleetDemands, hastened: bool) -> None:
         try:
             await self._scale(spec, demand, hastened)
             trouble = ""
@@ -129,7 +129,7 @@ class OnDemandFleets:
             log.warning("fleet %s: %s", spec.id, trouble)
         self._troubles[spec.id] = trouble
 
-    async def _scale(self, spec: FleetSpec, demand: Demand, hastened: bool) -> None:
+    async def _scale(self, spec: FleetSpec, demand: FleetDemands, hastened: bool) -> None:
         """``hastened``: whether to look for the first pod of a fleet at once."""
         view = self.view.fleets.get(spec.id)
         if (
@@ -151,13 +151,13 @@ class OnDemandFleets:
                 log.info("fleet %s: a cold start took %.1f s", spec.id, time.time() - state.waking)
                 state.waking = None
 
-    def _state(self, fleet: FleetId, deployment: Manifest) -> OnDemandState:
+    def _state(self, fleet: FleetId, deployment: Manifest) -> _OnDemandState:
         if fleet not in self._states:
             now, there = asyncio.get_running_loop().time(), int(deployment["spec"].get("replicas") or 0)
-            self._states[fleet] = OnDemandState(is_proven(deployment), ScalingMemory((now,) * there))
+            self._states[fleet] = _OnDemandState(is_proven(deployment), ScalingMemory((now,) * there))
         return self._states[fleet]
 
-    def _note_waiting(self, fleet: FleetId, state: OnDemandState, since: float | None) -> None:
+    def _note_waiting(self, fleet: FleetId, state: _OnDemandState, since: float | None) -> None:
         if since is None or self.running(fleet):
             state.waking = None
         elif state.waking is None:
@@ -192,7 +192,7 @@ class OnDemandFleets:
         return any([task.result() for task in done])
 
 
-async def _ask(gateway: Gateway) -> bool:
+async def _ask(gateway: GatewayHandle) -> bool:
     """Whether a request waits there for a pod; answered at once when one begins to wait."""
     with contextlib.suppress(TidegateError):
         return (await gateway.client.demand(LONG_WAIT)).waits
@@ -200,7 +200,7 @@ async def _ask(gateway: Gateway) -> bool:
     return False
 
 
-def next_count(state: OnDemandState, spec: FleetSpec, view: FleetView, demand: Demand, now: float) -> int:
+def next_count(state: _OnDemandState, spec: FleetSpec, view: FleetView, demand: FleetDemands, now: float) -> int:
     """How many pods the fleet is to have from ``now`` on; ``state`` remembers what was seen."""
     bounds, deployment = spec.variant.serverless, view.deployment
     assert bounds is not None and deployment is not None
@@ -215,7 +215,7 @@ def next_count(state: OnDemandState, spec: FleetSpec, view: FleetView, demand: D
     return wanted if spec.count or state.going is not None else 0
 
 
-def count_requests(state: OnDemandState, found: TotalDemand) -> int:
+def count_requests(state: _OnDemandState, found: TotalDemand) -> int:
     """Requests to do, with those that came and went since the last look as one."""
     further, state.last = found.has_more(state.last), found
     return max(found.now, int(further), int(found.waits_since is not None))

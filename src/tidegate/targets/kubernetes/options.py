@@ -31,7 +31,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Resources:
-    """What one replica of an instance type requests, and where it may run."""
+    """Resources that one replica of an instance type requests, and the nodes where it may run."""
 
     cpu: str = "500m"
     memory: str = "1Gi"
@@ -47,7 +47,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Autoscaling:
+class AutoscalingOptions:
     """Lets the cluster choose the number of replicas, instead of tidegate."""
 
     kind: Literal["hpa", "keda"]
@@ -106,6 +106,8 @@ class KubernetesOptions:
     image_pull_secrets: tuple[str, ...] = ()
     run_as: int = 10_001
     """User and group id of the processes."""
+    model_user: int = 0
+    """User id of containers of the user's images. 0: that of each image, which may be root."""
     instance_types: Mapping[str, Resources] = field(default_factory=dict)
     """Instance type of a variant -> what its replicas request; the entry ``default`` is for all others."""
     volumes: tuple[Volume, ...] = ()
@@ -124,7 +126,7 @@ class KubernetesOptions:
     """Whether workers may run on nodes that the cloud can take away at any time."""
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
     http_route: HttpRoute | None = None
-    autoscaling: Mapping[str, Autoscaling] = field(default_factory=dict)
+    autoscaling: Mapping[str, AutoscalingOptions] = field(default_factory=dict)
     """Endpoint name -> its scaling by the cluster."""
     jobs: JobOptions | None = None
     """None: the target runs no transform jobs."""
@@ -147,7 +149,7 @@ RESERVED = ("app.kubernetes.io/managed-by", "app.kubernetes.io/component")
 
 
 def read_options(given: Mapping[str, object]) -> KubernetesOptions:
-    """Raises StartupError for an unknown or wrong option."""
+    """Read the options of the target. Raises StartupError for an unknown or wrong option."""
     unknown = sorted(given.keys() - KubernetesOptions.__dataclass_fields__.keys())
     if unknown:
         known = ", ".join(KubernetesOptions.__dataclass_fields__)

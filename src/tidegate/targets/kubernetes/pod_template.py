@@ -4,7 +4,14 @@ import math
 from collections.abc import Mapping
 
 from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.serving.contract.beside import FRONT_CONTROL_PORT, FRONT_PORT
 from tidegate.settings import Settings
+from tidegate.targets.kubernetes.model_containers import (
+    FRONT_RESOURCES,
+    NumberedContainers,
+    data_volume,
+    model_container,
+)
 from tidegate.targets.kubernetes.names import (
     CONFIG,
     DIGEST,
@@ -44,9 +51,15 @@ MEBIBYTE = 2**20
 
 
 def worker_template(
-    fleet: FleetSpec, settings: Settings, options: KubernetesOptions, secret: str, digest: str
+    fleet: FleetSpec,
+    settings: Settings,
+    options: KubernetesOptions,
+    secret: str,
+    digest: str,
+    beside: NumberedContainers = (),
 ) -> Manifest:
-    """``secret``: the one with the start file; ``digest``: of all that the worker is started with."""
+    """Return the template of a fleet's pods. ``secret``: the one with the start file; ``digest``: of all that the
+    worker is started with; ``beside``: containers of the user's that the worker is the front of."""
     labels = fleet_labels(options.installation, fleet.id)
     spec = pod_defaults(options, labels)
     resources = options.resources(fleet.variant.instance_type)
@@ -63,6 +76,8 @@ def worker_template(
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
+    if beside:
+        _add_containers(spec, fleet, options, secret, beside)
     if options.service_account:
         spec["serviceAccountName"] = options.service_account
     if resources.node_selector:
@@ -75,6 +90,43 @@ def worker_template(
     if fleet.variant.asynchronous is not None:
         labels = {**labels, QUEUED: "true"}
     return {"metadata": {"labels": {**options.labels, **labels}, "annotations": annotations}, "spec": spec}
+
+
+def _add_containers(
+    spec: Manifest, fleet: FleetSpec, options: KubernetesOptions, secret: str, beside: NumberedContainers
+) -> None:
+    """Add containers of the user's to a pod. They have the replica's resources, and the worker little. Each image
+    runs as its own user, so the worker's user is its container's and not the pod's."""
+    pod = spec["securityContext"]
+    (worker,) = spec["containers"]
+    own = {name: pod.pop(name) for name in ("runAsNonRoot", "runAsUser", "runAsGroup")}
+    worker["securityContext"] |= own
+    whole, worker["resources"] = worker["resources"], FRONT_RESOURCES
+    ports = {"http": FRONT_PORT, "stats": FRONT_CONTROL_PORT}
+    worker["ports"] = [{**port, "containerPort": ports[port["name"]]} for port in worker["ports"]]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        worker[probe]["httpGet"] = {**worker[probe]["httpGet"], "port": FRONT_CONTROL_PORT}
+    seconds = fleet.variant.startup_timeout
+    for place, (number, container) in enumerate(beside):
+        resources = whole if place == 0 else FRONT_RESOURCES
+        spec["containers"].append(model_container(number, container, options, secret, resources, seconds))
+        if container.data_url is not None:
+            spec["volumes"].append({"name": data_volume(number), "emptyDir": {}})
+            spec.setdefault("initContainers", []).append(_fetching_container(number, worker))
+
+
+def _fetching_container(number: int, worker: Manifest) -> Manifest:
+    """Return the container that fetches the model data of another one before it starts."""
+    taken = ("image", "imagePullPolicy", "securityContext", "terminationMessagePolicy", "env", "envFrom")
+    kept = {name: worker[name] for name in taken if name in worker}
+    folder = f"{FOLDER}/data"
+    return {
+        "name": f"fetch-{number}",
+        **kept,
+        "command": ["serve", "--fetch", str(number), folder, f"{START_FOLDER}/{START_FILE}"],
+        "resources": FRONT_RESOURCES,
+        "volumeMounts": [*worker["volumeMounts"], {"name": data_volume(number), "mountPath": folder}],
+    }
 
 
 def takes_queue(deployment: Manifest) -> bool:
@@ -103,7 +155,8 @@ def keys_name(options: KubernetesOptions) -> str:
 
 
 def pod_defaults(options: KubernetesOptions, labels: dict[str, str]) -> Manifest:
-    """What worker and gateway have in common: no rights in the cluster or on the node; pods on different nodes."""
+    """Return the fields that worker and gateway share: no rights in the cluster or on the node; pods on different
+    nodes."""
     spec: Manifest = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -1,4 +1,4 @@
-"""What a pod of a fleet can do, and why fleets fail to start. Pure."""
+"""Determine which pods of a fleet can serve, and why fleets fail to start. Pure."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from tidegate.targets.kubernetes.names import Manifest
+from tidegate.targets.kubernetes.names import PREDICTIONS, STATISTICS, WORKER, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
 PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
@@ -29,9 +29,9 @@ LATE = 10.0
 
 
 @dataclass(frozen=True)
-class Problem:
-    """What keeps replicas from starting. ``kind`` stays the same while ``words`` change, such as between two tries of
-    a pull. ``patience``: seconds for which it may still pass by itself."""
+class StartProblem:
+    """A reason why replicas do not start. ``kind`` stays the same while ``words`` change, such as between two tries
+    of a pull. ``patience``: seconds for which it may still pass by itself."""
 
     kind: Literal["schedule", "pull", "start", "create"]
     words: str
@@ -47,10 +47,12 @@ class WorkerPod:
     ready: bool
     leaving: bool
     ended: bool
-    problem: Problem | None = None
+    problem: StartProblem | None = None
     node: str = ""
     grace: float = 0.0
     """Seconds that it has to end, once it is leaving."""
+    ports: tuple[int, int] = (PREDICTIONS, STATISTICS)
+    """Of the worker: for predictions and for statistics."""
 
 
 def worker_pod(pod: Manifest, options: KubernetesOptions) -> WorkerPod:
@@ -65,45 +67,59 @@ def worker_pod(pod: Manifest, options: KubernetesOptions) -> WorkerPod:
         problem=_problem(status, conditions, options),
         node=(pod.get("spec") or {}).get("nodeName") or "",
         grace=float(about.get("deletionGracePeriodSeconds") or 0),
+        ports=_worker_ports(pod.get("spec") or {}),
     )
+
+
+def _worker_ports(spec: Manifest) -> tuple[int, int]:
+    """Return the ports of the worker in a pod. They differ where it is the front of other containers."""
+    ports = {
+        port.get("name"): int(port["containerPort"])
+        for container in spec.get("containers") or ()
+        if container.get("name") == WORKER
+        for port in container.get("ports") or ()
+    }
+    return ports.get("http", PREDICTIONS), ports.get("stats", STATISTICS)
 
 
 def _problem(
     status: Mapping[str, Any], conditions: Mapping[Any, Mapping[str, Any]], options: KubernetesOptions
-) -> Problem | None:
+) -> StartProblem | None:
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         words = f"no node for it: {scheduled.get('message', 'Unschedulable')}"
-        return Problem("schedule", words, options.scheduling_patience)
-    for container in status.get("containerStatuses") or ():
+        return StartProblem("schedule", words, options.scheduling_patience)
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         found = _container_problem(container, options)
         if found is not None:
             return found
     if status.get("phase") == "Failed":
-        return Problem("start", f"it failed: {status.get('message') or status.get('reason') or 'no reason given'}")
+        return StartProblem(
+            "start", f"it failed: {status.get('message') or status.get('reason') or 'no reason given'}"
+        )
     return None
 
 
-def _container_problem(container: Mapping[str, Any], options: KubernetesOptions) -> Problem | None:
+def _container_problem(container: Mapping[str, Any], options: KubernetesOptions) -> StartProblem | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message") or ""
     if reason in PULLS:
         words = f"image {container.get('image')} cannot be pulled ({reason}): {message}".rstrip(": ")
-        return Problem("pull", words, options.pull_patience)
+        return StartProblem("pull", words, options.pull_patience)
     if reason in HOPELESS:
-        return Problem("start", f"{reason}: {message}".rstrip(": "))
+        return StartProblem("start", f"{reason}: {message}".rstrip(": "))
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended or not ended.get("exitCode") or container.get("ready"):
         return None
     words, permanent = _report(ended)
     if permanent or int(container.get("restartCount") or 0) >= CRASHES:
-        return Problem("start", words)
-    return Problem("start", f"{words}; it is started again", UNBOUNDED)
+        return StartProblem("start", words)
+    return StartProblem("start", f"{words}; it is started again", UNBOUNDED)
 
 
 def _report(ended: Mapping[str, Any]) -> tuple[str, bool]:
-    """What a worker that ended wrote, and whether another start would repeat it."""
+    """Return the message of a worker that ended, and whether another start would fail the same way."""
     code, message = ended.get("exitCode"), (ended.get("message") or "").strip()
     if ended.get("reason") == "OOMKilled":
         return "it needs more memory than its limit (OOMKilled): raise the variant's memory", False
@@ -115,8 +131,8 @@ def _report(ended: Mapping[str, Any]) -> tuple[str, bool]:
         return f"its container ended with exit code {code}: {last}".rstrip(": "), False
 
 
-def problems(pods: Iterable[WorkerPod], deployment: Manifest, options: KubernetesOptions) -> list[Problem]:
-    """What keeps a fleet's replicas from starting."""
+def problems(pods: Iterable[WorkerPod], deployment: Manifest, options: KubernetesOptions) -> list[StartProblem]:
+    """Find the problems that keep a fleet's replicas from starting."""
     found = [
         replace(pod.problem, words=f"replica {pod.name}: {pod.problem.words}")
         for pod in sorted(pods, key=lambda one: one.name)
@@ -125,7 +141,7 @@ def problems(pods: Iterable[WorkerPod], deployment: Manifest, options: Kubernete
     for condition in (deployment.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             words = condition.get("message") or condition.get("reason") or "no reason given"
-            found.append(Problem("create", f"pods cannot be created: {words}", options.scheduling_patience))
+            found.append(StartProblem("create", f"pods cannot be created: {words}", options.scheduling_patience))
     return found
 
 
@@ -146,7 +162,7 @@ class ProblemHistory:
 
     spans: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
 
-    def after(self, found: Iterable[Problem], now: float, cured: bool = False) -> "ProblemHistory":
+    def after(self, found: Iterable[StartProblem], now: float, cured: bool = False) -> "ProblemHistory":
         """``cured``: all replicas are well."""
         if cured:
             return ProblemHistory()
@@ -158,6 +174,6 @@ class ProblemHistory:
                 spans[kind] = first, away
         return ProblemHistory({**dict.fromkeys(kinds, (now, None)), **spans})
 
-    def failure(self, found: Iterable[Problem], now: float) -> str | None:
+    def failure(self, found: Iterable[StartProblem], now: float) -> str | None:
         """The first problem that did not pass in time."""
         return next((one.words for one in found if now - self.spans[one.kind][0] >= one.patience), None)

@@ -25,7 +25,7 @@ class QueueRoutes:
     _trouble: str = ""
 
     async def push(self, endpoint: str) -> None:
-        """Raises Transient, TargetRefused."""
+        """Apply the plan of an endpoint to the proxy. Raises Transient, TargetRefused."""
         plan = self.plan(endpoint)
         self.applied.pop(endpoint, None)
         await apply_plan(self.proxy, endpoint, plan)
@@ -47,7 +47,7 @@ class QueueRoutes:
         self._trouble = ""
 
     async def table(self, endpoint: str) -> RouteTable:
-        """In force now. Raises Transient."""
+        """Read the routes in force. Raises Transient."""
         return (await self.proxy.view(endpoint)).routes
 
     def given(self, fleet: FleetId) -> frozenset[str]:

@@ -10,7 +10,7 @@ from tidegate.domain.traffic import WHOLE, build_route_table
 from tidegate.ports.target import Document, Options, Rendering
 from tidegate.rollout.desired_state import version_fleets
 from tidegate.service.endpoints import variant_spec
-from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.images import ANY_IMAGE
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests
@@ -25,7 +25,8 @@ FIRST = 1
 
 
 def render_kubernetes(desired: DesiredDeployment, given: Options) -> Rendering:
-    """For a cluster of a maintained version. Raises Invalid for options, or a deployment, that do not fit."""
+    """Render the manifests for a cluster of a maintained version. Raises Invalid for options, or a deployment, that
+    do not fit."""
     try:
         options = read_options(given)
         fleets = fleets_of(desired)
@@ -47,7 +48,7 @@ def render_kubernetes(desired: DesiredDeployment, given: Options) -> Rendering:
 
 
 def compile_all(fleets: list[FleetSpec], options: KubernetesOptions) -> list[Manifest]:
-    settings, versions, table = Settings(), ApiVersions(keda=True), ImageTable()
+    settings, versions, table = Settings(), ApiVersions(keda=True), ANY_IMAGE
     manifests = gateway_manifests(settings, options, versions, options.namespace or "default")
     for fleet in fleets:
         start = start_data(fleet, settings, table, options)

@@ -2,7 +2,6 @@
 controller brings into force."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 
 from tidegate.domain.errors import TargetRefused, Transient
@@ -21,8 +20,6 @@ from tidegate.targets.kubernetes.names import (
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
-log = logging.getLogger(__name__)
-
 KIND = "HTTPRoute"
 AWAIT, LOOK = 5.0, 0.25
 """Seconds for which a change is waited for, and between two looks."""
@@ -35,12 +32,8 @@ class RouteObjects:
     api: KubeApi
     options: KubernetesOptions
 
-    async def put(self, table: RouteTable) -> bool:
-        """False: a newer table is there, and stays. Raises ForeignChange, Transient, TargetRefused."""
-        live = await self._find(table.endpoint)
-        if live is not None and table.fence < fence_of(live):
-            log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, fence_of(live))
-            return False
+    async def put(self, table: RouteTable, live: Manifest | None) -> None:
+        """``live``: the route that there is. Raises ForeignChange, Transient, TargetRefused."""
         if table.routes:
             if GATEWAY_API not in await self.api.groups():
                 raise TargetRefused(
@@ -51,11 +44,10 @@ class RouteObjects:
             await self._await_force(table.endpoint)
         elif live is not None:
             await self.api.delete(KIND, endpoint_name(table.endpoint))
-        return True
 
     async def table(self, endpoint: str) -> RouteTable:
-        """In force now, whoever set it. Raises Transient while a change is not in force."""
-        live = await self._find(endpoint)
+        """Read the routes in force, whoever set them. Raises Transient while a change is not in force."""
+        live = await self.find(endpoint)
         if live is None:
             return RouteTable(endpoint, 0)
         if (problem := find_problem(live)) is not None:
@@ -64,12 +56,12 @@ class RouteObjects:
 
     async def named(self, endpoint: str) -> set[FleetId]:
         """Fleets that its route names, whether it is in force or not."""
-        live = await self._find(endpoint)
+        live = await self.find(endpoint)
         table = RouteTable(endpoint, 0) if live is None else read_table(endpoint, live)
         return {route.fleet for routes in (table.routes, *table.targets.values()) for route in routes}
 
     async def fences(self) -> dict[str, int]:
-        """Of every endpoint that has a route of this installation."""
+        """Read the fence of every endpoint that has a route of this installation."""
         if GATEWAY_API not in await self.api.groups():
             return {}
         found = await self.api.find(KIND, selector(self.options.installation, GATEWAY))
@@ -79,7 +71,7 @@ class RouteObjects:
         clock = asyncio.get_running_loop().time
         deadline = clock() + AWAIT
         while True:
-            live = await self._find(endpoint)
+            live = await self.find(endpoint)
             problem = "its HTTPRoute is gone" if live is None else find_problem(live)
             if problem is None:
                 return
@@ -87,7 +79,7 @@ class RouteObjects:
                 raise Transient(f"routes of {endpoint} are not in force: {problem}")
             await asyncio.sleep(LOOK)
 
-    async def _find(self, endpoint: str) -> Manifest | None:
+    async def find(self, endpoint: str) -> Manifest | None:
         live = await self.api.get(KIND, endpoint_name(endpoint))
         if live is not None and not is_ours(live, self.options.installation):
             raise TargetRefused(

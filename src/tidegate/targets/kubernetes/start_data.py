@@ -1,4 +1,4 @@
-"""What the workers of a fleet are started with: one file for all of them, kept in a Secret."""
+"""Start data of the workers of a fleet: one file for all of them, kept in a Secret."""
 
 import base64
 from dataclasses import replace
@@ -14,8 +14,17 @@ from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
-from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import CaptureSpec, ContainerSpec, OnDemand, ShadowCopies, encode
+from tidegate.serving.contract.beside import front_ports, is_beside, put_beside
+from tidegate.serving.contract.images import ImageTable, containers_beside
+from tidegate.serving.contract.replica_spec import (
+    CaptureSpec,
+    ContainerSpec,
+    Listen,
+    OnDemand,
+    ReplicaSpec,
+    ShadowCopies,
+    encode,
+)
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.foreign_changes import Asked
@@ -44,6 +53,12 @@ def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
         raise TargetRefused(f"{fleet.id}: {error}") from None
 
 
+def read_beside(start: bytes) -> list[tuple[int, ContainerSpec]]:
+    """Read from a start file which containers run beside the worker, with their numbers in it, from 1 on."""
+    given = msgspec.json.decode(start, type=ReplicaSpec)
+    return [(number, one) for number, one in enumerate(given.containers, 1) if is_beside(one.runtime)]
+
+
 def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
     """The fleet that an earlier controller kept in a Secret, in the size of its Deployment. Raises TargetRefused."""
     try:
@@ -59,7 +74,8 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
 
 
 def read_asked(secret: Manifest) -> list[Asked]:
-    """What was asked for of the fleet's pods; empty in the Secret of an earlier version. Raises TargetRefused."""
+    """Read the fields that were requested for the fleet's pods. They are empty in the Secret of an earlier version.
+    Raises TargetRefused."""
     try:
         content = base64.b64decode(secret["data"].get(ASKED_FILE, ""))
         asked: list[Asked] = msgspec.json.decode(content or b"[]", type=list[dict[str, Any]])
@@ -79,7 +95,7 @@ def with_started_data(fleet: FleetSpec, secret: Manifest) -> FleetSpec:
     """The fleet with the model data of the start file in ``secret``: those on the controller's machine may have
     changed since. Raises TargetRefused."""
     try:
-        start = msgspec.json.decode(base64.b64decode(secret["data"][START_FILE]), type=_Started)
+        start = msgspec.json.decode(base64.b64decode(secret["data"][START_FILE]), type=_StartFileHead)
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
     model = fleet.variant.model
@@ -96,8 +112,8 @@ class _StartedContainer(msgspec.Struct):
     data_url: str | None = None
 
 
-class _Started(msgspec.Struct):
-    """Of a start file, the part that also those of other versions of tidegate have."""
+class _StartFileHead(msgspec.Struct):
+    """The part of a start file that other versions of tidegate have, too."""
 
     containers: list[_StartedContainer]
 
@@ -132,7 +148,7 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
 
 
 def check_capture(fleet: FleetSpec, capture: Capture) -> None:
-    """Raises TargetRefused for captures that pods cannot write."""
+    """Check that pods can write a capture. Raises TargetRefused if they cannot."""
     if not capture.destination.startswith("s3://"):
         raise TargetRefused(
             f"{fleet.id}: capture to {capture.destination}: a folder of a pod goes with the pod, so pods capture to "
@@ -146,7 +162,7 @@ def check_capture(fleet: FleetSpec, capture: Capture) -> None:
 
 
 def check_without_gateways(fleet: FleetSpec) -> None:
-    """Raises TargetRefused for what a Gateway of the cluster cannot do."""
+    """Check that a Gateway of the cluster can serve the fleet. Raises TargetRefused for what it cannot do."""
     variant = fleet.variant
     own = {
         "quotas and max_in_flight are counted": variant.admission != DEFAULT_ADMISSION,
@@ -162,7 +178,7 @@ def check_without_gateways(fleet: FleetSpec) -> None:
 
 
 def check_data(fleet: FleetSpec, container: ContainerDefinition, options: KubernetesOptions) -> None:
-    """Raises TargetRefused for model data that pods cannot get."""
+    """Check that pods can get the model data. Raises TargetRefused if they cannot."""
     if container.artifact is not None:
         raise TargetRefused(f"{fleet.id}: kept data of an earlier version is not in the cluster: deploy it anew")
     url = container.data_url or ""
@@ -187,6 +203,8 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
         file_roots=tuple(volume.path for volume in options.volumes),
         keys_file=f"{KEYS_FOLDER}/{KEYS_FILE}" if settings.access_keys and not queued else None,
     )
+    if any(is_beside(container.runtime) for container in spec.containers):
+        spec = replace(spec, listen=front_ports(Listen()))
     if fleet.variant.capture is not None and fleet.variant.capture.enabled:
         spec = replace(spec, capture=capture_section(settings, fleet.variant.capture))
     if queued:
@@ -218,13 +236,14 @@ def capture_section(settings: Settings, capture: Capture) -> CaptureSpec:
 
 def container_specs(fleet: FleetSpec, settings: Settings, table: ImageTable) -> tuple[ContainerSpec, ...]:
     model = fleet.variant.model
+    containers_beside(model.containers, table)
     specs = []
     for name, container in zip(model.container_names, model.containers, strict=True):
-        runtime = images.resolve(container.image, table)
+        runtime = images.resolve_container(container, table)
         specs.append(
             ContainerSpec(
                 name=name,
-                runtime=runtime,
+                runtime=put_beside(runtime),
                 model_dir="",
                 data_url=container.data_url,
                 environment=granted_environment(container, runtime.kind, table, settings),

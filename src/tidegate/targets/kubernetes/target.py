@@ -10,11 +10,12 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
-from tidegate.ports.router import Passed, TcpAddress
+from tidegate.ports.router import PassedRequests, TcpAddress
 from tidegate.ports.target import Look
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.fence import FencedState, FencedTarget
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
@@ -29,13 +30,11 @@ from tidegate.targets.kubernetes.fleet_manifests import (
 )
 from tidegate.targets.kubernetes.fleet_objects import FleetObjects
 from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
-from tidegate.targets.kubernetes.foreign_changes import asked_of, scaled_by_others
-from tidegate.targets.kubernetes.foreign_pods import ForeignPods
+from tidegate.targets.kubernetes.foreign_changes import ForeignPods, asked_of, scaled_by_others
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
     SCALER,
-    STATISTICS,
     Manifest,
     fence_of,
     fleet_name,
@@ -59,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class KubernetesTarget:
+class KubernetesTarget(FencedTarget[Manifest | None, Manifest | None]):
     """Fleets as Deployments. ``versions`` is set at the start."""
 
     api: KubeApi
@@ -92,10 +91,11 @@ class KubernetesTarget:
     objects: FleetObjects = field(init=False)
     _foreign: ForeignPods = field(default_factory=ForeignPods)
     _ready_before: set[FleetId] = field(default_factory=set)
-    _passed: dict[FleetId, Passed] = field(default_factory=dict)
+    _passed: dict[FleetId, PassedRequests] = field(default_factory=dict)
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__init__()
         self.objects = FleetObjects(self.api, self.view, self.options, self.is_kept, self.changed)
 
     # --- what rollouts ask for ---
@@ -126,7 +126,7 @@ class KubernetesTarget:
         return Look({fleet: self._status(fleet) for fleet in mine}, routes, trouble)
 
     def report(self, fleet: FleetId) -> FleetReport:
-        """For kubectl's users."""
+        """Return the report of a fleet for kubectl's users."""
         return report_of(self._status(fleet), self._in_force.get(fleet.endpoint))
 
     def has_no_gateway(self) -> bool:
@@ -139,28 +139,30 @@ class KubernetesTarget:
         """Why the cluster or a gateway cannot be observed or controlled now."""
         return (None if self.view.current else self.view.trouble) or self.gateways.trouble()
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+    async def find_fleet(self, fleet: FleetId) -> FencedState[Manifest | None]:
+        live = await self.api.get("Deployment", fleet_name(fleet))
+        own = live is not None and is_ours(live, self.options.installation)
+        return FencedState(fence_of(live) if live is not None and own else 0, live)
+
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: Manifest | None) -> None:
         """All objects are applied again each time, so that one that failed half-way is completed."""
         self._owners.add(fleet.id.endpoint)
         check_supported(fleet, self.settings, self.options)
-        live = await self.api.get("Deployment", fleet_name(fleet.id))
-        if live is not None:
-            if not is_ours(live, self.options.installation):
+        if there is not None:
+            if not is_ours(there, self.options.installation):
                 raise TargetRefused(
                     f"Deployment {fleet_name(fleet.id)} in namespace {self.api.namespace} is not this tidegate's: it "
                     "is left alone; delete it, or choose another installation or namespace"
                 )
-            if fence < fence_of(live):
-                return
-            if "deletionTimestamp" in live["metadata"]:
+            if "deletionTimestamp" in there["metadata"]:
                 raise Transient(f"fleet {fleet.id} is still going away")
-            if (words := scaled_by_others(live)) is not None:
+            if (words := scaled_by_others(there)) is not None:
                 raise ForeignChange(words)
-        if live is None and self._pods(fleet.id):
+        if there is None and self._pods(fleet.id):
             raise Transient(f"fleet {fleet.id} is still going away")
         self.objects.requested.add(fleet.id)
         try:
-            await self._apply(fleet, fence, live)
+            await self._apply(fleet, fence, there)
         finally:
             self.objects.requested.discard(fleet.id)
 
@@ -191,17 +193,16 @@ class KubernetesTarget:
         self.specs[fleet.id] = fleet
         self.objects.note_missing(fleet.id, ())
 
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: Manifest | None) -> None:
         """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
-        await self._delete(fleet, fence, patient=True)
+        await self._delete(fleet, there, patient=True)
 
-    async def _delete(self, fleet: FleetId, fence: int, patient: bool) -> None:
+    async def _delete(self, fleet: FleetId, live: Manifest | None, patient: bool) -> None:
         """``patient``: until no request waits for it."""
-        live = await self.api.get("Deployment", fleet_name(fleet))
         if live is not None:
-            if not is_ours(live, self.options.installation) or fence < fence_of(live):
+            if not is_ours(live, self.options.installation):
                 return
-            if fleet in await self._routed(fleet.endpoint):
+            if fleet in await self._list_routed(fleet.endpoint):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
         if patient and fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
             raise Transient(f"requests still wait for fleet {fleet}, which answers them before it goes")
@@ -212,7 +213,7 @@ class KubernetesTarget:
             await self.gateways.push(fleet.endpoint)
         await self._remove(fleet, live)
 
-    async def _routed(self, endpoint: str) -> set[FleetId]:
+    async def _list_routed(self, endpoint: str) -> set[FleetId]:
         """Fleets that its routes name, those in gateways which were left included."""
         named = named_fleets(self.gateways.tables.get(endpoint, RouteTable(endpoint, 0)))
         if self.routes is not None and not self._is_queued(endpoint):
@@ -233,17 +234,21 @@ class KubernetesTarget:
             kind = "ScaledObject" if scaled.kind == "keda" else "HorizontalPodAutoscaler"
             await self.api.delete(kind, name, "" if scaled.kind == "keda" else versions.autoscaler)
 
-    async def set_traffic(self, table: RouteTable) -> None:
-        """In force once this returns: every gateway that takes traffic has it, also one that was left from before a
-        Gateway of the cluster took its place."""
+    async def find_traffic(self, endpoint: str) -> FencedState[Manifest | None]:
+        known = self.gateways.tables.get(endpoint)
+        live = None
+        if self.routes is not None and not self._is_queued(endpoint):
+            live = await self.routes.find(endpoint)
+        fences = (known.fence if known is not None else 0, fence_of(live) if live is not None else 0)
+        return FencedState(max(fences), live)
+
+    async def put_traffic(self, table: RouteTable, there: Manifest | None) -> None:
+        """Put the routes of an endpoint into force. They are in force once this returns: every gateway that takes
+        traffic has them, also one that was left from before a Gateway of the cluster took its place."""
         self._owners.add(table.endpoint)
-        known = self.gateways.tables.get(table.endpoint)
-        if known is not None and table.fence < known.fence:
-            log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
-            return
         queued = self._is_queued(table.endpoint)
-        if self.routes is not None and not queued and not await self.routes.put(table):
-            return
+        if self.routes is not None and not queued:
+            await self.routes.put(table, there)
         self.gateways.tables[table.endpoint] = table
         if queued:
             await self.queue.push(table.endpoint)
@@ -267,8 +272,7 @@ class KubernetesTarget:
             if fleet.endpoint not in known and not self._is_going(fleet):
                 log.warning("fleet %s has no record; deleting it", fleet)
                 try:
-                    live = self.view.fleets[fleet].deployment
-                    await self._delete(fleet, fence_of(live) if live else 0, patient=False)
+                    await self._delete(fleet, (await self.find_fleet(fleet)).there, patient=False)
                 except TidegateError as error:
                     log.warning("fleet %s cannot be deleted: %s", fleet, error)
 
@@ -333,8 +337,8 @@ class KubernetesTarget:
                 self.changed(fleet.endpoint)
 
     async def _find_spec(self, fleet: FleetSpec, live: Manifest | None) -> FleetSpec | None:
-        """As it was requested before, if it was. If its Secret is gone: as requested now, with the data that its pods
-        were started with. Raises Transient."""
+        """Find the specification as it was requested before. If its Secret is gone, returns the one requested now,
+        with the data that its pods were started with. None: neither is known. Raises Transient."""
         known = self.specs.get(fleet.id)
         if live is None or (known is not None and self.model_store.is_placed(known)):
             return known
@@ -381,33 +385,33 @@ class KubernetesTarget:
             self._ready_before.add(fleet)
         spec = self.specs.get(fleet)
         if spec is not None and spec.variant.serverless is not None and not going:
-            return self._loaded(self.on_demand.status(spec, view))
+            return self._add_load(self.on_demand.status(spec, view))
         mirror = spec.mirror if spec is not None else None
         seen = plain_status(fleet, view, ready, going, fleet in self._ready_before, mirror)
         if spec is not None and spec.count and not going and fleet.endpoint in self.options.autoscaling:
             seen = autoscaled_status(seen, spec.count)
-        return self._loaded(seen)
+        return self._add_load(seen)
 
-    def _loaded(self, seen: FleetStatus) -> FleetStatus:
+    def _add_load(self, seen: FleetStatus) -> FleetStatus:
         seen = replace(seen, missing=self.objects.missing.get(seen.id, ()))
         return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))
 
     def refresh(self, look: Observation) -> Observation:
-        fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
+        fleets = None if look.fleets is None else {id: self._add_load(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
         return self._status(fleet) if fleet in self.view.fleets else None
 
     def serving(self) -> Iterator[ServingReplica]:
-        """Every replica that takes requests or finishes some."""
+        """Yield every replica that takes requests or finishes some."""
         for fleet, view in self.view.fleets.items():
             if (spec := self.specs.get(fleet)) is None:
                 continue
             had = self._had.get(fleet, frozenset())
             for name, (pod, _) in view.pods.items():
                 if pod.address and not pod.ended and (pod.ready or pod.leaving or name in had):
-                    yield ServingReplica(spec, name, 0, TcpAddress(pod.address, STATISTICS))
+                    yield ServingReplica(spec, name, 0, TcpAddress(pod.address, pod.ports[1]))
 
     def desired(self) -> list[FleetSpec]:
         return [spec for fleet, spec in self.specs.items() if not self._is_going(fleet)]
@@ -423,7 +427,7 @@ class KubernetesTarget:
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.running(fleet))
 
-    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+    def set_load(self, passed: Mapping[FleetId, PassedRequests]) -> None:
         self._passed = dict(passed)
 
     def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:

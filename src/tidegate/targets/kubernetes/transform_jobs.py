@@ -6,16 +6,15 @@ job goes on while the controller is away, and a controller that comes anew just 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
-from tidegate.domain.transform import TransformJob, TransformProgress
-from tidegate.features.batch.service import PREFIX, fleet_id
-from tidegate.ports.runners import RunnerSeen
+from tidegate.domain.transform import FLEET_PREFIX, TransformJob, TransformProgress, job_fleet
+from tidegate.ports.runners import Describe, RunnerState
 from tidegate.ports.shards import ShardBoard
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
@@ -33,7 +32,7 @@ from tidegate.targets.kubernetes.names import (
     transform_name,
 )
 from tidegate.targets.kubernetes.options import JobOptions, KubernetesOptions
-from tidegate.targets.kubernetes.pods import Problem, ProblemHistory, problems, worker_pod
+from tidegate.targets.kubernetes.pods import ProblemHistory, StartProblem, problems, worker_pod
 from tidegate.transform.shards import outcome, progress
 
 log = logging.getLogger(__name__)
@@ -45,34 +44,32 @@ KEEP_FOR = 7 * 86_400.0
 
 
 @dataclass
-class JobView:
+class _JobView:
     """A job as it was seen last. ``status`` is None if nothing of it is left in the cluster."""
 
     at: float
-    seen: RunnerSeen
+    seen: RunnerState
     status: FleetStatus | None
 
 
 @dataclass
 class KubernetesTransforms:
-    """``board`` is None where the database is not PostgreSQL. ``describe`` makes the start file of a runner of this
-    machine, of which pods get a part."""
+    """``board`` is None where the database is not PostgreSQL."""
 
     api: KubeApi
     board: ShardBoard | None
     settings: Settings
     images: ImageTable
     options: KubernetesOptions
-    describe: Callable[[TransformJob, FleetSpec, Path], bytes]
     model_store: ModelStore
-    _views: dict[str, JobView] = field(default_factory=dict)
+    _views: dict[str, _JobView] = field(default_factory=dict)
     _history: dict[str, ProblemHistory] = field(default_factory=dict)
     _placed: dict[str, FleetSpec] = field(default_factory=dict)
     """Fleets with the model data that their pods read: all of a job's read the same."""
     _stopping: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
 
-    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
-        """Raises TargetRefused, Transient."""
+    async def start(self, job: TransformJob, fleet: FleetSpec, describe: Describe) -> None:
+        """Pods get a part of what a runner of this machine would be started with. Raises TargetRefused, Transient."""
         board, jobs = self._usable()
         check_job(job, fleet, self.options)
         await self._check_secret(jobs)
@@ -92,7 +89,7 @@ class KubernetesTransforms:
         self._placed[job.name] = fleet
         await board.open(job.name, job.resumed)
         worker = worker_start(fleet, self.settings, self.images, self.options)
-        runner = runner_start(self.describe(job, fleet, Path("/")), self.settings, self.options)
+        runner = runner_start(describe(Path("/")), self.settings, self.options)
         for manifest in job_manifests(job, fleet, worker, runner, self.settings, self.options, jobs):
             await self.api.apply(manifest)
         self._views.pop(job.name, None)
@@ -118,19 +115,19 @@ class KubernetesTransforms:
                 "it (option jobs.database_secret of the target kubernetes)"
             )
 
-    async def look(self, job: TransformJob) -> RunnerSeen:
-        """Raises Transient, Unavailable."""
+    async def look(self, job: TransformJob) -> RunnerState:
+        """Observe the runner of a job. Raises Transient, Unavailable."""
         now, known = asyncio.get_running_loop().time(), self._views.get(job.name)
         if known is not None and now - known.at < LOOK:
             return known.seen
         tally = None if self.board is None else await self.board.tally(job.name)
         live, status = await self._see(job.name, now)
-        seen = RunnerSeen(
+        seen = RunnerState(
             alive=live,
             progress=TransformProgress() if tally is None else progress(tally),
             reason=None if tally is None else outcome(tally, job.resumed),
         )
-        self._views[job.name] = JobView(now, seen, status)
+        self._views[job.name] = _JobView(now, seen, status)
         return seen
 
     async def _see(self, job: str, now: float) -> tuple[bool, FleetStatus | None]:
@@ -144,13 +141,13 @@ class KubernetesTransforms:
         troubles = problems(pods, {}, self.options)
         if not pods and _is_running(live):  # such as for a quota: only events say so
             words = f"the cluster makes no pods for it: kubectl describe job {transform_name(job)} says why"
-            troubles = [Problem("create", words, self.options.scheduling_patience)]
+            troubles = [StartProblem("create", words, self.options.scheduling_patience)]
         history = self._history[job] = self._history.get(job, ProblemHistory()).after(troubles, now)
         ready = sum(pod.ready and not pod.leaving for pod in pods)
         present = sum(not pod.ended for pod in pods)
         leaving = sum(pod.leaving and not pod.ended for pod in pods)
         return _is_running(live), FleetStatus(
-            id=fleet_id(job),
+            id=job_fleet(job),
             desired=int(live["spec"].get("parallelism") or 0),
             ready=ready,
             starting=present - leaving - ready,
@@ -163,7 +160,7 @@ class KubernetesTransforms:
         return None if view is None else view.seen.progress
 
     def stop(self, name: str) -> None:
-        """Its pods give back what they have leased; what they report later is dropped."""
+        """Stop a job in a task. Its pods give back what they have leased; what they report later is dropped."""
         if name not in self._stopping:
             self._stopping[name] = asyncio.create_task(self._stop(name))
 
@@ -193,7 +190,7 @@ class KubernetesTransforms:
         self._forget(name)
 
     async def keep(self, name: str) -> None:
-        """What it has done stays in the database for a while."""
+        """Forget the state of a job whose work stays in the database for a while."""
         self._forget(name)
 
     def _forget(self, name: str) -> None:
@@ -211,7 +208,8 @@ class KubernetesTransforms:
             log.info("the work of transform job %s is not kept any longer", name)
 
     async def end(self, drain: bool) -> None:
-        """What runs goes on: the controller may only be replaced."""
+        """Wait until jobs that are being stopped have stopped. Running jobs continue, as the controller may only be
+        replaced."""
         await asyncio.gather(*self._stopping.values(), return_exceptions=True)
 
     # --- the Fleets of jobs: runner and workers share their pods ---
@@ -220,14 +218,14 @@ class KubernetesTransforms:
         """``start`` makes its pods."""
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        name = fleet.endpoint.removeprefix(PREFIX)
+        name = fleet.endpoint.removeprefix(FLEET_PREFIX)
         await self._delete(name)
         _, status = await self._see(name, asyncio.get_running_loop().time())
         if (view := self._views.get(name)) is not None:
             view.status = status
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        view = self._views.get(fleet.endpoint.removeprefix(PREFIX))
+        view = self._views.get(fleet.endpoint.removeprefix(FLEET_PREFIX))
         return None if view is None else view.status
 
 

@@ -57,7 +57,7 @@ async def _require_no_controller(api: KubeApi, options: KubernetesOptions) -> No
 
 
 def _kinds(versions: ApiVersions) -> dict[str, str]:
-    """In the order of their removal -> version."""
+    """Return the kinds in the order of their removal, each with its version."""
     kinds = {
         "Deployment": "",
         "Job": "",

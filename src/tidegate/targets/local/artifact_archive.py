@@ -21,8 +21,8 @@ FOLDER, FILE, PROGRAM = "folder", "file", "program"
 
 
 @dataclass(frozen=True)
-class ArtifactArchive:
-    """Implements ``ports.artifacts.ArtifactArchive``. ``folder`` holds a folder per digest."""
+class LocalArtifactArchive:
+    """Implements ``ports.artifacts.LocalArtifactArchive``. ``folder`` holds a folder per digest."""
 
     folder: Path
 
@@ -81,9 +81,9 @@ class ArtifactArchive:
         return sorted(entry for entry in self.folder.iterdir() if DIGEST.fullmatch(entry.name) and entry.is_dir())
 
 
-def open_archive(state: Path) -> ArtifactArchive:
-    """Of a state folder, whether a server runs on it or not."""
-    return ArtifactArchive(state.expanduser().absolute() / ARTIFACTS)
+def open_archive(state: Path) -> LocalArtifactArchive:
+    """Open the archive of a state folder, whether a server runs on it or not."""
+    return LocalArtifactArchive(state.expanduser().absolute() / ARTIFACTS)
 
 
 def _read_file(tree: Path, path: Path) -> Iterator[ArtifactPart]:

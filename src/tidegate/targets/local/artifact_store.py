@@ -64,7 +64,8 @@ class ArtifactStore:
                 shutil.rmtree(gone, ignore_errors=True)
 
     def path(self, digest: str) -> Path:
-        """Raises ArtifactError for text that is no digest, which might be a path to anywhere."""
+        """Return the folder of a digest. Raises ArtifactError for text that is no digest, which might be a path to
+        anywhere."""
         if not DIGEST.fullmatch(digest):
             raise ArtifactError(f"{digest!r} is not a digest of model data")
         return self.folder / digest

@@ -40,7 +40,8 @@ class DevicePool:
         return count_asked(spec.variant, self.by_type)
 
     def check_room(self, spec: FleetSpec, desired: Iterable[FleetSpec]) -> None:
-        """Raises TargetRefused if the fleet's replicas would need devices that other fleets' replicas should have."""
+        """Check that there are devices for a fleet. Raises TargetRefused if its replicas would need devices that
+        other fleets' replicas should have."""
         check_room(spec, desired, len(self.assigned.devices), self.by_type)
 
     def must_wait(self, spec: FleetSpec, kick: Callable[[], None]) -> bool:
@@ -58,7 +59,7 @@ class DevicePool:
         return waits
 
     def take(self, spec: FleetSpec, replica: str) -> tuple[str, ...]:
-        """Raises TargetRefused, with nothing assigned."""
+        """Assign devices to a replica. Raises TargetRefused, with nothing assigned."""
         return self.assigned.take(Holder(spec.id, replica), self.count(spec))
 
     def release(self, replica: str) -> None:
@@ -88,7 +89,7 @@ class DevicePool:
         self.release(str(process))
 
     def _wake(self) -> None:
-        """Those that still have to wait say so in their next turn."""
+        """Wake all waiting fleets. Those that still have to wait say so in their next turn."""
         waiting, self._waiting = self._waiting, {}
         for kick in waiting.values():
             kick()

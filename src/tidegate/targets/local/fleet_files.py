@@ -1,4 +1,4 @@
-"""What a fleet must have on disk, so that a later controller finds it: somebody may remove it by hand."""
+"""Watch the files by which a later controller finds a fleet, since somebody may remove them by hand."""
 
 import logging
 import math

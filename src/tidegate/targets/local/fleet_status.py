@@ -1,4 +1,4 @@
-"""What a supervisor reports of a fleet that is not serverless."""
+"""Compute the status of a fleet that is not serverless, for its supervisor."""
 
 from collections import Counter
 from collections.abc import Collection

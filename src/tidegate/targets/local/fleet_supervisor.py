@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Fleet:
+class LocalFleet:
     desired: DesiredFleet
     context: SupervisorContext
     replicas: dict[str, Replica] = field(default_factory=dict)

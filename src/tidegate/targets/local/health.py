@@ -68,12 +68,12 @@ class Health:
 
     @property
     def takes_requests(self) -> bool:
-        """False if it is known to be unable to answer now."""
+        """False if the replica is known to be unable to answer now."""
         return self.stopped is None and self.refused is None
 
     @property
     def is_clean(self) -> bool:
-        """No condition holds: another look that finds it well changes nothing but the time."""
+        """Whether no condition holds: another look that finds the replica well changes nothing but the time."""
         return self.stopped is None and self.refused is None and self.bad is None and not self.silent
 
     def failing(self, patience: float) -> Unhealthy | None:
@@ -95,9 +95,9 @@ class Health:
         refused = look.answer is PingAnswer.REFUSED or (not came and self.refused is not None)
         bad = look.answer is not PingAnswer.GOOD and (came or look.waiting or self.bad is not None)
         return Health(
-            stopped=_longer(self.stopped, step) if look.stopped else None,
-            refused=_longer(self.refused, step) if refused else None,
-            bad=_longer(self.bad, step) if bad else None,
+            stopped=_extend_wait(self.stopped, step) if look.stopped else None,
+            refused=_extend_wait(self.refused, step) if refused else None,
+            bad=_extend_wait(self.bad, step) if bad else None,
             silent=self.silent + step if self._idles(look, now) else 0.0,
             looked_at=now,
             vitals=look.vitals if look.waiting else None,
@@ -110,5 +110,5 @@ class Health:
         return self.looked_at is not None and got_nowhere(self.vitals, look.vitals, now - self.looked_at)
 
 
-def _longer(before: float | None, step: float) -> float:
+def _extend_wait(before: float | None, step: float) -> float:
     return 0.0 if before is None else before + step

@@ -1,4 +1,4 @@
-"""What the processes of jobs share: the files that they report in, and how they are terminated."""
+"""Shared code of the processes of jobs: the files that they report in, and how they are terminated."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ START = "job.json"
 
 
 def read_file(path: Path, kind: type[T]) -> T | None:
-    """What a process reported; None until the file is complete."""
+    """Read the report of a process; None until the file is complete."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError):

@@ -1,4 +1,4 @@
-"""What the supervisor of a serverless fleet remembers beside its replicas: who waits, and how many are needed.
+"""State that the supervisor of a serverless fleet keeps beside its replicas: who waits, and how many are needed.
 
 To the rest of the platform such a fleet is one thing that is ready or not. It is ready once one of its replicas has
 shown that the model can be served, with or without a replica just now: a first one is started to show it.
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.features.autoscaling import on_demand as scaling
 from tidegate.ports.router import Router
+from tidegate.targets import on_demand as scaling
 
 PROVEN = "proven"
 """Marker file in the fleet's folder."""

@@ -1,4 +1,4 @@
-"""Where the local target keeps files, and how it removes them."""
+"""Paths of the local target's files, and their removal."""
 
 import contextlib
 import shutil
@@ -49,11 +49,12 @@ class Folders:
         return self.fleet(fleet) / "model"
 
     def share(self, fleet: FleetId) -> Path:
-        """How much of the fleet's requests is copied to a shadow."""
+        """Path of the file that says how much of the fleet's requests is copied to a shadow."""
         return self.fleet(fleet) / "share"
 
     def order(self, fleet: FleetId) -> Path:
-        """What another version is to answer, too."""
+        """Path of the file that says which fleet gets copies of this fleet's requests, so that their answers are
+        compared."""
         return self.fleet(fleet) / "pairs.json"
 
     @property

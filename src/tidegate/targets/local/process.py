@@ -37,8 +37,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @cache
 def _boot_id() -> str:
-    """Raises OSError where there is none: not on Linux. That is not kept: a process without a free file descriptor
-    must not take every worker for dead from then on."""
+    """Read the id of this boot. Raises OSError where there is none: not on Linux. That is not kept: a process without
+    a free file descriptor must not take every worker for dead from then on."""
     return BOOT_ID.read_text().strip()
 
 
@@ -56,7 +56,7 @@ class Identity:
         try:
             boot = _boot_id()
         except OSError:
-            return _elsewhere(pid)
+            return _find_elsewhere(pid)
         started = process_start(pid)
         return None if started is None else cls(pid, f"{boot} {started}")
 
@@ -86,7 +86,7 @@ def _code_of_zombie(identity: Identity) -> int | None:
     return os.waitstatus_to_exitcode(int(words[_EXIT_FIELD]))
 
 
-def _elsewhere(pid: int) -> Identity | None:
+def _find_elsewhere(pid: int) -> Identity | None:
     try:
         process = psutil.Process(pid)
         ended = process.status() == psutil.STATUS_ZOMBIE
@@ -163,7 +163,7 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """Of a process that has ended: its code, or the negative number of the signal that ended it. None while it
+        """The code of a process that has ended, or the negative number of the signal that ended it. None while it
         runs and where it is unknown: one that this controller did not start, and that is no zombie any more."""
         return self._popen.poll() if self._popen is not None else _code_of_zombie(self.identity)
 

@@ -9,7 +9,7 @@ from functools import partial
 from tidegate.domain.devices import VARIABLE, select_visible
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
-from tidegate.features.batch.service import PREFIX
+from tidegate.domain.transform import FLEET_PREFIX
 from tidegate.host import nvidia
 from tidegate.ports.target import Chore, Provider
 from tidegate.settings import Settings
@@ -20,12 +20,11 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.local import logs
 from tidegate.targets.local.artifact_store import ArtifactStore
 from tidegate.targets.local.device_pool import DevicePool
-from tidegate.targets.local.device_usage import DeviceMonitor
 from tidegate.targets.local.fork_server import ForkServers
-from tidegate.targets.local.log_streams import LogStreams
+from tidegate.targets.local.logs import LogStreams
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.recommenders import LocalRecommenders
-from tidegate.targets.local.resource_usage import ProcessUsage
+from tidegate.targets.local.resource_usage import DeviceMonitor, ProcessUsage
 from tidegate.targets.local.runners import LocalRunners
 from tidegate.targets.local.start_file import fork_group, replica_file, still_fits, write_keys
 from tidegate.targets.local.start_queue import StartQueue, default_limit
@@ -42,7 +41,7 @@ PATIENCE = 15.0
 
 
 def provide_local(context: TargetContext) -> Provider:
-    """Nothing runs yet."""
+    """Assemble the target ``local``, without starting anything."""
     settings = context.settings
     folders = Folders(context.state, context.sockets, context.installation, context.former_sockets)
     store = ArtifactStore(folders.artifacts, folders.model)
@@ -72,20 +71,18 @@ def provide_local(context: TargetContext) -> Provider:
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=LocalLifecycle(settings, folders, target, fork_servers, store),
+        lifecycle=_LocalLifecycle(settings, folders, target, fork_servers, store),
         evidence=WorkerEvidence(target, collector),
         logs=LogStreams(folders.logs),
         runners=LocalRunners(
             folders,
             context.environment,
-            lambda job, fleet: context.transform_file(job, fleet, folders.replicas(fleet.id)),
-            lambda job: context.changed(PREFIX + job),
+            lambda job: context.changed(FLEET_PREFIX + job),
         ),
         recommenders=LocalRecommenders(
             context.state / "recommendations",
             context.installation,
             context.environment,
-            context.recommendation_file,
         ),
         artifacts=store,
     )
@@ -97,7 +94,8 @@ def capabilities(settings: Settings) -> Capabilities:
 
 
 def device_pool(settings: Settings, environment: Mapping[str, str]) -> DevicePool:
-    """Of the devices in the settings, else of those that are found and that the server itself may use."""
+    """Return a pool of the devices in the settings, else of those that are found and that the server itself may
+    use."""
     there = settings.devices
     if there is None:
         there = select_visible(nvidia.find_devices(), environment.get(VARIABLE))
@@ -107,7 +105,7 @@ def device_pool(settings: Settings, environment: Mapping[str, str]) -> DevicePoo
 
 
 @dataclass(frozen=True)
-class LocalLifecycle:
+class _LocalLifecycle:
     settings: Settings
     folders: Folders
     target: LocalTarget

@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.installation import Installation
-from tidegate.ports.recommenders import RecommenderSeen
+from tidegate.ports.recommenders import RecommenderState
 from tidegate.targets.local.job_process import START, Termination, read_file
 from tidegate.targets.local.process import Process
 
@@ -41,12 +40,11 @@ class _Result(msgspec.Struct):
 
 @dataclass
 class LocalRecommenders:
-    """``root``: the folder of all jobs' folders. ``describe`` makes a job's start file."""
+    """``root``: the folder of all jobs' folders."""
 
     root: Path
     installation: Installation
     environment: dict[str, str]
-    describe: Callable[[RecommendationJob], bytes]
     _running: dict[str, Process] = field(default_factory=dict)
     _termination: Termination = field(default_factory=lambda: Termination(KILL_AFTER))
 
@@ -55,14 +53,14 @@ class LocalRecommenders:
             return tuple(sorted(path.name for path in self.root.iterdir()))
         return ()
 
-    async def start(self, job: RecommendationJob) -> None:
+    async def start(self, job: RecommendationJob, file: bytes) -> None:
         if self._process(job.name) is not None:
             return
         folder = self.root / job.name
         await asyncio.to_thread(sweep, folder, self.installation)  # the server of a process that was killed
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(folder / START, self.describe(job))
+            write_atomically(folder / START, file)
             mark = self.installation.python
             self._running[job.name] = Process.start(folder / START, folder / LOG, self.environment, MODULE, mark)
         except OSError as error:
@@ -70,13 +68,13 @@ class LocalRecommenders:
                 f"the process of job {job.name} cannot be started: {error.strerror or error}"
             ) from None
 
-    async def look(self, name: str) -> RecommenderSeen:
+    async def look(self, name: str) -> RecommenderState:
         folder, alive = self.root / name, self._process(name) is not None
         result = read_file(folder / "result.json", _Result)
         steps = read_file(folder / "progress.json", tuple[ConfigurationTrial, ...]) or ()
         if result is None:
-            return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
-        return RecommenderSeen(alive, steps, result.reason, result.found)
+            return RecommenderState(alive, steps, said=_last_line(folder / LOG))
+        return RecommenderState(alive, steps, result.reason, result.found)
 
     def stop(self, name: str) -> None:
         self._termination.ask(name, self._process(name))

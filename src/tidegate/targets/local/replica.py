@@ -8,23 +8,75 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import supervisor_grace
-from tidegate.domain.worker_stats import ACTIVITY
+from tidegate.domain.worker_stats import ACTIVITY, decode_activity
 from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups
-from tidegate.targets.local.activity_file import ActivityFile
 from tidegate.targets.local.device_pool import devices_of
 from tidegate.targets.local.health import Health, HealthLook
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
 from tidegate.targets.local.worker_client import Ping, WorkerPings
+
+MOST_OPEN = 100
+"""Files that are kept open: a process may often have no more than 1,024. Others are opened for each look."""
+LONGEST = 64
+"""Bytes that are read: more than a whole one has."""
+
+
+class ActivityFile:
+    """Read each second. It is kept open, as its worker keeps it, so that what is read is what the worker writes, even
+    if somebody removes it or puts another one in its place."""
+
+    _open: ClassVar[int] = 0
+    """How many are kept."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+
+    def read(self) -> int | None:
+        """The number that is raised before anything is counted; None if there is none to read."""
+        if self._file >= 0:
+            found = self._look(self._file)
+            if found is None:
+                self.close()  # its worker gave it up, or has yet to write it
+            return found
+        try:
+            file = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # whatever lies there
+        except OSError:
+            return None
+        found = self._look(file)
+        if found is None or ActivityFile._open >= MOST_OPEN:
+            os.close(file)
+        else:
+            self._file = file
+            ActivityFile._open += 1
+        return found
+
+    def close(self) -> None:
+        """It may be read again."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            ActivityFile._open -= 1
+            with contextlib.suppress(OSError):
+                os.close(file)
+
+    @staticmethod
+    def _look(file: int) -> int | None:
+        try:
+            return decode_activity(os.pread(file, LONGEST, 0))
+        except OSError:
+            return None
+
 
 SERVED = "ready"
 """Marker file in a replica's folder: it has taken requests."""
@@ -128,7 +180,7 @@ class Replica:
         self._activity.close()
 
     def stop_asking(self) -> None:
-        """It is not pinged any more. An open connection, however idle, would delay the end of its drain."""
+        """Stop pinging the replica. An open connection, however idle, would delay the end of its drain."""
         question, self._question = self._question, None
         if question is not None:
             question.cancel()
@@ -169,7 +221,7 @@ class Replica:
 
     @property
     def rests(self) -> bool:
-        """Nothing is under way with it, and nothing is known against it."""
+        """Whether the replica is ready, nothing is under way with it, and nothing is known against it."""
         going = self.leaving or self.hopeless or self.terminated is not None
         well = self.health.is_clean or (self._just_asked and self.health.takes_requests)
         return self.state is ReplicaState.READY and self.settled and not going and well
@@ -203,8 +255,8 @@ class Replica:
         return found.demand(before[1], now - before[0]) < CALM
 
     def find_lateness(self, now: float, variant: VariantSpec) -> str:
-        """What a starting replica has failed to do in time; empty while it has time. Usually the worker reports that
-        itself and ends, unless it hangs."""
+        """Return what a starting replica has failed to do in time; empty while it has time. Usually the worker
+        reports that itself and ends, unless it hangs."""
         if self._loaded_by is None:
             with contextlib.suppress(OSError, ValueError):
                 seconds = float((self.folder / LOADING).read_text())
@@ -229,8 +281,8 @@ class Replica:
         return ""
 
     def cause_of_death(self, when: str) -> tuple[str, bool]:
-        """What the worker reported, else its exit code and the end of its log; and whether another try would fail the
-        same way."""
+        """Return the reason why the worker ended, and whether another try would fail the same way. The reason is the
+        worker's report, else its exit code and the end of its log."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))

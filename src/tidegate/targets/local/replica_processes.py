@@ -68,9 +68,10 @@ def start(context: SupervisorContext, spec: FleetSpec, replica: str, waking: Wak
 
 
 def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: bytes) -> ForkServer | None:
-    """What forks the worker. Always the fork server if somebody waits for the start: a request to a serverless fleet,
-    or a job. Else if it is there anyway, and the worker's libraries need no threads of their own, whose number is
-    read once, when a library is imported. None: the worker is started as a process of its own."""
+    """Choose the fork server that forks the worker. It is always used if somebody waits for the start: a request to a
+    serverless fleet, or a job. Else it is used if it is there anyway, and the worker's libraries need no threads of
+    their own, whose number is read once, when a library is imported. None: the worker is started as a process of its
+    own."""
     if context.fork_servers is None:
         return None
     server = context.fork_servers[context.fork_group(spec)]

@@ -15,10 +15,9 @@ import msgspec
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.transform import TransformJob, TransformProgress
-from tidegate.features.batch.service import fleet_id
+from tidegate.domain.transform import TransformJob, TransformProgress, job_fleet
 from tidegate.host.atomic_write import write_private
-from tidegate.ports.runners import RunnerSeen
+from tidegate.ports.runners import Describe, RunnerState
 from tidegate.targets.local.job_process import START, Termination, read_file
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process, cleaned
@@ -66,11 +65,10 @@ def find_outdated(kept: Iterable[KeptWork], now: float, most: int) -> list[str]:
 
 @dataclass
 class LocalRunners:
-    """``describe`` makes a runner's start file; ``ended`` is called with the name of a job whose runner has ended."""
+    """``ended`` is called with the name of a job whose runner has ended."""
 
     folders: Folders
     environment: dict[str, str]
-    describe: Callable[[TransformJob, FleetSpec], bytes]
     ended: Callable[[str], None]
     _running: dict[str, Process] = field(default_factory=dict)
     _watched: dict[str, int] = field(default_factory=dict)
@@ -79,25 +77,25 @@ class LocalRunners:
     def folder(self, name: str) -> Path:
         return self.folders.state / "transforms" / name
 
-    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
+    async def start(self, job: TransformJob, fleet: FleetSpec, describe: Describe) -> None:
         if self._process(job.name) is not None:
             return
         folder = self.folder(job.name)
         try:
             (folder / KEPT).unlink(missing_ok=True)
-            write_private(folder / START, self.describe(job, fleet))
+            write_private(folder / START, describe(self.folders.replicas(fleet.id)))
             log = self.folders.logs / fleet.id.endpoint / "runner.log"
             mark = self.folders.installation.python
             self._follow(job.name, Process.start(folder / START, log, self.environment, MODULE, mark))
         except OSError as error:
             raise Transient(f"the runner of job {job.name} cannot be started: {error.strerror or error}") from None
 
-    async def look(self, job: TransformJob) -> RunnerSeen:
+    async def look(self, job: TransformJob) -> RunnerState:
         alive = self._process(job.name) is not None
         result = read_file(self.folder(job.name) / "result.json", _Result)
         progress = read_file(self.folder(job.name) / "progress.json", TransformProgress) or TransformProgress()
         ended = result is not None and result.attempt >= job.resumed
-        return RunnerSeen(alive, progress, result.reason if result is not None and ended else None)
+        return RunnerState(alive, progress, result.reason if result is not None and ended else None)
 
     def progress(self, name: str) -> TransformProgress | None:
         return read_file(self.folder(name) / "progress.json", TransformProgress)
@@ -116,11 +114,11 @@ class LocalRunners:
         await asyncio.to_thread(_set_aside, self.folder(name))
 
     async def prune(self, active: Collection[str]) -> None:
-        for name in await asyncio.to_thread(self._outdated, frozenset(active)):
+        for name in await asyncio.to_thread(self._find_outdated, frozenset(active)):
             log.info("the work of transform job %s is not kept any longer", name)
             await asyncio.to_thread(shutil.rmtree, self.folder(name), True)
 
-    def _outdated(self, active: Collection[str]) -> list[str]:
+    def _find_outdated(self, active: Collection[str]) -> list[str]:
         folder = self.folders.state / "transforms"
         if not folder.is_dir():
             return []
@@ -136,7 +134,7 @@ class LocalRunners:
         """Abort the uploads that a killed runner left open. Those that cannot be reached now stay."""
         if not any((self.folder(name) / "parts").glob("*.upload")):
             return
-        output_file = self.folders.logs / fleet_id(name).endpoint / "runner.log"
+        output_file = self.folders.logs / job_fleet(name).endpoint / "runner.log"
         command = (sys.executable, "-m", MODULE, "--abort", str(self.folder(name) / START))
         try:
             with output_file.open("ab") as output:

@@ -41,7 +41,7 @@ def write_keys(folders: Folders, settings: Settings) -> None:
 
 
 def keys_file(settings: Settings, folders: Folders) -> str | None:
-    """Where a worker finds the keys; None when requests need no signature."""
+    """Return the path of the keys that a worker checks requests with; None when requests need no signature."""
     return str(folders.keys) if settings.access_keys else None
 
 
@@ -59,7 +59,7 @@ def replica_file(
     waking: WakeUp | None = None,
     devices: tuple[str, ...] = (),
 ) -> bytes:
-    """What one worker is started with; ``waking``: what it is started for, in a serverless fleet. ``devices`` are
+    """Encode the start file of one worker. ``waking``: what it is started for, in a serverless fleet. ``devices`` are
     assigned to it; a later controller reads them here."""
     settings, proxy, variant = context.settings, context.data_plane, fleet.variant
     free, queued = fleet.detached, variant.asynchronous is not None
@@ -75,7 +75,7 @@ def replica_file(
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
         pairing=pairing_section(folders, proxy.copies, fleet),
         capture=capture_section(settings, folders, fleet, replica),
-        tracing=None if free else context.tracing,
+        tracing=None if free else context.tracing(),
         on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
     if free:
@@ -104,7 +104,8 @@ def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: st
 
 
 def pairing_section(folders: Folders, copies: Path, fleet: FleetSpec) -> PairingFiles | None:
-    """Every worker that clients call can be paired: its version may be an old one some day."""
+    """Return the paths that pairing needs; None for a worker that cannot be paired. Every worker that clients call
+    can be paired: its version may be an old one some day."""
     variant = fleet.variant
     if fleet.detached or variant.shadow or variant.asynchronous is not None or variant.serverless is not None:
         return None
@@ -134,7 +135,7 @@ def container_specs(
     """Each container of the fleet's model, with a folder and a name of its own where there are several."""
     model, folder = fleet.variant.model, folders.model(fleet.id)
     alone = len(model.containers) == 1
-    runtimes = [images.resolve(container.image, table) for container in model.containers]
+    runtimes = [images.resolve_container(container, table) for container in model.containers]
     return tuple(
         ContainerSpec(
             name=name,
@@ -156,7 +157,7 @@ def fork_group(table: ImageTable, fleet: FleetSpec) -> str:
     containers = []
     for container in fleet.variant.model.containers:
         with contextlib.suppress(Invalid):
-            containers.append((images.resolve(container.image, table).kind, container.data_url or ""))
+            containers.append((images.resolve_container(container, table).kind, container.data_url or ""))
     return choose_group(containers)
 
 
@@ -166,7 +167,8 @@ def _without_devices(environment: dict[str, str]) -> dict[str, str]:
 
 
 def data_address(folders: Folders, container: ContainerDefinition) -> str | None:
-    """Where the worker gets its model data: for an earlier version, what was kept of it."""
+    """Return the address from which the worker gets its model data. For an earlier version this is the data that was
+    kept."""
     if container.artifact is None:
         return container.data_url
     return f"{folders.artifacts.as_uri()}/{container.artifact}/"

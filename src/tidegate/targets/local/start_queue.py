@@ -50,7 +50,7 @@ def default_limit() -> int:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class _WaitingFleet:
     """A fleet that wants to start a replica."""
 
     fleet: FleetId
@@ -62,9 +62,9 @@ class Waiting:
     """It was admitted before, and wants to start more."""
 
 
-def rank(waiting: Waiting, now: float) -> tuple[float, float]:
-    """Those with the least go first. A fleet that wants several replicas waits anew for each, and behind those that
-    have had none, so that it does not keep others from their first."""
+def rank(waiting: _WaitingFleet, now: float) -> tuple[float, float]:
+    """Return the rank of a waiting fleet; those with the least go first. A fleet that wants several replicas waits
+    anew for each, and behind those that have had none, so that it does not keep others from their first."""
     later = FURTHER if waiting.further else 0.0
     return waiting.urgency + later - (now - waiting.since) / AGING, waiting.since
 
@@ -91,7 +91,7 @@ class StartQueue:
     limit: int = field(default_factory=default_limit)
     _slots: dict[str, float] = field(default_factory=dict)
     """Replica -> since when it has a slot."""
-    _waiting: dict[FleetId, Waiting] = field(default_factory=dict)
+    _waiting: dict[FleetId, _WaitingFleet] = field(default_factory=dict)
     _let_in: set[FleetId] = field(default_factory=set)
     """Fleets that have started replicas and may want more."""
 
@@ -102,7 +102,7 @@ class StartQueue:
         before = self._waiting.get(fleet)
         since = before.since if before is not None else now
         further = fleet in self._let_in
-        mine = self._waiting[fleet] = Waiting(fleet, urgency, since, kick, further=further)
+        mine = self._waiting[fleet] = _WaitingFleet(fleet, urgency, since, kick, further=further)
         ahead = sum(rank(other, now) < rank(mine, now) for other in self._waiting.values() if _takes(other, now))
         return ahead < self.limit - len(self._slots)
 
@@ -146,6 +146,7 @@ class StartQueue:
                 one.kick()
 
 
-def _takes(waiting: Waiting, now: float) -> bool:
-    """False for one that was offered a slot and has not come for it: others go before it until it asks again."""
+def _takes(waiting: _WaitingFleet, now: float) -> bool:
+    """Return False for a fleet that was offered a slot and has not come for it: others go before it until it asks
+    again."""
     return waiting.offered_at is None or now - waiting.offered_at < OFFERED_FOR

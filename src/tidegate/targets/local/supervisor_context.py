@@ -1,4 +1,4 @@
-"""What all supervisors of a machine share, and the record on disk from which a later controller continues."""
+"""Objects that all supervisors of a machine share, and the record on disk from which a later controller continues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class DesiredFleet:
 
 @dataclass(frozen=True)
 class SupervisorContext:
-    """What every supervisor of a machine shares."""
+    """Objects and settings that every supervisor of a machine shares."""
 
     folders: Folders
     router: Router
@@ -72,7 +72,8 @@ def _order(paired: Pairing) -> PairOrder:
 
 
 def save_desired(folders: Folders, desired: DesiredFleet) -> None:
-    """What a fleet's workers are to copy has files of its own, which they read."""
+    """Write the record of a fleet. Settings of copies and pairs have files of their own, which the fleet's workers
+    read."""
     if desired.spec.mirror is not None:
         write_private(folders.share(desired.spec.id), str(desired.spec.mirror.share).encode())
     if desired.spec.paired is not None:

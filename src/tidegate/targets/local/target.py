@@ -14,13 +14,14 @@ from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.router import Passed, ServerAddress, View
+from tidegate.ports.router import PassedRequests, ServerAddress, View
 from tidegate.ports.target import Look
 from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.fence import FencedState, FencedTarget
 from tidegate.targets.local import replica_processes, rest_watch
 from tidegate.targets.local.device_pool import devices_of, visible_devices
-from tidegate.targets.local.fleet_supervisor import Fleet
+from tidegate.targets.local.fleet_supervisor import LocalFleet
 from tidegate.targets.local.process import Process
 from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, runs_the_same, save_desired
@@ -34,21 +35,22 @@ MOST_ASKING = 4
 """Looks at the router at one time: hundreds of endpoints at once are more than its command socket takes."""
 
 
-class LocalTarget:
+class LocalTarget(FencedTarget[LocalFleet | None, None]):
     """Fleets as processes of this machine. ``start`` adopts what an earlier controller left running."""
 
     name = "local"
 
     def __init__(self, context: SupervisorContext, can: Capabilities = TIDEGATE_CAPABILITIES) -> None:
+        super().__init__()
         self.can = can
         self._context = context
-        self._fleets: dict[FleetId, Fleet] = {}
-        self._by_endpoint: dict[str, dict[FleetId, Fleet]] = {}
+        self._fleets: dict[FleetId, LocalFleet] = {}
+        self._by_endpoint: dict[str, dict[FleetId, LocalFleet]] = {}
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
         self._asking = asyncio.Semaphore(MOST_ASKING)
         self._blind: set[str] = set()
         """Endpoints whose routes could not be read the last time; logged once."""
-        self._passed: dict[FleetId, Passed] = {}
+        self._passed: dict[FleetId, PassedRequests] = {}
         self._ending: asyncio.Task[None] | None = None
         """Of workers that nobody knows."""
         self._known: dict[ServerAddress, Replica] = {}
@@ -83,15 +85,16 @@ class LocalTarget:
     def _watch(self) -> None:
         """Never without: fleets at rest have no other looks."""
         self._watching = asyncio.create_task(rest_watch.watch(self._fleets.values), name="fleets at rest")
-        self._watching.add_done_callback(self._watched)
+        self._watching.add_done_callback(self._on_watch_end)
 
-    def _watched(self, ended: asyncio.Task[None]) -> None:
+    def _on_watch_end(self, ended: asyncio.Task[None]) -> None:
         if not ended.cancelled():
             log.error("looks at fleets at rest failed; they go on", exc_info=ended.exception())
             self._watch()
 
     def _keep_devices(self, folder: Path) -> None:
-        """Of the running replicas of a fleet whose record cannot be read: nobody else may have them."""
+        """Keep the devices of the running replicas of a fleet whose record cannot be read: nobody else may have
+        them."""
         generation = folder.parent.name
         fleet = FleetId(folder.parent.parent.name, int(generation) if generation.isdecimal() else 0, folder.name)
         for one in sorted(folder.glob("replicas/*")):
@@ -106,9 +109,9 @@ class LocalTarget:
             self._context.devices.release_process(one.identity.pid)
 
     async def observe(self, endpoint: str) -> Look:
-        """Only replicas that the router considers alive are ready, so it is asked together with the routes. While
-        fleets of an earlier controller are being adopted, none are shown: what is ready of them is unknown, and an
-        endpoint that seemed dead in mid-rollout would be rolled back."""
+        """Observe an endpoint. Only replicas that the router considers alive are ready, so it is asked together with
+        the routes. While fleets of an earlier controller are being adopted, none are shown: what is ready of them is
+        unknown, and an endpoint that seemed dead in mid-rollout would be rolled back."""
         routes: RouteTable | None = None
         try:
             async with self._asking:
@@ -136,9 +139,9 @@ class LocalTarget:
         mine = self._of(endpoint)
         if any(fleet.adopting for fleet in mine):
             return Look(None, routes)
-        return Look({fleet.id: self._loaded(fleet.seen()) for fleet in mine}, routes)
+        return Look({fleet.id: self._add_load(fleet.seen()) for fleet in mine}, routes)
 
-    def _of(self, endpoint: str) -> list[Fleet]:
+    def _of(self, endpoint: str) -> list[LocalFleet]:
         return list(self._by_endpoint.get(endpoint, {}).values())
 
     def _compare(self, given: Mapping[FleetId, frozenset[str]], view: View) -> None:
@@ -151,8 +154,12 @@ class LocalTarget:
             down = frozenset(name for name in servers if not alive.get(name, False))
             fleet.set_down(down, lost=not servers <= alive.keys())
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        known, desired = self._fleets.get(fleet.id), DesiredFleet(fleet, fence)
+    async def find_fleet(self, fleet: FleetId) -> FencedState[LocalFleet | None]:
+        known = self._fleets.get(fleet)
+        return FencedState(known.desired.fence if known is not None else 0, known)
+
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: LocalFleet | None) -> None:
+        known, desired = there, DesiredFleet(fleet, fence)
         if known is not None and not known.desired.deleted and not runs_the_same(known.desired.spec, fleet):
             log.warning("fleet %s is there from another time and runs something else; stopping it first", fleet.id)
             self._retire(known)
@@ -165,7 +172,7 @@ class LocalTarget:
                     self._context.folders.discard(fleet.id)  # what a fleet that is gone may have left
                 save_desired(self._context.folders, desired)
                 self._supervise(desired)
-            elif fence >= known.desired.fence:
+            else:
                 known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
@@ -189,14 +196,14 @@ class LocalTarget:
             if not servers[group].wanted and (group in waits or count >= SHARED_FROM):
                 servers[group].ensure()
 
-    def _retire(self, fleet: Fleet) -> None:
+    def _retire(self, fleet: LocalFleet) -> None:
         try:
             fleet.set_desired(replace(fleet.desired, deleted=True))
         except OSError as error:
             raise _not_written(fleet.id, error) from None
 
     async def retire_unknown(self, endpoints: Collection[str]) -> None:
-        """At the start, stop the fleets and remove the routes of endpoints (and jobs) without a record: the store was
+        """Stop the fleets and remove the routes of endpoints (and jobs) without a record, at the start: the store was
         restored or changed. ``endpoints`` must be complete."""
         for endpoint in sorted(self._context.router.endpoints() - set(endpoints)):
             log.warning("endpoint %s has routes and no record; taking it off the proxy", endpoint)
@@ -211,20 +218,23 @@ class LocalTarget:
                 with contextlib.suppress(Transient):
                     self._retire(fleet)
 
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
-        known = self._fleets.get(fleet)
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: LocalFleet | None) -> None:
         # Asked again at the very end, its desired state must not be written into a folder that was just taken away.
-        if known is not None and fence >= known.desired.fence and not known.desired.deleted:
+        if there is not None and not there.desired.deleted:
             try:
-                known.set_desired(replace(known.desired, fence=fence, deleted=True))
+                there.set_desired(replace(there.desired, fence=fence, deleted=True))
             except OSError as error:
                 raise _not_written(fleet, error) from None
 
-    async def set_traffic(self, table: RouteTable) -> None:
+    async def find_traffic(self, endpoint: str) -> FencedState[None]:
+        """The proxy outlives controllers, so it compares the fences of its tables itself."""
+        return FencedState(0, None)
+
+    async def put_traffic(self, table: RouteTable, there: None) -> None:
         await self._context.router.set_routes(table)
 
     def serving(self) -> Iterator[ServingReplica]:
-        """Every replica of an endpoint that takes requests or finishes some."""
+        """Yield every replica of an endpoint that takes requests or finishes some."""
         known = dict[ServerAddress, Replica]()
         for fleet in self._fleets.values():
             if fleet.desired.spec.detached is not None:
@@ -259,16 +269,16 @@ class LocalTarget:
         return [one.desired.spec for one in kept if one.desired.spec.count and not one.desired.deleted]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
-        """Of a fleet that exists, with or without replicas."""
+        """Return the specification of a fleet that exists, with or without replicas; None if it does not exist."""
         known = self._fleets.get(fleet)
         return known.desired.spec if known else None
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        """None: the fleet does not exist, and nothing is left of it."""
+        """Return the status of a fleet. None: the fleet does not exist, and nothing is left of it."""
         known = self._fleets.get(fleet)
-        return self._loaded(known.seen()) if known else None
+        return self._add_load(known.seen()) if known else None
 
-    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+    def set_load(self, passed: Mapping[FleetId, PassedRequests]) -> None:
         """The router's load for each fleet, once a second."""
         self._passed = dict(passed)
         for id, load in passed.items():
@@ -281,10 +291,10 @@ class LocalTarget:
 
     def refresh(self, look: Observation) -> Observation:
         """An earlier look with the router's present load."""
-        fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
+        fleets = None if look.fleets is None else {id: self._add_load(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
-    def _loaded(self, seen: FleetStatus) -> FleetStatus:
+    def _add_load(self, seen: FleetStatus) -> FleetStatus:
         load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
         if answers is not None:
             seen = replace(seen, answered=answers[0], failed=answers[1])
@@ -302,7 +312,7 @@ class LocalTarget:
             known.wake(asked)
 
     def kick(self, fleet: FleetId) -> None:
-        """There is news of one of its replicas."""
+        """Wake the supervisor of a fleet: there is news of one of its replicas."""
         if (known := self._fleets.get(fleet)) is not None:
             known.kick()
 
@@ -334,13 +344,13 @@ class LocalTarget:
 
     def _supervise(self, desired: DesiredFleet) -> None:
         """Start a supervisor, which adopts what runs of the fleet."""
-        fleet = self._fleets[desired.spec.id] = Fleet(desired, self._context)
+        fleet = self._fleets[desired.spec.id] = LocalFleet(desired, self._context)
         self._by_endpoint.setdefault(fleet.id.endpoint, {})[fleet.id] = fleet
         fleet.adopt()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
-        task.add_done_callback(lambda done: self._ended(fleet, done))
+        task.add_done_callback(lambda done: self._on_end(fleet, done))
 
-    def _ended(self, fleet: Fleet, task: asyncio.Task[None]) -> None:
+    def _on_end(self, fleet: LocalFleet, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._tasks.get(fleet.id) is not task:
             return
         del self._fleets[fleet.id], self._tasks[fleet.id]

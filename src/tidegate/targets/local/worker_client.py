@@ -46,7 +46,7 @@ class WorkerPings:
         return Ping(self, seconds)
 
     async def ask(self, seconds: float) -> PingAnswer:
-        """Raises nothing; ``seconds`` bound it."""
+        """Ping the worker, and return its answer within ``seconds``. Raises nothing."""
         answer = await self._connection().get("/ping", seconds)
         if len(self._keeping) > MOST_KEPT:
             self.close()
@@ -59,7 +59,7 @@ class WorkerPings:
         return self._connection().ask_again(PING)
 
     async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
-        """Another page, over the kept connection if there is one: it is not made for this."""
+        """Read another page, over the kept connection if there is one: it is not made for this."""
         kept = self._kept
         if kept is None:
             return await get(self.socket, path, seconds)
@@ -106,7 +106,7 @@ class Ping:
             self._reply.add_done_callback(self._take)
 
     def look(self) -> PingAnswer | None:
-        """None: it is still open."""
+        """Return the answer to the ping. None: it is still open."""
         if self._asking is not None and self._asking.done():
             failed = self._asking.cancelled() or self._asking.exception() is not None
             return PingAnswer.NONE if failed else self._asking.result()

@@ -12,7 +12,7 @@ from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.targets.sagemaker import limits
-from tidegate.targets.sagemaker.calls import Call, Findings, Params
+from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
 from tidegate.targets.sagemaker.options import SagemakerOptions
 
 ABORT_NAMESPACE, ABORT_METRIC = "tidegate", "Abort"
@@ -43,7 +43,7 @@ def abort_alarm_name(config: str) -> str:
     return f"tidegate-abort-{config}"
 
 
-def abort_alarm(endpoint: str, config: str) -> Call:
+def abort_alarm(endpoint: str, config: str) -> SagemakerCall:
     params = {
         "AlarmName": abort_alarm_name(config),
         "AlarmDescription": f"Rolls the update of {endpoint} to {config} back when 'tidegate rollout abort' says so.",
@@ -58,19 +58,21 @@ def abort_alarm(endpoint: str, config: str) -> Call:
         "ComparisonOperator": ComparisonOperator.GREATER_OR_EQUAL.value,
         "TreatMissingData": MissingData.NOT_BREACHING.value,
     }
-    return Call("cloudwatch", "PutMetricAlarm", params, "SageMaker has no abort: data of this alarm does it")
+    return SagemakerCall(
+        "cloudwatch", "PutMetricAlarm", params, "SageMaker has no abort: data of this alarm does it"
+    )
 
 
 def compile_alarms(
     wish: DesiredDeployment, config: str, options: SagemakerOptions, found: Findings
-) -> dict[str, Call]:
+) -> dict[str, SagemakerCall]:
     """Name of an alarm in the spec -> its call, whose ``AlarmName`` is the name at AWS."""
-    made: dict[str, Call] = {}
+    made: dict[str, SagemakerCall] = {}
     for alarm in wish.alarms:
-        at_aws = _at_aws(alarm, wish, config)
+        at_aws = _rename_metric(alarm, wish, config)
         at_aws = _with_period(at_aws, options, found)
         guards = alarm.name in wish.deployment.alarms
-        made[alarm.name] = Call(
+        made[alarm.name] = SagemakerCall(
             "cloudwatch",
             "PutMetricAlarm",
             _params(at_aws, guards, wish, found),
@@ -79,8 +81,8 @@ def compile_alarms(
     return made
 
 
-def _at_aws(alarm: Alarm, wish: DesiredDeployment, config: str) -> Alarm:
-    """With the config's name at AWS in place of that of the spec."""
+def _rename_metric(alarm: Alarm, wish: DesiredDeployment, config: str) -> Alarm:
+    """Return the alarm with the config's name at AWS in place of that of the spec."""
     name = re.sub(f"^{re.escape(wish.config.name)}-", f"{config}-", alarm.name)
     dimensions = dict(alarm.dimensions)
     if dimensions.get("EndpointConfigName") == wish.config.name:
@@ -93,7 +95,7 @@ def _with_period(alarm: Alarm, options: SagemakerOptions, found: Findings) -> Al
     if alarm.namespace not in (SAGEMAKER, INSTANCES):
         if alarm.period in (1, 5):
             found.note(f"alarm {alarm.name}: CloudWatch has periods from 10 s; {alarm.period} s becomes 10 s")
-            return _stretched(alarm, 10)
+            return _stretch(alarm, 10)
         return alarm
     least = 10 if options.enhanced_metrics and alarm.namespace == SAGEMAKER else limits.METRIC_PERIOD
     if alarm.period >= least:
@@ -102,10 +104,10 @@ def _with_period(alarm: Alarm, options: SagemakerOptions, found: Findings) -> Al
         f"alarm {alarm.name}: SageMaker publishes {alarm.metric} every {least} s, so its period of {alarm.period} s"
         f" becomes {least} s"
     )
-    return _stretched(alarm, least)
+    return _stretch(alarm, least)
 
 
-def _stretched(alarm: Alarm, period: int) -> Alarm:
+def _stretch(alarm: Alarm, period: int) -> Alarm:
     """Over the same span, at least."""
     periods = max(1, -(-alarm.period * alarm.evaluation_periods // period))
     part = alarm.datapoints_to_alarm / alarm.evaluation_periods

@@ -1,4 +1,4 @@
-"""What a deployment compiles to: AWS calls in order, with notes and refusals."""
+"""The result of compiling a deployment: AWS calls in order, with notes and refusals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Call:
+class SagemakerCall:
     """One request. ``${KEY.Member}`` in its parameters stands for a member of the answer to that call."""
 
     service: str
@@ -54,8 +54,8 @@ class ServingVariant:
 
 
 @dataclass(frozen=True)
-class Serving:
-    """What an endpoint runs now; a compiled update depends on it."""
+class RunningConfig:
+    """The config and the variants that an endpoint runs now. A compiled update depends on them."""
 
     config_name: str
     variants: tuple[ServingVariant, ...]
@@ -65,7 +65,7 @@ class Serving:
 
 
 @dataclass(frozen=True)
-class Step:
+class UpdateStep:
     """One step of a rollout as SageMaker will really do it. ``asked`` and ``share`` are parts of the traffic."""
 
     instances: int
@@ -92,7 +92,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledDeployment:
     """A whole deployment. With refusals it must not be carried out."""
 
     endpoint: str
@@ -100,16 +100,16 @@ class Compiled:
     digest: str
     """Of everything that is deployed; the value of the tag ``tidegate:digest``."""
     uploads: tuple[Upload, ...]
-    models: tuple[Call, ...]
-    config: Call
-    alarms: tuple[Call, ...]
-    before: tuple[Call, ...]
+    models: tuple[SagemakerCall, ...]
+    config: SagemakerCall
+    alarms: tuple[SagemakerCall, ...]
+    before: tuple[SagemakerCall, ...]
     """Scalable targets that must be deregistered first."""
-    change: Call
+    change: SagemakerCall
     """CreateEndpoint or UpdateEndpoint."""
-    scaling: tuple[Call, ...]
+    scaling: tuple[SagemakerCall, ...]
     """Made once the endpoint is in service."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[UpdateStep, ...] = ()
     waits: int = 0
     """Seconds of all bakes."""
     guards: tuple[str, ...] = ()
@@ -125,5 +125,5 @@ class Compiled:
         return self.change.operation == "CreateEndpoint"
 
     @property
-    def calls(self) -> tuple[Call, ...]:
+    def calls(self) -> tuple[SagemakerCall, ...]:
         return (*self.models, self.config, *self.alarms, *self.before, self.change, *self.scaling)

@@ -1,11 +1,11 @@
-"""What a deployment would change at SageMaker: members of its calls beside what the endpoint runs now."""
+"""Compare the calls of a deployment with what the endpoint at SageMaker runs now, member by member."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tidegate.ports.direct import DirectChange
 from tidegate.targets.aws.client import AwsClient
-from tidegate.targets.sagemaker.calls import Compiled, Params
+from tidegate.targets.sagemaker.calls import CompiledDeployment, Params
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages
 from tidegate.targets.sagemaker.scaling_calls import SERVICE
 
@@ -15,11 +15,11 @@ _OF = "ScalableDimension"
 _KEYED = {"ProductionVariants": "VariantName", "ShadowProductionVariants": "VariantName", "Environment": ""}
 
 
-def find_changes(aws: AwsClient, compiled: Compiled) -> list[DirectChange]:
-    """Of the config, its models, the alarms and the autoscaling; everything is new where there is no endpoint.
-    Scheduled peaks, whose times move with every deployment, are left out. Reads only."""
+def find_changes(aws: AwsClient, compiled: CompiledDeployment) -> list[DirectChange]:
+    """Find the changes of the config, its models, the alarms and the autoscaling. Everything is new where there is no
+    endpoint. Scheduled peaks, whose times move with every deployment, are left out. Reads only."""
     there = describe_endpoint(aws, compiled.endpoint)
-    config = _described(aws, "EndpointConfig", there["EndpointConfigName"]) if there is not None else {}
+    config = _describe(aws, "EndpointConfig", there["EndpointConfigName"]) if there is not None else {}
     found = list(compare(compiled.config.params, config, ""))
     runs = {
         one["VariantName"]: one["ModelName"] for one in config.get("ProductionVariants", ()) if "ModelName" in one
@@ -28,16 +28,14 @@ def find_changes(aws: AwsClient, compiled: Compiled) -> list[DirectChange]:
     for variant in compiled.config.params.get("ProductionVariants", ()):
         wanted = models.get(variant.get("ModelName"), {})
         name = runs.get(variant["VariantName"])
-        found += compare(
-            wanted, _described(aws, "Model", name) if name else {}, f"models.{variant['VariantName']}"
-        )
+        found += compare(wanted, _describe(aws, "Model", name) if name else {}, f"models.{variant['VariantName']}")
     serving = str(there["EndpointConfigName"]) if there is not None else ""
     found += _alarm_changes(aws, compiled, serving)
     found += _scaling_changes(aws, compiled)
     return found
 
 
-def _alarm_changes(aws: AwsClient, compiled: Compiled, serving: str) -> Iterator[DirectChange]:
+def _alarm_changes(aws: AwsClient, compiled: CompiledDeployment, serving: str) -> Iterator[DirectChange]:
     """An alarm of the spec has the config's name in its own and in its dimensions: it is that of ``serving``, the
     config that serves, now."""
     for call in compiled.alarms:
@@ -57,7 +55,7 @@ def _without_config(alarm: Mapping[str, Any], config: str) -> Params:
     return kept | {"Dimensions": {name: value for name, value in dimensions.items() if value != config}}
 
 
-def _scaling_changes(aws: AwsClient, compiled: Compiled) -> Iterator[DirectChange]:
+def _scaling_changes(aws: AwsClient, compiled: CompiledDeployment) -> Iterator[DirectChange]:
     for call in compiled.before:
         yield DirectChange(f"autoscaling.{call.params['ResourceId']}", "registered", "")
     listings = {
@@ -80,7 +78,7 @@ def _scaling_changes(aws: AwsClient, compiled: Compiled) -> Iterator[DirectChang
         yield from compare(call.params, before, f"autoscaling.{call.params[key]}")
 
 
-def _described(aws: AwsClient, kind: str, name: str) -> Params:
+def _describe(aws: AwsClient, kind: str, name: str) -> Params:
     return describe(aws, f"Describe{kind}", {f"{kind}Name": name}) or {}
 
 
@@ -94,12 +92,12 @@ def compare(wanted: Any, there: Any, path: str) -> Iterator[DirectChange]:
         for name in (*own, *extra):
             yield from compare(wanted.get(name), seen.get(name), f"{path}.{name}".strip("."))
     elif isinstance(wanted, list) and (key := _KEYED.get(path.rpartition(".")[2])):
-        yield from compare(_by(wanted, key), _by(there or [], key), path)
+        yield from compare(_index_by(wanted, key), _index_by(there or [], key), path)
     elif wanted != there and wanted not in ({}, []):
         yield DirectChange(path, _text(there), _text(wanted))
 
 
-def _by(entries: Sequence[Params], key: str) -> dict[str, Params]:
+def _index_by(entries: Sequence[Params], key: str) -> dict[str, Params]:
     return {str(one[key]): {name: value for name, value in one.items() if name != key} for one in entries}
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.targets.sagemaker.calls import Call, Compiled, Params
+from tidegate.targets.sagemaker.calls import CompiledDeployment, Params, SagemakerCall
 
 _TYPES = {
     "CreateModel": "AWS::SageMaker::Model",
@@ -22,7 +22,7 @@ _KEPT = ("CreateModel", "CreateEndpointConfig")
 """Retained when the next version replaces them: SageMaker needs those that serve, and those one may go back to."""
 
 
-def render_template(compiled: Compiled) -> dict[str, Any]:
+def render_template(compiled: CompiledDeployment) -> dict[str, Any]:
     """The template as JSON data. An update's DeploymentConfig is a property of the endpoint: CloudFormation uses it
     when the stack is updated."""
     resources: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def render_template(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def _logical_id(call: Call, taken: dict[str, Any]) -> str:
+def _logical_id(call: SagemakerCall, taken: dict[str, Any]) -> str:
     kind = _TYPES[call.operation].rsplit("::", 1)[1]
     own = next((str(value) for key, value in call.params.items() if key in ("AlarmName", "PolicyName")), "")
     base = kind + "".join(part.capitalize() for part in re.split(r"[^A-Za-z0-9]+", own))
@@ -63,7 +63,7 @@ def _logical_id(call: Call, taken: dict[str, Any]) -> str:
     return name
 
 
-def _resource(call: Call) -> dict[str, Any]:
+def _resource(call: SagemakerCall) -> dict[str, Any]:
     params = dict(call.params)
     if call.operation == "UpdateEndpoint":
         params.pop("RetainDeploymentConfig", None)
@@ -73,7 +73,7 @@ def _resource(call: Call) -> dict[str, Any]:
     return made
 
 
-def _connect(compiled: Compiled, resources: dict[str, Any], names: dict[str, str]) -> None:
+def _connect(compiled: CompiledDeployment, resources: dict[str, Any], names: dict[str, str]) -> None:
     """References between the resources, so that CloudFormation keeps the order; and the scheduled actions."""
     models = {
         body["Properties"]["ModelName"]: logical
@@ -122,7 +122,7 @@ def _reference(text: str, names: dict[str, str]) -> Any:
     return {"Ref": names[match[1]]} if match else text
 
 
-def _scheduled(compiled: Compiled) -> Iterator[Params]:
+def _scheduled(compiled: CompiledDeployment) -> Iterator[Params]:
     for call in compiled.scaling:
         if call.operation == "PutScheduledAction":
             yield {

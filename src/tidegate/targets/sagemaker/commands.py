@@ -1,4 +1,4 @@
-"""What the registry offers of this target to commands: rendering and checking a deployment."""
+"""Rendering and checking of deployments, which the registry offers to commands for this target."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,10 +6,9 @@ from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
-from tidegate.host.clock import SystemClock
-from tidegate.ports.target import Document, Finding, Level, Options, Rendering
-from tidegate.targets.aws.client import AwsClient, open_session
-from tidegate.targets.sagemaker.calls import Compiled, LocalData
+from tidegate.ports.target import CheckFinding, Document, Level, Options, Rendering
+from tidegate.targets.aws.client import AwsClient, open_client
+from tidegate.targets.sagemaker.calls import CompiledDeployment, LocalData
 from tidegate.targets.sagemaker.cloudformation import render_template
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.model_data import measure
@@ -17,22 +16,16 @@ from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.preflight import check_account, check_deployment
 from tidegate.targets.sagemaker.render import describe_steps
-from tidegate.targets.sagemaker.timekeeper import WallTime
 
 
 def measure_local(wish: DesiredDeployment) -> dict[str, LocalData]:
-    """Raises ArtifactError."""
+    """Measure the model data of a deployment that is on this machine, by address. Raises ArtifactError."""
     addresses = {container.data_url or "" for model in wish.models for container in model.containers}
     return {address: measure(address) for address in addresses if address.startswith("file://")}
 
 
-def open_client(options: SagemakerOptions) -> AwsClient:
-    """With the user's own credentials. Raises StartupError without boto3."""
-    return AwsClient(open_session(options), options.endpoint_url, WallTime(SystemClock()))
-
-
 def render_calls(wish: DesiredDeployment, options: Options) -> Rendering:
-    """As if the endpoint did not exist: nothing is asked of AWS. Raises Invalid, ArtifactError."""
+    """Render the calls as if the endpoint did not exist, without calling AWS. Raises Invalid, ArtifactError."""
     compiled = _compile(wish, options)
     documents = [
         Document(f"upload {one.path}", {"bucket": one.bucket, "key": one.key, "sha256": one.sha256})
@@ -53,17 +46,17 @@ def render_cloudformation(wish: DesiredDeployment, options: Options) -> Renderin
     return Rendering((Document("template", render_template(compiled)),), _notes(compiled))
 
 
-def check(options: Options, wish: DesiredDeployment | None) -> Sequence[Finding]:
+def check(options: Options, wish: DesiredDeployment | None) -> Sequence[CheckFinding]:
     """Reads only."""
     try:
         given = parse_options(options)
         aws = open_client(given)
     except TidegateError as error:
-        return [Finding("options", Level.ERROR, str(error))]
+        return [CheckFinding("options", Level.ERROR, str(error))]
     return check_with(aws, given, wish)
 
 
-def check_with(aws: AwsClient, options: SagemakerOptions, wish: DesiredDeployment | None) -> list[Finding]:
+def check_with(aws: AwsClient, options: SagemakerOptions, wish: DesiredDeployment | None) -> list[CheckFinding]:
     found = check_account(aws, options)
     if wish is None or any(one.what == "credentials" and one.level is Level.ERROR for one in found):
         return found
@@ -71,14 +64,14 @@ def check_with(aws: AwsClient, options: SagemakerOptions, wish: DesiredDeploymen
         now = datetime.now(UTC)
         compiled = NativeDeployer(aws, options).compile(wish, measure_local(wish), now)
     except TidegateError as error:
-        return [*found, Finding("spec", Level.ERROR, str(error))]
+        return [*found, CheckFinding("spec", Level.ERROR, str(error))]
     return found + check_deployment(aws, options, compiled, now)
 
 
-def _compile(wish: DesiredDeployment, options: Options) -> Compiled:
+def _compile(wish: DesiredDeployment, options: Options) -> CompiledDeployment:
     return compile_native(wish, parse_options(options), measure_local(wish), None, datetime.now(UTC))
 
 
-def _notes(compiled: Compiled) -> tuple[str, ...]:
+def _notes(compiled: CompiledDeployment) -> tuple[str, ...]:
     refused: list[Any] = [f"refused: {text}" for text in compiled.refusals]
     return (*refused, *describe_steps(compiled), *compiled.notes)

@@ -6,9 +6,16 @@ from datetime import datetime
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.alarm_calls import abort_alarm, abort_alarm_name, compile_alarms
-from tidegate.targets.sagemaker.calls import Call, Compiled, Findings, LocalData, Params, Serving
+from tidegate.targets.sagemaker.calls import (
+    CompiledDeployment,
+    Findings,
+    LocalData,
+    Params,
+    RunningConfig,
+    SagemakerCall,
+)
 from tidegate.targets.sagemaker.config_call import compile_config, instance_type
-from tidegate.targets.sagemaker.guardrails import Fleet, Guardrail, compile_guardrail, with_retained_counts
+from tidegate.targets.sagemaker.guardrails import Guardrail, NewFleet, compile_guardrail, with_retained_counts
 from tidegate.targets.sagemaker.model_calls import compile_models
 from tidegate.targets.sagemaker.names import digest
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -24,9 +31,9 @@ def compile_native(
     wish: DesiredDeployment,
     options: SagemakerOptions,
     local: Mapping[str, LocalData],
-    serving: Serving | None,
+    serving: RunningConfig | None,
     now: datetime,
-) -> Compiled:
+) -> CompiledDeployment:
     """``local``: address of model data on this machine -> its measure. ``serving`` None: the endpoint is created."""
     found = Findings()
     given = check_tags(wish.tags, found)
@@ -48,7 +55,7 @@ def compile_native(
     # Without the tags, one of which holds it, and without times.
     whole = digest([[call.params for call in made], str(wish.deployment), str(wish.autoscaling), given])[:16]
     tags = given | own_tags(wish.endpoint, whole)
-    return Compiled(
+    return CompiledDeployment(
         endpoint=wish.endpoint,
         config_name=name,
         digest=whole,
@@ -70,14 +77,14 @@ def compile_native(
     )
 
 
-def _fleet(wish: DesiredDeployment, options: SagemakerOptions) -> Fleet:
+def _fleet(wish: DesiredDeployment, options: SagemakerOptions) -> NewFleet:
     variants = wish.config.variants
     start_up = max((one.download_timeout or DOWNLOAD) + (one.startup_timeout or START_UP) for one in variants)
     sizes = {one.name: (instance_type(one, options), one.instance_count) for one in variants}
-    return Fleet(sizes, start_up + limits.LAUNCH)
+    return NewFleet(sizes, start_up + limits.LAUNCH)
 
 
-def _retained(wish: DesiredDeployment, serving: Serving | None) -> bool:
+def _retained(wish: DesiredDeployment, serving: RunningConfig | None) -> bool:
     """Whether the new fleet starts with the counts of the old one: where autoscaling has set these, the count of the
     spec would drop the fleet to its size of a quiet hour in the middle of a peak."""
     if serving is None or wish.autoscaling is None:
@@ -88,7 +95,7 @@ def _retained(wish: DesiredDeployment, serving: Serving | None) -> bool:
 
 def _guards(
     wish: DesiredDeployment,
-    alarms: Mapping[str, Call],
+    alarms: Mapping[str, SagemakerCall],
     config: str,
     guardrail: Guardrail | None,
     found: Findings,
@@ -115,14 +122,14 @@ def _guards(
 def _change(
     wish: DesiredDeployment,
     config: str,
-    serving: Serving | None,
+    serving: RunningConfig | None,
     guardrail: Guardrail | None,
     guards: tuple[str, ...],
     retained: bool,
-) -> Call:
+) -> SagemakerCall:
     params: Params = {"EndpointName": wish.endpoint, "EndpointConfigName": config}
     if serving is None:
-        return Call(
+        return SagemakerCall(
             "sagemaker",
             "CreateEndpoint",
             params,
@@ -135,11 +142,13 @@ def _change(
     params["RetainAllVariantProperties"] = retained
     if retained:
         params["ExcludeRetainedVariantProperties"] = [{"VariantPropertyType": "DesiredWeight"}]
-    return Call("sagemaker", "UpdateEndpoint", params, "the new version, by SageMaker's deployment guardrails")
+    return SagemakerCall(
+        "sagemaker", "UpdateEndpoint", params, "the new version, by SageMaker's deployment guardrails"
+    )
 
 
 def _note_what_aws_lacks(
-    wish: DesiredDeployment, serving: Serving | None, guardrail: Guardrail | None, found: Findings
+    wish: DesiredDeployment, serving: RunningConfig | None, guardrail: Guardrail | None, found: Findings
 ) -> None:
     if serving is None:
         found.note("the first version has no version to go back to: no alarm guards it")

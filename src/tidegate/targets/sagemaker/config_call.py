@@ -10,7 +10,7 @@ from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.registry import MULTI_MODEL, Model
 from tidegate.targets.sagemaker import limits
-from tidegate.targets.sagemaker.calls import Call, Findings, Params
+from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
 from tidegate.targets.sagemaker.names import content_name
 from tidegate.targets.sagemaker.options import SagemakerOptions
 
@@ -26,11 +26,11 @@ def instance_type(variant: ProductionVariant, options: SagemakerOptions) -> str:
 
 def compile_config(
     wish: DesiredDeployment,
-    models: Mapping[str, Call],
+    models: Mapping[str, SagemakerCall],
     options: SagemakerOptions,
     known_types: frozenset[str],
     found: Findings,
-) -> Call:
+) -> SagemakerCall:
     """``known_types``: instance types of ProductionVariantInstanceType in the installed botocore."""
     config = wish.config
     _check_together(wish, found)
@@ -54,7 +54,7 @@ def compile_config(
     if options.enhanced_metrics:
         params["MetricsConfig"] = {"EnableEnhancedMetrics": True, "MetricPublishFrequencyInSeconds": 10}
     name = content_name(wish.endpoint, params)
-    return Call(
+    return SagemakerCall(
         "sagemaker",
         "CreateEndpointConfig",
         {"EndpointConfigName": name, **params},
@@ -64,7 +64,7 @@ def compile_config(
 
 def _variant(
     variant: ProductionVariant,
-    models: Mapping[str, Call],
+    models: Mapping[str, SagemakerCall],
     options: SagemakerOptions,
     known_types: frozenset[str],
     found: Findings,
@@ -88,11 +88,11 @@ def _variant(
         ("ContainerStartupHealthCheckTimeoutInSeconds", variant.startup_timeout, "startup_timeout"),
     ):
         if value is not None:
-            params[member] = _within(value, f"variant {variant.name}: {key}", found)
+            params[member] = _limit_seconds(value, f"variant {variant.name}: {key}", found)
     return params
 
 
-def _within(seconds: int, what: str, found: Findings) -> int:
+def _limit_seconds(seconds: int, what: str, found: Findings) -> int:
     low, high = limits.START_TIMEOUT
     if seconds > high:
         found.refuse(f"{what}: {seconds} s; SageMaker allows {high} s at most")
@@ -148,7 +148,7 @@ def _serverless(variant: ProductionVariant, found: Findings) -> Params:
 
 
 def _check_together(wish: DesiredDeployment, found: Findings) -> None:
-    """What SageMaker does not do together."""
+    """Refuse combinations of settings that SageMaker does not support."""
     config, models = wish.config, {model.name: model for model in wish.models}
     if len(config.variants) > limits.VARIANTS:
         found.refuse(f"variants: {len(config.variants)}; SageMaker has {limits.VARIANTS} at most")

@@ -10,19 +10,19 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.ports.direct import DirectChange, DirectResult, Say, SmokeRequest
 from tidegate.ports.logs import ReplicaLog
 from tidegate.ports.target import Options
-from tidegate.targets.aws.client import ThreadedCalls
+from tidegate.targets.aws.client import ThreadedCalls, open_client
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.sagemaker.changes import find_changes
-from tidegate.targets.sagemaker.commands import measure_local, open_client
+from tidegate.targets.sagemaker.commands import measure_local
 from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
 from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.options import Mode, parse_options
-from tidegate.targets.sagemaker.outcome import Outcome, Verdict
+from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus
 from tidegate.targets.sagemaker.render import describe_steps
 
 
 def open_direct(options: Options, say: Say) -> "SagemakerDirect":
-    """Raises Invalid, StartupError, TargetRefused."""
+    """Open the deployer of native mode. Raises Invalid, StartupError, TargetRefused."""
     given = parse_options(options)
     if given.mode is not Mode.NATIVE:
         raise TargetRefused("the sagemaker target is in mode: engine, which a server drives: 'tidegate deploy'")
@@ -54,7 +54,7 @@ class SagemakerDirect:
     def abort(self, endpoint: str) -> DirectResult:
         """Aborting succeeds where the update is rolled back."""
         result = _result(self.deployer.abort(endpoint))
-        rolled_back = result.outcome == Outcome.ROLLED_BACK
+        rolled_back = result.outcome == UpdateOutcome.ROLLED_BACK
         return replace(result, exit_status=0 if rolled_back else result.exit_status or 1)
 
     def delete(self, endpoint: str, *, wait: bool) -> DirectResult:
@@ -69,7 +69,7 @@ class SagemakerDirect:
         return find_changes(self.deployer.aws, compiled)
 
     def logs(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
-        """Of streams ``VARIANT/INSTANCE``; versions of native mode have no generation."""
+        """Read the logs of an endpoint's streams ``VARIANT/INSTANCE``. Versions of native mode have no generation."""
         self.deployer.status(endpoint)
         return asyncio.run(
             read_logs(CloudLogs(ThreadedCalls(self.deployer.aws, asyncio.to_thread)), endpoint, lines)
@@ -87,6 +87,6 @@ async def read_logs(logs: CloudLogs, endpoint: str, lines: int) -> list[ReplicaL
     return found
 
 
-def _result(verdict: Verdict) -> DirectResult:
+def _result(verdict: UpdateStatus) -> DirectResult:
     details = {"serving": verdict.serving, "pending": verdict.pending, "phase": verdict.phase}
     return DirectResult(verdict.outcome.value, verdict.message, verdict.outcome.exit_code, details)

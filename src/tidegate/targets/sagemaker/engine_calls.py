@@ -9,9 +9,9 @@ from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.targets.sagemaker.calls import Call, Findings, Params
+from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
 from tidegate.targets.sagemaker.config_call import compile_config, instance_type
-from tidegate.targets.sagemaker.engine_state import Bring, variant_name
+from tidegate.targets.sagemaker.engine_state import ConfigUpdate, variant_name
 from tidegate.targets.sagemaker.model_calls import compile_models
 from tidegate.targets.sagemaker.names import content_name, digest
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -23,21 +23,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class CompiledFleet:
-    model: Call
+    model: SagemakerCall
     variant: Params
     """ProductionVariant without count and weight."""
 
 
 @dataclass(frozen=True)
 class CompiledChange:
-    models: tuple[Call, ...]
-    config: Call
+    models: tuple[SagemakerCall, ...]
+    config: SagemakerCall
     config_name: str
-    change: Call
+    change: SagemakerCall
 
 
 def compile_fleet(fleet: FleetSpec, options: SagemakerOptions) -> CompiledFleet:
-    """Raises TargetRefused with everything that SageMaker cannot do."""
+    """Compile a fleet to a variant and its model. Raises TargetRefused with everything that SageMaker cannot do."""
     variant, endpoint = fleet.variant, fleet.id.endpoint
     production = ProductionVariant(
         variant_name(fleet.id),
@@ -72,7 +72,7 @@ def compile_fleet(fleet: FleetSpec, options: SagemakerOptions) -> CompiledFleet:
 
 
 def compile_change(
-    endpoint: str, change: Bring, fleets: Sequence[CompiledFleet], options: SagemakerOptions
+    endpoint: str, change: ConfigUpdate, fleets: Sequence[CompiledFleet], options: SagemakerOptions
 ) -> CompiledChange:
     params: Params = {"ProductionVariants": list(change.variants)}
     if options.kms_key:
@@ -81,7 +81,7 @@ def compile_change(
         params["MetricsConfig"] = {"EnableEnhancedMetrics": True, "MetricPublishFrequencyInSeconds": 10}
     name = content_name(endpoint, params)
     tags = own_tags(endpoint, digest(params)[:16])
-    config = Call(
+    config = SagemakerCall(
         "sagemaker",
         "CreateEndpointConfig",
         {"EndpointConfigName": name, **params},
@@ -89,11 +89,11 @@ def compile_change(
     )
     body: Params = {"EndpointName": endpoint, "EndpointConfigName": name}
     if change.create:
-        moved = Call("sagemaker", "CreateEndpoint", body, "the first version")
+        moved = SagemakerCall("sagemaker", "CreateEndpoint", body, "the first version")
     else:
         body["RetainDeploymentConfig"] = False
         body["RetainAllVariantProperties"] = False
-        moved = Call(
+        moved = SagemakerCall(
             "sagemaker", "UpdateEndpoint", body, "another set of variants; their weights are in the config"
         )
     used = {one["ModelName"] for one in change.variants}

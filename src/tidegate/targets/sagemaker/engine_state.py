@@ -17,7 +17,7 @@ from tidegate.domain.traffic import WHOLE, Route, RouteTable, split
 from tidegate.ports.target import Look
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.outcome import Outcome, judge
+from tidegate.targets.sagemaker.outcome import UpdateOutcome, judge
 
 _NAME = re.compile(r"g(\d+)-(.+)")
 SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack", "UpdateRollbackFailed")
@@ -27,7 +27,7 @@ BEGIN = timedelta(minutes=3)
 
 
 def variant_name(fleet: FleetId) -> str:
-    """Raises TargetRefused for one that is too long."""
+    """Return the name of a fleet's variant. Raises TargetRefused for one that is too long."""
     name = f"g{fleet.generation}-{fleet.variant}"
     if len(name) > limits.NAME:
         raise TargetRefused(f"variant {fleet.variant}: {name} is longer than {limits.NAME} characters; shorten it")
@@ -35,7 +35,7 @@ def variant_name(fleet: FleetId) -> str:
 
 
 def fleet_of(endpoint: str, name: str) -> FleetId | None:
-    """None for a variant that tidegate did not name."""
+    """Return the fleet of a variant. None for a variant that tidegate did not name."""
     match = _NAME.fullmatch(name)
     return None if match is None else FleetId(endpoint, int(match[1]), match[2])
 
@@ -52,7 +52,7 @@ class SeenVariant:
 
 
 @dataclass(frozen=True)
-class SeenEndpoint:
+class ObservedEndpoint:
     description: Params
     variants: Mapping[str, SeenVariant]
 
@@ -66,7 +66,7 @@ class SeenEndpoint:
 
     @property
     def settled(self) -> bool:
-        """In service, with no change in progress."""
+        """Whether the endpoint is in service, with no change in progress."""
         return self.status == "InService" and "PendingDeploymentSummary" not in self.description
 
     @property
@@ -76,7 +76,7 @@ class SeenEndpoint:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestedConfig:
     """The last config that was asked for."""
 
     config: str
@@ -85,28 +85,27 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class WantedFleet:
+class DesiredVariant:
     spec: FleetSpec
     params: Params
     """Its ProductionVariant, without count and weight."""
-    fence: int
 
 
 @dataclass(frozen=True)
-class WantedEndpoint:
+class DesiredEndpoint:
     """``removed``: fleets that must not be there any more, with the fence of that."""
 
     name: str
-    fleets: Mapping[FleetId, WantedFleet] = field(default_factory=dict)
+    fleets: Mapping[FleetId, DesiredVariant] = field(default_factory=dict)
     removed: Mapping[FleetId, int] = field(default_factory=dict)
     table: RouteTable | None = None
-    asked: Asked | None = None
+    asked: RequestedConfig | None = None
     failed: tuple[frozenset[str], str] | None = None
     """The names of the variants that could not be brought into service, and why."""
 
 
 @dataclass(frozen=True)
-class Bring:
+class ConfigUpdate:
     """Run these variants: by CreateEndpoint or UpdateEndpoint with a config of them."""
 
     variants: tuple[Params, ...]
@@ -114,34 +113,37 @@ class Bring:
 
 
 @dataclass(frozen=True)
-class Adjust:
+class WeightUpdate:
     """UpdateEndpointWeightsAndCapacities."""
 
     changes: tuple[Params, ...]
 
 
 @dataclass(frozen=True)
-class Remove:
+class EndpointDeletion:
     """DeleteEndpoint."""
 
 
-Change = Bring | Adjust | Remove
+Change = ConfigUpdate | WeightUpdate | EndpointDeletion
 
 
-def note_outcome(wanted: WantedEndpoint, seen: SeenEndpoint | None, now: datetime) -> tuple[Asked | None, str]:
-    """What is known of the last config that was asked for: still waited for, or why it failed."""
+def note_outcome(
+    wanted: DesiredEndpoint, seen: ObservedEndpoint | None, now: datetime
+) -> tuple[RequestedConfig | None, str]:
+    """Judge the last config that was requested. Returns the config while it is still waited for, and the reason if it
+    failed, else an empty one."""
     asked = wanted.asked
     if asked is None:
         return None, ""
     moving = seen is not None and not seen.settled
     began = asked.began or moving or now - asked.at > BEGIN
     verdict = judge(None if seen is None else seen.description, asked.config, began)
-    if verdict.outcome is Outcome.IN_PROGRESS or (verdict.outcome is Outcome.GONE and not began):
-        return Asked(asked.config, asked.at, began), ""
-    return None, "" if verdict.outcome is Outcome.SUCCEEDED else verdict.message
+    if verdict.outcome is UpdateOutcome.IN_PROGRESS or (verdict.outcome is UpdateOutcome.GONE and not began):
+        return RequestedConfig(asked.config, asked.at, began), ""
+    return None, "" if verdict.outcome is UpdateOutcome.SUCCEEDED else verdict.message
 
 
-def decide(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> Change | None:
+def decide(wanted: DesiredEndpoint, seen: ObservedEndpoint | None) -> Change | None:
     """The next call; None while there is nothing to do, or something is in progress. ``seen`` None: there is no
     endpoint."""
     names = _wanted_names(wanted, seen)
@@ -149,20 +151,20 @@ def decide(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> Change | None:
         return None
     if seen is None:
         created = tuple(_new(wanted, fleet) for fleet in names.values())
-        return Bring(created, create=True) if created else None
+        return ConfigUpdate(created, create=True) if created else None
     if seen.status == "Failed":
-        return Remove()
+        return EndpointDeletion()
     if not seen.settled or wanted.asked is not None:
         return None
     if not names:
-        return Remove() if wanted.removed else None
+        return EndpointDeletion() if wanted.removed else None
     if set(names) != set(seen.variants):
         return _bring(wanted, seen, names)
     changes = tuple(_adjustments(wanted, seen, names))
-    return Adjust(changes) if changes else None
+    return WeightUpdate(changes) if changes else None
 
 
-def _wanted_names(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> dict[str, FleetId]:
+def _wanted_names(wanted: DesiredEndpoint, seen: ObservedEndpoint | None) -> dict[str, FleetId]:
     """Variants that should run. What is there and was never spoken of stays: a controller that has just started
     does not know of everything yet."""
     there = {name: fleet_of(wanted.name, name) for name in (seen.variants if seen else ())}
@@ -174,8 +176,9 @@ def _wanted_names(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> dict[str
     return names
 
 
-def _shares(wanted: WantedEndpoint) -> dict[str, int] | None:
-    """None: no traffic was asked for yet, or none at all, which SageMaker cannot do."""
+def _shares(wanted: DesiredEndpoint) -> dict[str, int] | None:
+    """Return the desired share of each variant. None: no traffic was asked for yet, or none at all, which SageMaker
+    cannot do."""
     table = wanted.table
     if table is None or not table.routes:
         return None
@@ -186,13 +189,13 @@ def _shares(wanted: WantedEndpoint) -> dict[str, int] | None:
     return found
 
 
-def _new(wanted: WantedEndpoint, id: FleetId) -> Params:
+def _new(wanted: DesiredEndpoint, id: FleetId) -> Params:
     fleet = wanted.fleets[id]
     weight = float(fleet.spec.variant.weight)
     return {**fleet.params, "InitialInstanceCount": fleet.spec.count, "InitialVariantWeight": weight}
 
 
-def _bring(wanted: WantedEndpoint, seen: SeenEndpoint, names: Mapping[str, FleetId]) -> Bring | None:
+def _bring(wanted: DesiredEndpoint, seen: ObservedEndpoint, names: Mapping[str, FleetId]) -> ConfigUpdate | None:
     shares = _shares(wanted)
     made = []
     for name, id in names.items():
@@ -207,10 +210,10 @@ def _bring(wanted: WantedEndpoint, seen: SeenEndpoint, names: Mapping[str, Fleet
         made.append({**params, "InitialInstanceCount": count, "InitialVariantWeight": weight})
     if not any(one["InitialVariantWeight"] for one in made):
         return None  # what takes the traffic would go: wait until it was shifted
-    return Bring(tuple(made), create=False)
+    return ConfigUpdate(tuple(made), create=False)
 
 
-def _adjustments(wanted: WantedEndpoint, seen: SeenEndpoint, names: Mapping[str, FleetId]) -> list[Params]:
+def _adjustments(wanted: DesiredEndpoint, seen: ObservedEndpoint, names: Mapping[str, FleetId]) -> list[Params]:
     shares = _shares(wanted)
     known = shares is not None and set(shares) <= set(names)
     present = split(WHOLE, {name: one.desired_weight for name, one in seen.variants.items()})
@@ -228,8 +231,8 @@ def _adjustments(wanted: WantedEndpoint, seen: SeenEndpoint, names: Mapping[str,
     return changes
 
 
-def show(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> Look:
-    """What the platform's engine sees."""
+def show(wanted: DesiredEndpoint, seen: ObservedEndpoint | None) -> Look:
+    """Return the state of the endpoint as the platform's engine observes it."""
     variants = seen.variants if seen is not None and seen.status in SERVING else {}
     fleets: dict[FleetId, FleetStatus] = {}
     for name, one in variants.items():
@@ -247,7 +250,7 @@ def show(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> Look:
     return Look(fleets, _routes(wanted, seen if variants else None))
 
 
-def _routes(wanted: WantedEndpoint, seen: SeenEndpoint | None) -> RouteTable:
+def _routes(wanted: DesiredEndpoint, seen: ObservedEndpoint | None) -> RouteTable:
     table = wanted.table
     if seen is None:
         empty = RouteTable(wanted.name, 0)

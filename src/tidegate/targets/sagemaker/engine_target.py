@@ -19,18 +19,21 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Chore, Look
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import ResourceBusy, ResourceExists, Unanswered
+from tidegate.targets.aws.lifecycle import AwsLifecycle
+from tidegate.targets.aws.ownership import ACCOUNT, check_own
+from tidegate.targets.fence import FencedState, FencedTarget
 from tidegate.targets.sagemaker import ensure
 from tidegate.targets.sagemaker.calls import Params
 from tidegate.targets.sagemaker.engine_calls import compile_change, compile_fleet
 from tidegate.targets.sagemaker.engine_state import (
-    Adjust,
-    Asked,
-    Bring,
-    Remove,
-    SeenEndpoint,
+    ConfigUpdate,
+    DesiredEndpoint,
+    DesiredVariant,
+    EndpointDeletion,
+    ObservedEndpoint,
+    RequestedConfig,
     SeenVariant,
-    WantedEndpoint,
-    WantedFleet,
+    WeightUpdate,
     decide,
     fleet_of,
     note_outcome,
@@ -40,7 +43,6 @@ from tidegate.targets.sagemaker.engine_state import (
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.retire import collect, remove_all
-from tidegate.targets.sagemaker.tags import is_own
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +68,9 @@ LOOK_AGAIN = timedelta(seconds=2)
 
 
 @dataclass
-class _Managed:
-    wanted: WantedEndpoint
-    seen: SeenEndpoint | None = None
+class _ManagedEndpoint:
+    wanted: DesiredEndpoint
+    seen: ObservedEndpoint | None = None
     looked_at: Any = None
     """None: never."""
     failed: tuple[datetime, TidegateError] | None = None
@@ -79,7 +81,7 @@ class _Managed:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class SagemakerTarget:
+class SagemakerTarget(FencedTarget[_ManagedEndpoint, _ManagedEndpoint]):
     def __init__(
         self,
         aws: AwsClient,
@@ -87,11 +89,12 @@ class SagemakerTarget:
         changed: Callable[[str], None],
         in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
+        super().__init__()
         self.name = "sagemaker"
         self.can = replace(CAN, counted_after=options.counted_after)
         self.aws, self.options, self.changed = aws, options, changed
         self._in_thread = in_thread
-        self._managed: dict[str, _Managed] = {}
+        self._managed: dict[str, _ManagedEndpoint] = {}
         self._configs: dict[str, Params] = {}
         """Configs by name: they never change."""
         self._owned: set[str] = set()
@@ -106,34 +109,33 @@ class SagemakerTarget:
                 await self._look(managed)
             return show(managed.wanted, managed.seen)
 
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        managed = self._of(fleet.id.endpoint)
-        wanted = managed.wanted
-        before = wanted.fleets.get(fleet.id)
-        if fence < wanted.removed.get(fleet.id, 0) or (before is not None and fence < before.fence):
-            return
-        variant_name(fleet.id)
-        params = before.params if before else compile_fleet(fleet, self.options).variant
-        fleets = {**wanted.fleets, fleet.id: WantedFleet(fleet, params, fence)}
-        removed = {id: at for id, at in wanted.removed.items() if id != fleet.id}
-        managed.wanted = replace(wanted, fleets=fleets, removed=removed)
-
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+    async def find_fleet(self, fleet: FleetId) -> FencedState[_ManagedEndpoint]:
         managed = self._of(fleet.endpoint)
-        before = managed.wanted.fleets.get(fleet)
-        if before is not None and fence < before.fence:
-            return
-        fleets = {id: one for id, one in managed.wanted.fleets.items() if id != fleet}
-        managed.wanted = replace(managed.wanted, fleets=fleets, removed={**managed.wanted.removed, fleet: fence})
+        return FencedState(managed.wanted.removed.get(fleet, 0), managed)
 
-    async def set_traffic(self, table: RouteTable) -> None:
-        managed = self._of(table.endpoint)
-        if managed.wanted.table is None or table.fence >= managed.wanted.table.fence:
-            managed.wanted = replace(managed.wanted, table=table)
-            name = table.endpoint
-            if name not in self._shifts:
-                self._shifts[name] = asyncio.create_task(self._work_on(managed), name=f"sagemaker {name}")
-                self._shifts[name].add_done_callback(lambda _: self._shifts.pop(name, None))
+    async def put_fleet(self, fleet: FleetSpec, fence: int, there: _ManagedEndpoint) -> None:
+        variant_name(fleet.id)
+        wanted = there.wanted
+        before = wanted.fleets.get(fleet.id)
+        params = before.params if before else compile_fleet(fleet, self.options).variant
+        fleets = {**wanted.fleets, fleet.id: DesiredVariant(fleet, params)}
+        removed = {id: at for id, at in wanted.removed.items() if id != fleet.id}
+        there.wanted = replace(wanted, fleets=fleets, removed=removed)
+
+    async def remove_fleet(self, fleet: FleetId, fence: int, there: _ManagedEndpoint) -> None:
+        fleets = {id: one for id, one in there.wanted.fleets.items() if id != fleet}
+        there.wanted = replace(there.wanted, fleets=fleets, removed={**there.wanted.removed, fleet: fence})
+
+    async def find_traffic(self, endpoint: str) -> FencedState[_ManagedEndpoint]:
+        managed = self._of(endpoint)
+        return FencedState(managed.wanted.table.fence if managed.wanted.table is not None else 0, managed)
+
+    async def put_traffic(self, table: RouteTable, there: _ManagedEndpoint) -> None:
+        there.wanted = replace(there.wanted, table=table)
+        name = table.endpoint
+        if name not in self._shifts:
+            self._shifts[name] = asyncio.create_task(self._work_on(there), name=f"sagemaker {name}")
+            self._shifts[name].add_done_callback(lambda _: self._shifts.pop(name, None))
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
         managed = self._managed.get(fleet.endpoint)
@@ -144,7 +146,7 @@ class SagemakerTarget:
         """Bring every endpoint one call nearer to what was asked for."""
         await asyncio.gather(*[self._work_on(managed) for managed in self._managed.values()])
 
-    async def _work_on(self, managed: _Managed) -> None:
+    async def _work_on(self, managed: _ManagedEndpoint) -> None:
         async with managed.lock:
             try:
                 if self._is_due(managed):
@@ -158,16 +160,16 @@ class SagemakerTarget:
                     log.warning("endpoint %s at SageMaker: %s", managed.wanted.name, error)
 
     async def stop(self) -> None:
-        """What was asked of SageMaker goes on there."""
+        """Stop the work on endpoints. Changes that were requested of SageMaker go on there."""
         shifts = list(self._shifts.values())
         for task in shifts:
             task.cancel()
         await asyncio.gather(*shifts, return_exceptions=True)
 
-    def endpoints(self) -> Mapping[str, tuple[WantedEndpoint, SeenEndpoint | None]]:
+    def endpoints(self) -> Mapping[str, tuple[DesiredEndpoint, ObservedEndpoint | None]]:
         return {name: (one.wanted, one.seen) for name, one in self._managed.items()}
 
-    def _is_due(self, managed: _Managed) -> bool:
+    def _is_due(self, managed: _ManagedEndpoint) -> bool:
         if managed.looked_at is None:
             return True
         wanted, seen = managed.wanted, managed.seen
@@ -177,10 +179,10 @@ class SagemakerTarget:
         wait = timedelta(seconds=self.options.poll * (1 if changing else 3))
         return not timedelta() <= age < wait  # less than none: the clock was set
 
-    def _of(self, endpoint: str) -> _Managed:
-        return self._managed.setdefault(endpoint, _Managed(WantedEndpoint(endpoint)))
+    def _of(self, endpoint: str) -> _ManagedEndpoint:
+        return self._managed.setdefault(endpoint, _ManagedEndpoint(DesiredEndpoint(endpoint)))
 
-    async def _look(self, managed: _Managed) -> None:
+    async def _look(self, managed: _ManagedEndpoint) -> None:
         name = managed.wanted.name
         before = show(managed.wanted, managed.seen) if managed.looked_at else None
         if managed.failed is not None:
@@ -211,16 +213,13 @@ class SagemakerTarget:
         if before is not None and before != show(managed.wanted, seen):
             self.changed(name)
 
-    def _read(self, name: str) -> SeenEndpoint | None:
+    def _read(self, name: str) -> ObservedEndpoint | None:
         there = describe_endpoint(self.aws, name)
         if there is None:
             return None
         arn = there["EndpointArn"]
-        if arn not in self._owned and not is_own(read_tags(self.aws, arn), name):
-            raise TargetRefused(
-                f"endpoint {name} exists in this account and was not created by tidegate: choose another name, or"
-                f" tag it tidegate:managed=true and tidegate:endpoint={name}"
-            )
+        if arn not in self._owned:
+            check_own(read_tags(self.aws, arn), ACCOUNT, name, f"endpoint {name}")
         self._owned.add(arn)
         config = self._read_config(name, there["EndpointConfigName"])
         params = {one["VariantName"]: one for one in config["ProductionVariants"]}
@@ -240,9 +239,9 @@ class SagemakerTarget:
             for one in there.get("ProductionVariants", ())
             if one["VariantName"] in params
         }
-        return SeenEndpoint(there, variants)
+        return ObservedEndpoint(there, variants)
 
-    async def _tidy(self, managed: _Managed) -> None:
+    async def _tidy(self, managed: _ManagedEndpoint) -> None:
         """Remove what the last change left, once nothing moves; as in native mode, never what serves."""
         name, seen, wanted = managed.wanted.name, managed.seen, managed.wanted
         still = wanted.asked is None and managed.looked_at is not None and decide(wanted, seen) is None
@@ -265,21 +264,21 @@ class SagemakerTarget:
             self._configs[name] = found
         return found
 
-    async def _act(self, managed: _Managed) -> None:
+    async def _act(self, managed: _ManagedEndpoint) -> None:
         wanted = managed.wanted
         change = decide(wanted, managed.seen)
         if change is None:
             return
         managed.looked_at = None  # whatever comes of it, look before the next decision
-        if isinstance(change, Bring):
+        if isinstance(change, ConfigUpdate):
             managed.wanted = await self._bring(managed, change)
-        elif isinstance(change, Adjust):
+        elif isinstance(change, WeightUpdate):
             params = {"EndpointName": wanted.name, "DesiredWeightsAndCapacities": list(change.changes)}
             await self._unless_busy("UpdateEndpointWeightsAndCapacities", params)
-        elif isinstance(change, Remove):
+        elif isinstance(change, EndpointDeletion):
             await self._unless_busy("DeleteEndpoint", {"EndpointName": wanted.name})
 
-    async def _bring(self, managed: _Managed, change: Bring) -> WantedEndpoint:
+    async def _bring(self, managed: _ManagedEndpoint, change: ConfigUpdate) -> DesiredEndpoint:
         wanted = managed.wanted
         fleets = [compile_fleet(one.spec, self.options) for one in wanted.fleets.values() if one.spec.count]
         compiled = compile_change(wanted.name, change, fleets, self.options)
@@ -296,11 +295,12 @@ class SagemakerTarget:
             return replace(wanted, failed=(names, str(error)))
         if not taken:
             return wanted
-        return replace(wanted, asked=Asked(compiled.config_name, self.aws.clock.now()), failed=None)
+        return replace(wanted, asked=RequestedConfig(compiled.config_name, self.aws.clock.now()), failed=None)
 
     async def _unless_busy(self, operation: str, params: Params) -> bool:
-        """False: SageMaker is changing the endpoint otherwise, which is waited for; or its answer was lost, and the
-        next look tells whether the call was carried out."""
+        """Call an operation, and return whether it was carried out. False: SageMaker is changing the endpoint
+        otherwise, which is waited for; or its answer was lost, and the next look tells whether the call was carried
+        out."""
         try:
             await self._in_thread(lambda: self.aws.call("sagemaker", operation, params))
         except ResourceExists:
@@ -311,31 +311,18 @@ class SagemakerTarget:
 
 
 @dataclass
-class SagemakerLifecycle:
-    """Nothing at AWS ends with the controller: the next one goes on with what it finds."""
-
+class SagemakerLifecycle(AwsLifecycle):
     target: SagemakerTarget
 
     @property
     def chores(self) -> Sequence[Chore]:
         return (Chore(min(WORK_EVERY, self.target.options.poll), self.target.work),)
 
-    def prepare(self) -> None: ...
-
-    def start(self) -> None: ...
-
     async def retire_unknown(self, owners: Collection[str]) -> None:
         """Endpoints are shared by an account: what has no record here may have one elsewhere, and stays."""
 
-    def serves(self) -> bool:
-        return False
-
     def desired(self) -> list[FleetSpec]:
-        return [one.spec for wanted, _ in self.target.endpoints().values() for one in wanted.fleets.values()]
-
-    def wake(self, fleet: FleetId, since: float) -> None: ...
-
-    def kick(self, fleet: FleetId) -> None: ...
+        return self.target.desired()
 
     async def stop(self, drain: bool) -> None:
         await self.target.stop()

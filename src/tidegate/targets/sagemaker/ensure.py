@@ -9,7 +9,7 @@ from typing import Any
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import AwsRefused, ResourceExists, Unanswered
-from tidegate.targets.sagemaker.calls import Call, Params, Upload
+from tidegate.targets.sagemaker.calls import Params, SagemakerCall, Upload
 from tidegate.targets.sagemaker.model_data import files_of, measure
 from tidegate.targets.sagemaker.observe import describe
 
@@ -25,7 +25,7 @@ _DESCRIBES = {
 
 
 def ensure_uploads(aws: AwsClient, uploads: tuple[Upload, ...], say: Callable[[str], None]) -> None:
-    """Raises TargetRefused if the data changed since it was measured."""
+    """Upload what S3 does not have yet. Raises TargetRefused if the data changed since it was measured."""
     for upload in uploads:
         again = measure(f"file://{upload.path}")
         if again.sha256 != upload.sha256:
@@ -51,7 +51,7 @@ def _ensure_object(
     aws.upload(path, bucket, key, {"sha256": sha256})
 
 
-def ensure_created(aws: AwsClient, call: Call, say: Callable[[str], None]) -> None:
+def ensure_created(aws: AwsClient, call: SagemakerCall, say: Callable[[str], None]) -> None:
     """A model or a config, visible when this returns."""
     reading, member = _DESCRIBES[call.operation]
     named = {member: call.params[member]}
@@ -67,7 +67,7 @@ def ensure_created(aws: AwsClient, call: Call, say: Callable[[str], None]) -> No
         )
 
 
-def _create(aws: AwsClient, call: Call, reading: str, named: Params) -> Params:
+def _create(aws: AwsClient, call: SagemakerCall, reading: str, named: Params) -> Params:
     """Create until it is visible. Repeating is harmless: the name is taken by the first call that was carried out."""
     start, accepted = aws.clock.now(), False
     while True:
@@ -82,8 +82,8 @@ def _create(aws: AwsClient, call: Call, reading: str, named: Params) -> Params:
         aws.pause(POLL)
 
 
-def _try_to_create(aws: AwsClient, call: Call, start: datetime) -> bool:
-    """False: the answer was lost, or the role is too fresh."""
+def _try_to_create(aws: AwsClient, call: SagemakerCall, start: datetime) -> bool:
+    """Try to create a resource. False: the answer was lost, or the role is too fresh."""
     try:
         aws.call(call.service, call.operation, dict(call.params))
     except Unanswered:
@@ -122,8 +122,9 @@ def find_difference(wanted: Any, there: Any, path: str = "") -> str | None:
     return None if wanted == there else path
 
 
-def ensure_alarms(aws: AwsClient, alarms: tuple[Call, ...], guards: tuple[str, ...]) -> None:
-    """Raises TargetRefused if one that guards the rollout is in ALARM: SageMaker would roll back at once."""
+def ensure_alarms(aws: AwsClient, alarms: tuple[SagemakerCall, ...], guards: tuple[str, ...]) -> None:
+    """Put the alarms. Raises TargetRefused if one that guards the rollout is in ALARM: SageMaker would roll back at
+    once."""
     for call in alarms:
         aws.call(call.service, call.operation, dict(call.params))
     if not guards:

@@ -6,9 +6,16 @@ refused here, before any call, with what would fit; the platform's engine (mode:
 
 from dataclasses import dataclass, replace
 
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, SizeType, TrafficRouting
+from tidegate.domain.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    RollingUpdate,
+    SizeType,
+    TrafficRouting,
+)
 from tidegate.targets.sagemaker import limits
-from tidegate.targets.sagemaker.calls import Findings, Params, Serving, Step
+from tidegate.targets.sagemaker.calls import Findings, Params, RunningConfig, UpdateStep
 from tidegate.targets.sagemaker.images import family
 from tidegate.targets.sagemaker.options import SagemakerOptions
 
@@ -16,7 +23,7 @@ ENGINE = "mode: engine has no such limit"
 
 
 @dataclass(frozen=True)
-class Fleet:
+class NewFleet:
     """The new fleet: variant -> (instance type, instances); a serverless variant has an empty type."""
 
     variants: dict[str, tuple[str, int]]
@@ -33,16 +40,20 @@ class Guardrail:
     """``params`` is the DeploymentConfig without alarms. ``guarded``: SageMaker watches alarms during the update."""
 
     params: Params
-    steps: tuple[Step, ...]
+    steps: tuple[UpdateStep, ...]
     waits: int
     guarded: bool = True
 
 
 def compile_guardrail(
-    asked: DeploymentConfig, fleet: Fleet, serving: Serving | None, options: SagemakerOptions, found: Findings
+    asked: DeploymentConfig,
+    fleet: NewFleet,
+    serving: RunningConfig | None,
+    options: SagemakerOptions,
+    found: Findings,
 ) -> Guardrail | None:
-    """None for an endpoint that SageMaker updates without any guardrail. For a creation (``serving`` None) it is what
-    the next update would do; only its limits matter."""
+    """Compile a rollout to a guardrail. None for an endpoint that SageMaker updates without any guardrail. For a
+    creation (``serving`` None) it is what the next update would do; only its limits matter."""
     if exclusion := _exclusion(asked, fleet, serving):
         if not options.accept_all_at_once:
             found.refuse(
@@ -56,7 +67,7 @@ def compile_guardrail(
     return _blue_green(asked.blue_green or BlueGreen(), asked, fleet, options, found)
 
 
-def _exclusion(asked: DeploymentConfig, fleet: Fleet, serving: Serving | None) -> str:
+def _exclusion(asked: DeploymentConfig, fleet: NewFleet, serving: RunningConfig | None) -> str:
     types = [type for type, _ in fleet.variants.values()]
     types += [one.instance_type for one in serving.variants] if serving else []
     if "" in types or (serving and any(one.serverless for one in serving.variants)):
@@ -72,7 +83,7 @@ def _exclusion(asked: DeploymentConfig, fleet: Fleet, serving: Serving | None) -
 
 
 def _blue_green(
-    asked: BlueGreen, whole: DeploymentConfig, fleet: Fleet, options: SagemakerOptions, found: Findings
+    asked: BlueGreen, whole: DeploymentConfig, fleet: NewFleet, options: SagemakerOptions, found: Findings
 ) -> Guardrail:
     wait = _bounded(asked.wait, "rollout.wait", found)
     final = _bounded(asked.termination_wait, "rollout.final_bake", found)
@@ -94,18 +105,19 @@ def _blue_green(
         "MaximumExecutionTimeoutInSeconds": _execution(whole, waits, fleet.start_up, 1, found),
     }
     bakes = [wait] * (len(counts) - 1) + [final]
-    shares = [1.0] if len(counts) == 1 else _asked_shares(asked.size, fleet.total, len(counts))
+    shares = [1.0] if len(counts) == 1 else _list_asked_shares(asked.size, fleet.total, len(counts))
     steps = tuple(
-        Step(count, fleet.total, count / fleet.total, share, bake)
+        UpdateStep(count, fleet.total, count / fleet.total, share, bake)
         for count, share, bake in zip(counts, shares, bakes, strict=True)
     )
     return Guardrail({"BlueGreenUpdatePolicy": params}, steps, waits)
 
 
 def _steps(
-    routing: TrafficRouting, size: CapacitySize, fleet: Fleet, options: SagemakerOptions, found: Findings
+    routing: TrafficRouting, size: CapacitySize, fleet: NewFleet, options: SagemakerOptions, found: Findings
 ) -> list[int]:
-    """Instances of the new fleet with traffic after each step; only the whole fleet where steps are impossible."""
+    """Return how many instances of the new fleet have traffic after each step; only the whole fleet where steps are
+    impossible."""
     what, low = ("size", 1) if routing is TrafficRouting.CANARY else ("step", limits.LINEAR[0])
     total = fleet.total
     smallest = min((count for _, count in fleet.variants.values()), default=1)
@@ -148,13 +160,13 @@ def _part(size: CapacitySize, total: int) -> float:
     return size.value / 100 if size.type is SizeType.CAPACITY_PERCENT else min(1.0, size.value / total)
 
 
-def _asked_shares(size: CapacitySize | None, total: int, steps: int) -> list[float]:
+def _list_asked_shares(size: CapacitySize | None, total: int, steps: int) -> list[float]:
     assert size is not None
     part = _part(size, total)
     return [min(1.0, part * (index + 1)) for index in range(steps - 1)] + [1.0]
 
 
-def _rolling(asked: Rolling, whole: DeploymentConfig, fleet: Fleet, found: Findings) -> Guardrail:
+def _rolling(asked: RollingUpdate, whole: DeploymentConfig, fleet: NewFleet, found: Findings) -> Guardrail:
     wait = _bounded(asked.wait, "rollout.wait", found)
     low, high = limits.BATCH
     total = fleet.total
@@ -177,9 +189,9 @@ def _rolling(asked: Rolling, whole: DeploymentConfig, fleet: Fleet, found: Findi
     if asked.rollback_batch is not None:
         back = asked.rollback_batch
         params["RollbackMaximumBatchSize"] = {"Type": back.type.value, "Value": back.value}
-    shares = _asked_shares(asked.batch, total, len(counts))
+    shares = _list_asked_shares(asked.batch, total, len(counts))
     steps = tuple(
-        Step(count, total, count / total, share, wait) for count, share in zip(counts, shares, strict=True)
+        UpdateStep(count, total, count / total, share, wait) for count, share in zip(counts, shares, strict=True)
     )
     return Guardrail({"RollingUpdatePolicy": params}, steps, waits)
 
@@ -212,7 +224,7 @@ def _execution(whole: DeploymentConfig, waits: int, start_up: int, batches: int,
     return min(high, max(low, needed))
 
 
-def with_retained_counts(fleet: Fleet, serving: Serving | None, retained: bool) -> Fleet:
+def with_retained_counts(fleet: NewFleet, serving: RunningConfig | None, retained: bool) -> NewFleet:
     """The new fleet starts with the counts that the old one has now, where these are retained."""
     if serving is None or not retained:
         return fleet

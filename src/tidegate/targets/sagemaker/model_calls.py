@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model, Protocol, Upstream
 from tidegate.targets.sagemaker import limits, model_data
-from tidegate.targets.sagemaker.calls import Call, Findings, LocalData, Params, Upload
+from tidegate.targets.sagemaker.calls import Findings, LocalData, Params, SagemakerCall, Upload
 from tidegate.targets.sagemaker.images import resolve_image
 from tidegate.targets.sagemaker.names import content_name
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -17,15 +17,15 @@ def compile_models(
     options: SagemakerOptions,
     types: Mapping[str, str],
     found: Findings,
-) -> tuple[dict[str, Call], tuple[Upload, ...]]:
+) -> tuple[dict[str, SagemakerCall], tuple[Upload, ...]]:
     """Name of a model in the spec -> its call, whose ``ModelName`` is the name at AWS. ``types``: instance type by
     name in the spec."""
-    calls: dict[str, Call] = {}
+    calls: dict[str, SagemakerCall] = {}
     uploads: dict[str, Upload] = {}
     for model in wish.models:
         params, needed = _params(wish.endpoint, model, local, options, types.get(model.name, ""), found)
         name = content_name(wish.endpoint, params)
-        calls[model.name] = Call(
+        calls[model.name] = SagemakerCall(
             "sagemaker",
             "CreateModel",
             {"ModelName": name, **params},
@@ -79,6 +79,8 @@ def _container(
     found: Findings,
 ) -> tuple[Params, Upload | None]:
     data, upload = model_data.place(endpoint, container, local, options, found)
+    if container.upstream is not None:
+        _check_contract(container.image, container.upstream, found)
     members: Params = {"Image": resolve_image(container.image, instance_type, options, found), **data}
     _check_environment(container, found)
     if container.environment:
@@ -89,6 +91,25 @@ def _container(
         members["Mode"] = MULTI_MODEL
         members["MultiModelConfig"] = {"ModelCacheSetting": "Enabled" if container.cache else "Disabled"}
     return members, upload
+
+
+def _check_contract(image: str, upstream: Upstream, found: Findings) -> None:
+    """Refuse what SageMaker does not ask of containers: it starts them with ``serve``, and calls ``/ping`` and
+    ``/invocations`` on port 8080."""
+    if upstream.url:
+        found.refuse("a model with url is a service that runs already: SageMaker runs containers, and fronts none")
+        return
+    for key, usual in (("port", 8080), ("health", "/ping"), ("predict", "/invocations"), ("arguments", ())):
+        given = getattr(upstream, key)
+        if given and given != usual:
+            found.refuse(
+                f"container {image}: {key} is {given!r}, and SageMaker starts a container with 'serve' and calls"
+                " /ping and /invocations on port 8080: change the image, or take another target"
+            )
+    if upstream.headers or upstream.protocol is not Protocol.SAGEMAKER:
+        found.refuse(
+            f"container {image}: headers and protocol are tidegate's front's, which SageMaker does not have"
+        )
 
 
 def _check_environment(container: ContainerDefinition, found: Findings) -> None:

@@ -4,6 +4,7 @@ Every step looks first and may be repeated, so a deployment that was interrupted
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,16 +15,61 @@ from tidegate.domain.errors import Conflict, InProgress, NotFound, TargetRefused
 from tidegate.ports.direct import SmokeRequest
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import AwsRefused, ResourceBusy, ResourceMissing, Unanswered
+from tidegate.targets.aws.ownership import ACCOUNT, check_own, tag_list
 from tidegate.targets.sagemaker import ensure, limits, retire
-from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
+from tidegate.targets.sagemaker.calls import CompiledDeployment, LocalData, Params, SagemakerCall
 from tidegate.targets.sagemaker.compile import compile_native
-from tidegate.targets.sagemaker.observe import describe_endpoint, read_serving, read_tags
+from tidegate.targets.sagemaker.observe import describe_endpoint, pages, read_serving, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
-from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge
+from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus, judge
 from tidegate.targets.sagemaker.required_evidence import evidence_of, evidence_tags, read_evidence
-from tidegate.targets.sagemaker.scaling_apply import apply_scaling
-from tidegate.targets.sagemaker.tags import is_own, tag_list
-from tidegate.targets.sagemaker.watching import Watcher
+from tidegate.targets.sagemaker.scaling_calls import SERVICE
+from tidegate.targets.sagemaker.watching import UpdateWatcher
+
+OWN = "tidegate-"
+"""Names of policies and scheduled actions that tidegate made begin so."""
+
+
+def apply_scaling(aws: AwsClient, compiled: CompiledDeployment) -> None:
+    answers: dict[str, Params] = {}
+    for call in compiled.scaling:
+        answer = aws.call(call.service, call.operation, _fill_in(call.params, answers))
+        if call.key:
+            answers[call.key] = answer
+    _remove_others(aws, compiled)
+
+
+def _fill_in(value: Any, answers: dict[str, Params]) -> Any:
+    """Return the parameters with members of earlier answers in place of ``${KEY.Member}``."""
+    if isinstance(value, dict):
+        return {name: _fill_in(one, answers) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_fill_in(one, answers) for one in value]
+    match = re.fullmatch(r"\$\{(\w+)\.(\w+)\}", value) if isinstance(value, str) else None
+    return answers[match[1]][match[2]] if match else value
+
+
+def _remove_others(aws: AwsClient, compiled: CompiledDeployment) -> None:
+    for operation, listed, member, removal in (
+        ("DescribeScalingPolicies", "ScalingPolicies", "PolicyName", "DeleteScalingPolicy"),
+        ("DescribeScheduledActions", "ScheduledActions", "ScheduledActionName", "DeleteScheduledAction"),
+    ):
+        wanted = {call.params.get(member) for call in compiled.scaling}
+        for where in _places(compiled):
+            for page in pages(aws, SERVICE, operation, where):
+                for one in page[listed]:
+                    if one[member].startswith(OWN) and one[member] not in wanted:
+                        aws.call(SERVICE, removal, {**where, member: one[member]})
+
+
+def _places(compiled: CompiledDeployment) -> list[Params]:
+    members = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+    return [
+        {member: call.params[member] for member in members}
+        for call in compiled.scaling
+        if call.operation == "RegisterScalableTarget"
+    ]
+
 
 WANTED = "tidegate:config"
 """Tag of an endpoint with the config that was last asked for: a later command tells a rollback by it."""
@@ -33,9 +79,9 @@ POLL = 30.0
 
 
 @dataclass(frozen=True)
-class Deployed:
-    compiled: Compiled
-    verdict: Verdict
+class NativeResult:
+    compiled: CompiledDeployment
+    verdict: UpdateStatus
     changed: bool
 
 
@@ -47,8 +93,10 @@ class NativeDeployer:
     ) -> None:
         self.aws, self.options, self.say = aws, options, say
 
-    def compile(self, wish: DesiredDeployment, local: Mapping[str, LocalData], now: datetime) -> Compiled:
-        """Against what serves now. Reads only."""
+    def compile(
+        self, wish: DesiredDeployment, local: Mapping[str, LocalData], now: datetime
+    ) -> CompiledDeployment:
+        """Compile a deployment against what serves now. Reads only."""
         there = describe_endpoint(self.aws, wish.endpoint)
         serving = None if there is None or there["EndpointStatus"] == "Failed" else read_serving(self.aws, there)
         return compile_native(wish, self.options, local, serving, now)
@@ -61,8 +109,9 @@ class NativeDeployer:
         *,
         wait: bool = True,
         smoke: SmokeRequest | None = None,
-    ) -> Deployed:
-        """Raises TargetRefused before any change for a deployment that SageMaker could not carry out."""
+    ) -> NativeResult:
+        """Deploy an endpoint. Raises TargetRefused before any change for a deployment that SageMaker could not carry
+        out."""
         compiled = self.compile(wish, local, now)
         if compiled.refusals:
             raise TargetRefused("; ".join(compiled.refusals))
@@ -70,52 +119,53 @@ class NativeDeployer:
             raise TargetRefused(f"tags: {count} with tidegate's own; an endpoint has at most {limits.TAGS}")
         there = self._prepare(compiled)
         present = judge(there, compiled.config_name)
-        if present.outcome is Outcome.SUCCEEDED:
+        if present.outcome is UpdateOutcome.SUCCEEDED:
             ensure.ensure_alarms(self.aws, compiled.alarms, ())
             self._deregister(compiled)
             apply_scaling(self.aws, compiled)
-            return Deployed(compiled, present, False)
+            return NativeResult(compiled, present, False)
         if not _goes_to(there, compiled.config_name):
             self._make(compiled)
             compiled = self._change(compiled)
-        watcher = Watcher(self.aws, self.say, wish.endpoint, compiled.config_name, evidence_of(compiled))
+        watcher = UpdateWatcher(self.aws, self.say, wish.endpoint, compiled.config_name, evidence_of(compiled))
         verdict = (
             watcher.follow()
             if wait
             else judge(describe_endpoint(self.aws, compiled.endpoint), compiled.config_name, began=False)
         )
-        if verdict.outcome is Outcome.SUCCEEDED:
+        if verdict.outcome is UpdateOutcome.SUCCEEDED:
             self._finish(compiled, smoke)
-        return Deployed(compiled, verdict, True)
+        return NativeResult(compiled, verdict, True)
 
-    def status(self, endpoint: str) -> Verdict:
-        """As a later command sees it: what was asked for last is a tag of the endpoint. Raises NotFound."""
-        there = self._own(endpoint)
+    def status(self, endpoint: str) -> UpdateStatus:
+        """Judge the update to the config that was requested last, which a tag of the endpoint names, so that a later
+        command can do so, too. Raises NotFound."""
+        there = self._describe_own(endpoint)
         tags = read_tags(self.aws, there["EndpointArn"])
         return judge(there, tags.get(WANTED) or str(there["EndpointConfigName"]))
 
-    def watch(self, endpoint: str) -> Verdict:
+    def watch(self, endpoint: str) -> UpdateStatus:
         """Follow the update in progress to its end. Raises NotFound."""
-        there = self._own(endpoint)
+        there = self._describe_own(endpoint)
         tags = read_tags(self.aws, there["EndpointArn"])
         wanted = tags.get(WANTED) or str(there["EndpointConfigName"])
-        return Watcher(self.aws, self.say, endpoint, wanted, read_evidence(tags)).follow()
+        return UpdateWatcher(self.aws, self.say, endpoint, wanted, read_evidence(tags)).follow()
 
-    def abort(self, endpoint: str) -> Verdict:
+    def abort(self, endpoint: str) -> UpdateStatus:
         """Roll the update in progress back. Raises NotFound, or Conflict where there is none."""
-        there = self._own(endpoint)
+        there = self._describe_own(endpoint)
         pending = there.get("PendingDeploymentSummary")
         if pending is None:
             raise Conflict(f"no update of {endpoint} is in progress (it is {there['EndpointStatus']})")
-        return Watcher(self.aws, self.say, endpoint, pending["EndpointConfigName"]).abort()
+        return UpdateWatcher(self.aws, self.say, endpoint, pending["EndpointConfigName"]).abort()
 
     def delete(self, endpoint: str, *, wait: bool = True) -> list[str]:
         """Delete the endpoint and what tidegate created for it. Returns what is left, with the reason."""
-        return retire.delete_endpoint(self.aws, endpoint, self._own(endpoint), self.say, wait)
+        return retire.delete_endpoint(self.aws, endpoint, self._describe_own(endpoint), self.say, wait)
 
     def history(self, endpoint: str) -> list[Params]:
         """Configs that tidegate made for the endpoint, newest first, with what is known of each."""
-        there = self._own(endpoint)
+        there = self._describe_own(endpoint)
         wanted = read_tags(self.aws, there["EndpointArn"]).get(WANTED, "")
         verdict = judge(there, wanted)
         return [
@@ -124,30 +174,26 @@ class NativeDeployer:
                 "created": created,
                 "serves": name == verdict.serving,
                 "pending": name == verdict.pending,
-                "rolled_back": name == wanted and verdict.outcome is Outcome.ROLLED_BACK,
+                "rolled_back": name == wanted and verdict.outcome is UpdateOutcome.ROLLED_BACK,
             }
             for name, created in retire.own_configs(self.aws, endpoint)
         ]
 
-    def _own(self, endpoint: str) -> Params:
+    def _describe_own(self, endpoint: str) -> Params:
         there = describe_endpoint(self.aws, endpoint)
         if there is None:
             raise NotFound(f'there is no endpoint "{endpoint}" in {self.options.region}')
-        if not is_own(read_tags(self.aws, there["EndpointArn"]), endpoint):
-            raise TargetRefused(
-                f'endpoint "{endpoint}" was not created by tidegate, which changes nothing else; to hand it over, tag'
-                f" it tidegate:managed=true and tidegate:endpoint={endpoint}"
-            )
+        check_own(read_tags(self.aws, there["EndpointArn"]), ACCOUNT, endpoint, f'endpoint "{endpoint}"')
         return there
 
-    def _prepare(self, compiled: Compiled) -> Params | None:
+    def _prepare(self, compiled: CompiledDeployment) -> Params | None:
         """The endpoint as it is, once nothing else is in the way."""
         start = self.aws.clock.now()
         while True:
             there = describe_endpoint(self.aws, compiled.endpoint)
             if there is None:
                 return None
-            self._own(compiled.endpoint)
+            self._describe_own(compiled.endpoint)
             status, pending = there["EndpointStatus"], there.get("PendingDeploymentSummary")
             if (status == "InService" and pending is None) or _goes_to(there, compiled.config_name):
                 return there
@@ -166,17 +212,17 @@ class NativeDeployer:
                 raise InProgress(f"{compiled.endpoint} is {status} for more than 20 minutes; try again later")
             self.aws.pause(POLL)
 
-    def _make(self, compiled: Compiled) -> None:
+    def _make(self, compiled: CompiledDeployment) -> None:
         ensure.ensure_uploads(self.aws, compiled.uploads, self.say)
         for call in (*compiled.models, compiled.config):
             ensure.ensure_created(self.aws, call, self.say)
         ensure.ensure_alarms(self.aws, compiled.alarms, compiled.guards)
 
-    def _change(self, compiled: Compiled) -> Compiled:
+    def _change(self, compiled: CompiledDeployment) -> CompiledDeployment:
         """CreateEndpoint or UpdateEndpoint, once. Returns what was carried out."""
         self._deregister(compiled)
         if not compiled.creates:
-            arn = self._own(compiled.endpoint)["EndpointArn"]
+            arn = self._describe_own(compiled.endpoint)["EndpointArn"]
             tags = _endpoint_tags(compiled)
             self.aws.call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": tag_list(tags)})
         call = _with_wanted(compiled)
@@ -194,13 +240,13 @@ class NativeDeployer:
                 raise InProgress(f"{compiled.endpoint} is busy for more than 20 minutes; try again later")
             self.aws.pause(POLL)
 
-    def _deregister(self, compiled: Compiled) -> None:
+    def _deregister(self, compiled: CompiledDeployment) -> None:
         for call in compiled.before:
             self.say(f"{call.operation}: {call.why}")
             with contextlib.suppress(ResourceMissing):
                 self.aws.call(call.service, call.operation, dict(call.params))
 
-    def _finish(self, compiled: Compiled, smoke: SmokeRequest | None) -> None:
+    def _finish(self, compiled: CompiledDeployment, smoke: SmokeRequest | None) -> None:
         apply_scaling(self.aws, compiled)
         if smoke is not None:
             self._try(compiled.endpoint, smoke)
@@ -229,13 +275,13 @@ def _goes_to(there: Params | None, config: str) -> bool:
     return bool(there["EndpointConfigName"] == config) and there["EndpointStatus"] in ("Creating", "InService")
 
 
-def _with_wanted(compiled: Compiled) -> Call:
+def _with_wanted(compiled: CompiledDeployment) -> SagemakerCall:
     call = compiled.change
     if not compiled.creates:
         return call
     return replace(call, params={**call.params, "Tags": tag_list(_endpoint_tags(compiled))})
 
 
-def _endpoint_tags(compiled: Compiled) -> dict[str, str]:
-    """With what was asked for last."""
+def _endpoint_tags(compiled: CompiledDeployment) -> dict[str, str]:
+    """Return the tags of the endpoint, with what was asked for last."""
     return {**compiled.tags, WANTED: compiled.config_name, **evidence_tags(evidence_of(compiled))}

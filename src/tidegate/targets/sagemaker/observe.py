@@ -5,13 +5,13 @@ from typing import Any
 
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import ResourceMissing
-from tidegate.targets.sagemaker.calls import Params, Serving, ServingVariant
+from tidegate.targets.aws.ownership import parse_tags
+from tidegate.targets.sagemaker.calls import Params, RunningConfig, ServingVariant
 from tidegate.targets.sagemaker.scaling_calls import NAMESPACE, SERVICE, resource_id
-from tidegate.targets.sagemaker.tags import tags_of
 
 
 def describe(aws: AwsClient, operation: str, params: Params, service: str = "sagemaker") -> Params | None:
-    """None: it does not exist, or is not visible yet."""
+    """Describe a resource by one call. None: it does not exist, or is not visible yet."""
     try:
         return aws.call(service, operation, params)
     except ResourceMissing:
@@ -25,7 +25,7 @@ def describe_endpoint(aws: AwsClient, name: str) -> Params | None:
 def read_tags(aws: AwsClient, arn: str) -> dict[str, str]:
     tags: dict[str, str] = {}
     for page in pages(aws, "sagemaker", "ListTags", {"ResourceArn": arn}):
-        tags |= tags_of(page["Tags"])
+        tags |= parse_tags(page["Tags"])
     return tags
 
 
@@ -49,8 +49,8 @@ def scalable_targets(aws: AwsClient, endpoint: str, variants: list[str]) -> list
     ]
 
 
-def read_serving(aws: AwsClient, description: Params) -> Serving | None:
-    """What the endpoint runs; None while it has nothing (its creation is in progress or has failed)."""
+def read_serving(aws: AwsClient, description: Params) -> RunningConfig | None:
+    """Read what the endpoint runs; None while it has nothing (its creation is in progress or has failed)."""
     config = describe(aws, "DescribeEndpointConfig", {"EndpointConfigName": description["EndpointConfigName"]})
     shown = {one["VariantName"]: one for one in description.get("ProductionVariants", ())}
     if not shown:
@@ -71,4 +71,4 @@ def read_serving(aws: AwsClient, description: Params) -> Serving | None:
         )
         for name, one in shown.items()
     )
-    return Serving(description["EndpointConfigName"], variants)
+    return RunningConfig(description["EndpointConfigName"], variants)

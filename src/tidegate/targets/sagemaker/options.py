@@ -63,7 +63,7 @@ class SagemakerOptions(AwsAccess, frozen=True, kw_only=True):
 
 
 def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
-    """Raises Invalid, with the name of the option."""
+    """Parse and check the options of the target. Raises Invalid, with the name of the option."""
     options = parse(data, SagemakerOptions, "sagemaker")
     checks: tuple[tuple[str, str, str, Any], ...] = (
         ("region", options.region, _REGION, "a region such as eu-central-1"),

@@ -1,4 +1,4 @@
-"""What a description of an endpoint says about an update that was asked for. Pure.
+"""Judge from an endpoint's description how the requested update ended. Pure.
 
 InService is not success: after a rollback AWS says InService too, often without a FailureReason, and its waiter
 reports success. An update has succeeded where the config that serves is the one that was asked for."""
@@ -10,7 +10,7 @@ from typing import Any
 from tidegate.targets.sagemaker.calls import Params
 
 
-class Outcome(StrEnum):
+class UpdateOutcome(StrEnum):
     IN_PROGRESS = "InProgress"
     SUCCEEDED = "Succeeded"
     ROLLED_BACK = "RolledBack"
@@ -25,21 +25,21 @@ class Outcome(StrEnum):
 
 
 _EXIT_CODES = {
-    Outcome.SUCCEEDED: 0,
-    Outcome.FAILED: 1,
-    Outcome.ROLLED_BACK: 3,
-    Outcome.ROLLBACK_FAILED: 4,
-    Outcome.IN_PROGRESS: 5,
-    Outcome.GONE: 6,
+    UpdateOutcome.SUCCEEDED: 0,
+    UpdateOutcome.FAILED: 1,
+    UpdateOutcome.ROLLED_BACK: 3,
+    UpdateOutcome.ROLLBACK_FAILED: 4,
+    UpdateOutcome.IN_PROGRESS: 5,
+    UpdateOutcome.GONE: 6,
 }
 """2 is taken: wrong usage."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class UpdateStatus:
     """``phase`` is SageMaker's word for what happens now. ``serving`` and ``pending`` are names of configs."""
 
-    outcome: Outcome
+    outcome: UpdateOutcome
     phase: str
     serving: str
     pending: str = ""
@@ -49,39 +49,39 @@ class Verdict:
     def message(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         match self.outcome:
-            case Outcome.SUCCEEDED:
+            case UpdateOutcome.SUCCEEDED:
                 return f"{self.serving} serves"
-            case Outcome.ROLLED_BACK:
+            case UpdateOutcome.ROLLED_BACK:
                 return f"rolled back: {self.serving} serves{why or '; SageMaker gives no reason'}"
-            case Outcome.FAILED:
+            case UpdateOutcome.FAILED:
                 return f"failed{why}"
-            case Outcome.ROLLBACK_FAILED:
+            case UpdateOutcome.ROLLBACK_FAILED:
                 return f"the rollback failed, and instances of two versions may serve{why}"
-            case Outcome.GONE:
+            case UpdateOutcome.GONE:
                 return "the endpoint does not exist"
         return f"{self.phase}, {self.pending or self.serving}"
 
 
-def judge(description: Params | None, wanted: str, began: bool = True) -> Verdict:
+def judge(description: Params | None, wanted: str, began: bool = True) -> UpdateStatus:
     """``began``: the change to ``wanted`` was seen to begin, or has had the time to. Before that, an endpoint that is
     in service with another config says nothing."""
     if description is None:
-        return Verdict(Outcome.GONE, "Gone", "")
+        return UpdateStatus(UpdateOutcome.GONE, "Gone", "")
     status, serving = description["EndpointStatus"], description["EndpointConfigName"]
     pending = description.get("PendingDeploymentSummary")
     reason = str(description.get("FailureReason", ""))
     named = pending["EndpointConfigName"] if pending else ""
     if status in ("Failed", "OutOfService"):
-        return Verdict(Outcome.FAILED, status, serving, named, reason)
+        return UpdateStatus(UpdateOutcome.FAILED, status, serving, named, reason)
     if status == "UpdateRollbackFailed":
-        return Verdict(Outcome.ROLLBACK_FAILED, status, serving, named, reason)
+        return UpdateStatus(UpdateOutcome.ROLLBACK_FAILED, status, serving, named, reason)
     if status != "InService" or pending is not None:
-        return Verdict(Outcome.IN_PROGRESS, _phase(status, pending), serving, named, reason)
+        return UpdateStatus(UpdateOutcome.IN_PROGRESS, _phase(status, pending), serving, named, reason)
     if serving == wanted:
-        return Verdict(Outcome.SUCCEEDED, status, serving)
+        return UpdateStatus(UpdateOutcome.SUCCEEDED, status, serving)
     if not began:
-        return Verdict(Outcome.IN_PROGRESS, status, serving)
-    return Verdict(Outcome.ROLLED_BACK, status, serving, reason=reason)
+        return UpdateStatus(UpdateOutcome.IN_PROGRESS, status, serving)
+    return UpdateStatus(UpdateOutcome.ROLLED_BACK, status, serving, reason=reason)
 
 
 def stage(description: Params) -> tuple[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tidegate.targets.aws.policies import statement
-from tidegate.targets.sagemaker.calls import Compiled
+from tidegate.targets.sagemaker.calls import CompiledDeployment
 from tidegate.targets.sagemaker.images import ECR
 from tidegate.targets.sagemaker.names import LOG_GROUP
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -54,8 +54,8 @@ _CLEANING = (
 )
 
 
-def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
-    """For the credentials that deploy, update, abort and delete this endpoint."""
+def caller_policy(compiled: CompiledDeployment, options: SagemakerOptions) -> dict[str, Any]:
+    """Return the policy for the credentials that deploy, update, abort and delete this endpoint."""
     made = {f"{_SERVICES[call.service]}:{call.operation}" for call in compiled.calls}
     if any(call.operation in TAGGED for call in compiled.calls):
         made.add("sagemaker:AddTags")
@@ -104,9 +104,10 @@ def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, An
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
-    """For the execution role, which SageMaker takes on: data, images, logs, and the alarms of its guardrails."""
-    data, repositories = _needs(compiled, options)
+def role_policy(compiled: CompiledDeployment, options: SagemakerOptions) -> dict[str, Any]:
+    """Return the policy for the execution role, which SageMaker takes on: data, images, logs, and the alarms of its
+    guardrails."""
+    data, repositories = _find_needs(compiled, options)
     statements = [*_basic_statements(options)]
     if repositories:
         pulls = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
@@ -119,7 +120,7 @@ def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _needs(compiled: Compiled, options: SagemakerOptions) -> tuple[set[str], set[str]]:
+def _find_needs(compiled: CompiledDeployment, options: SagemakerOptions) -> tuple[set[str], set[str]]:
     """Places of model data (without ``s3://``) and ARNs of repositories of images."""
     data: set[str] = set()
     repositories: set[str] = set()
@@ -155,7 +156,7 @@ def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict
         yield _statement("Buckets", {"s3:ListBucket"}, sorted({f"{arn}{place.split('/')[0]}" for place in data}))
 
 
-def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, Any]]:
+def _answer_statements(compiled: CompiledDeployment, options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     queued = compiled.config.params.get("AsyncInferenceConfig")
     if queued is None:
         return
@@ -172,12 +173,12 @@ def actions_of(policy: dict[str, Any]) -> list[str]:
     return sorted({action for statement in policy["Statement"] for action in statement["Action"]})
 
 
-def _log_group(compiled: Compiled, options: SagemakerOptions) -> str:
+def _log_group(compiled: CompiledDeployment, options: SagemakerOptions) -> str:
     place = f"arn:{options.partition}:logs:{options.region}:{options.account}"
     return f"{place}:log-group:{LOG_GROUP}{compiled.endpoint}:*"
 
 
-def _hosting_resources(compiled: Compiled, options: SagemakerOptions) -> list[str]:
+def _hosting_resources(compiled: CompiledDeployment, options: SagemakerOptions) -> list[str]:
     """Names of endpoints stand in ARNs in lower case."""
     prefix = f"arn:{options.partition}:sagemaker:{options.region}:{options.account}"
     stem = compiled.config_name.rsplit("-", 1)[0].lower()

@@ -1,36 +1,38 @@
-"""What can be known before anything is changed: reads only, each with its finding. Nothing is raised."""
+"""Check what can be known before anything is changed: reads only, each with its finding. Nothing is raised."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
-from tidegate.domain.errors import TidegateError, Transient
-from tidegate.ports.target import Finding, Level
+from tidegate.domain.errors import Transient
+from tidegate.ports.target import CheckFinding, Level
+from tidegate.targets.aws.checks import check_identity, run_checks
 from tidegate.targets.aws.client import AwsClient
-from tidegate.targets.aws.errors import AccessDenied
-from tidegate.targets.sagemaker.calls import Compiled, Params
+from tidegate.targets.sagemaker.calls import CompiledDeployment, Params
 from tidegate.targets.sagemaker.images import ECR
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages, read_serving
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.policy import actions_of, caller_policy, role_policy
 
-Check = Callable[[], Iterator[Finding]]
 _SIMULATED = 100
 """Actions of one simulation."""
 
 
-def check_account(aws: AwsClient, options: SagemakerOptions) -> list[Finding]:
+def check_account(aws: AwsClient, options: SagemakerOptions) -> list[CheckFinding]:
     """Credentials and the execution role."""
-    return _run(
-        [("credentials", lambda: _credentials(aws, options)), ("execution role", lambda: _role(aws, options))]
+    return run_checks(
+        [
+            ("credentials", lambda: check_identity(aws, options.account)),
+            ("execution role", lambda: _role(aws, options)),
+        ]
     )
 
 
 def check_deployment(
-    aws: AwsClient, options: SagemakerOptions, compiled: Compiled, now: datetime
-) -> list[Finding]:
-    """Everything of one compiled deployment."""
-    return _run(
+    aws: AwsClient, options: SagemakerOptions, compiled: CompiledDeployment, now: datetime
+) -> list[CheckFinding]:
+    """Check everything of one compiled deployment."""
+    return run_checks(
         [
             ("spec", lambda: _spec(compiled)),
             ("endpoint", lambda: _endpoint(aws, compiled)),
@@ -44,36 +46,11 @@ def check_deployment(
     )
 
 
-def _run(checks: list[tuple[str, Check]]) -> list[Finding]:
-    found: list[Finding] = []
-    for what, check in checks:
-        try:
-            found += check()
-        except TidegateError as error:
-            denied = isinstance(error, AccessDenied)
-            level = Level.UNKNOWN if denied else Level.ERROR
-            remedy = "allow this read, or check it yourself" if denied else ""
-            found.append(Finding(what, level, str(error), remedy))
-    return found
-
-
-def _credentials(aws: AwsClient, options: SagemakerOptions) -> Iterator[Finding]:
-    who = aws.call("sts", "GetCallerIdentity")
-    yield Finding("credentials", Level.OK, f"{who['Arn']} in {options.region}")
-    if who["Account"] != options.account:
-        yield Finding(
-            "credentials",
-            Level.ERROR,
-            f"they are of account {who['Account']}, and role_arn is of {options.account}",
-            "use a profile of that account (AWS_PROFILE)",
-        )
-
-
-def _role(aws: AwsClient, options: SagemakerOptions) -> Iterator[Finding]:
+def _role(aws: AwsClient, options: SagemakerOptions) -> Iterator[CheckFinding]:
     name = options.role_arn.rsplit("/", 1)[1]
     found = describe(aws, "GetRole", {"RoleName": name}, "iam")
     if found is None:
-        yield Finding(
+        yield CheckFinding(
             "execution role",
             Level.ERROR,
             f"{options.role_arn} does not exist",
@@ -82,33 +59,35 @@ def _role(aws: AwsClient, options: SagemakerOptions) -> Iterator[Finding]:
         return
     trust = found["Role"].get("AssumeRolePolicyDocument")
     if trust is not None and "sagemaker.amazonaws.com" not in json.dumps(trust):
-        yield Finding(
+        yield CheckFinding(
             "execution role",
             Level.ERROR,
             f"{name} does not let SageMaker assume it",
             "add sagemaker.amazonaws.com to the principals of its trust policy",
         )
         return
-    yield Finding("execution role", Level.OK, options.role_arn)
+    yield CheckFinding("execution role", Level.OK, options.role_arn)
 
 
-def _spec(compiled: Compiled) -> Iterator[Finding]:
+def _spec(compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     for text in compiled.refusals:
-        yield Finding("spec", Level.ERROR, text)
+        yield CheckFinding("spec", Level.ERROR, text)
     if not compiled.refusals:
-        yield Finding("spec", Level.OK, f"compiles to {len(compiled.calls)} calls")
+        yield CheckFinding("spec", Level.OK, f"compiles to {len(compiled.calls)} calls")
 
 
-def _endpoint(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
+def _endpoint(aws: AwsClient, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     there = describe_endpoint(aws, compiled.endpoint)
     if there is None:
-        yield Finding("endpoint", Level.OK, f"{compiled.endpoint} will be created")
+        yield CheckFinding("endpoint", Level.OK, f"{compiled.endpoint} will be created")
         return
     status, config = there["EndpointStatus"], there["EndpointConfigName"]
     if status != "InService":
-        yield Finding("endpoint", Level.WARNING, f"{compiled.endpoint} is {status}", "wait until it is in service")
+        yield CheckFinding(
+            "endpoint", Level.WARNING, f"{compiled.endpoint} is {status}", "wait until it is in service"
+        )
     if describe(aws, "DescribeEndpointConfig", {"EndpointConfigName": config}) is None:
-        yield Finding(
+        yield CheckFinding(
             "endpoint",
             Level.ERROR,
             f"the config {config} that serves was deleted, and SageMaker cannot update the endpoint without it",
@@ -117,10 +96,12 @@ def _endpoint(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
         return
     serving = read_serving(aws, there)
     names = ", ".join(one.name for one in serving.variants) if serving else "no variants"
-    yield Finding("endpoint", Level.OK, f"{compiled.endpoint} runs {config} ({names})")
+    yield CheckFinding("endpoint", Level.OK, f"{compiled.endpoint} runs {config} ({names})")
 
 
-def _permissions(aws: AwsClient, options: SagemakerOptions, compiled: Compiled) -> Iterator[Finding]:
+def _permissions(
+    aws: AwsClient, options: SagemakerOptions, compiled: CompiledDeployment
+) -> Iterator[CheckFinding]:
     who = str(aws.call("sts", "GetCallerIdentity")["Arn"])
     for whose, arn, policy in (
         ("permissions", _principal(who), caller_policy(compiled, options)),
@@ -128,9 +109,9 @@ def _permissions(aws: AwsClient, options: SagemakerOptions, compiled: Compiled) 
     ):
         denied = list(_denied(aws, arn, actions_of(policy)))
         if denied:
-            yield Finding(whose, Level.ERROR, f"not allowed: {', '.join(denied)}", "attach the policy below")
+            yield CheckFinding(whose, Level.ERROR, f"not allowed: {', '.join(denied)}", "attach the policy below")
         else:
-            yield Finding(whose, Level.OK, f"all {len(actions_of(policy))} actions are allowed")
+            yield CheckFinding(whose, Level.OK, f"all {len(actions_of(policy))} actions are allowed")
 
 
 def _principal(arn: str) -> str:
@@ -163,7 +144,7 @@ def _marked(aws: AwsClient, params: Params) -> Iterator[Params]:
         marker = {"Marker": page["Marker"]}
 
 
-def _quotas(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
+def _quotas(aws: AwsClient, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     """Both fleets of a blue/green update count."""
     wanted: dict[str, int] = {}
     for variant in compiled.config.params["ProductionVariants"]:
@@ -172,7 +153,7 @@ def _quotas(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
                 wanted.get(variant["InstanceType"], 0) + variant["InitialInstanceCount"]
             )
     if not wanted:
-        yield Finding("quota", Level.OK, "serverless: counts against concurrency, which is not checked")
+        yield CheckFinding("quota", Level.OK, "serverless: counts against concurrency, which is not checked")
         return
     there = describe_endpoint(aws, compiled.endpoint)
     serving = read_serving(aws, there) if there else None
@@ -185,39 +166,41 @@ def _quotas(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
         present = sum(one.count for one in serving.variants if one.instance_type == type) if serving else 0
         quota = limits.get(f"{type} for endpoint usage")
         if quota is None:
-            yield Finding("quota", Level.UNKNOWN, f"{type}: Service Quotas shows none", "look in its console")
+            yield CheckFinding("quota", Level.UNKNOWN, f"{type}: Service Quotas shows none", "look in its console")
         elif quota < present + count:
-            yield Finding(
+            yield CheckFinding(
                 "quota",
                 Level.ERROR,
                 f"{type}: {quota:g} instances, and the update needs {present} and {count} at the same time",
                 "ask for more in Service Quotas, or use strategy: rolling",
             )
         else:
-            yield Finding(
+            yield CheckFinding(
                 "quota", Level.OK, f"{type}: {present + count} of {quota:g}, other endpoints not counted"
             )
 
 
-def _alarms(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
+def _alarms(aws: AwsClient, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     if not compiled.guards:
-        yield Finding("alarms", Level.WARNING, "no alarm guards this deployment")
+        yield CheckFinding("alarms", Level.WARNING, "no alarm guards this deployment")
         return
     found = aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": list(compiled.guards)})["MetricAlarms"]
     states = {one["AlarmName"]: one["StateValue"] for one in found}
     firing = [name for name, state in states.items() if state == "ALARM"]
     if firing:
-        yield Finding(
+        yield CheckFinding(
             "alarms",
             Level.ERROR,
             f"{', '.join(firing)}: in ALARM already, so an update would be rolled back at once",
             "find the cause, or wait until it is over",
         )
         return
-    yield Finding("alarms", Level.OK, f"{len(states)} exist, {len(compiled.guards) - len(states)} will be made")
+    yield CheckFinding(
+        "alarms", Level.OK, f"{len(states)} exist, {len(compiled.guards) - len(states)} will be made"
+    )
 
 
-def _data(aws: AwsClient, options: SagemakerOptions, compiled: Compiled) -> Iterator[Finding]:
+def _data(aws: AwsClient, options: SagemakerOptions, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     addresses = set()
     for call in compiled.models:
         for container in [call.params.get("PrimaryContainer") or {}, *call.params.get("Containers", ())]:
@@ -228,22 +211,22 @@ def _data(aws: AwsClient, options: SagemakerOptions, compiled: Compiled) -> Iter
         bucket, _, key = address.removeprefix("s3://").partition("/")
         region = (describe(aws, "HeadBucket", {"Bucket": bucket}, "s3") or {}).get("BucketRegion")
         if region is None:
-            yield Finding(
+            yield CheckFinding(
                 "model data", Level.ERROR, f"bucket {bucket} does not exist", "create it, or set another"
             )
         elif region != options.region:
-            yield Finding(
+            yield CheckFinding(
                 "model data",
                 Level.ERROR,
                 f"bucket {bucket} is in {region}, and the endpoint in {options.region}",
                 "copy the data to a bucket of the endpoint's region",
             )
         elif address in uploads:
-            yield Finding("model data", Level.OK, f"{address} will be uploaded")
+            yield CheckFinding("model data", Level.OK, f"{address} will be uploaded")
         elif not _is_there(aws, bucket, key):
-            yield Finding("model data", Level.ERROR, f"{address} does not exist", "upload it")
+            yield CheckFinding("model data", Level.ERROR, f"{address} does not exist", "upload it")
         else:
-            yield Finding("model data", Level.OK, address)
+            yield CheckFinding("model data", Level.OK, address)
 
 
 def _is_there(aws: AwsClient, bucket: str, key: str) -> bool:
@@ -253,7 +236,7 @@ def _is_there(aws: AwsClient, bucket: str, key: str) -> bool:
     return describe(aws, "HeadObject", {"Bucket": bucket, "Key": key}, "s3") is not None
 
 
-def _images(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
+def _images(aws: AwsClient, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     images = {
         container["Image"]
         for call in compiled.models
@@ -274,14 +257,16 @@ def _images(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:
             "imageIds": [id],
         }
         if describe(aws, "DescribeImages", params, "ecr") is None:
-            yield Finding("images", Level.ERROR, f"{image} does not exist", "push it, or set the option images")
+            yield CheckFinding(
+                "images", Level.ERROR, f"{image} does not exist", "push it, or set the option images"
+            )
         else:
-            yield Finding("images", Level.OK, image)
+            yield CheckFinding("images", Level.OK, image)
 
 
-def _policies(options: SagemakerOptions, compiled: Compiled) -> Iterator[Finding]:
+def _policies(options: SagemakerOptions, compiled: CompiledDeployment) -> Iterator[CheckFinding]:
     for whose, policy in (
         ("who deploys", caller_policy(compiled, options)),
         ("the execution role", role_policy(compiled, options)),
     ):
-        yield Finding("IAM policy", Level.OK, f"the least one for {whose}: {json.dumps(policy)}")
+        yield CheckFinding("IAM policy", Level.OK, f"the least one for {whose}: {json.dumps(policy)}")

@@ -1,12 +1,12 @@
-"""What would be done, as JSON: the API calls in order. The CloudFormation form is in ``cloudformation``."""
+"""Render a compiled deployment as JSON: the API calls in order. The CloudFormation form is in ``cloudformation``."""
 
 from dataclasses import asdict
 from typing import Any
 
-from tidegate.targets.sagemaker.calls import Compiled
+from tidegate.targets.sagemaker.calls import CompiledDeployment
 
 
-def render_calls(compiled: Compiled) -> dict[str, Any]:
+def render_calls(compiled: CompiledDeployment) -> dict[str, Any]:
     return {
         "endpoint": compiled.endpoint,
         "config": compiled.config_name,
@@ -22,7 +22,7 @@ def render_calls(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def describe_steps(compiled: Compiled) -> list[str]:
+def describe_steps(compiled: CompiledDeployment) -> list[str]:
     """One line for each step of the rollout, as SageMaker will do it."""
     return [
         f"{step.share:.0%} of the traffic on {step.instances} of {step.total} new instances"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tidegate.targets.sagemaker.calls import Compiled
+from tidegate.targets.sagemaker.calls import CompiledDeployment
 
 EVIDENCE, GUARD = "tidegate:evidence", "tidegate:guard-"
 _NONE = "none"
@@ -17,8 +17,8 @@ class RequiredEvidence:
     bake: int
 
 
-def evidence_of(compiled: Compiled) -> RequiredEvidence | None:
-    """None where the spec requires none."""
+def evidence_of(compiled: CompiledDeployment) -> RequiredEvidence | None:
+    """Return the evidence that a compiled deployment requires; None where the spec requires none."""
     if not compiled.require_evidence:
         return None
     guards = tuple(name for name in compiled.guards if name != compiled.abort_alarm)
@@ -26,8 +26,8 @@ def evidence_of(compiled: Compiled) -> RequiredEvidence | None:
 
 
 def evidence_tags(required: RequiredEvidence | None) -> dict[str, str]:
-    """Of an endpoint. Names of alarms are as long as the value of a tag may be, so each has its own; those of an
-    earlier update may be left behind them."""
+    """Return the tags of an endpoint that hold its required evidence. Names of alarms are as long as the value of a
+    tag may be, so each has its own tag. Tags of an earlier update may remain beside them."""
     if required is None:
         return {EVIDENCE: _NONE}
     named = {f"{GUARD}{number}": name for number, name in enumerate(required.guards)}
@@ -35,7 +35,8 @@ def evidence_tags(required: RequiredEvidence | None) -> dict[str, str]:
 
 
 def read_evidence(tags: Mapping[str, str]) -> RequiredEvidence | None:
-    """As ``evidence_tags`` wrote it. An alarm whose tag is gone has no data."""
+    """Read the tags that ``evidence_tags`` wrote; None where no evidence is required. An alarm whose tag is gone has
+    no data."""
     bake, _, count = tags.get(EVIDENCE, _NONE).partition(" ")
     if not (bake.isdecimal() and count.isdecimal()):
         return None

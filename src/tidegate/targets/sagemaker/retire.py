@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from tidegate.domain.errors import InProgress
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import ResourceMissing
+from tidegate.targets.aws.ownership import ACCOUNT, is_own, parse_tags
 from tidegate.targets.sagemaker.alarm_calls import abort_alarm_name
 from tidegate.targets.sagemaker.calls import Params
 from tidegate.targets.sagemaker.names import content_name
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages, read_tags, scalable_targets
 from tidegate.targets.sagemaker.scaling_calls import deregister
-from tidegate.targets.sagemaker.tags import is_own, tags_of
 
 GONE_WAIT = timedelta(minutes=30)
 POLL = 30.0
@@ -31,7 +31,7 @@ def own_configs(aws: AwsClient, endpoint: str) -> list[tuple[str, datetime]]:
     return [
         (one["EndpointConfigName"], one["CreationTime"])
         for one in found
-        if is_own(read_tags(aws, one["EndpointConfigArn"]), endpoint)
+        if is_own(read_tags(aws, one["EndpointConfigArn"]), ACCOUNT, endpoint)
     ]
 
 
@@ -51,7 +51,7 @@ def collect(aws: AwsClient, endpoint: str, keep: int) -> Iterator[str]:
 def delete_endpoint(
     aws: AwsClient, endpoint: str, there: Params, say: Callable[[str], None], wait: bool
 ) -> list[str]:
-    """Raises InProgress while AWS does not allow it."""
+    """Delete an endpoint. Raises InProgress while AWS does not allow it."""
     if there["EndpointStatus"] in ("Creating", "Updating", "RollingBack", "SystemUpdating"):
         raise InProgress(
             f"{endpoint} is {there['EndpointStatus']}, and SageMaker deletes nothing that is changing: abort its"
@@ -98,13 +98,13 @@ def _wait_until_gone(aws: AwsClient, endpoint: str) -> None:
 
 
 def _stem(endpoint: str) -> str:
-    """What the names of the endpoint's configs and models contain."""
+    """Return the text that the names of the endpoint's configs and models contain."""
     return content_name(endpoint, None).rsplit("-", 1)[0]
 
 
 def _remove_config(aws: AwsClient, endpoint: str, name: str) -> Iterator[str]:
     yield from _remove_alarms(aws, endpoint, [f"{name}-", abort_alarm_name(name)])
-    _quietly(aws, "DeleteEndpointConfig", {"EndpointConfigName": name})
+    _try_call(aws, "DeleteEndpointConfig", {"EndpointConfigName": name})
     yield f"DeleteEndpointConfig {name}"
 
 
@@ -119,8 +119,8 @@ def _remove_models(aws: AwsClient, endpoint: str, kept_configs: set[str]) -> Ite
     params = {"NameContains": _stem(endpoint)}
     listed = [one for page in pages(aws, "sagemaker", "ListModels", params) for one in page["Models"]]
     for one in listed:
-        if one["ModelName"] not in used and is_own(read_tags(aws, one["ModelArn"]), endpoint):
-            _quietly(aws, "DeleteModel", {"ModelName": one["ModelName"]})
+        if one["ModelName"] not in used and is_own(read_tags(aws, one["ModelArn"]), ACCOUNT, endpoint):
+            _try_call(aws, "DeleteModel", {"ModelName": one["ModelName"]})
             yield f"DeleteModel {one['ModelName']}"
 
 
@@ -129,11 +129,11 @@ def _remove_alarms(aws: AwsClient, endpoint: str, prefixes: list[str]) -> Iterat
         for page in pages(aws, "cloudwatch", "DescribeAlarms", {"AlarmNamePrefix": prefix}):
             for alarm in page["MetricAlarms"]:
                 answer = aws.call("cloudwatch", "ListTagsForResource", {"ResourceARN": alarm["AlarmArn"]})
-                if is_own(tags_of(answer["Tags"]), endpoint):
+                if is_own(parse_tags(answer["Tags"]), ACCOUNT, endpoint):
                     aws.call("cloudwatch", "DeleteAlarms", {"AlarmNames": [alarm["AlarmName"]]})
                     yield f"DeleteAlarms {alarm['AlarmName']}"
 
 
-def _quietly(aws: AwsClient, operation: str, params: Params) -> None:
+def _try_call(aws: AwsClient, operation: str, params: Params) -> None:
     with contextlib.suppress(ResourceMissing):
         aws.call("sagemaker", operation, params)

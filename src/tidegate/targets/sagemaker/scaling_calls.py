@@ -11,14 +11,14 @@ from tidegate.domain.scaling import (
     CustomMetric,
     FastPolicy,
     ForecastPolicy,
-    Predefined,
+    PredefinedMetricType,
     StepScaling,
     TargetTracking,
 )
 from tidegate.targets.aws.scheduled_peaks import peak_actions
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.alarm_calls import metric_params
-from tidegate.targets.sagemaker.calls import Call, Findings, Params, Serving
+from tidegate.targets.sagemaker.calls import Findings, Params, RunningConfig, SagemakerCall
 
 SERVICE = "application-autoscaling"
 NAMESPACE = "sagemaker"
@@ -28,8 +28,8 @@ def resource_id(endpoint: str, variant: str) -> str:
     return f"endpoint/{endpoint}/variant/{variant}"
 
 
-def deregister(endpoint: str, variant: str, dimension: str, why: str) -> Call:
-    return Call(
+def deregister(endpoint: str, variant: str, dimension: str, why: str) -> SagemakerCall:
+    return SagemakerCall(
         SERVICE,
         "DeregisterScalableTarget",
         {
@@ -42,8 +42,8 @@ def deregister(endpoint: str, variant: str, dimension: str, why: str) -> Call:
 
 
 def compile_deregistrations(
-    endpoint: str, wanted: dict[str, str], serving: Serving | None, scaling: DesiredScaling | None
-) -> tuple[Call, ...]:
+    endpoint: str, wanted: dict[str, str], serving: RunningConfig | None, scaling: DesiredScaling | None
+) -> tuple[SagemakerCall, ...]:
     """Scalable targets in the way of an update: UpdateEndpoint fails with another instance type, or without a variant
     that is scaled. ``wanted``: variant -> instance type."""
     found = []
@@ -61,7 +61,7 @@ def compile_deregistrations(
     return tuple(found)
 
 
-def compile_scaling(wish: DesiredDeployment, now: datetime, found: Findings) -> tuple[Call, ...]:
+def compile_scaling(wish: DesiredDeployment, now: datetime, found: Findings) -> tuple[SagemakerCall, ...]:
     scaling = wish.autoscaling
     if scaling is None:
         return ()
@@ -73,7 +73,7 @@ def compile_scaling(wish: DesiredDeployment, now: datetime, found: Findings) -> 
     if scaling.minimum < 1 and wish.config.asynchronous is None and not wish.config.serverless:
         found.refuse("autoscaling.min: 0 works for asynchronous endpoints and provisioned concurrency only")
     calls = [
-        Call(
+        SagemakerCall(
             SERVICE,
             "RegisterScalableTarget",
             {**where, "MinCapacity": scaling.minimum, "MaxCapacity": scaling.maximum},
@@ -90,8 +90,15 @@ def compile_scaling(wish: DesiredDeployment, now: datetime, found: Findings) -> 
     return tuple(calls)
 
 
-def _policy(policy: object, where: Params, scaling: DesiredScaling, now: datetime, found: Findings) -> list[Call]:
+def _policy(
+    policy: object, where: Params, scaling: DesiredScaling, now: datetime, found: Findings
+) -> list[SagemakerCall]:
     match policy:
+        case TargetTracking(metric=tuple()):
+            found.refuse(
+                "autoscaling.metric: SageMaker knows no tokens in flight: use metric: concurrency with rule: aws"
+            )
+            return []
         case TargetTracking():
             return [_tracking(policy, where)]
         case FastPolicy():
@@ -104,7 +111,7 @@ def _policy(policy: object, where: Params, scaling: DesiredScaling, now: datetim
                     TargetTracking(
                         policy.name,
                         policy.in_flight,
-                        Predefined.CONCURRENT,
+                        PredefinedMetricType.CONCURRENT,
                         scale_in_cooldown=max(60, int(policy.scale_in_window)),
                         disable_scale_in=policy.disable_scale_in,
                     ),
@@ -122,14 +129,14 @@ def _policy(policy: object, where: Params, scaling: DesiredScaling, now: datetim
     raise TypeError(f"not a scaling policy: {policy!r}")
 
 
-def _tracking(policy: TargetTracking, where: Params) -> Call:
+def _tracking(policy: TargetTracking, where: Params) -> SagemakerCall:
     target: Params = {
         "TargetValue": float(policy.target),
         "ScaleOutCooldown": policy.scale_out_cooldown,
         "ScaleInCooldown": policy.scale_in_cooldown,
         "DisableScaleIn": policy.disable_scale_in,
     }
-    if isinstance(policy.metric, Predefined):
+    if isinstance(policy.metric, PredefinedMetricType):
         target["PredefinedMetricSpecification"] = {"PredefinedMetricType": policy.metric.value}
     else:
         assert isinstance(policy.metric, CustomMetric), "a spec makes no metric math"
@@ -143,12 +150,12 @@ def _tracking(policy: TargetTracking, where: Params) -> Call:
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": target,
     }
-    return Call(SERVICE, "PutScalingPolicy", params, "scales by load")
+    return SagemakerCall(SERVICE, "PutScalingPolicy", params, "scales by load")
 
 
-def _from_zero(endpoint: str, where: Params) -> list[Call]:
+def _from_zero(endpoint: str, where: Params) -> list[SagemakerCall]:
     """Target tracking divides by the instances, of which there are none: a backlog starts the first one."""
-    step = Call(
+    step = SagemakerCall(
         SERVICE,
         "PutScalingPolicy",
         {
@@ -165,7 +172,7 @@ def _from_zero(endpoint: str, where: Params) -> list[Call]:
         "the first instance, when requests wait and there is none",
         key="from_zero",
     )
-    alarm = Call(
+    alarm = SagemakerCall(
         "cloudwatch",
         "PutMetricAlarm",
         {
@@ -189,7 +196,7 @@ def _from_zero(endpoint: str, where: Params) -> list[Call]:
 
 def _peak(
     peak: CalendarPeak, where: Params, scaling: DesiredScaling, now: datetime, found: Findings
-) -> list[Call]:
+) -> list[SagemakerCall]:
     """Scheduled actions for the next occurrences."""
     try:
         actions = list(peak_actions(peak, scaling, now))
@@ -206,7 +213,7 @@ def _peak(
             "Schedule": one.schedule,
             "ScalableTargetAction": {"MinCapacity": one.minimum, "MaxCapacity": scaling.maximum},
         }
-        calls.append(Call(SERVICE, "PutScheduledAction", params, f"peak {peak.name}, {one.word}"))
+        calls.append(SagemakerCall(SERVICE, "PutScheduledAction", params, f"peak {peak.name}, {one.word}"))
     found.note(
         f"autoscaling.calendar {peak.name}: its next {len(calls) // 2} occurrences are scheduled; deploy again before"
         " the last of them"

@@ -1,4 +1,4 @@
-"""What botocore's models say: instance types, and whether a request fits its shape."""
+"""Read botocore's service models: instance types, and whether a request fits its shape."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,17 +21,18 @@ def _enumeration(shape: str) -> frozenset[str]:
 
 
 def hosting_types() -> frozenset[str]:
-    """Instance types of endpoints."""
+    """Return the instance types of endpoints."""
     return _enumeration("ProductionVariantInstanceType")
 
 
 def transform_types() -> frozenset[str]:
-    """Instance types of batch transform jobs, which are not those of endpoints."""
+    """Return the instance types of batch transform jobs, which are not those of endpoints."""
     return _enumeration("TransformInstanceType")
 
 
 def find_shape_error(service: str, operation: str, params: Mapping[str, Any]) -> str | None:
-    """What botocore's validator says of a request, and the lengths, ranges and enumerations that it leaves out."""
+    """Validate a request by botocore's validator, and by the lengths, ranges and enumerations that the validator
+    leaves out. Returns the error; None: the request is valid."""
     shape = service_model(service).operation_model(operation).input_shape
     if shape is None:
         return f"{operation} takes no parameters" if params else None

@@ -1,19 +1,19 @@
-"""Tags by which tidegate knows what it created. Nothing without them is ever deleted."""
+"""Tags of what a deployment creates: the user's, and tidegate's own."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from tidegate.targets.aws.ownership import ACCOUNT, owner_tags, tag_list
 from tidegate.targets.sagemaker import limits
-from tidegate.targets.sagemaker.calls import Call, Findings
+from tidegate.targets.sagemaker.calls import Findings, SagemakerCall
 
-OWNER, ENDPOINT, DIGEST = "tidegate:managed", "tidegate:endpoint", "tidegate:digest"
+DIGEST = "tidegate:digest"
 _ALLOWED = re.compile(r"[\w\s.:/=+\-@]*")
 
 
 def own_tags(endpoint: str, digest: str) -> dict[str, str]:
-    return {OWNER: "true", ENDPOINT: endpoint, DIGEST: digest}
+    return {**owner_tags(ACCOUNT, endpoint), DIGEST: digest}
 
 
 def check_tags(given: Mapping[str, str], found: Findings) -> dict[str, str]:
@@ -32,24 +32,11 @@ def check_tags(given: Mapping[str, str], found: Findings) -> dict[str, str]:
     return dict(given)
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
 TAGGED = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "PutMetricAlarm", "CreateTransformJob")
 """Operations that take tags for what they create."""
 
 
-def tagged(call: Call, tags: Mapping[str, str]) -> Call:
+def tagged(call: SagemakerCall, tags: Mapping[str, str]) -> SagemakerCall:
     if call.operation not in TAGGED:
         return call
     return replace(call, params={**call.params, "Tags": tag_list(tags)})
-
-
-def tags_of(answer: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """From AWS's form."""
-    return {str(one["Key"]): str(one["Value"]) for one in answer}
-
-
-def is_own(tags: Mapping[str, str], endpoint: str) -> bool:
-    return tags.get(OWNER) == "true" and tags.get(ENDPOINT) == endpoint

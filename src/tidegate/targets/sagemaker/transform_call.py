@@ -1,7 +1,7 @@
 """CreateTransformJob for a batch transform job of tidegate. Pure."""
 
 from tidegate.domain.transform import BadRows, SplitType, TransformJob
-from tidegate.targets.sagemaker.calls import Call, Findings, Params
+from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
 from tidegate.targets.sagemaker.config_call import LOCAL
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.service_model import transform_types
@@ -10,7 +10,7 @@ PAYLOAD, TIMEOUT, RETRIES, INSTANCES = 100, 3600, 3, 100
 """Limits: MB of a request, seconds for its answer, further tries (botocore's model), instances (AWS's quotas)."""
 
 
-def compile_transform(job: TransformJob, model: str, options: SagemakerOptions, found: Findings) -> Call:
+def compile_transform(job: TransformJob, model: str, options: SagemakerOptions, found: Findings) -> SagemakerCall:
     """``model``: name of the model at AWS."""
     for what, address in (("input", job.source.uri), ("output", job.sink.uri)):
         if not address.startswith("s3://"):
@@ -46,7 +46,7 @@ def compile_transform(job: TransformJob, model: str, options: SagemakerOptions, 
             "OutputFilter": job.processing.output_filter,
             "JoinSource": "Input" if job.processing.join else "None",
         }
-    return Call("sagemaker", "CreateTransformJob", params, "a batch transform job")
+    return SagemakerCall("sagemaker", "CreateTransformJob", params, "a batch transform job")
 
 
 def _type(job: TransformJob, options: SagemakerOptions, found: Findings) -> str:

@@ -17,7 +17,7 @@ from tidegate.targets.sagemaker.alarm_calls import (
 )
 from tidegate.targets.sagemaker.calls import Params
 from tidegate.targets.sagemaker.observe import describe_endpoint
-from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge, stage
+from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus, judge, stage
 from tidegate.targets.sagemaker.required_evidence import RequiredEvidence
 
 POLL = 30.0
@@ -30,7 +30,7 @@ MARGIN = timedelta(seconds=75)
 """Before the end of a bake, for a verdict on its evidence: CloudWatch is a minute late."""
 
 
-class Watcher:
+class UpdateWatcher:
     def __init__(
         self,
         aws: AwsClient,
@@ -44,7 +44,7 @@ class Watcher:
         self._said = ""
         self._aborting = False
 
-    def follow(self) -> Verdict:
+    def follow(self) -> UpdateStatus:
         start, began = self.aws.clock.now(), False
         while True:
             there = describe_endpoint(self.aws, self.endpoint)
@@ -56,7 +56,7 @@ class Watcher:
                 continue
             verdict = judge(there, self.wanted, began)
             self._tell(verdict)
-            if verdict.outcome is not Outcome.IN_PROGRESS:
+            if verdict.outcome is not UpdateOutcome.IN_PROGRESS:
                 return verdict
             if now - start > STUCK:
                 return verdict
@@ -64,7 +64,7 @@ class Watcher:
                 self._guard(there, now)
             self.aws.pause(POLL)
 
-    def abort(self) -> Verdict:
+    def abort(self) -> UpdateStatus:
         """Trip the alarm until SageMaker rolls back."""
         name = abort_alarm_name(self.wanted)
         found = self.aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": [name]})["MetricAlarms"]
@@ -109,7 +109,7 @@ class Watcher:
         states = {one["AlarmName"]: one["StateValue"] for one in found}
         return any(states.get(name) != "OK" for name in required.guards)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _tell(self, verdict: UpdateStatus) -> None:
         if verdict.message != self._said:
             self._said = verdict.message
             self.say(verdict.message)

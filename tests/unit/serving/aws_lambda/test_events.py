@@ -11,14 +11,14 @@ from tidegate.serving.aws_lambda.events import (
     DirectRequest,
     HttpRequest,
     MessageBatch,
-    Prediction,
+    PredictionRequest,
     parse,
 )
 
 CSV = {"Content-Type": "text/csv", "Accept": "application/json"}
 
 
-def prediction(event: object) -> Prediction:
+def prediction(event: object) -> PredictionRequest:
     parsed = parse(event)
     assert isinstance(parsed, HttpRequest | DirectRequest | BusEvent)
     return parsed.prediction
@@ -69,7 +69,7 @@ def test_messages_of_sqs_are_requests_each_with_its_problem_of_its_own() -> None
     batch = parse(event)
     assert isinstance(batch, MessageBatch) and not batch.ordered
     first, second = batch.messages
-    assert first.prediction == Prediction(b"1,2", {b"content-type": b"text/csv"}, "a")
+    assert first.prediction == PredictionRequest(b"1,2", {b"content-type": b"text/csv"}, "a")
     assert second.prediction is None and "the body of message b is not base64" in second.problem
 
 

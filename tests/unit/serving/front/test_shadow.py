@@ -14,13 +14,23 @@ import pytest
 
 from tests.proxy_harness import read_message
 from tidegate.domain.fleet import FleetId
+from tidegate.http1.messages import HttpReply
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome, Rejected
-from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, ShadowCopies
 from tidegate.serving.contract.replica_spec import ShadowCopies as Where
 from tidegate.serving.front import shadow, shadow_answers, shadow_log
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, CopyHeads, ShadowSender
+from tidegate.serving.front.shadow import (
+    LARGEST_ANSWER,
+    MOST,
+    MOST_BYTES,
+    MOST_COPIES,
+    CopyClients,
+    CopyHeads,
+    ShadowSender,
+)
+from tidegate.serving.front.shadow_answers import SMALL, CopiedRequest, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 PATIENCE = 300.0
@@ -388,3 +398,52 @@ def test_a_copy_that_cannot_be_made_costs_itself_only(monkeypatch: pytest.Monkey
             assert await stand.measured("MirrorAgreement") == [1]
 
     run(scene)
+
+
+# Where copies of requests are sent.
+
+
+GATEWAY = ShadowCopies(fleet="e/1/shadow", share_file="/s", kept="/k", port=8083)
+
+
+def test_copy_goes_back_to_where_its_request_came_from() -> None:
+    clients = CopyClients(GATEWAY, 10)
+    first, second = clients.choose("10.0.0.1"), clients.choose("10.0.0.2")
+    assert first is not None and second is not None and first is not second
+    assert clients.choose("10.0.0.1") is first
+    assert clients.choose("") is None
+
+
+def test_gateways_that_sent_nothing_for_long_are_forgotten() -> None:
+    clients = CopyClients(GATEWAY, 10)
+    kept, gone = clients.choose("kept"), clients.choose("gone")
+    for number in range(MOST - 1):
+        clients.choose(str(number))
+        assert clients.choose("kept") is kept
+    assert clients.choose("gone") is not gone
+
+
+def test_proxy_of_the_machine_gets_all_copies() -> None:
+    clients = CopyClients(ShadowCopies(fleet="e/1/shadow", share_file="/s", kept="/k", socket="/p"), 10)
+    assert clients.choose("10.0.0.1") is clients.choose("") is not None
+
+
+# When the answers of a shadow are compared.
+
+
+@pytest.mark.parametrize(
+    ("original", "shadow", "waits"), [(9, 9, True), (SMALL + 1, 9, False), (9, SMALL + 1, False)]
+)
+async def test_a_large_answer_of_either_side_is_compared_by_itself(
+    tmp_path: Path, original: int, shadow: int, waits: bool
+) -> None:
+    """Many in a row would delay the requests of clients."""
+    notes: list[Note] = []
+    answers = ShadowAnswers(
+        lambda at, note: notes.append(note), ShadowLog(tmp_path / "log"), lambda size: None, print
+    )
+    reply = HttpReply(200, {}, b"1" * shadow)
+    answers.add(CopiedRequest(b"", "", ShadowSide(200, 1, b"1" * original), reply, 1, 1))
+    assert (not notes) is waits
+    answers.settle()
+    assert notes

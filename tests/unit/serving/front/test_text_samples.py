@@ -11,7 +11,7 @@ from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.front import text_samples
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.text_samples import MOST_SAMPLES, MOST_STREAMS, SAMPLES, TextSamples
-from tidegate.targets.collection.text_rows import read_texts
+from tidegate.targets.collection.stats_page import read_texts
 
 SECOND = 1_000_000
 JSON = "application/json"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.serving.contract.invocation import Answer, Call
-from tidegate.serving.runtimes import bound_row, xgboost_onnx
+from tidegate.serving.runtimes import xgboost_onnx
 from tidegate.serving.runtimes.objectives import LINKS
 from tidegate.serving.runtimes.xgboost import load
 
@@ -53,14 +53,14 @@ def test_other_objectives_have_arrays_alone() -> None:
 @given(st.floats(width=32) | st.floats(-110, 110, width=32))
 def test_a_probability_has_the_bits_of_the_link(total: float) -> None:
     right = LINKS["binary:logistic"][0](np.array([total], np.float32))
-    assert bound_row.to_probability(total).tobytes() == right.tobytes()
+    assert xgboost_onnx.to_probability(total).tobytes() == right.tobytes()
 
 
 @pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf, 0.0, 88.75, -88.75, -88.72, 3.4e38, -3.4e38])
 def test_a_row_alone_has_the_probability_that_it_has_among_others(total: float) -> None:
     """NaN, too, is no probability of 0."""
     link, sums = LINKS["binary:logistic"][0], np.array([total, total], np.float32)
-    alone = (link(sums[:1])[0], bound_row.to_probability(float(sums[0]))[0])
+    alone = (link(sums[:1])[0], xgboost_onnx.to_probability(float(sums[0]))[0])
     assert np.array_equal(alone, link(sums), equal_nan=True)
 
 
@@ -90,10 +90,11 @@ def test_while_one_thread_uses_the_memory_another_has_none(
     booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Meanwhile] = []
+    bind_row = xgboost_onnx.bind_row
 
-    def bind(session: onnxruntime.InferenceSession, *more: Any) -> bound_row.OneRow | None:
+    def bind(session: onnxruntime.InferenceSession, *more: Any) -> xgboost_onnx.OneRow | None:
         seen.append(Meanwhile(session))
-        seen[0].ask = bound_row.bind_row(seen[0], *more)
+        seen[0].ask = bind_row(seen[0], *more)
         return seen[0].ask  # type: ignore[no-any-return]
 
     monkeypatch.setattr(xgboost_onnx, "bind_row", bind)

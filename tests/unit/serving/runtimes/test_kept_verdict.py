@@ -21,7 +21,13 @@ from tidegate.serving.engines.assembly import prepare_later_starts
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.runtimes import kept_verdict, row_probes, sklearn
-from tidegate.serving.runtimes.kept_verdict import Verdict, VerdictFile, decide_batching, find_verdict, identify
+from tidegate.serving.runtimes.kept_verdict import (
+    ProbeVerdict,
+    VerdictFile,
+    decide_batching,
+    find_verdict,
+    identify,
+)
 from tidegate.serving.runtimes.row_probes import Dependent, ProbeBudget, matrix_pool
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.scoring.batching import Batcher
@@ -102,7 +108,7 @@ def test_a_model_of_scikit_learn_is_probed_at_its_first_start_alone(
     assert sklearn.load(folder, {}).batches
     budgets: list[ProbeBudget] = []
 
-    def noted(run: Model, budget: ProbeBudget) -> row_probes.Finding:
+    def noted(run: Model, budget: ProbeBudget) -> row_probes.ProbeFinding:
         budgets.append(budget)
         return row_probes.judge(run, budget)
 
@@ -201,7 +207,7 @@ def test_a_verdict_counts_under_the_same_conditions_only(
     change: Callable[[Path, pytest.MonkeyPatch], VerdictFile], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = verdict_of(folder)
-    before.write(Verdict(True, "", 1.0))
+    before.write(ProbeVerdict(True, "", 1.0))
     assert before.read() is not None
     after = change(folder, monkeypatch)
     assert after.key != before.key
@@ -303,7 +309,7 @@ def test_the_probes_run_again_where_the_file_is_not_whole_or_not_our_own(
     spoil: Callable[[Path, pytest.MonkeyPatch], None], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = verdict_of(folder)
-    kept.write(Verdict(True, "", 1.0))
+    kept.write(ProbeVerdict(True, "", 1.0))
     spoil(kept.path, monkeypatch)
     assert kept.read() is None
     with pytest.raises(Dependent):
@@ -312,7 +318,7 @@ def test_the_probes_run_again_where_the_file_is_not_whole_or_not_our_own(
 
 def test_a_verdict_that_came_with_the_model_data_does_not_count(folder: Path) -> None:
     kept = verdict_of(folder)
-    kept.write(Verdict(True, "", 1.0))
+    kept.write(ProbeVerdict(True, "", 1.0))
     kept.path.rename(folder / kept.path.name)
     with pytest.raises(Dependent):
         load(folder, dependent)
@@ -320,7 +326,7 @@ def test_a_verdict_that_came_with_the_model_data_does_not_count(folder: Path) ->
 
 def test_a_folder_that_cannot_be_written_to_keeps_nothing(folder: Path, tmp_path: Path) -> None:
     kept = replace(verdict_of(folder), path=tmp_path / "none" / "model.rows")
-    kept.write(Verdict(True, "", 1.0))
+    kept.write(ProbeVerdict(True, "", 1.0))
     assert kept.read() is None
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from tidegate.host.process_stats import ProcessStats
 from tidegate.host.stalls import SILENT_FOR
-from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, Liveness, Seen
+from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, Liveness, LivenessObservation
 
 STILL = ProcessStats(used=1.0)
-SILENT = Seen(at_work=False, answers=0, asked=True, vitals=STILL)
+SILENT = LivenessObservation(at_work=False, answers=0, asked=True, vitals=STILL)
 PATIENCE = 300.0
 
 
-def story(seen: list[Seen], every: float = 3.0) -> tuple[Liveness, list[str]]:
+def story(seen: list[LivenessObservation], every: float = 3.0) -> tuple[Liveness, list[str]]:
     health = Liveness(PATIENCE)
     return health, [health.after(one, every * turn) for turn, one in enumerate(seen)]
 
@@ -54,7 +54,10 @@ def test_answers_to_calls_are_answers() -> None:
     health = Liveness(PATIENCE)
     for turn in range(1000):
         assert not health.asks(True, turn)
-        assert health.after(Seen(at_work=True, answers=turn, asked=False, vitals=STILL), float(turn)) == ""
+        assert (
+            health.after(LivenessObservation(at_work=True, answers=turn, asked=False, vitals=STILL), float(turn))
+            == ""
+        )
 
 
 def test_a_stopped_program_hangs_when_it_is_seen_twice() -> None:

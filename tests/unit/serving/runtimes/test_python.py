@@ -8,7 +8,7 @@ import pytest
 from tests.unit.serving.runtimes.user_code_harness import TRUSTED, call, failure, folder, own_process, said
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
 from tidegate.serving.runtimes import python
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 __all__ = ["own_process"]
 
@@ -113,7 +113,7 @@ def test_handler_gets_the_request_and_returns_the_response(
 
 def test_a_generator_is_a_stream(tmp_path: Path) -> None:
     answer = load(tmp_path, "words").answer(call(b"the quick fox"))
-    assert isinstance(answer, Streamed)
+    assert isinstance(answer, AnswerStream)
     assert list(answer.parts) == [b"the ", b"quick ", b"fox "]
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,15 +10,16 @@ from pathlib import Path
 import pytest
 
 import tidegate
+from tests import scene
+from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.fork_groups import GROUPS
 from tidegate.serving.contract.images import BUILT_IN, ImageTable, resolve
 from tidegate.serving.contract.runtime import Probe
 from tidegate.serving.contract.runtime_tables import file_table, image_table
 from tidegate.serving.process.fork_server import libraries
-from tidegate.serving.runtimes import framework_defaults
+from tidegate.serving.runtimes import framework_defaults, load
 from tidegate.spec.value_types import AUTO
-from tidegate.testing import scene
 
 ROOT = Path(tidegate.__file__).parents[2]
 MODULES = {kind for kind in RuntimeKind} - {RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.AUTO}
@@ -41,7 +43,8 @@ def test_extras_are_those_of_the_project() -> None:
 
 @pytest.mark.parametrize("kind", sorted(MODULES))
 def test_each_runtime_has_a_module(kind: RuntimeKind) -> None:
-    assert find_spec(f"tidegate.serving.runtimes.{kind}") is not None
+    module = f"tidegate.serving.runtimes.{kind}"
+    assert kind.descriptor.engine or find_spec(module) is not None
 
 
 def test_no_image_is_shown_twice_and_each_page_names_the_images_of_ours() -> None:
@@ -69,7 +72,7 @@ def test_each_script_framework_predicts_without_a_predict_fn() -> None:
 
 
 def test_modules_of_ours_are_imported_by_name_in_few_places() -> None:
-    """Runtimes, and the sections of a spec that few have and that take long to import."""
+    """Runtimes, and readers of tables that need a library which may not be installed."""
     found = set()
     for path in (ROOT / "src" / "tidegate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -79,7 +82,7 @@ def test_modules_of_ours_are_imported_by_name_in_few_places() -> None:
                 if "tidegate" in name or "__package__" in name or "__name__" in name:
                     found.add(path.relative_to(ROOT / "src" / "tidegate").as_posix())
     former = {"advisor/__init__.py"} & found
-    assert found - former == {"serving/runtimes/optional_imports.py", "spec/build.py", "spec/render.py"}
+    assert found - former == {"serving/runtimes/optional_imports.py", "features/batch/runner/table_records.py"}
 
 
 def test_one_module_alone_calls_what_imports_by_name() -> None:
@@ -94,3 +97,30 @@ def test_one_module_alone_calls_what_imports_by_name() -> None:
 
 def test_the_fork_server_imports_libraries_by_name_and_no_module_of_ours() -> None:
     assert [name for group in GROUPS for name in libraries(group) if name.startswith("tidegate")] == []
+
+
+# A runtime whose packages are missing names the extra that brings them.
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        (RuntimeKind.ONNX, "onnxruntime"),
+        (RuntimeKind.LIGHTGBM, "lightgbm"),
+        (RuntimeKind.SKLEARN, "skops"),
+        (RuntimeKind.PYTORCH, "torch"),
+        (RuntimeKind.MLFLOW, "mlflow"),
+        (RuntimeKind.GGUF, "xllamacpp"),
+    ],
+)
+def test_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: RuntimeKind, package: str
+) -> None:
+    monkeypatch.delitem(sys.modules, f"tidegate.serving.runtimes.{kind.value}", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ArtifactError) as caught:
+        load(kind, tmp_path, {})
+    assert f"({package}" in caught.value.message
+    assert caught.value.message.endswith(f"pip install 'tidegate[{kind.value}]'")

@@ -16,7 +16,7 @@ from tests.unit.serving.runtimes.user_code_harness import TRUSTED, call, failure
 from tidegate.domain.errors import ArtifactError, Invalid, Transient
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.runtimes import script, script_arrays
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 __all__ = ["own_process"]
 
@@ -222,7 +222,7 @@ def test_an_answer_that_is_no_body_is_an_error(tmp_path: Path, result: str) -> N
 def test_a_generator_is_a_stream(tmp_path: Path, lines: str, kind: str, parts: list[bytes]) -> None:
     loaded = script.load(folder(tmp_path, inference=f"{DOUBLES}\n{lines}"), TRUSTED)
     answer = loaded.answer(call(b"1", JSON))
-    assert isinstance(answer, Streamed)
+    assert isinstance(answer, AnswerStream)
     assert (answer.content_type, list(answer.parts)) == (kind, parts)
 
 
@@ -235,7 +235,7 @@ def test_a_stream_that_is_closed_closes_the_generator(tmp_path: Path) -> None:
     )
     loaded = script.load(folder(tmp_path, inference=text), TRUSTED)
     answer = loaded.answer(call(b"1", JSON))
-    assert isinstance(answer, Streamed)
+    assert isinstance(answer, AnswerStream)
     assert next(answer.parts) == b"a"
     answer.parts.close()  # type: ignore[attr-defined]
     assert loaded._functions._functions["transform_fn"][0].__globals__["closed"] == [1]

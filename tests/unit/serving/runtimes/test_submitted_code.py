@@ -3,6 +3,7 @@
 import io
 import tarfile
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tidegate.serving.artifacts.fetch import Policy
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import submitted_code
+from tidegate.serving.runtimes.user_code import check_requirements
 
 SDK = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code/sourcedir.tar.gz"}
 TRUSTED = {"TIDEGATE_TRUST": "code"}
@@ -87,3 +89,41 @@ def test_it_lies_where_model_data_may(tmp_path: Path) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py"), **TRUSTED)
     with pytest.raises(ArtifactError, match="file:// is not allowed here"):
         submitted_code.fetch(one, Policy(roots=()))
+
+
+# requirements.txt beside a model's code: compared, never installed.
+
+
+NUMPY = version("numpy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n\n--index-url https://packages.example/simple\n",
+        f"numpy\nNumPy=={NUMPY}  # ours\nnumpy>=1,<99\n",
+        'not-there-at-all; python_version < "3"\n',
+        "numpy @ https://packages.example/numpy.whl\n",
+    ],
+)
+def test_what_is_there(tmp_path: Path, text: str) -> None:
+    check_requirements(tmp_path / "none.txt")
+    (tmp_path / "requirements.txt").write_text(text)
+    check_requirements(tmp_path / "requirements.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not-there-at-all>=2", "requirements.txt is not met: not-there-at-all>=2 is not installed. Nothing is"),
+        ("numpy==1.0", f"numpy==1.0, but {NUMPY} is installed. "),
+        ("not-a\nnumpy\nnot-b\n", "not-a is not installed; not-b is not installed. "),
+        ("./local folder", "'./local folder' is not a requirement"),
+    ],
+)
+def test_what_is_not_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "requirements.txt").write_text(text)
+    with pytest.raises(ArtifactError) as caught:
+        check_requirements(tmp_path / "requirements.txt")
+    assert message in caught.value.message

@@ -182,12 +182,12 @@ def exported(model: type[Base]) -> Any:
 
 @pytest.mark.parametrize("model", COMBINING)
 def test_what_combines_rows_is_found(model: type[Base]) -> None:
-    assert torch_graphs.of_script(scripted(model)) == torch_graphs.Finding(COMBINING[model], False)
+    assert torch_graphs.of_script(scripted(model)) == torch_graphs.BatchingObstacle(COMBINING[model], False)
 
 
 @pytest.mark.parametrize("model", STATEFUL)
 def test_what_the_model_remembers_is_found(model: type[Base]) -> None:
-    assert torch_graphs.of_script(scripted(model)) == torch_graphs.Finding(STATEFUL[model], True)
+    assert torch_graphs.of_script(scripted(model)) == torch_graphs.BatchingObstacle(STATEFUL[model], True)
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:The tensor attributes:UserWarning")

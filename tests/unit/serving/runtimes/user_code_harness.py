@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.runtimes import module_isolation, user_code
-from tidegate.serving.scoring.thread_engine import Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream
 
 TRUSTED = {"TIDEGATE_TRUST": "code"}
 
@@ -51,7 +51,7 @@ def call(body: bytes = b"", content_type: str = "", accept: str = "", **more: st
     return Call(body, {name.encode(): value.encode() for name, value in headers.items() if value})
 
 
-def said(answer: Answer | Streamed) -> tuple[bytes, str]:
+def said(answer: Answer | AnswerStream) -> tuple[bytes, str]:
     """The body, of a stream its parts joined, and the content type."""
     body = answer.body if isinstance(answer, Answer) else b"".join(answer.parts)
     return body, answer.content_type

@@ -11,7 +11,14 @@ import pytest
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.scoring import rescoring
 from tidegate.serving.scoring.batching import MISMATCH, Batcher
-from tidegate.serving.scoring.rescoring import QUICK, SHARE, TRIAL_BATCHES, TRIAL_ROWS, TRIAL_SECONDS, Rescoring
+from tidegate.serving.scoring.rescoring import (
+    QUICK,
+    SHARE,
+    TRIAL_BATCHES,
+    TRIAL_ROWS,
+    TRIAL_SECONDS,
+    RescoringSchedule,
+)
 
 
 class Mixing:
@@ -141,12 +148,12 @@ async def test_what_fails_alone_but_not_in_a_batch_ends_batching(warm: int, capf
 
 
 def test_the_trial_ends_after_its_batches_or_its_time() -> None:
-    by_number = Rescoring()
+    by_number = RescoringSchedule()
     for _ in range(TRIAL_BATCHES):
         assert by_number.on_trial
         by_number.count_trial(2, 0.0)
     assert not by_number.on_trial
-    by_time = Rescoring()
+    by_time = RescoringSchedule()
     by_time.count_trial(2, TRIAL_SECONDS)
     assert not by_time.on_trial
 
@@ -154,7 +161,7 @@ def test_the_trial_ends_after_its_batches_or_its_time() -> None:
 def test_scoring_again_takes_its_share_and_no_more() -> None:
     """However long it takes, and however long nothing came before."""
     for cost in (1e-5, 1e-3, 0.3):
-        checks, now, spent, times = Rescoring(), 1e6, 0.0, 0
+        checks, now, spent, times = RescoringSchedule(), 1e6, 0.0, 0
         while now < 1e6 + 1000 * cost + 10:
             if checks.begin(now):
                 assert not checks.begin(now)
@@ -168,7 +175,7 @@ def test_scoring_again_takes_its_share_and_no_more() -> None:
 
 
 def test_a_quick_model_is_checked_on_the_event_loop_and_a_slow_one_in_a_thread() -> None:
-    checks = Rescoring()
+    checks = RescoringSchedule()
     checks.count_trial(8, 8 * QUICK / 2)
     assert checks.is_quick
     checks.end(1.0, 2 * QUICK)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Rejected, Stream, timed_out
 from tidegate.serving.scoring import thread_engine
-from tidegate.serving.scoring.thread_engine import MOST_WAITING, STREAM_LIMIT, Streamed, ThreadEngine
+from tidegate.serving.scoring.thread_engine import MOST_WAITING, STREAM_LIMIT, AnswerStream, ThreadEngine
 
 TIMEOUT = 60.0
 
@@ -56,7 +56,7 @@ class Model:
     def gate(self, key: bytes) -> threading.Event:
         return self.gates.setdefault(key, threading.Event())
 
-    def answer(self, call: Call) -> Answer | Streamed:
+    def answer(self, call: Call) -> Answer | AnswerStream:
         self.asked.append(call.body)
         kind, _, name = call.body.partition(b" ")
         if kind == b"wait":
@@ -68,16 +68,16 @@ class Model:
         elif kind == b"exit":
             sys.exit(3)
         elif kind == b"stream":
-            return Streamed("text/x", self.parts(name), ((b"a", b"b"),))
+            return AnswerStream("text/x", self.parts(name), ((b"a", b"b"),))
         elif kind == b"late-stream":
             assert self.gate(name).wait(300)
-            return Streamed("text/x", self.parts(name))
+            return AnswerStream("text/x", self.parts(name))
         elif kind == b"list":
-            return Streamed("text/x", iter([b"1", b"2"]))
+            return AnswerStream("text/x", iter([b"1", b"2"]))
         elif kind == b"none":
-            return Streamed("text/x", iter(()))
+            return AnswerStream("text/x", iter(()))
         elif kind == b"text":
-            return Streamed("text/x", iter(["1"]))  # type: ignore[list-item]
+            return AnswerStream("text/x", iter(["1"]))  # type: ignore[list-item]
         return Answer(name, "text/x")
 
     def parts(self, name: bytes) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 from botocore.validate import ParamValidator
 
-from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.client import Calls
 
 
 @cache

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
+from tests.fake_aws.clock import START
 from tidegate.domain.errors import Invalid, TargetRefused, Transient
-from tidegate.targets.aws.botocore_calls import BotocoreCalls, open_calls
-from tidegate.targets.aws.calls import RetryingCalls
+from tidegate.targets.aws.client import AwsClient, ThreadedCalls, open_calls
 from tidegate.targets.aws.errors import (
     AccessDenied,
     AwsRefused,
@@ -25,8 +27,9 @@ from tidegate.targets.aws.errors import (
     translate,
 )
 from tidegate.targets.aws.options import AwsOptions, parse_options
-from tidegate.targets.aws.ownership import check_own, owner_tags
+from tidegate.targets.aws.ownership import ACCOUNT, check_own, owner_tags
 from tidegate.targets.aws.policies import CallRow, least_policy
+from tidegate.targets.aws.single_calls import SingleCalls, open_session
 
 
 @dataclass
@@ -77,19 +80,53 @@ def options(service: Service) -> AwsOptions:
     return AwsOptions(region="eu-central-1", endpoint_url=service.address)
 
 
-def ask(calls: BotocoreCalls | RetryingCalls) -> dict[str, object]:
-    return asyncio.run(calls.call("lambda", "GetFunctionConfiguration", {"FunctionName": "fraud"}))
+GET = ("lambda", "GetFunctionConfiguration", {"FunctionName": "fraud"})
 
 
-def retrying(service: Service, deadline: float = 30.0) -> tuple[RetryingCalls, list[float]]:
-    pauses: list[float] = []
+def ask(given: AwsOptions) -> dict[str, object]:
+    """Once."""
+    return SingleCalls(open_session(given)).call(*GET)
 
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
 
-    return RetryingCalls(
-        BotocoreCalls(options(service)), deadline, now=lambda: sum(pauses), sleep=sleep, chance=lambda: 1.0
-    ), pauses
+@dataclass
+class Pauses:
+    """A clock on which only pauses take time."""
+
+    made: list[float] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return sum(self.made)
+
+    def sleep(self, seconds: float) -> None:
+        self.made.append(seconds)
+
+
+Call = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(params=["blocking", "in threads"])
+def retrying(request: pytest.FixtureRequest, service: Service) -> Callable[[float], tuple[Call, list[float]]]:
+    """A caller with a deadline, for commands and for the event loop, and its pauses."""
+
+    def make(deadline: float) -> tuple[Call, list[float]]:
+        clock = Pauses()
+        client = AwsClient(open_session(options(service)), clock, lambda: 1.0, deadline)
+        if request.param == "blocking":
+            return client.call, clock.made
+
+        async def pause(seconds: float) -> None:
+            clock.sleep(seconds)
+
+        calls = ThreadedCalls(client, asyncio.to_thread, pause)
+        return lambda *asked: asyncio.run(calls.call(*asked)), clock.made
+
+    return make
+
+
+Retrying = Callable[[float], tuple[Call, list[float]]]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +154,7 @@ def test_each_error_of_aws_has_its_kind(
 ) -> None:
     service.answers = [(status, code)]
     with pytest.raises(kind, match=told) as raised:
-        ask(BotocoreCalls(options(service)))
+        ask(options(service))
     assert type(raised.value) is kind
 
 
@@ -126,15 +163,15 @@ def test_a_wrong_clock_is_named() -> None:
     assert "the clock of this machine differs" in str(translate(answer))
 
 
-def test_throttling_is_tried_again_with_growing_pauses(service: Service) -> None:
+def test_throttling_is_tried_again_with_growing_pauses(service: Service, retrying: Retrying) -> None:
     service.answers = [
         (429, "TooManyRequestsException"),
         (503, "ServiceException"),
         (429, "ThrottlingException"),
         (200, ""),
     ]
-    calls, pauses = retrying(service)
-    assert ask(calls) == {"FunctionName": "fraud"}
+    call, pauses = retrying(30.0)
+    assert call(*GET) == {"FunctionName": "fraud"}
     assert service.asked == 4
     assert pauses == [0.2, 0.4, 0.8]
 
@@ -147,12 +184,12 @@ def test_throttling_is_tried_again_with_growing_pauses(service: Service) -> None
     ],
 )
 def test_a_call_that_may_have_created_something_is_not_simply_made_again(
-    service: Service, service_name: str, operation: str, members: dict[str, object]
+    service: Service, retrying: Retrying, service_name: str, operation: str, members: dict[str, object]
 ) -> None:
     service.answers = [(503, "ServiceUnavailable")]
-    calls, _ = retrying(service)
+    call, _ = retrying(30.0)
     with pytest.raises(Unanswered):
-        asyncio.run(calls.call(service_name, operation, members))
+        call(service_name, operation, members)
     assert service.asked == 1
 
 
@@ -170,29 +207,37 @@ def test_sagemaker_tells_kinds_of_errors_by_its_sentences(code: str, message: st
     assert type(translate(ErrorAnswer("sagemaker", "CreateEndpoint", "fraud", code, message, 400))) is kind
 
 
-def test_tries_end_at_the_deadline(service: Service) -> None:
+def test_tries_end_at_the_deadline(service: Service, retrying: Retrying) -> None:
     service.answers = [(429, "TooManyRequestsException")]
-    calls, pauses = retrying(service, deadline=3.0)
+    call, pauses = retrying(3.0)
     with pytest.raises(Throttled):
-        ask(calls)
+        call(*GET)
     assert pauses == [0.2, 0.4, 0.8, 1.6]
 
 
 @pytest.mark.parametrize(
-    "code", ["PreconditionFailedException", "ResourceConflictException", "AccessDeniedException"]
+    ("status", "code"),
+    [
+        (412, "PreconditionFailedException"),
+        (409, "ResourceConflictException"),
+        (403, "AccessDeniedException"),
+        (403, "ExpiredTokenException"),
+    ],
 )
-def test_what_another_try_cannot_mend_is_asked_once(service: Service, code: str) -> None:
-    service.answers = [(412 if code.startswith("Pre") else 409 if code.startswith("Res") else 403, code)]
-    calls, _ = retrying(service)
+def test_what_another_try_cannot_mend_is_asked_once(
+    service: Service, retrying: Retrying, status: int, code: str
+) -> None:
+    service.answers = [(status, code)]
+    call, _ = retrying(30.0)
     with pytest.raises((TargetRefused, Transient)):
-        ask(calls)
+        call(*GET)
     assert service.asked == 1
 
 
 def test_a_service_that_is_away_is_transient(service: Service) -> None:
     away = AwsOptions(region="eu-central-1", endpoint_url="http://127.0.0.1:9")
     with pytest.raises(Transient, match="AWS cannot be reached"):
-        ask(BotocoreCalls(away))
+        ask(away)
 
 
 def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +247,13 @@ def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(TargetRefused, match="no usable AWS credentials"):
-        ask(BotocoreCalls(AwsOptions(region="eu-central-1")))
+        ask(AwsOptions(region="eu-central-1"))
 
 
 def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(TargetRefused, match=r"no usable AWS credentials.*payroll"):
-        ask(BotocoreCalls(AwsOptions(region="eu-central-1", profile="payroll")))
+        ask(AwsOptions(region="eu-central-1", profile="payroll"))
 
 
 def test_members_that_botocore_refuses_are_never_sent(service: Service) -> None:
@@ -225,11 +270,12 @@ def test_unknown_settings_are_named_with_those_there_are() -> None:
 
 
 def test_what_another_installation_created_is_refused() -> None:
-    own = owner_tags("payroll", "fraud")
-    check_own({**own, "cost": "42"}, "payroll", "fraud", "function fraud")
-    for foreign in ({}, owner_tags("other", "fraud"), owner_tags("payroll", "other")):
-        with pytest.raises(TargetRefused, match="function fraud exists and does not belong"):
-            check_own(foreign, "payroll", "fraud", "function fraud")
+    for owner in ("payroll", ACCOUNT):
+        own = owner_tags(owner, "fraud")
+        check_own({**own, "cost": "42"}, owner, "fraud", "function fraud")
+        for foreign in ({}, owner_tags("other", "fraud"), owner_tags(owner, "other")):
+            with pytest.raises(TargetRefused, match="function fraud exists and does not belong"):
+                check_own(foreign, owner, "fraud", "function fraud")
 
 
 def test_a_policy_names_actions_as_iam_does() -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetPeriod, FleetSecond
-from tidegate.targets.aws.period_counts import PeriodCounts, spread
+from tidegate.targets.aws.period_counts import PeriodCounts, latency, spread
 from tidegate.targets.aws.period_progress import PeriodProgress
 
 FLEET = FleetId("fraud", 1, "AllTraffic")
@@ -80,11 +80,12 @@ def test_datapoints_that_are_late_and_revised_are_counted_once(arrivals: list[Ar
 
 
 def test_a_period_grows_and_its_latencies_are_passed_on_once() -> None:
-    progress, times = PeriodProgress(settle=0), {50.0: 1000.0, 100.0: 2000.0}
+    progress = PeriodProgress(settle=0)
     found: list[FleetSecond] = []
     for now in (1200, 1260, 1320):
         progress.begin({"fraud"}, now)
-        found += progress.add(FLEET, "v1", 1200, PeriodCounts(now - 1100), times)
+        slow = {"model_latency": latency(now - 1100, {50.0: 1000.0, 100.0: 2000.0})}
+        found += progress.add(FLEET, "v1", 1200, PeriodCounts(now - 1100), slow)
         progress.end(now, {})
     assert [one.model_latency.count for one in found if one.model_latency is not None] == [160.0]
     assert sum(one.invocations for one in found) == 220

@@ -18,7 +18,7 @@ from tidegate.domain.metric import CollectionRound
 from tidegate.ports.evidence import EvidenceSource
 from tidegate.targets.aws.period_progress import MOST, PeriodProgress
 from tidegate.targets.aws_lambda.evidence import AwsLambdaEvidence
-from tidegate.targets.ecs.evidence import EcsEvidence
+from tidegate.targets.ecs.provider import EcsEvidence
 from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence
 
 GOOD, BAD = FleetId("fraud", 1, "AllTraffic"), FleetId("spam", 1, "AllTraffic")

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 from cfnlint.api import lint_all
@@ -14,6 +18,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.ports.target import Level
 from tidegate.targets.aws.options import parse_options
+from tidegate.targets.aws_lambda.distributions import PROVIDED, collect
 from tidegate.targets.aws_lambda.doctor import check, check_lambda
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions
 from tidegate.targets.aws_lambda.render import render_calls, render_image, render_template
@@ -109,7 +114,7 @@ def test_the_doctor_names_each_right_that_is_missing_and_prints_the_policy() -> 
     settings = parse_options(OPTIONS, AwsLambdaOptions, "lambda")
 
     class Denied:
-        async def call(self, service: str, operation: str, members: object) -> dict[str, object]:
+        def call(self, service: str, operation: str, members: object = None) -> dict[str, object]:
             if service == "logs":
                 raise TargetRefused("DescribeLogStreams: the credentials lack the right logs:DescribeLogStreams")
             if service in ("sts", "cloudwatch", "s3"):
@@ -118,9 +123,9 @@ def test_the_doctor_names_each_right_that_is_missing_and_prints_the_policy() -> 
                 return {"AccountLimit": {"TotalCodeSize": 10**9, "UnreservedConcurrentExecutions": 5}}
             if operation == "GetResources":
                 return {}
-            return await calls.call(service, operation, members)  # type: ignore[arg-type]
+            return asyncio.run(calls.call(service, operation, members))  # type: ignore[arg-type]
 
-    found = {one.what: one for one in asyncio.run(check(Denied(), settings, OPTIONS, desired()))}
+    found = {one.what: one for one in check(Denied(), settings, OPTIONS, desired())}
     assert found["credentials"].level is Level.OK and "user/ada" in found["credentials"].message
     assert found["functions"].level is Level.OK
     assert found["logs"].level is Level.ERROR and "logs:DescribeLogStreams" in found["logs"].message
@@ -130,3 +135,27 @@ def test_the_doctor_names_each_right_that_is_missing_and_prints_the_policy() -> 
     (passing,) = [one for one in policy["Statement"] if one["Action"] == ["iam:PassRole"]]
     assert passing["Resource"] == [OPTIONS["role"]]
     assert all("*" not in action for one in policy["Statement"] for action in one["Action"])
+
+
+# What a function's package holds is all that its runtime imports.
+
+
+@pytest.mark.parametrize(("extra", "module"), [("", "python"), ("script", "script")])
+def test_a_runtime_finds_every_library_in_the_package(tmp_path: Path, extra: str, module: str) -> None:
+    files = {name: path for one in collect(extra) for name, path in one.files.items()}
+    for distribution in map(metadata.distribution, PROVIDED):  # by Lambda
+        files |= {file.as_posix(): Path(str(file.locate())) for file in distribution.files or ()}
+    for name, path in files.items():
+        if ".." not in name:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).symlink_to(path)
+    # -S: no library of this environment, -I: no path but the package's
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import tidegate.serving.runtimes.{module}"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_bytecode_and_no_list_of_files_is_packed() -> None:
+    names = [name for one in collect("xgboost") for name in one.files]
+    assert "numpy/testing/__init__.py" in names
+    assert [name for name in names if name.endswith((".pyc", "/RECORD"))] == []

@@ -6,28 +6,18 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 
+from tests.samples import canary, percent
 from tests.unit.targets.aws.shapes import ShapeChecked
 from tests.unit.targets.aws_lambda.lambda_simulator import LambdaSimulator, changed
 from tests.unit.targets.aws_lambda.test_target import FUNCTION, OPTIONS, describe
-from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
-from tidegate.domain.endpoint import Endpoint
+from tests.virtual_platform import ERRORS, VirtualPlatform, context, serving
 from tidegate.domain.evidence import Comparison, EvidenceConfig
-from tidegate.domain.rollout import DeploymentConfig
 from tidegate.service import endpoints
-from tidegate.service.endpoints import UpdateRequest
-from tidegate.service.record_kinds import ALARM
 from tidegate.targets.aws_lambda.provider import join_parts
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
-from tidegate.testing.loops.clock import SimulatedClock
-from tidegate.testing.loops.controller import Edges, join_loops, run_loops
-from tidegate.testing.loops.virtual_loop import VirtualLoop
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import canary, percent
 
 BY_THE_MINUTE = replace(ERRORS, period=60, evaluation_periods=1, datapoints_to_alarm=1)
 CANARY = canary(percent(10), wait=60, bake=30, alarms=("errors",), evidence=True)
@@ -35,24 +25,20 @@ RATE = 5
 """Requests a second."""
 
 
-class LambdaPlatform(Platform):
+class LambdaPlatform(VirtualPlatform):
+    alarm, deployment = BY_THE_MINUTE, CANARY
+    warm_up = 40.0
+
     def __init__(self, state: Path) -> None:
-        self.loop = VirtualLoop(Random(1))
-        self.clock = SimulatedClock(self.loop)
-        self.store, self.metrics = MemoryStore(), MemoryMetrics()
+        super().__init__()
         self.aws = LambdaSimulator(now=lambda: self.clock.now().timestamp())
         self.calls = ShapeChecked(self.aws)
         self.failing: set[str] = set()
-        self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), OPTIONS, self.calls)
+        self.provider = join_parts(context(state, lambda name: self.kick(name)), OPTIONS, self.calls)
         self.function_target.describe = describe
-        self.loops = join_loops(
-            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence),
-            compare=True,
-        )
-        self.loop.create_task(run_loops(self.loops, self.clock))
-        self.loop.create_task(self._clients())
         self.weights: list[float] = []
         """Of the newest version, each change once."""
+        self.run(self.provider.target, self.provider.evidence, self._clients(), compare=True)
 
     @property
     def function_target(self) -> AwsLambdaTarget:
@@ -78,43 +64,14 @@ class LambdaPlatform(Platform):
         return rest if alias["FunctionVersion"] == version else weights.get(version, 0.0)
 
     def serve_first(self) -> None:
-        for name in ("v1", "v2"):
-            self.define(name, 2)
-        self.transact(lambda tx: tx.put(ALARM, "errors", BY_THE_MINUTE, expect=0, now=self.clock.now()))
-        now, can, asked = self.clock.now(), self.function_target.can, UpdateRequest("v1")
-        self.transact(
-            lambda tx: endpoints.create_endpoint(tx, "fraud", asked, {}, rollout_id="first", can=can, now=now)
-        )
-        self.loop.call_soon(self.loops.engine.kick, "fraud")
-        self.advance(40)
-        assert self.endpoint().rollout is None
+        super().serve_first()
         self.weights.clear()
-
-    def update(self, config: str, deployment: DeploymentConfig = CANARY) -> None:
-        now, can = self.clock.now(), self.function_target.can
-        asked = UpdateRequest(config, deployment)
-        self.transact(
-            lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id=config, can=can, now=now)
-        )
-        self.loop.call_soon(self.loops.engine.kick, "fraud")
-
-    def until_over(self, seconds: int = 1800) -> Endpoint:
-        for _ in range(seconds // 10):
-            self.advance(10)
-            if self.endpoint().rollout is None:
-                break
-        return self.endpoint()
 
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[LambdaPlatform]:
-    made = LambdaPlatform(tmp_path)
-    try:
-        made.serve_first()
+    with serving(LambdaPlatform(tmp_path)) as made:
         yield made
-    finally:
-        made.loop.kill()
-        made.loop.close()
 
 
 def test_a_canary_shifts_the_alias_and_removes_the_old_version(platform: LambdaPlatform) -> None:

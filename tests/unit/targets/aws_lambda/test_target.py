@@ -10,15 +10,15 @@ from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, Serverless, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import Route, RouteTable
+from tidegate.simulation.world import START
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda.description import configuration, creation
 from tidegate.targets.aws_lambda.functions import FunctionClient
-from tidegate.targets.aws_lambda.logs import AwsLambdaLogs
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions
+from tidegate.targets.aws_lambda.provider import AwsLambdaLogs
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
-from tidegate.targets.aws_lambda.versions import CodeWanted, VersionWanted
-from tidegate.testing.world import START
+from tidegate.targets.aws_lambda.versions import DesiredCode, DesiredVersion
 
 OPTIONS = AwsLambdaOptions(region="eu-central-1", role="arn:aws:iam::123456789012:role/fraud-function")
 FUNCTION = "tidegate-fraud"
@@ -32,16 +32,16 @@ def spec(generation: int = 1, config: str = "v1", provisioned: int = 0, count: i
     return FleetSpec(FleetId("fraud", generation, "AllTraffic"), config, variant, count)
 
 
-async def describe(fleet: FleetSpec, fence: int) -> VersionWanted:
+async def describe(fleet: FleetSpec, fence: int) -> DesiredVersion:
     """Without building a package."""
     body = fleet.config_name.encode()
-    return VersionWanted(
+    return DesiredVersion(
         fleet=fleet.id,
         function=FUNCTION,
         config=fleet.config_name,
         count=fleet.count,
         fence=fence,
-        code=CodeWanted({"ZipFile": body}, sha256(body)),
+        code=DesiredCode({"ZipFile": body}, sha256(body)),
         configuration=configuration(OPTIONS, fleet),
         creation=creation(OPTIONS, owner_tags("id", "fraud")),
         provisioned=fleet.variant.serverless.provisioned if fleet.variant.serverless else 0,

@@ -12,9 +12,9 @@ from tests.unit.targets.ecs.test_target import OPTIONS
 from tidegate import spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TargetRefused
-from tidegate.targets.ecs.fargate_sizes import SIZES, fit
 from tidegate.targets.ecs.render import render_calls, render_template
 from tidegate.targets.ecs.rule_weights import forward_action, read_action
+from tidegate.targets.ecs.task_definition import SIZES, fit
 
 SETTINGS = msgspec.to_builtins(OPTIONS)
 SPEC = """
@@ -48,6 +48,27 @@ def test_the_template_is_valid_for_cloudformation(strategy: str) -> None:
     (document,) = render_template(desired(), {**SETTINGS, "strategy": strategy}).documents
     found = [str(match) for match in lint_all(json.dumps(document.body))]
     assert [one for one in found if one.startswith("[E")] == []
+
+
+OF_USER = """
+endpoint: fraud
+model: {container: ghcr.example/team/fraud:1.4, data: s3://models/fraud.tar.gz, environment: {A: b}}
+"""
+
+
+def test_a_container_of_the_users_stands_beside_its_front_in_one_task() -> None:
+    members = {one.name: one.body["members"] for one in render_calls(desired(OF_USER), SETTINGS).documents}
+    task, made = members["ecs RegisterTaskDefinition"], members["ecs CreateService"]
+    assert isinstance(task, dict) and isinstance(made, dict)
+    assert shape_errors("ecs", "RegisterTaskDefinition", "input", task) == ""
+    front, model, fetching = task["containerDefinitions"]
+    assert front["portMappings"][0]["containerPort"] == made["loadBalancers"][0]["containerPort"] == 18_080
+    assert model["image"] == "ghcr.example/team/fraud:1.4"
+    assert model["command"] == ["serve"]
+    assert model["dependsOn"] == [{"containerName": fetching["name"], "condition": "SUCCESS"}]
+    assert {"name": "A", "value": "b"} in model["environment"]
+    (document,) = render_template(desired(OF_USER), SETTINGS).documents
+    assert [one for one in map(str, lint_all(json.dumps(document.body))) if one.startswith("[E")] == []
 
 
 RULES = {

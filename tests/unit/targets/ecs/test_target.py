@@ -4,36 +4,26 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
+from tests.samples import canary, percent, version
 from tests.unit.targets.aws.shapes import ShapeChecked
 from tests.unit.targets.ecs.ecs_simulator import EcsSimulator
-from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
-from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
+from tests.virtual_platform import ERRORS, VirtualPlatform, context, serving
+from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, TargetRefused, Transient
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import Route, RouteTable
-from tidegate.ports.store import Tx
 from tidegate.rollout.plan import compile_plan
-from tidegate.service import endpoints
-from tidegate.service.endpoints import UpdateRequest
-from tidegate.service.record_kinds import ALARM, CONFIG, MODEL
 from tidegate.serving.contract.images import ImageTable
+from tidegate.simulation.world import START
 from tidegate.targets.ecs.options import EcsOptions, group_name, path_pattern
 from tidegate.targets.ecs.provider import EcsLifecycle, join_parts
 from tidegate.targets.ecs.target import EcsTarget
-from tidegate.testing.loops.clock import SimulatedClock
-from tidegate.testing.loops.controller import Edges, join_loops, run_loops
-from tidegate.testing.loops.virtual_loop import VirtualLoop
-from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import canary, percent, version
-from tidegate.testing.world import START
 
 OPTIONS = EcsOptions(
     region="eu-central-1",
@@ -227,7 +217,7 @@ def test_tasks_finish_their_requests_before_their_target_group_goes(stage: Stage
         assert look.routes == table(3, g2=10_000)
         with pytest.raises(Transient, match="still drains"):
             await stage.target.ensure_fleet(spec(), 4)
-        await remove(stage.target, FLEET, 3)
+        await remove(stage.target, FLEET, 4)
         await stage.target.set_traffic(table(4))
         await remove(stage.target, NEXT, 4)
         assert (stage.aws.cut_off, stage.aws.groups) == ([], {})
@@ -344,22 +334,20 @@ def test_a_count_is_changed_in_place_and_an_older_one_dropped(stage: Stage) -> N
     asyncio.run(play())
 
 
-class EcsPlatform(Platform):
+class EcsPlatform(VirtualPlatform):
+    alarm = replace(ERRORS, period=60, evaluation_periods=1, datapoints_to_alarm=1)
+    deployment = canary(percent(10), wait=60, bake=0, alarms=("errors",), evidence=True)
+    image, data = "tidegate/xgboost", "s3://models/{}.ubj"
+    warm_up = 40.0
+
     def __init__(self, state: Path) -> None:
-        self.loop = VirtualLoop(Random(1))
-        self.clock = SimulatedClock(self.loop)
-        self.store, self.metrics = MemoryStore(), MemoryMetrics()
+        super().__init__()
         self.aws = EcsSimulator(now=lambda: self.clock.now().timestamp())
         self.calls = ShapeChecked(self.aws)
         self.failing: set[str] = set()
         options = replace_installation()
-        self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), options, self.calls)
-        self.loops = join_loops(
-            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence),
-            compare=True,
-        )
-        self.loop.create_task(run_loops(self.loops, self.clock))
-        self.loop.create_task(self._clients())
+        self.provider = join_parts(context(state, lambda name: self.kick(name)), options, self.calls)
+        self.run(self.provider.target, self.provider.evidence, self._clients(), compare=True)
 
     async def _clients(self) -> None:
         while True:
@@ -367,45 +355,15 @@ class EcsPlatform(Platform):
             for _ in range(5):
                 self.aws.request(PATH, lambda group: self.aws.config_of(group) in self.failing)
 
-    def define(self, name: str, count: int) -> None:
-        made, variant = model(f"model-{name}"), ProductionVariant("AllTraffic", f"model-{name}", count, "local")
-
-        def work(tx: Tx) -> None:
-            tx.put(MODEL, made.name, made, expect=0, now=START)
-            tx.put(CONFIG, name, EndpointConfig(name, (variant,), START), expect=0, now=START)
-
-        self.transact(work)
-
-    def serve_first(self) -> None:
-        for name in ("v1", "v2"):
-            self.define(name, 2)
-        alarm = replace(ERRORS, period=60, evaluation_periods=1, datapoints_to_alarm=1)
-        self.transact(lambda tx: tx.put(ALARM, "errors", alarm, expect=0, now=self.clock.now()))
-        now, can, asked = self.clock.now(), self.provider.target.can, UpdateRequest("v1")
-        self.transact(
-            lambda tx: endpoints.create_endpoint(tx, "fraud", asked, {}, rollout_id="first", can=can, now=now)
-        )
-        self.loop.call_soon(self.loops.engine.kick, "fraud")
-        self.advance(40)
-        assert self.endpoint().rollout is None
-
     def served(self) -> set[str]:
         """The configs of the services."""
         return {self.aws.config_of(group) for group in self.aws.groups}
 
     def roll(self, evidence: EvidenceConfig | None = None) -> Endpoint:
         """Guarded by the alarm, or by evidence alone."""
-        now, can = self.clock.now(), self.provider.target.can
-        deployment = canary(percent(10), wait=60, bake=0, alarms=("errors",), evidence=True)
-        if evidence is not None:
-            deployment = replace(canary(percent(10), wait=60, bake=0, alarms=()), evidence=evidence)
-        asked = UpdateRequest("v2", deployment)
-        self.transact(lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id="v2", can=can, now=now))
-        self.loop.call_soon(self.loops.engine.kick, "fraud")
-        for _ in range(120):
-            self.advance(10)
-            if self.endpoint().rollout is None:
-                break
+        alone = replace(canary(percent(10), wait=60, bake=0, alarms=()), evidence=evidence)
+        self.update("v2", None if evidence is None else alone)
+        self.until_over()
         self.advance(20)
         return self.endpoint()
 
@@ -423,13 +381,8 @@ def replace_installation() -> EcsOptions:
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[EcsPlatform]:
-    made = EcsPlatform(tmp_path)
-    try:
-        made.serve_first()
+    with serving(EcsPlatform(tmp_path)) as made:
         yield made
-    finally:
-        made.loop.kill()
-        made.loop.close()
 
 
 def test_a_canary_shifts_the_rule_and_removes_the_old_service(platform: EcsPlatform) -> None:

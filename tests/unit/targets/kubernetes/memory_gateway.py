@@ -12,8 +12,8 @@ from tidegate.ports.gateway_agent import (
     EndpointPlan,
     EndpointView,
     FleetDemand,
-    FleetTotals,
     PassedTotals,
+    RouterTotals,
 )
 
 TURN = 0.05
@@ -26,7 +26,7 @@ class MemoryAgent:
     controller: int = 0
     away: bool = False
     plans: dict[str, EndpointPlan] = field(default_factory=dict)
-    totals: dict[str, FleetTotals] = field(default_factory=dict)
+    totals: dict[str, RouterTotals] = field(default_factory=dict)
     demands: dict[str, FleetDemand] = field(default_factory=dict)
     history: list[EndpointPlan] = field(default_factory=list)
     closed: bool = False

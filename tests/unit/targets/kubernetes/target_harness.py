@@ -14,6 +14,8 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster as ApiServerAddress
 from lightkube.config.models import User
 
+from tests.loops.virtual_loop import VirtualLoop
+from tests.memory_metrics import MemoryMetrics
 from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -33,8 +35,6 @@ from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.provider import join
 from tidegate.targets.kubernetes.target import KubernetesTarget
-from tidegate.testing.loops.virtual_loop import VirtualLoop
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 R = TypeVar("R")
 
@@ -93,8 +93,6 @@ class Cluster:
             environment={},
             new_id=lambda kind: kind,
             changed=self.changed.append,
-            transform_file=lambda job, fleet, replicas: b"",
-            recommendation_file=lambda job: b"",
             fence=controller,
         )
         self.provider = join(context, self.options, memory_api(self.server))

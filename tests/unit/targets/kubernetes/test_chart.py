@@ -30,6 +30,7 @@ OPTIONS = """
 installation: blue
 service_account: models
 priority_class: serving
+model_user: 1000
 labels: {team: risk}
 run_as: 1000650000
 image_pull_policy: Always

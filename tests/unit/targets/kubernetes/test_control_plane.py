@@ -54,10 +54,8 @@ async def requests_of_a_job() -> list[str]:
     server = MemoryJobServer()
     server.objects["secrets", "db"] = database_secret()
     settings, options = Settings(), replace(WITH_JOBS, network_policies=True)
-    jobs = KubernetesTransforms(
-        memory_api(server), Board(), settings, ImageTable(), options, lambda job, fleet, path: DESCRIBED, NO_STORE
-    )
-    await jobs.start(JOB, fleet(JOB))
+    jobs = KubernetesTransforms(memory_api(server), Board(), settings, ImageTable(), options, NO_STORE)
+    await jobs.start(JOB, fleet(JOB), lambda replicas: DESCRIBED)
     await jobs.look(JOB)
     await jobs.prune(set())
     return server.requests

@@ -5,18 +5,21 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.samples import canary, percent
 from tests.unit.targets.kubernetes.memory_api_server import GROUPS, Fault, MemoryApiServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.evidence import OF_TRAFFIC
 from tidegate.domain.registry import ContainerDefinition, Model
-from tidegate.ports.target import Finding, Level
+from tidegate.ports.target import CheckFinding, Level
+from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import connect
 from tidegate.targets.kubernetes.doctor import check, check_kubernetes
-from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute, KubernetesOptions, read_options
+from tidegate.targets.kubernetes.options import AutoscalingOptions, HttpRoute, KubernetesOptions, read_options
+from tidegate.targets.kubernetes.provider import capabilities
 from tidegate.targets.kubernetes.render import render_kubernetes
-from tidegate.testing.samples import canary, percent
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 GIVEN = {"image": "tidegate:test"}
@@ -28,7 +31,7 @@ def desired(data: str = "s3://models/fraud.ubj") -> DesiredDeployment:
     return DesiredDeployment("fraud", (model,), config, canary(percent(10), wait=1, bake=1, alarms=()))
 
 
-def findings(server: MemoryApiServer) -> dict[str, Finding]:
+def findings(server: MemoryApiServer) -> dict[str, CheckFinding]:
     return {one.what: one for one in run(check(memory_api(server), OPTIONS, GIVEN, desired()))}
 
 
@@ -51,7 +54,7 @@ def test_missing_rights_are_named() -> None:
     assert "Role of the controller in namespace ml" in found.remedy
 
 
-def of_the_account(server: MemoryApiServer) -> Finding:
+def of_the_account(server: MemoryApiServer) -> CheckFinding:
     server.objects["serviceaccounts", "tidegate-controller"] = {"metadata": {"name": "tidegate-controller"}}
     return findings(server)["permissions"]
 
@@ -91,9 +94,11 @@ def test_rights_that_options_need_are_checked() -> None:
 
     assert "missing" not in missing(OPTIONS)
     assert "patch HorizontalPodAutoscaler" in missing(
-        replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 2)})
+        replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 2)})
     )
-    assert "patch ScaledObject" in missing(replace(OPTIONS, autoscaling={"fraud": Autoscaling("keda", 1, 2)}))
+    assert "patch ScaledObject" in missing(
+        replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("keda", 1, 2)})
+    )
     assert "patch HTTPRoute" in missing(replace(OPTIONS, http_route=HttpRoute("public")))
 
 
@@ -160,3 +165,14 @@ def test_route_is_printed_where_the_cluster_has_a_gateway() -> None:
     documents = render_kubernetes(desired(), {**GIVEN, "http_route": {"gateway": "public"}}).documents
     assert documents[-1].name.startswith("HTTPRoute tg-fraud-")
     assert not any(one.name == "Deployment tidegate-gateway" for one in documents)
+
+
+# What a cluster can do.
+
+
+@pytest.mark.parametrize(("fidelity", "compares"), [("aws", set()), ("", set(OF_TRAFFIC))])
+def test_no_pairs_are_compared_and_nothing_where_the_platform_does_no_more_than_aws(
+    fidelity: str, compares: set[str]
+) -> None:
+    settings = Settings.from_environment({"TIDEGATE_FIDELITY": fidelity} if fidelity else {})
+    assert capabilities(settings, KubernetesOptions("i")).compares == compares

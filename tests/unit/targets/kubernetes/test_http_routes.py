@@ -15,9 +15,9 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange
+from tidegate.targets.kubernetes.gateway_manifests import network_policies
 from tidegate.targets.kubernetes.http_route import GATEWAY_API
 from tidegate.targets.kubernetes.names import PREDICTIONS, endpoint_name, fleet_name
-from tidegate.targets.kubernetes.network_policies import network_policies
 from tidegate.targets.kubernetes.options import HttpRoute
 from tidegate.targets.kubernetes.pod_template import worker_template
 from tidegate.targets.kubernetes.start_data import start_data

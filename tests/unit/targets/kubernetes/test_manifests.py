@@ -24,7 +24,7 @@ from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, tok
 from tidegate.targets.kubernetes.http_route import http_route
 from tidegate.targets.kubernetes.names import fleet_name
 from tidegate.targets.kubernetes.options import (
-    Autoscaling,
+    AutoscalingOptions,
     HttpRoute,
     KubernetesOptions,
     Resources,
@@ -59,7 +59,7 @@ def pod(fleet: FleetSpec, options: KubernetesOptions = OPTIONS) -> Manifest:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_manifests_are_valid_in_every_maintained_version(version: str) -> None:
-    scaled = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 5)})
+    scaled = replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 5)})
     gateways = gateway_manifests(SETTINGS, OPTIONS, ApiVersions(), "ml")
     for manifest in [*compiled(fleet_spec(), scaled), *gateways, token_secret(OPTIONS, "t")]:
         kubernetes_validate.validate(manifest, version, strict=True)
@@ -102,7 +102,7 @@ all_options = st.builds(
     volumes=volumes,
     environment_secret=st.sampled_from(["", "aws"]),
     spot=st.booleans(),
-    autoscaling=st.sampled_from([{}, {"fraud": Autoscaling("hpa", 2, 9)}]),
+    autoscaling=st.sampled_from([{}, {"fraud": AutoscalingOptions("hpa", 2, 9)}]),
     controller_cidr=st.sampled_from(["", "10.0.0.0/8"]),
 )
 specs = st.builds(
@@ -161,7 +161,7 @@ def test_validation_would_find_a_misspelt_field() -> None:
 
 
 def test_old_clusters_get_old_versions_of_apis() -> None:
-    scaled = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 5)})
+    scaled = replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 5)})
     found = compiled(fleet_spec(), scaled, choose({"apps/v1", "policy/v1beta1", "autoscaling/v2beta2"}))
     assert one(found, "PodDisruptionBudget")["apiVersion"] == "policy/v1beta1"
     assert one(found, "HorizontalPodAutoscaler")["apiVersion"] == "autoscaling/v2beta2"

@@ -11,7 +11,7 @@ from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run
 from tidegate.domain.errors import MissingArtifact, StartupError, TargetRefused, Transient
 from tidegate.domain.fleet import FleetSpec
-from tidegate.storage.s3 import Stored
+from tidegate.storage.s3 import ListedObject
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.options import KubernetesOptions, Volume, read_options
 
@@ -26,10 +26,10 @@ class Bucket:
     uploads: int = 0
     during: Any = lambda: None
 
-    def head(self, key: str) -> Stored:
+    def head(self, key: str) -> ListedObject:
         if key not in self.objects:
             raise MissingArtifact("there is no such object")
-        return Stored(key, len(self.objects[key]), "e")
+        return ListedObject(key, len(self.objects[key]), "e")
 
     def upload(self, body: Path, key: str) -> None:
         self.uploads += 1

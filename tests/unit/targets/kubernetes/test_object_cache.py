@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer
 from tests.unit.targets.kubernetes.target_harness import memory_api, run
-from tidegate.targets.kubernetes.object_cache import ObjectCache, read_page
+from tidegate.targets.kubernetes.api import ObjectCache, read_page
 
 
 def page(*objects: object, after: str = "") -> bytes:

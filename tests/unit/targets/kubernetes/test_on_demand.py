@@ -17,7 +17,7 @@ from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.names import fleet_name
 from tidegate.targets.kubernetes.on_demand import MOST_HASTENED
-from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute
+from tidegate.targets.kubernetes.options import AutoscalingOptions, HttpRoute
 from tidegate.targets.kubernetes.start_data import start_data
 
 BOUNDS = Serverless(memory=2**30, max_concurrency=30, idle_after=20.0, per_instance=10)
@@ -353,7 +353,7 @@ def test_count_of_zero_is_none_at_all() -> None:
 
 def test_options_that_do_not_go_with_it_are_refused() -> None:
     route = replace(OPTIONS, http_route=HttpRoute("public"))
-    scaled = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 3)})
+    scaled = replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 3)})
     for options, reason in ((route, "http_route"), (scaled, "autoscaling")):
         with pytest.raises(TargetRefused, match=reason):
             start_data(serverless(), Settings(), ImageTable(), options)

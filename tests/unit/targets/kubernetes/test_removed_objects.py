@@ -13,10 +13,10 @@ from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, 
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.targets.kubernetes.names import fleet_name
-from tidegate.targets.kubernetes.options import Autoscaling
+from tidegate.targets.kubernetes.options import AutoscalingOptions
 
 NAME = fleet_name(fleet_spec().id)
-SCALED = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 3)})
+SCALED = replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 3)})
 
 
 def owned(cluster: Cluster) -> dict[tuple[str, str], Object]:

@@ -12,8 +12,8 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec, Mirroring
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.targets.kubernetes.gateway_manifests import network_policies
 from tidegate.targets.kubernetes.names import COPIES, fleet_name
-from tidegate.targets.kubernetes.network_policies import network_policies
 from tidegate.targets.kubernetes.options import HttpRoute
 from tidegate.targets.kubernetes.start_data import start_data
 

@@ -20,7 +20,7 @@ from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
 from tidegate.targets.kubernetes.gateways import PROPAGATION, SETTLE
 from tidegate.targets.kubernetes.names import fleet_name
-from tidegate.targets.kubernetes.options import Autoscaling
+from tidegate.targets.kubernetes.options import AutoscalingOptions
 from tidegate.targets.kubernetes.start_data import start_data
 
 
@@ -755,7 +755,7 @@ def test_pods_that_an_earlier_version_left_without_a_note_serve_on() -> None:
 def test_fleet_that_the_cluster_scales_is_whole_in_the_size_that_the_cluster_wants() -> None:
     async def scenario() -> None:
         cluster, fleet = Cluster(), fleet_spec(count=3)
-        cluster.options = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 9)})
+        cluster.options = replace(OPTIONS, autoscaling={"fraud": AutoscalingOptions("hpa", 1, 9)})
         cluster.restart()
         name = fleet_name(fleet.id)
 

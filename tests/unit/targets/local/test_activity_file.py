@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.serving.front.activity_mark import ActivityMark
-from tidegate.targets.local import activity_file
-from tidegate.targets.local.activity_file import ActivityFile
+from tidegate.targets.local import replica
+from tidegate.targets.local.replica import ActivityFile
 
 
 def read_files(*files: ActivityFile) -> list[int | None]:
@@ -43,7 +43,7 @@ def test_a_worker_that_gives_its_file_up_is_asked_instead(tmp_path: Path) -> Non
 
 
 def test_so_many_stay_open_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(activity_file, "MOST_OPEN", ActivityFile._open + 2)
+    monkeypatch.setattr(replica, "MOST_OPEN", ActivityFile._open + 2)
     before, files = len(os.listdir("/proc/self/fd")), []
     for name in "abcd":
         (tmp_path / name).mkdir()

@@ -10,7 +10,7 @@ import pytest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.fleet import FleetId
 from tidegate.ports.artifacts import ArtifactPart
-from tidegate.targets.local.artifact_archive import PART, ArtifactArchive
+from tidegate.targets.local.artifact_archive import PART, LocalArtifactArchive
 from tidegate.targets.local.artifact_store import ArtifactStore, digest_tree
 
 
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 def test_what_is_read_is_written_elsewhere_as_it_was(store: ArtifactStore, tmp_path: Path) -> None:
-    archive, there = ArtifactArchive(store.folder), ArtifactArchive(tmp_path / "there")
+    archive, there = LocalArtifactArchive(store.folder), LocalArtifactArchive(tmp_path / "there")
     parts = list(archive.read())
     assert len(parts) == archive.count() == 1 + 2 + 1 + 1 + 3
     assert max(len(part.data) for part in parts) == PART
@@ -39,8 +39,8 @@ def test_what_is_read_is_written_elsewhere_as_it_was(store: ArtifactStore, tmp_p
     assert [entry.name for entry in there.folder.iterdir()] == [digest]
     assert digest_tree(there.folder / digest) == digest
     assert there.write(archive.read()) == 1, "what is there already stays"
-    assert ArtifactArchive(tmp_path / "nothing").count() == 0
-    assert list(ArtifactArchive(tmp_path / "nothing").read()) == []
+    assert LocalArtifactArchive(tmp_path / "nothing").count() == 0
+    assert list(LocalArtifactArchive(tmp_path / "nothing").read()) == []
 
 
 def changed(parts: list[ArtifactPart], **more: Any) -> Iterator[ArtifactPart]:
@@ -64,16 +64,16 @@ def changed(parts: list[ArtifactPart], **more: Any) -> Iterator[ArtifactPart]:
 def test_data_without_its_digest_is_refused_and_leaves_nothing(
     store: ArtifactStore, tmp_path: Path, more: dict[str, Any], message: str
 ) -> None:
-    there = ArtifactArchive(tmp_path / "there")
+    there = LocalArtifactArchive(tmp_path / "there")
     with pytest.raises(Invalid, match=message):
-        there.write(changed(list(ArtifactArchive(store.folder).read()), **more))
+        there.write(changed(list(LocalArtifactArchive(store.folder).read()), **more))
     left = [entry.name for entry in there.folder.iterdir()]
     assert left == [] and not (tmp_path / "outside").exists()
 
 
 def test_a_damaged_copy_is_replaced(store: ArtifactStore, tmp_path: Path) -> None:
-    parts = list(ArtifactArchive(store.folder).read())
-    there = ArtifactArchive(tmp_path / "there")
+    parts = list(LocalArtifactArchive(store.folder).read())
+    there = LocalArtifactArchive(tmp_path / "there")
     there.write(iter(parts))
     (digest,) = store.sizes()
     (there.folder / digest / "empty").write_text("not as it was")
@@ -82,7 +82,7 @@ def test_a_damaged_copy_is_replaced(store: ArtifactStore, tmp_path: Path) -> Non
 
 
 def test_data_that_is_removed_meanwhile_is_a_conflict(store: ArtifactStore) -> None:
-    parts = ArtifactArchive(store.folder).read()
+    parts = LocalArtifactArchive(store.folder).read()
     next(parts)
     store.retain(())
     with pytest.raises(Conflict, match="run the backup again"):

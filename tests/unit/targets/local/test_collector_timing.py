@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
+from tests.memory_metrics import MemoryMetrics
 from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, spec, stand, until
 from tidegate.domain.errors import Transient, Unavailable
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, MetricId
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.service import metric_samples
 from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import BACKLOG, Collector
@@ -22,7 +23,6 @@ from tidegate.targets.local.replica import SERVED
 from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
-from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOW = 1_800_000_000
 NOTHING = {"count": 0, "total": 0, "low": 0, "high": 0, "bins": {}}
@@ -61,18 +61,18 @@ class Case:
     seconds: dict[int, int] = field(default_factory=dict)
     """What the replica r-a had."""
     refused: dict[FleetId, int] = field(default_factory=dict)
-    load: Passed | None = None
+    load: PassedRequests | None = None
     """What the proxy says of the fleet, where that is more than what it refused."""
     proxy_away: bool = False
     now: int = NOW
 
-    async def passed(self) -> Mapping[FleetId, Passed]:
+    async def passed(self) -> Mapping[FleetId, PassedRequests]:
         if self.proxy_away:
             raise Transient("the proxy is away")
         if self.load is not None:
             return {FLEET: self.load}
         found, self.refused = self.refused, {}
-        return {fleet: Passed(unanswered=count) for fleet, count in found.items()}
+        return {fleet: PassedRequests(unanswered=count) for fleet, count in found.items()}
 
     async def collect(self, now: int) -> dict[int, int]:
         self.now = now
@@ -194,7 +194,7 @@ def test_a_controller_that_was_away_takes_what_the_workers_kept() -> None:
 
 def test_what_the_proxy_refused_and_lets_wait_is_told_with_the_fleet() -> None:
     async def story(case: Case) -> None:
-        case.load = Passed(unanswered=3, refused=2, throttled=9, in_flight=4, queued=6, queue_time=0.5)
+        case.load = PassedRequests(unanswered=3, refused=2, throttled=9, in_flight=4, queued=6, queue_time=0.5)
         [told] = [
             one for one in (await case.collector.collect(NOW)).seconds if one.fleet == FLEET and one.invocations
         ]
@@ -208,7 +208,7 @@ def test_what_the_proxy_refused_and_lets_wait_is_told_with_the_fleet() -> None:
         seen = case.target.seen(FLEET)
         assert seen is not None
         assert (seen.in_flight, seen.queued, seen.queue_time) == (4, 6, 0.5)
-        case.load = Passed(queue_time=0.0)
+        case.load = PassedRequests(queue_time=0.0)
         assert all(not one.series for one in (await case.collector.collect(NOW + 1)).seconds)
 
     told(story)

@@ -27,10 +27,10 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.host.process_stats import process_state
 from tidegate.settings import Settings
 from tidegate.targets.local.device_pool import DevicePool, devices_of, visible_devices
-from tidegate.targets.local.device_usage import STALE, DeviceMonitor
 from tidegate.targets.local.process import cleaned
 from tidegate.targets.local.provider import capabilities, device_pool
 from tidegate.targets.local.replica import SERVED, START
+from tidegate.targets.local.resource_usage import STALE, DeviceMonitor
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 

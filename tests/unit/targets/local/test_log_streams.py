@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tidegate.ports.logs import LogLines
-from tidegate.targets.local.log_streams import TRANSFORMS, LogStreams
+from tidegate.targets.local.logs import TRANSFORMS, LogStreams
 
 ENDPOINT = "/aws/sagemaker/Endpoints/fraud"
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.collector_harness import NOW, collecting, second
 from tests.unit.targets.local.local_harness import spec
-from tidegate.domain.fleet import Detached, FleetId
+from tidegate.domain.fleet import DetachedSettings, FleetId
 from tidegate.targets.collection.quiet import ASKED_EVERY
-from tidegate.targets.collection.sources import ServingReplica, Usage
+from tidegate.targets.collection.sources import ReplicaUsage, ServingReplica
 
 FLEET = FleetId("fraud", 1, "main")
 
@@ -44,8 +44,8 @@ async def test_a_measurement_after_some_seconds_counts_for_each_of_them() -> Non
         worker = stand.worker(FLEET, "a")
         worker.activity = worker.told = 0
 
-        def usage(pids: Sequence[int]) -> dict[int, Usage]:
-            return {pid: Usage(80.0 if worker.in_flight else 1.0, 2.0) for pid in pids}
+        def usage(pids: Sequence[int]) -> dict[int, ReplicaUsage]:
+            return {pid: ReplicaUsage(80.0 if worker.in_flight else 1.0, 2.0) for pid in pids}
 
         stand.collector.usage = usage
         cpu: list[float] = []
@@ -62,10 +62,10 @@ async def test_the_hosts_of_a_job_are_all_measured_each_second() -> None:
         for name in ("a", "b"):
             worker = stand.worker(FLEET, name)
             worker.activity = worker.told = 0
-        job = replace(spec(2, FLEET), detached=Detached(1, 1.0, "jobs"))
+        job = replace(spec(2, FLEET), detached=DetachedSettings(1, 1.0, "jobs"))
         hosts = [ServingReplica(job, name, place, Path(name)) for place, name in enumerate("ab", 1)]
         stand.target.serving = lambda: iter(hosts)  # type: ignore[method-assign]
-        stand.collector.usage = lambda pids: {pid: Usage(float(pid), 1.0) for pid in pids}
+        stand.collector.usage = lambda pids: {pid: ReplicaUsage(float(pid), 1.0) for pid in pids}
         for now in (NOW, NOW + 1, NOW + 2, NOW + 4):
             found = await stand.collect(now)
             assert [value for one in found.seconds for value in one.cpu] == [1.0, 2.0]

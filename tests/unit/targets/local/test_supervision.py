@@ -9,9 +9,9 @@ import pytest
 from tests.unit.targets.local.local_harness import FLEET, SERVES, program, run, spec, stand, until
 from tidegate.domain.errors import Transient
 from tidegate.host import process_stats
-from tidegate.ports.router import Passed
+from tidegate.ports.router import PassedRequests
 from tidegate.targets.local.replica import LOADING, OUTGROWN, SERVED
-from tidegate.targets.local.start_failures import START_FAILURES
+from tidegate.targets.local.start_failures import LONGEST_BACKOFF, START_FAILURES, StartFailures
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 
 
@@ -94,7 +94,7 @@ def test_what_the_router_takes_for_dead_is_not_ready() -> None:
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and (fleets[FLEET].ready, fleets[FLEET].starting) == (1, 0)
             here.router.down.clear()
-            target.set_load({FLEET: Passed(down=frozenset({"r-a", "r-b", "r-old"}))})
+            target.set_load({FLEET: PassedRequests(down=frozenset({"r-a", "r-b", "r-old"}))})
             assert target.ready_count(FLEET) == 0
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and fleets[FLEET].ready == 2
@@ -250,3 +250,24 @@ def test_a_turn_that_fails_in_an_unknown_way_is_tried_again() -> None:
             await target.detach()
 
         run(story())
+
+
+# How long a fleet waits after a failed start.
+
+
+def waits(has_served: bool, times: int = 8) -> list[float]:
+    failures = StartFailures()
+    found = []
+    for _ in range(times):
+        failures.add("the data cannot be read", 100.0, conclusive=True, has_served=has_served)
+        found.append(failures.not_before - 100.0)
+    assert failures.reason == "the data cannot be read"
+    return found
+
+
+def test_a_fleet_that_has_served_is_tried_again_soon_however_conclusive_its_failure() -> None:
+    assert waits(has_served=True) == [0.5, 1, 2, 4, 8, 16, LONGEST_BACKOFF, LONGEST_BACKOFF]
+
+
+def test_one_that_never_served_costs_no_processor_for_what_cannot_succeed() -> None:
+    assert waits(has_served=False, times=2) == [LONGEST_BACKOFF] * 2

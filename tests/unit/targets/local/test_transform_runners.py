@@ -43,7 +43,7 @@ def job(resumed: int = 0) -> TransformJob:
 
 def local(folder: Path) -> LocalRunners:
     folders = Folders(folder, folder, Installation(folder, "id"))
-    return LocalRunners(folders, dict(os.environ), lambda job, fleet: b"{}", lambda name: None)
+    return LocalRunners(folders, dict(os.environ), lambda name: None)
 
 
 async def test_checkpoints_stay_and_what_can_be_had_again_does_not(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.fake_aws import FakeAws
+from tests.fake_aws.deployments import FakeEndpoint
 from tests.unit.targets.sagemaker.aws_specs import options, spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.spec.build import parse
 from tidegate.targets.aws.client import AwsClient
-from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
-from tidegate.testing.aws import FakeAws
-from tidegate.testing.aws.deployments import FakeEndpoint
+from tidegate.targets.sagemaker.native import NativeDeployer, NativeResult
 
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/own@sha256:" + "0" * 64
 CANARY = {"strategy": "canary", "size": "50%", "wait": "10m", "final_bake": "5m"}
@@ -27,7 +27,7 @@ class Account:
         self.aws.s3.add("s3://models-bucket/v2.tar.gz")
 
     def client(self) -> AwsClient:
-        return AwsClient(self.aws.session(), "", self.aws.clock, draw=lambda: 0.5)
+        return AwsClient(self.aws.open_client, self.aws.clock, draw=lambda: 0.5)
 
     def deployer(self) -> NativeDeployer:
         """As of a new process."""
@@ -37,7 +37,7 @@ class Account:
         model = {"image": IMAGE, "data": f"s3://models-bucket/v{version}.tar.gz"}
         return parse(spec(**{"model": model, "rollout": CANARY, **more}), self.aws.clock.now())
 
-    def deploy(self, version: int = 1, *, wait: bool = True, **more: Any) -> Deployed:
+    def deploy(self, version: int = 1, *, wait: bool = True, **more: Any) -> NativeResult:
         return self.deployer().deploy(self.wish(version, **more), {}, self.aws.clock.now(), wait=wait)
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.spec.build import parse
-from tidegate.targets.sagemaker.calls import Compiled, LocalData, Serving, ServingVariant
+from tidegate.targets.sagemaker.calls import CompiledDeployment, LocalData, RunningConfig, ServingVariant
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 
@@ -52,13 +52,13 @@ def wish(**more: Any) -> DesiredDeployment:
     return parse(spec(**more), NOW)
 
 
-def serving(count: int = 2, type: str = "ml.c5.large", name: str = "AllTraffic", **more: Any) -> Serving:
-    return Serving("fraud-000000000000", (ServingVariant(name, type, count, **more),))
+def serving(count: int = 2, type: str = "ml.c5.large", name: str = "AllTraffic", **more: Any) -> RunningConfig:
+    return RunningConfig("fraud-000000000000", (ServingVariant(name, type, count, **more),))
 
 
 def compiled(
-    was: Serving | None = None, given: SagemakerOptions | None = None, now: datetime = NOW, **more: Any
-) -> Compiled:
+    was: RunningConfig | None = None, given: SagemakerOptions | None = None, now: datetime = NOW, **more: Any
+) -> CompiledDeployment:
     return compile_native(wish(**more), given or options(), LOCAL, was, now)
 
 

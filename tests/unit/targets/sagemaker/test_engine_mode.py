@@ -1,27 +1,27 @@
 """Engine mode: the platform's rollout machine drives two variants of one endpoint at SageMaker."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.fake_aws import FakeAws, FakeClock
+from tests.samples import canary, percent
 from tests.unit.targets.sagemaker.aws_specs import options
 from tests.unit.targets.sagemaker.engine_platform import DEPLOYMENT, STEP, EnginePlatform
-from tidegate.domain.errors import TidegateError, Transient
+from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.rollout import commands
+from tidegate.simulation.world import START
 from tidegate.targets.aws.client import AwsClient
-from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
-from tidegate.testing.aws import FakeAws, FakeClock
-from tidegate.testing.samples import canary, percent
-from tidegate.testing.world import START
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_an_endpoint_whose_calls_are_slow_delays_no_other() -> None:
         await answered.wait()
         return work()
 
-    client = AwsClient(aws.session(), "", aws.clock, patience=5)
+    client = AwsClient(aws.open_client, aws.clock, deadline=5)
     target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_thread)
     for name in ("slow", "quick"):
         await target.delete_fleet(FleetId(name, 1, "AllTraffic"), 1)
@@ -201,7 +201,7 @@ async def test_a_look_that_failed_is_repeated_after_two_seconds_and_when_the_clo
         return work()
 
     aws = FakeAws(FakeClock(START))
-    client = AwsClient(aws.session(), "", aws.clock, lambda: 0.5, patience=5)
+    client = AwsClient(aws.open_client, aws.clock, lambda: 0.5, deadline=5)
     target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_place)
     aws.faults.expired.add("DescribeEndpoint")
     for _ in range(3):
@@ -221,7 +221,7 @@ async def test_what_was_seen_before_the_clock_was_set_back_is_looked_at_again() 
         return work()
 
     aws = FakeAws(FakeClock(START))
-    client = AwsClient(aws.session(), "", aws.clock, lambda: 0.5, patience=5)
+    client = AwsClient(aws.open_client, aws.clock, lambda: 0.5, deadline=5)
     target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_place)
     for asked in (1, 1):
         await target.observe("fraud")
@@ -251,7 +251,7 @@ def fail_new_version(platform: EnginePlatform, deployment: DeploymentConfig) -> 
 
 def serve_each_minute(platform: EnginePlatform) -> None:
     """The account counts traffic at full minutes: the clock's steps must meet them."""
-    platform.advance(-platform.time % STEP)
+    platform.advance(-platform.loop.now % STEP)
     platform.advance(1800)
 
 
@@ -282,38 +282,3 @@ def test_missing_minutes_are_no_evidence(platform: EnginePlatform) -> None:
     assert end(platform) == "v1"
     last = platform.endpoint().last
     assert last is not None and "no evidence at the deadline" in (last.reason or "")
-
-
-async def test_minutes_that_could_not_be_read_are_read_again_for_the_endpoint_that_lacks_them() -> None:
-    class Target:
-        options = options(mode="engine")
-
-        def endpoints(self) -> dict[str, Any]:
-            variants = {"g1-AllTraffic": SimpleNamespace(count=1)}
-            seen = SimpleNamespace(variants=variants, config="c")
-            return {name: (SimpleNamespace(fleets={}), seen) for name in ("a", "b")}
-
-    class Calls:
-        failing = ""
-
-        async def call(self, service: str, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
-            lines = []
-            for query in members["MetricDataQueries"]:
-                metric = query["MetricStat"]["Metric"]
-                if {"Name": "EndpointName", "Value": self.failing} in metric["Dimensions"]:
-                    raise Transient("away")
-                one = [float(metric["MetricName"] == "Invocations")]
-                times = [datetime.fromtimestamp(1140, UTC)]
-                lines.append({"Id": query["Id"], "Timestamps": times, "Values": one, "StatusCode": "Complete"})
-            return {"MetricDataResults": lines}
-
-    calls = Calls()
-    evidence = SagemakerEvidence(Target(), calls)  # type: ignore[arg-type]
-    assert (await evidence.collect(1330)).seconds == []
-    calls.failing = "b"
-    found = await evidence.collect(1390)
-    assert {one.fleet.endpoint: one.invocations for one in found.seconds} == {"a": 1}
-    assert found.coverage["b"].through < found.coverage["a"].through, "what is not read is not known"
-    calls.failing = ""
-    found = await evidence.collect(1391)
-    assert {one.fleet.endpoint: one.invocations for one in found.seconds} == {"b": 1}

@@ -7,13 +7,13 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests.fake_aws import FakeClock
 from tests.unit.targets.sagemaker.aws_account import IMAGE
 from tests.unit.targets.sagemaker.aws_specs import NOW, OPTIONS, options, wish
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.commands import measure_local
 from tidegate.targets.sagemaker.native import NativeDeployer
-from tidegate.targets.sagemaker.outcome import Outcome
-from tidegate.testing.aws import FakeClock
+from tidegate.targets.sagemaker.outcome import UpdateOutcome
 
 REGION = OPTIONS["region"]
 
@@ -36,10 +36,11 @@ def test_a_first_version_lives_and_goes(session: boto3.Session, tmp_path: Path) 
         model={"image": IMAGE, "data": f"file://{large}"},
         autoscaling={"min": 1, "max": 3, "target": 5, "rule": "aws"},
     )
-    deployer = NativeDeployer(AwsClient(session, "", FakeClock(), lambda: 0.5), options())
+    client = AwsClient(lambda service, config: session.client(service, config=config), FakeClock(), lambda: 0.5)
+    deployer = NativeDeployer(client, options())
     for _ in range(2):
         done = deployer.deploy(spec, measure_local(spec), NOW)
-        assert done.verdict.outcome is Outcome.SUCCEEDED
+        assert done.verdict.outcome is UpdateOutcome.SUCCEEDED
     assert not done.changed
     (upload,) = done.compiled.uploads
     stored = session.client("s3").head_object(Bucket=upload.bucket, Key=upload.key)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.targets.sagemaker.aws_account import Account
 from tests.unit.targets.sagemaker.aws_specs import options
-from tidegate.ports.target import Finding, Level
+from tidegate.ports.target import CheckFinding, Level
 from tidegate.targets.sagemaker.commands import check_with
 from tidegate.targets.sagemaker.policy import actions_of, caller_policy, role_policy
 
@@ -19,11 +19,11 @@ def account() -> Account:
     return made
 
 
-def findings(account: Account, **more: Any) -> list[Finding]:
+def findings(account: Account, **more: Any) -> list[CheckFinding]:
     return check_with(account.client(), options(**account.given), account.wish(**more))
 
 
-def bad(found: list[Finding]) -> list[tuple[str, Level]]:
+def bad(found: list[CheckFinding]) -> list[tuple[str, Level]]:
     return [(one.what, one.level) for one in found if one.level is not Level.OK]
 
 

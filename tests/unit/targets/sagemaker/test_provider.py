@@ -10,8 +10,7 @@ import pytest
 
 from tests.unit.targets.sagemaker.aws_specs import OPTIONS, options, wish
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
-from tidegate.ports.target import Level
-from tidegate.targets.aws.client import import_boto3, open_session
+from tidegate.targets.aws.client import open_client
 from tidegate.targets.context import TargetContext
 from tidegate.targets.registry import KINDS
 
@@ -47,13 +46,10 @@ def test_a_command_refuses_engine_mode_and_says_what_to_do() -> None:
         KIND.direct({**OPTIONS, "mode": "engine"}, print)
 
 
-def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "boto3", None)
+def test_uploads_without_boto3_name_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "boto3.s3.transfer", None)
     with pytest.raises(StartupError, match=r"pip install 'tidegate\[aws\]'"):
-        import_boto3()
-    assert KIND.check is not None
-    (finding,) = KIND.check(OPTIONS, None)
-    assert finding.level is Level.ERROR and "tidegate[aws]" in finding.message
+        open_client(options()).upload(tmp_path / "model.tar.gz", "models-bucket", "a", {})
 
 
 def test_rendering_needs_no_boto3_and_no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,4 +80,5 @@ def test_credentials_are_those_of_the_profile_in_the_settings(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    assert open_session(options(profile="lab")).get_credentials().access_key == "AKIALAB"
+    client = open_client(options(profile="lab")).single.client("sagemaker")
+    assert client._request_signer._credentials.access_key == "AKIALAB"

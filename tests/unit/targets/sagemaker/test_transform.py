@@ -22,9 +22,9 @@ from tidegate.domain.transform import (
     TransformOutput,
 )
 from tidegate.targets.sagemaker.calls import Findings
+from tidegate.targets.sagemaker.provider import SagemakerTransforms
 from tidegate.targets.sagemaker.service_model import find_shape_error
 from tidegate.targets.sagemaker.transform_call import compile_transform
-from tidegate.targets.sagemaker.transform_runner import SagemakerTransforms
 
 JOB = TransformJob(
     "attrition-1",
@@ -82,7 +82,7 @@ def test_a_job_runs_and_ends_at_sagemaker_once() -> None:
         assert (await runner.look(JOB)).alive is False
         account.aws.faults.lost["CreateTransformJob"] = 1
         for _ in range(2):
-            await runner.start(JOB, fleet())
+            await runner.start(JOB, fleet(), lambda replicas: b"{}")
         seen = await runner.look(JOB)
         assert seen.alive and seen.reason is None
         account.aws.sagemaker.jobs[JOB.name]["TransformJobStatus"] = "Completed"
@@ -91,7 +91,8 @@ def test_a_job_runs_and_ends_at_sagemaker_once() -> None:
         await asyncio.sleep(0)
         assert (await runner.look(JOB)).reason == "the job was stopped"
         with pytest.raises(TargetRefused, match="s3:// only"):
-            await runner.start(replace(JOB, name="b", source=TransformInput("file:///in")), fleet())
+            job = replace(JOB, name="b", source=TransformInput("file:///in"))
+            await runner.start(job, fleet(), lambda replicas: b"{}")
 
     asyncio.run(life())
     assert len(account.aws.sagemaker.jobs) == 1

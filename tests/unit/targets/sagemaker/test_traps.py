@@ -11,7 +11,7 @@ from tests.unit.targets.sagemaker.aws_specs import compiled, options, serving
 from tidegate.domain.errors import InProgress, TargetRefused
 from tidegate.ports.direct import SmokeRequest
 from tidegate.targets.sagemaker.model_data import measure
-from tidegate.targets.sagemaker.outcome import Outcome
+from tidegate.targets.sagemaker.outcome import UpdateOutcome
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
 SCALING = {"min": 2, "max": 8, "target": 5, "rule": "aws"}
@@ -24,7 +24,7 @@ def account() -> Account:
 
 def serve(account: Account, **more: Any) -> None:
     """Version 1 serves."""
-    assert account.deploy(1, **more).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(1, **more).verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def begin_update(account: Account, seconds: float, **more: Any) -> None:
@@ -34,14 +34,14 @@ def begin_update(account: Account, seconds: float, **more: Any) -> None:
 
 def test_trap_1_waits_until_what_was_created_is_visible(account: Account) -> None:
     account.aws.sagemaker.visibility = 40
-    assert account.deploy().verdict.outcome is Outcome.SUCCEEDED
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy().verdict.outcome is UpdateOutcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
     assert account.count("CreateEndpointConfig") == 2
 
 
 def test_trap_2_a_fresh_role_is_waited_for(account: Account) -> None:
     account.aws.sagemaker.role_ready_at = account.aws.clock.now() + timedelta(seconds=60)
-    assert account.deploy().verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy().verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_2_a_role_that_never_works_is_refused(account: Account) -> None:
@@ -69,17 +69,17 @@ def test_trap_3_a_silent_rollback_is_told_as_a_rollback(account: Account, tells:
     first = account.endpoint.config
     deployed = account.deploy(2)
     assert account.endpoint.status == "InService" and account.endpoint.config == first
-    assert deployed.verdict.outcome is Outcome.ROLLED_BACK and deployed.verdict.outcome.exit_code == 3
+    assert deployed.verdict.outcome is UpdateOutcome.ROLLED_BACK and deployed.verdict.outcome.exit_code == 3
     assert ("ALARM" in deployed.verdict.message) is tells
-    assert account.deployer().status("fraud").outcome is Outcome.ROLLED_BACK
+    assert account.deployer().status("fraud").outcome is UpdateOutcome.ROLLED_BACK
 
 
 def test_trap_3_an_endpoint_in_service_before_its_update_is_seen_is_no_rollback(account: Account) -> None:
     serve(account)
     account.aws.sagemaker.visibility = 40
     verdict = account.deploy(2, wait=False).verdict
-    assert verdict.outcome is Outcome.IN_PROGRESS
-    assert account.deployer().watch("fraud").outcome is Outcome.SUCCEEDED
+    assert verdict.outcome is UpdateOutcome.IN_PROGRESS
+    assert account.deployer().watch("fraud").outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_4_only_old_versions_are_collected(account: Account) -> None:
@@ -89,7 +89,7 @@ def test_trap_4_only_old_versions_are_collected(account: Account) -> None:
     assert account.aws.sagemaker.damage == []
     kept = {*account.aws.sagemaker.configs}
     assert account.endpoint.config in kept and len(kept) == 2
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_4_nothing_of_others_is_deleted(account: Account) -> None:
@@ -109,7 +109,7 @@ def test_trap_4_an_endpoint_of_others_is_not_touched(account: Account) -> None:
     serve(account)
     account.endpoint.tags.clear()
     for attempt in (lambda: account.deploy(2), lambda: account.deployer().delete("fraud")):
-        with pytest.raises(TargetRefused, match="was not created by tidegate"):
+        with pytest.raises(TargetRefused, match="does not belong to endpoint fraud of tidegate"):
             attempt()
     assert account.count("UpdateEndpoint") == 0 and account.count("DeleteEndpoint") == 0
 
@@ -119,7 +119,7 @@ def test_trap_5_what_exists_with_the_same_content_is_used(account: Account) -> N
     account.deployer().delete("fraud")
     serve(account)
     again = account.deploy()
-    assert not again.changed and again.verdict.outcome is Outcome.SUCCEEDED
+    assert not again.changed and again.verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_5_what_exists_with_other_content_is_refused(account: Account) -> None:
@@ -138,16 +138,16 @@ def test_trap_6_a_creation_that_hangs_is_resumed_by_name(account: Account) -> No
     with pytest.raises(InProgress, match="deletes nothing that is changing"):
         account.deployer().delete("fraud")
     account.aws.sagemaker.stuck.clear()
-    assert account.deploy().verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy().verdict.outcome is UpdateOutcome.SUCCEEDED
     assert account.count("CreateEndpoint") == 1
 
 
 def test_trap_6_a_failed_creation_is_replaced(account: Account) -> None:
     account.aws.sagemaker.without_capacity.add("ml.c5.large")
     deployed = account.deploy()
-    assert deployed.verdict.outcome is Outcome.FAILED and "CapacityError" in deployed.verdict.message
+    assert deployed.verdict.outcome is UpdateOutcome.FAILED and "CapacityError" in deployed.verdict.message
     account.aws.sagemaker.without_capacity.clear()
-    assert account.deploy().verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy().verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_7_the_first_version_is_tried(account: Account) -> None:
@@ -218,14 +218,14 @@ def test_trap_12_abort_rolls_back_by_an_alarm_of_its_own(account: Account) -> No
     first = account.endpoint.config
     begin_update(account, 400)
     verdict = account.deployer().abort("fraud")
-    assert verdict.outcome is Outcome.ROLLED_BACK and account.endpoint.config == first
+    assert verdict.outcome is UpdateOutcome.ROLLED_BACK and account.endpoint.config == first
     assert account.endpoint.history[-1][1] == 0.0
 
 
 def test_trap_12_abort_before_the_first_bake_rolls_back_in_it(account: Account) -> None:
     serve(account)
     begin_update(account, 30)
-    assert account.deployer().abort("fraud").outcome is Outcome.ROLLED_BACK
+    assert account.deployer().abort("fraud").outcome is UpdateOutcome.ROLLED_BACK
 
 
 def test_trap_12_an_update_without_the_alarm_cannot_be_aborted(account: Account) -> None:
@@ -243,7 +243,7 @@ def test_trap_13_evidence_is_required_by_the_watcher(account: Account, traffic: 
     serve(account, rollout=rollout)
     account.aws.traffic["fraud"] = traffic
     verdict = account.deploy(2, rollout=rollout).verdict
-    assert verdict.outcome is (Outcome.SUCCEEDED if traffic else Outcome.ROLLED_BACK)
+    assert verdict.outcome is (UpdateOutcome.SUCCEEDED if traffic else UpdateOutcome.ROLLED_BACK)
 
 
 @pytest.mark.parametrize("traffic", [0, 20])
@@ -253,7 +253,7 @@ def test_trap_13_evidence_is_required_by_whoever_watches_later(account: Account,
     account.aws.traffic["fraud"] = traffic
     account.deploy(2, wait=False, rollout=rollout)
     verdict = account.deployer().watch("fraud")
-    assert verdict.outcome is (Outcome.SUCCEEDED if traffic else Outcome.ROLLED_BACK)
+    assert verdict.outcome is (UpdateOutcome.SUCCEEDED if traffic else UpdateOutcome.ROLLED_BACK)
 
 
 def test_trap_13_an_update_that_requires_no_evidence_is_not_aborted_for_that_of_an_earlier_one(
@@ -262,7 +262,7 @@ def test_trap_13_an_update_that_requires_no_evidence_is_not_aborted_for_that_of_
     serve(account, rollout={**CANARY, "require_evidence": True})
     account.aws.traffic["fraud"] = 0
     account.deploy(2, wait=False)
-    assert account.deployer().watch("fraud").outcome is Outcome.SUCCEEDED
+    assert account.deployer().watch("fraud").outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_tags_that_leave_no_room_for_tidegates_own_are_refused_before_anything_is_made(account: Account) -> None:
@@ -274,7 +274,7 @@ def test_tags_that_leave_no_room_for_tidegates_own_are_refused_before_anything_i
 def test_trap_14_another_instance_type_is_deregistered_first(account: Account) -> None:
     serve(account, autoscaling=SCALING)
     deployed = account.deploy(2, instance_type="ml.c5.xlarge", autoscaling=SCALING)
-    assert deployed.verdict.outcome is Outcome.SUCCEEDED
+    assert deployed.verdict.outcome is UpdateOutcome.SUCCEEDED
     names = [name for name, _ in account.aws.calls]
     assert names.index("DeregisterScalableTarget") < names.index("UpdateEndpoint")
     assert len(account.aws.autoscaling.targets) == 1
@@ -307,7 +307,7 @@ def test_trap_16_a_change_of_counts_is_waited_for(account: Account) -> None:
     boto = account.aws.session().client("sagemaker")
     change = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}]
     boto.update_endpoint_weights_and_capacities(EndpointName="fraud", DesiredWeightsAndCapacities=change)
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_16_another_rollout_is_not_disturbed(account: Account) -> None:
@@ -329,7 +329,7 @@ def test_trap_17_capacity_that_lacks_late_is_a_rollback(account: Account) -> Non
     serve(account)
     account.aws.sagemaker.without_capacity.add("ml.c5.xlarge")
     verdict = account.deploy(2, instance_type="ml.c5.xlarge").verdict
-    assert verdict.outcome is Outcome.ROLLED_BACK
+    assert verdict.outcome is UpdateOutcome.ROLLED_BACK
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"])
@@ -338,7 +338,7 @@ def test_trap_18_after_a_lost_answer_nothing_is_done_twice(account: Account, ope
         serve(account)
     before = account.count(operation)
     account.aws.faults.lost[operation] = 1
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
     assert account.count(operation) == before + 1
 
 
@@ -347,14 +347,14 @@ def test_trap_18_a_call_that_never_arrived_is_made_again(account: Account, opera
     if operation == "UpdateEndpoint":
         serve(account)
     account.aws.faults.dropped[operation] = 2
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
 
 
 def test_trap_18_throttled_calls_are_repeated_with_growing_pauses(account: Account) -> None:
     for operation in ("CreateModel", "DescribeEndpoint", "UpdateEndpoint", "PutMetricAlarm", "DescribeAlarms"):
         account.aws.faults.throttled[operation] = 3
     serve(account)
-    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+    assert account.deploy(2).verdict.outcome is UpdateOutcome.SUCCEEDED
     pauses = [seconds for seconds in account.aws.clock.slept if seconds < 5]
     assert pauses[:3] == sorted(pauses[:3]) and pauses[0] < pauses[2]
 

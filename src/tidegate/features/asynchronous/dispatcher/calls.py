@@ -4,12 +4,11 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tidegate.domain.asynchronous import Item
-from tidegate.features.asynchronous.dispatcher.heads import request_head
 from tidegate.http1.client import HttpClient
 from tidegate.http1.exchange import Exchange, TakeAny
 from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
@@ -26,6 +25,9 @@ KEPT = 200
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
+INFERENCE_ID = "x-amzn-sagemaker-inference-id"
+_HEADS = 256
+"""Beginnings of heads that are kept."""
 
 
 class ModelResponse(NamedTuple):
@@ -36,12 +38,13 @@ class ModelResponse(NamedTuple):
     variant: str
 
 
-class ResponseTooLong(Exception):
+class _ResponseTooLong(Exception):
     """The response has more bytes than are allowed."""
 
 
 class ModelClient:
-    """``socket``: the proxy's. ``most``: bytes of a response."""
+    """A client that sends requests to the model. ``socket``: the proxy's. ``most``: largest size of a response, in
+    bytes."""
 
     def __init__(self, socket: str, most: int) -> None:
         self._most = most
@@ -52,23 +55,24 @@ class ModelClient:
         self._client.close()
 
     async def ask(self, item: Item, body: Body, scratch: Callable[[], Path]) -> ModelResponse | AttemptFailed:
-        """``scratch`` names a file for a response that is large."""
+        """Send a request and wait for its response. ``scratch`` names a file for a response that is large."""
         try:
             async with asyncio.timeout(item.timeout):
                 return await self._receive(await self._send(item, body), scratch)
-        except (TimeoutError, ConnectionBroken, ValueError, ResponseTooLong) as error:
-            return self._why(error, item)
+        except (TimeoutError, ConnectionBroken, ValueError, _ResponseTooLong) as error:
+            return self._explain(error, item)
 
     def begin(self, item: Item, body: bytes, take: TakeAny) -> Exchange:
         """Send it and return at once; ``read`` says what ``take`` got. Whoever begins it ends it after its time."""
-        return self._client.ask_streaming(request_head(item, len(body)) + body, take, self._streaming)
+        return self._client.ask_streaming(_request_head(item, len(body)) + body, take, self._streaming)
 
     def read(self, got: HttpReply | Exception, item: Item) -> ModelResponse | AttemptFailed:
-        """What became of a request that was begun. Raises what is not the request's own."""
+        """Interpret what a request that was begun has received. Raises any exception that is not a failure of the
+        request itself."""
         if isinstance(got, HttpReply):
             return self._read_whole(got)
         if isinstance(got, (TimeoutError, ConnectionBroken, ValueError)):
-            return self._why(got, item)
+            return self._explain(got, item)
         raise got
 
     async def finish(
@@ -78,10 +82,10 @@ class ModelClient:
         try:
             async with asyncio.timeout(seconds):
                 return await self._receive(reply, scratch)
-        except (TimeoutError, ConnectionBroken, ValueError, ResponseTooLong) as error:
-            return self._why(error, item)
+        except (TimeoutError, ConnectionBroken, ValueError, _ResponseTooLong) as error:
+            return self._explain(error, item)
 
-    def _why(self, error: Exception, item: Item) -> AttemptFailed:
+    def _explain(self, error: Exception, item: Item) -> AttemptFailed:
         if isinstance(error, TimeoutError):
             return AttemptFailed(
                 FaultKind.SERVER_ERROR,
@@ -89,15 +93,15 @@ class ModelClient:
             )
         if isinstance(error, Unreachable):
             return AttemptFailed(FaultKind.BUSY, f"The proxy cannot be reached: {error.reason}.")
-        if isinstance(error, ResponseTooLong):
+        if isinstance(error, _ResponseTooLong):
             return AttemptFailed(FaultKind.MODEL, f"The answer has more than {self._most} bytes.")
         return AttemptFailed(FaultKind.INSTANCE_LOST, f"The connection to the model broke off: {error}.")
 
     async def _send(self, item: Item, body: Body) -> HttpReply | StreamedReply:
         if isinstance(body, bytes):
-            return await self._client.send(request_head(item, len(body)) + body, None, self._streaming)
+            return await self._client.send(_request_head(item, len(body)) + body, None, self._streaming)
         long = LongBody(body.stat().st_size, partial(_read, body))
-        return await self._client.send(request_head(item, long.size), long, self._streaming)
+        return await self._client.send(_request_head(item, long.size), long, self._streaming)
 
     async def _receive(
         self, reply: HttpReply | StreamedReply, scratch: Callable[[], Path]
@@ -136,7 +140,7 @@ class ModelClient:
                 held += part
                 size += len(part)
                 if size > self._most:
-                    raise ResponseTooLong
+                    raise _ResponseTooLong
                 if len(held) >= CHUNK:
                     await asyncio.to_thread(file.write, held)
                     held = bytearray()
@@ -157,7 +161,7 @@ def _response(reply: HttpReply | StreamedReply, body: Body) -> ModelResponse:
 
 
 def interpret(status: int, body: bytes) -> AttemptFailed:
-    """What a response with a status other than 200 means."""
+    """Interpret a response whose status is not 200."""
     try:
         error = json.loads(body)
     except ValueError:
@@ -176,3 +180,26 @@ def interpret(status: int, body: bytes) -> AttemptFailed:
             FaultKind.PLATFORM, message or f"The platform failed on the request (status {status})."
         )
     return AttemptFailed(FaultKind.MODEL, message or f"The request was turned away with status {status}.")
+
+
+def _request_head(item: Item, size: int) -> bytes:
+    """The head of a request with a body of ``size`` bytes."""
+    given = item.headers
+    beginning = _render_beginning(item.endpoint, tuple(given.items()))
+    # What is captured of a request is found by its id.
+    id = b"" if INFERENCE_ID in given else _line(INFERENCE_ID, item.inference_id)
+    return b"%b%bcontent-length: %d\r\n\r\n" % (beginning, id, size)
+
+
+@lru_cache(_HEADS)
+def _render_beginning(endpoint: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [f"POST /endpoints/{endpoint}/invocations HTTP/1.1\r\nhost: queue\r\n".encode("latin-1")]
+    return b"".join((*lines, *(_line(*header) for header in headers)))
+
+
+def _line(name: str, value: str) -> bytes:
+    # Values came in as headers, so a line end within one has no meaning.
+    text = f"{name}: {value}"
+    if "\r" in text or "\n" in text:
+        text = text.replace("\r", " ").replace("\n", " ")
+    return text.encode("latin-1", "replace") + b"\r\n"

@@ -19,7 +19,7 @@ MAX_AHEAD = 400
 
 
 class ConcurrencyLimiter:
-    """``on_free`` is called when more requests could be leased."""
+    """A limit on the requests of one endpoint. ``on_free`` is called when more requests could be leased."""
 
     def __init__(self, on_free: Callable[[], None]) -> None:
         self._on_free = on_free
@@ -51,7 +51,7 @@ class ConcurrencyLimiter:
         return not (self.waiting or self._active)
 
     def enter(self, slot: "ConcurrencySlot") -> None:
-        """``slot.grant`` is called once there is an instance for it, or none at all."""
+        """Queue a slot. ``slot.grant`` is called once there is an instance for it, or none at all."""
         self._waiters.append(slot)
         self._grant()
 
@@ -72,7 +72,7 @@ class ConcurrencyLimiter:
 
 
 class ConcurrencySlot:
-    """What one request holds of a limiter. ``until`` is when its lease ends."""
+    """A request's place in a limiter, waiting or granted. ``until``: when the request's lease ends."""
 
     __slots__ = ("_acquired", "_limiter", "_then", "_waiting", "until")
 
@@ -90,13 +90,13 @@ class ConcurrencySlot:
         return self._then is not None
 
     def enter(self, then: Callable[[bool], None]) -> None:
-        """``then`` is called when there is an instance, with True, or when there is none, with False; maybe at once,
-        and never after ``release``."""
+        """Wait for an instance without blocking. ``then`` is called with True when there is one, or with False when
+        there is none; maybe at once, and never after ``release``."""
         self._then = then
         self._limiter.enter(self)
 
     async def acquire(self) -> bool:
-        """Waits for an instance. False: there is none."""
+        """Wait for an instance. Return False if there is none."""
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.enter(partial(_resolve, granted))
         try:
@@ -122,7 +122,7 @@ class ConcurrencySlot:
             self._limiter.release()
 
     def revoke(self) -> None:
-        """Its lease is another's: an output that is on its way to the disk must not appear."""
+        """End the lease at once because another holder has it: an output that is being written must not appear."""
         self.until = 0.0
 
     def _stop_waiting(self) -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
 from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
-from tidegate.features.asynchronous.dispatcher.outcomes import Begun
+from tidegate.features.asynchronous.dispatcher.outcomes import RequestProgress
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.features.asynchronous.dispatcher.short_requests import ShortRequest, ShortRequests, is_short
-from tidegate.features.asynchronous.dispatcher.snapshot import Snapshot
+from tidegate.features.asynchronous.dispatcher.snapshot import QueueSnapshot
 from tidegate.http1.body_stream import BodyStream
 from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
@@ -40,7 +40,7 @@ MIN_AGE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class RunningAttempt:
+class _RunningAttempt:
     """One item that is being processed in a task."""
 
     held: LeasedItem
@@ -56,11 +56,11 @@ class RunningAttempt:
 class Dispatcher:
     queue: Queue
     processor: RequestProcessor
-    snapshot: Callable[[], Snapshot]
+    snapshot: Callable[[], QueueSnapshot]
     """Returns the newest snapshot; blocks no longer than reading a small file."""
     progress: Callable[[], None]
     """Called after each poll that reached the queue, and while the last requests are finished."""
-    _running: dict[str, RunningAttempt | ShortRequest] = field(default_factory=dict)
+    _running: dict[str, _RunningAttempt | ShortRequest] = field(default_factory=dict)
     _limiters: dict[str, ConcurrencyLimiter] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _polled_overdue: float = 0.0
@@ -130,7 +130,7 @@ class Dispatcher:
             self._limiters[name] = ConcurrencyLimiter(self._wake.set)
         return self._limiters[name]
 
-    async def _poll_slowly(self, now: float, snapshot: Snapshot) -> None:
+    async def _poll_slowly(self, now: float, snapshot: QueueSnapshot) -> None:
         for held in await self.queue.overdue(MAX_OVERDUE, now, now + LEASE):
             endpoint = snapshot.endpoints.get(held.item.endpoint)
             self._start(held, True, endpoint.variant if endpoint else "", now)
@@ -139,7 +139,7 @@ class Dispatcher:
             self._polled_deleted = now
         self._polled_overdue = now
 
-    async def _end_deleted(self, now: float, snapshot: Snapshot) -> None:
+    async def _end_deleted(self, now: float, snapshot: QueueSnapshot) -> None:
         """Ends the items of endpoints that were deleted."""
         for name in self._limiters.keys() - snapshot.endpoints.keys():
             self._limiters[name].available(0)
@@ -182,7 +182,7 @@ class Dispatcher:
         parts: BodyStream | None = None,
     ) -> None:
         task = asyncio.create_task(work)
-        running = self._running[held.item.id] = RunningAttempt(held, slot, task)
+        running = self._running[held.item.id] = _RunningAttempt(held, slot, task)
 
         def over(_: object) -> None:
             slot.release()  # a task that is cancelled before its first step does nothing itself
@@ -192,21 +192,26 @@ class Dispatcher:
 
         task.add_done_callback(over)
 
-    def _hand_over(self, short: ShortRequest, begun: Begun) -> None:
+    def _hand_over(self, short: ShortRequest, begun: RequestProgress) -> None:
         """Go on with a task where it was without one."""
         held, slot = short.held, short.slot
         parts = begun.got.parts if isinstance(begun.got, StreamedReply) else None
         self._run_task(held, slot, self._process(held, True, short.variant, slot, begun), parts)
 
     async def _process(
-        self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot, begun: Begun | None = None
+        self,
+        held: LeasedItem,
+        exists: bool,
+        variant: str,
+        slot: ConcurrencySlot,
+        begun: RequestProgress | None = None,
     ) -> None:
         try:
             await self.processor.process(held, exists, variant, slot, begun)
         except Exception:
             log.exception("request %s: this try failed; its lease will run out", held.item.id)
 
-    def _forget(self, one: RunningAttempt | ShortRequest) -> None:
+    def _forget(self, one: _RunningAttempt | ShortRequest) -> None:
         id = one.held.item.id
         if self._running.get(id) is one:
             del self._running[id]
@@ -225,7 +230,7 @@ class Dispatcher:
         left = list(self._running.values())
         for one in left:
             one.cancel()
-        tasks = [one.task for one in left if isinstance(one, RunningAttempt)]
+        tasks = [one.task for one in left if isinstance(one, _RunningAttempt)]
         await asyncio.gather(*tasks, return_exceptions=True)
         now = time.time()
         notes = [

@@ -8,8 +8,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate.domain.errors import Transient
-from tidegate.features.asynchronous.dispatcher.webhooks import Webhooks
 from tidegate.host import aws_credentials
+from tidegate.host.webhooks import Webhooks
 from tidegate.storage.output_files import OutputFiles
 
 READ_TIMEOUT = 10.0

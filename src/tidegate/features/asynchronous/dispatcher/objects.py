@@ -16,7 +16,7 @@ from tidegate.host.group_commit import Done
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import Claim
-from tidegate.storage.output_files import Output, OutputFiles
+from tidegate.storage.output_files import OutputFile, OutputFiles
 from tidegate.storage.s3 import S3
 from tidegate.storage.s3_errors import S3Unusable
 
@@ -54,7 +54,7 @@ class Objects:
                 self._s3.bucket(parsed.bucket).download(parsed.path, output, self._check_size)
             return scratch
 
-    async def put(self, output: Output, content_type: str) -> None:
+    async def put(self, output: OutputFile, content_type: str) -> None:
         """Returns when the output is there; does not block."""
         parsed = _parse(output.address)
         if parsed.is_file:
@@ -62,11 +62,11 @@ class Objects:
         else:
             await asyncio.to_thread(self._upload, output, parsed, content_type)
 
-    def submit(self, output: Output, done: Done[TidegateError | None]) -> None:
+    def submit(self, output: OutputFile, done: Done[TidegateError | None]) -> None:
         """``put`` of a small output that is a file, without a task: ``done`` gets the error, if there is one."""
         self._outputs.submit(output, done)
 
-    def _upload(self, output: Output, parsed: Address, content_type: str) -> None:
+    def _upload(self, output: OutputFile, parsed: Address, content_type: str) -> None:
         with _name_in_errors(output.address):
             claim = Claim(output.attempt, output.late)
             self._s3.bucket(parsed.bucket).upload(output.body, parsed.path, content_type=content_type, claim=claim)

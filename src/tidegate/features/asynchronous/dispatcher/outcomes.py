@@ -1,4 +1,4 @@
-"""What the two ways of a request share, with a task of its own and without: how far it came, and what is reported."""
+"""Results and reports of a request, shared by the two ways to process one: with a task of its own, and without."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ MARGIN = 1.0
 
 
 @dataclass(frozen=True)
-class Begun:
+class RequestProgress:
     """How far a request came without a task. ``got``: the instance's answer, or the report to write.
     ``seconds``: left for an answer that is still coming."""
 
@@ -25,7 +25,7 @@ class Begun:
 
 
 def failure_of(error: TidegateError) -> AttemptFailed:
-    """What it means that an input or an output was not to be read or stored."""
+    """Classify an error that occurred when an input was read or an output was stored."""
     permanent = isinstance(error, (ArtifactError, NotFound))
     return AttemptFailed(FaultKind.INPUT if permanent else FaultKind.PLATFORM, str(error))
 
@@ -33,7 +33,8 @@ def failure_of(error: TidegateError) -> AttemptFailed:
 def end_report(
     held: LeasedItem, outcome: ItemOutcome, variant: str, values: dict[str, float], now: float
 ) -> ItemReport:
-    """That the item has ended, with its measurements: ``values``, to which those of all items are added."""
+    """Report that the item has ended, with its measurements: ``values``, to which those that all items have are
+    added."""
     item, end = held.item, outcome.end
     values["TimeInBacklog"] = (held.begun_at - item.accepted_at) * 1e3
     values["InvocationsProcesssed"] = 1.0

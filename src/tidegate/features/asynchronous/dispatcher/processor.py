@@ -22,7 +22,7 @@ from tidegate.features.asynchronous.dispatcher.calls import ModelClient, ModelRe
 from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencySlot
 from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
-from tidegate.features.asynchronous.dispatcher.outcomes import MARGIN, Begun, end_report, failure_of
+from tidegate.features.asynchronous.dispatcher.outcomes import MARGIN, RequestProgress, end_report, failure_of
 from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing import transitions
@@ -35,7 +35,7 @@ from tidegate.queueing.transitions import (
     RecordEnd,
     Requeue,
 )
-from tidegate.storage.output_files import Output
+from tidegate.storage.output_files import OutputFile
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ FAILURE_RETRY, FAILURE_GIVE_UP = 5.0, 3_600.0
 """Seconds before storing a failure is tried again, and after which it is given up."""
 
 
-class LeaseLost(Exception):
+class _LeaseLost(Exception):
     """Another dispatcher may have the item."""
 
 
@@ -63,24 +63,29 @@ class RequestProcessor:
     region: str
 
     async def process(
-        self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot, begun: Begun | None = None
+        self,
+        held: LeasedItem,
+        exists: bool,
+        variant: str,
+        slot: ConcurrencySlot,
+        begun: RequestProgress | None = None,
     ) -> None:
         """Returns when the item has ended, is requeued, or has another holder. ``exists``: its endpoint does.
         ``begun``: how far it came without a task."""
         try:
-            attempt = Attempt(self, held, variant, slot)
+            attempt = _Attempt(self, held, variant, slot)
             if begun is None:
                 await attempt.run(exists)
             else:
                 await attempt.go_on(begun)
-        except LeaseLost:
+        except _LeaseLost:
             log.warning("request %s went to another dispatcher", held.item.id)
         finally:
             slot.release()
 
 
 @dataclass
-class Attempt:
+class _Attempt:
     processor: RequestProcessor
     held: LeasedItem
     variant: str
@@ -96,7 +101,7 @@ class Attempt:
 
     async def run(self, exists: bool) -> None:
         step = transitions.next_step(self.held, exists, time.time())
-        with self._cleared():
+        with self._remove_scratch():
             if isinstance(step, Invoke):
                 await self._take(await self._attempt(step.look))
             elif isinstance(step, RecordEnd) and step.look:
@@ -104,17 +109,17 @@ class Attempt:
             else:
                 await self._take(step)
 
-    async def go_on(self, begun: Begun) -> None:
+    async def go_on(self, begun: RequestProgress) -> None:
         """From where it came without a task."""
         self.values = begun.values
-        with self._cleared():
+        with self._remove_scratch():
             if isinstance(begun.got, ItemReport):
                 await self._send_report(begun.got)
             else:
                 await self._take(await self._store(begun.got, begun.seconds))
 
     @contextmanager
-    def _cleared(self) -> Iterator[None]:
+    def _remove_scratch(self) -> Iterator[None]:
         try:
             yield
         finally:
@@ -201,8 +206,8 @@ class Attempt:
     async def _put(self, address: str, body: bytes | Path, content_type: str) -> None:
         """Raises LeaseLost where another holder, whose output differs, may have the item by now."""
         if self._is_late():
-            raise LeaseLost
-        await self.processor.objects.put(Output(address, body, self.held.fence, self._is_late), content_type)
+            raise _LeaseLost
+        await self.processor.objects.put(OutputFile(address, body, self.held.fence, self._is_late), content_type)
 
     def _is_late(self) -> bool:
         return time.time() > self.slot.until - MARGIN
@@ -292,7 +297,7 @@ class Attempt:
                 log.warning("request %s: %s", report.id, error)
                 await asyncio.sleep(RETRY)
         if not landed:
-            raise LeaseLost
+            raise _LeaseLost
 
 
 def _inline_body(got: ModelResponse) -> str | None:

@@ -3,7 +3,7 @@
 They are handled by callbacks, without a task, a timer or a future for each, and what comes together goes on together:
 answers that arrived in one turn of the event loop, outputs of one write, reports of one transaction. Whatever is
 unusual about one (a failure, a long response, an output in S3, a notification) makes it a task
-(``processor.Attempt``) that goes on from there.
+(``processor._Attempt``) that goes on from there.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from tidegate.domain.asynchronous import ItemOutcome, LeasedItem, OutcomeKind
 from tidegate.domain.errors import TidegateError
 from tidegate.features.asynchronous.dispatcher.calls import ModelResponse
 from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencySlot
-from tidegate.features.asynchronous.dispatcher.outcomes import MARGIN, Begun, end_report, failure_of
+from tidegate.features.asynchronous.dispatcher.outcomes import MARGIN, RequestProgress, end_report, failure_of
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.http1.exchange import Exchange
 from tidegate.http1.messages import HttpReply, StreamedReply
 from tidegate.ports.queue import ItemReport
 from tidegate.queueing.transitions import AttemptFailed, FaultKind, Invoke, next_step
-from tidegate.storage.output_files import Output
+from tidegate.storage.output_files import OutputFile
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class ShortRequests:
     def __init__(
         self,
         processor: RequestProcessor,
-        hand_over: "Callable[[ShortRequest, Begun], None]",
+        hand_over: "Callable[[ShortRequest, RequestProgress], None]",
         forget: "Callable[[ShortRequest], None]",
     ) -> None:
         self.processor = processor
@@ -168,14 +168,14 @@ class ShortRequest:
         self._put_at = time.monotonic()
         assert isinstance(response.body, bytes)
         item = self.held.item
-        output = Output(item.output, response.body, self.held.fence, self.is_late)
-        self._all.processor.objects.submit(output, self._stored)
+        output = OutputFile(item.output, response.body, self.held.fence, self.is_late)
+        self._all.processor.objects.submit(output, self._finish_storing)
 
     def is_late(self) -> bool:
         """Whether another holder, whose output differs, may have it by now."""
         return time.time() > self.slot.until - MARGIN
 
-    def _stored(self, failed: TidegateError | None, error: BaseException | None) -> None:
+    def _finish_storing(self, failed: TidegateError | None, error: BaseException | None) -> None:
         try:
             self._go_on_stored(error or failed)
         except Exception as unforeseen:  # it would be held for ever, with nobody to go on with it
@@ -189,14 +189,14 @@ class ShortRequest:
             now = time.time()
             outcome = ItemOutcome(OutcomeKind.COMPLETED, now, content_type=self._content_type)
             self._report = end_report(self.held, outcome, self.variant, self._values, now)
-            self._all.processor.queue.submit(self._report, self._noted)
+            self._all.processor.queue.submit(self._report, self._finish_noting)
         elif isinstance(error, TidegateError):
             self._values["ResponseUploadFailures"] = 1.0
             self._hand_over(failure_of(error))
         else:
             self.fail(error)
 
-    def _noted(self, landed: bool | None, error: BaseException | None) -> None:
+    def _finish_noting(self, landed: bool | None, error: BaseException | None) -> None:
         try:
             self._go_on_noted(landed, error)
         except Exception as unforeseen:
@@ -216,7 +216,7 @@ class ShortRequest:
 
     def _hand_over(self, got: ModelResponse | AttemptFailed | StreamedReply | ItemReport) -> None:
         self._over = True
-        self._all.hand_over(self, Begun(got, self._values, max(0.0, self.deadline - time.monotonic())))
+        self._all.hand_over(self, RequestProgress(got, self._values, max(0.0, self.deadline - time.monotonic())))
 
     def _lose(self) -> None:
         log.warning("request %s went to another dispatcher", self.held.item.id)

@@ -13,6 +13,6 @@ class EndpointSnapshot:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class QueueSnapshot:
     at: float = 0.0
     endpoints: dict[str, EndpointSnapshot] = field(default_factory=dict)

@@ -73,7 +73,7 @@ async def _run(file: job_file.JobFile, folder: Path) -> int:
 
 
 def _exit(code: int) -> NoReturn:
-    """Without waiting for threads, which may be blocked by reads from a storage."""
+    """Exit without waiting for threads, which may be blocked by reads from a storage."""
     sys.stdout.flush()
     os._exit(code)
 

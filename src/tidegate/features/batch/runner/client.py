@@ -9,7 +9,7 @@ import msgspec
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import BadRows, SplitType, TransformJob
 from tidegate.features.batch.runner.line_ranges import LineRange
-from tidegate.features.batch.runner.table_records import MAGIC, frame, may_answer_tables, table_io
+from tidegate.features.batch.runner.table_records import frame, may_answer_tables, table_io
 from tidegate.features.batch.runner.worker_pool import WorkerPool
 from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import ModelFailed
@@ -17,13 +17,14 @@ from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, FilePar
 from tidegate.storage.file_errors import unreadable
 from tidegate.transform.joining import Processor, UnfitRecord
 from tidegate.transform.splitting import Batch, count_lines, cut_records
+from tidegate.transform.table_types import MAGIC
 
 PATH = "/invocations"
 PAUSE = 0.1
 """Seconds before the first retry; doubled with each."""
 
 
-class RecordFailed(Exception):
+class RecordError(Exception):
     """Records that got no answer, from ``low`` to ``high`` (inclusive), counted within their batch from 0."""
 
     def __init__(self, low: int, high: int, message: str) -> None:
@@ -31,7 +32,7 @@ class RecordFailed(Exception):
         self._low, self._high, self._message = low, high, message
 
     def describe(self, first: int) -> str:
-        """``first``: number of the batch's first record."""
+        """Describe the failure. ``first``: number of the batch's first record."""
         low, high = first + self._low, first + self._high
         what = f"record {low}" if low == high else f"records {low} to {high}"
         return f"{what}: {self._message}"
@@ -46,7 +47,7 @@ class LocalFile:
 
 
 @dataclass(frozen=True)
-class BatchRefused:
+class _BatchRefused:
     """The model refused a batch. ``retryable``: another attempt may succeed."""
 
     message: str
@@ -71,7 +72,7 @@ class BatchAnswer:
     bad: tuple[BadRecord, ...] = ()
 
     def error_lines(self, first: int) -> bytes:
-        """Lines for the error file. ``first``: number of the batch's first record."""
+        """Return the lines for the error file. ``first``: number of the batch's first record."""
         return b"".join(
             msgspec.json.encode({"line": first + bad.record, "message": bad.message}) + b"\n" for bad in self.bad
         )
@@ -102,14 +103,14 @@ class BatchClient:
         ]
 
     async def answer(self, batch: Batch) -> BatchAnswer:
-        """Raises RecordFailed."""
+        """Answer a batch. Raises RecordError."""
         found = await self._ask_records(batch.body, batch.first)
-        if isinstance(found, BatchRefused):
+        if isinstance(found, _BatchRefused):
             return await self._handle_refusal(batch, found)
         return BatchAnswer(batch.end, batch.count, found)
 
     async def answer_range(self, line_range: LineRange, file: LocalFile) -> BatchAnswer:
-        """For a part of a file that the worker reads itself. Raises RecordFailed, or Transient or ArtifactError if
+        """Answer a part of a file that the worker reads itself. Raises RecordError, or Transient or ArtifactError if
         the part cannot be read here either."""
         part = FilePart(file.path, line_range.begin, line_range.end - line_range.begin, file.tag)
         headers = [*self._headers, (FIRST, b"0" if line_range.begin else b"1"), (HEADER, part.encode())]
@@ -129,15 +130,15 @@ class BatchClient:
             Batch(body, 2 if line_range.begin else 1, count_lines(body), line_range.end), found
         )
 
-    async def _handle_refusal(self, batch: Batch, found: BatchRefused) -> BatchAnswer:
+    async def _handle_refusal(self, batch: Batch, found: _BatchRefused) -> BatchAnswer:
         if batch.count > 1 and (self._lenient or not found.retryable):
             return await self._bisect(batch)
         if not self._lenient or not (self._rows or self._split is not SplitType.NONE):
-            raise RecordFailed(0, batch.count - 1, found.message)
+            raise RecordError(0, batch.count - 1, found.message)
         return BatchAnswer(batch.end, 1, b"", (BadRecord(0, found.message),))
 
     async def _bisect(self, batch: Batch) -> BatchAnswer:
-        """Bisects a batch until the bad records are found."""
+        """Bisect a batch until the bad records are found."""
         slice_of = table_io().slicer(batch.body) if self._rows else _slicer(cut_records(batch.body, self._split))
         out, bad = [], []
         waiting = [(0, batch.count)]
@@ -152,28 +153,31 @@ class BatchClient:
             elif self._lenient:
                 bad.append(BadRecord(low, found.message))
             else:
-                raise RecordFailed(low, low, found.message)
+                raise RecordError(low, low, found.message)
         return BatchAnswer(batch.end, batch.count, b"".join(out), tuple(bad))
 
-    async def _ask_records(self, body: bytes, first: int) -> bytes | BatchRefused:
-        """What a batch adds to the output. ``first``: number of its first record; only whether it is 1 matters."""
+    async def _ask_records(self, body: bytes, first: int) -> bytes | _BatchRefused:
+        """Send a batch, and return what it adds to the output. ``first``: number of its first record; only whether it
+        is 1 matters."""
         try:
             begins = first == 1
             sent = body if self._processor is None else self._processor.filter_input(body, begins)
             of_records = self._rows or self._split is not SplitType.NONE
             place = [(FIRST, b"1" if begins else b"0")] if of_records else []
             found = await self._ask_with_retries([*self._headers, *place], sent)
-            if isinstance(found, BatchRefused):
+            if isinstance(found, _BatchRefused):
                 return found
             if self._processor is None:
                 return self._finish_output(found.body)
             self._processor.check_answer(found.headers.get(b"content-type", b"").decode("latin-1"), found.body)
             return self._finish_output(self._processor.join_output(body, found.body, begins))
         except UnfitRecord as unfit:
-            return BatchRefused(str(unfit))
+            return _BatchRefused(str(unfit))
 
-    async def _ask_with_retries(self, headers: list[tuple[bytes, bytes]], sent: bytes) -> HttpReply | BatchRefused:
-        refusal = BatchRefused("")
+    async def _ask_with_retries(
+        self, headers: list[tuple[bytes, bytes]], sent: bytes
+    ) -> HttpReply | _BatchRefused:
+        refusal = _BatchRefused("")
         for attempt in range(self._pace.retries + 1):
             if attempt:
                 await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
@@ -185,18 +189,18 @@ class BatchClient:
                 break
         return refusal
 
-    async def _ask(self, headers: list[tuple[bytes, bytes]], sent: bytes) -> HttpReply | BatchRefused:
+    async def _ask(self, headers: list[tuple[bytes, bytes]], sent: bytes) -> HttpReply | _BatchRefused:
         worker = await self._pool.acquire()
         try:
             async with asyncio.timeout(self._pace.timeout):
                 reply = await worker.client.request("POST", PATH, headers, sent)
         except TimeoutError:
-            return BatchRefused(f"no answer within {self._pace.timeout:g} seconds", retryable=True)
+            return _BatchRefused(f"no answer within {self._pace.timeout:g} seconds", retryable=True)
         except ConnectionBroken as broken:
             self._pool.discard(worker)
-            return BatchRefused(f"the worker closed the connection: {broken}", retryable=True)
+            return _BatchRefused(f"the worker closed the connection: {broken}", retryable=True)
         except ValueError as error:
-            return BatchRefused(f"the answer cannot be used: {error}")
+            return _BatchRefused(f"the answer cannot be used: {error}")
         finally:
             self._pool.release(worker)
         return reply if reply.status == 200 else _refusal(reply)
@@ -211,11 +215,11 @@ def _slicer(records: list[bytes]) -> Callable[[int, int], bytes]:
     return lambda low, high: b"".join(records[low:high])
 
 
-def _refusal(reply: HttpReply) -> BatchRefused:
+def _refusal(reply: HttpReply) -> _BatchRefused:
     try:
         error = msgspec.json.decode(reply.body, type=_Error)
     except msgspec.DecodeError:
         error = _Error()
     status = error.status or reply.status
     message = error.original or error.message or f"status {status}"
-    return BatchRefused(" ".join(message.split()), retryable=status >= 500 or status in (0, 429))
+    return _BatchRefused(" ".join(message.split()), retryable=status >= 500 or status in (0, 429))

@@ -56,7 +56,8 @@ class JobStorage:
         return str(self._check(address.path)) if address.is_file else None
 
     def check_writable(self, uri: str) -> None:
-        """Early: an output folder that may not be used should not fail a job after hours of work."""
+        """Check early that outputs may be written: an output folder that may not be used should not fail a job after
+        hours of work."""
         address = parse(uri, prefix=True)
         if address.is_file:
             self._check(address.path)
@@ -71,7 +72,7 @@ class JobStorage:
             self._bucket(address).upload(part, address.path, note=_note(part), claim=claim)
 
     def abort(self, folder: Path, uri: str) -> None:
-        """Aborts uploads of the parts in ``folder`` that ``publish`` had begun when the process was killed, as far as
+        """Abort uploads of the parts in ``folder`` that ``publish`` had begun when the process was killed, as far as
         the storage can be reached."""
         address = parse(uri, prefix=True)
         for note in () if address.is_file else folder.glob(f"*{UPLOAD}"):
@@ -143,7 +144,7 @@ def decompress(parts: Iterator[bytes], count: Callable[[int], None]) -> Iterator
 
 
 def skip(parts: Iterator[bytes], offset: int) -> Iterator[bytes]:
-    """Without the first ``offset`` bytes."""
+    """Yield the parts without their first ``offset`` bytes."""
     for part in parts:
         if offset < len(part):
             yield part[offset:]

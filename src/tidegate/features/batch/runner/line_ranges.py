@@ -1,4 +1,4 @@
-"""Where the batches of a local file of lines begin and end, without reading the lines.
+"""Division of a local file of lines into batches, without reading the lines.
 
 The worker reads its part itself (``serving/scoring/file_ranges.py``) and counts the records, so that the rows of such
 a file never pass through the runner.
@@ -26,15 +26,15 @@ class LineRange(NamedTuple):
 
 
 def range_size(left: int, aim: int, lanes: int) -> int:
-    """Bytes of the next batch; ``left``: of the file. Batches shrink towards the end of the file, so that all workers
-    finish at about the same time."""
+    """Return the size of the next batch in bytes. ``left``: bytes of the file that are left. Batches shrink towards
+    the end of the file, so that all workers finish at about the same time."""
     return min(aim, max(MIN_SIZE, left // (2 * lanes)))
 
 
 def cut_ranges(path: str, tag: str, begin: int, aim: int, limit: int, lanes: int) -> Iterator[LineRange]:
-    """Whole lines, in order. No range is larger than ``limit`` bytes, and only one of a single line larger than
-    ``aim``. Raises ArtifactError for a file that cannot be read or was changed, Oversized for a line above the
-    limit."""
+    """Cut a file into ranges of whole lines, in order. No range is larger than ``limit`` bytes, and only one of a
+    single line is larger than ``aim``. Raises ArtifactError for a file that cannot be read or was changed, Oversized
+    for a line above the limit."""
     try:
         with open(path, "rb", buffering=0) as file:
             number, found = file.fileno(), os.fstat(file.fileno())

@@ -11,7 +11,8 @@ OUT, ERRORS = ".out", ".errors.jsonl"
 
 
 def parse_manifest(text: bytes) -> tuple[str, list[str]]:
-    """Prefix and names of a manifest, ``[{"prefix": "s3://b/p/"}, "k1", ...]``, in its order. Raises Invalid."""
+    """Return the prefix and the names of a manifest, ``[{"prefix": "s3://b/p/"}, "k1", ...]``, in its order. Raises
+    Invalid."""
     try:
         entries = msgspec.json.decode(text, type=list[dict[str, str] | str])
     except msgspec.DecodeError as error:
@@ -31,7 +32,7 @@ def output_name(uri: str, prefix: str) -> str:
 
 
 def sort_objects(uris: Iterable[str]) -> list[str]:
-    """Without the empty objects that mark folders."""
+    """Return the objects in order, each once, without the empty objects that mark folders."""
     return sorted({uri for uri in uris if not uri.endswith("/")})
 
 

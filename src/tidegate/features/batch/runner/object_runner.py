@@ -11,11 +11,11 @@ from functools import partial
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob
 from tidegate.features.batch.runner import naming
-from tidegate.features.batch.runner.client import BatchAnswer, BatchClient, RecordFailed
+from tidegate.features.batch.runner.client import BatchAnswer, BatchClient, RecordError
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.retry_wait import GivenUp, RetryWait
+from tidegate.features.batch.runner.retry_wait import RetryTimeout, RetryWait
 from tidegate.features.batch.runner.table_records import assemble, may_answer_tables
 from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.splitting import Oversized
@@ -29,7 +29,7 @@ BAD_SIZE = 256
 """Bytes that a bad record counts as, with its message."""
 
 
-class UnusableRecords(TidegateError):
+class _UnusableRecords(TidegateError):
     """Records that got no answer; the message names them."""
 
 
@@ -45,16 +45,16 @@ class ObjectRunner:
     _has_answer: bool = False
 
     async def process(self, item: InputObject, part: OutputPart, claim: Claim = ALONE) -> None:
-        """Raises GivenUp if other objects have the same trouble with the storage or the disk."""
+        """Raises RetryTimeout if other objects have the same trouble with the storage or the disk."""
         retry = partial(self.retry_wait.retry, item.uri)
         try:
             await retry(READING, lambda: self._process_once(item, part), lambda: part.saved.record)
             if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
                 await retry(READING, lambda: asyncio.to_thread(part.save))
-                raise UnusableRecords("the model turned every record down")
+                raise _UnusableRecords("the model turned every record down")
             await retry(PUBLISHING, lambda: self._publish_once(item, part, claim))
-        except GivenUp as error:
-            raise GivenUp(f"{item.uri}: {error}") from None
+        except RetryTimeout as error:
+            raise RetryTimeout(f"{item.uri}: {error}") from None
         except TidegateError as error:
             part.fail(str(error))
         else:
@@ -83,7 +83,7 @@ class ObjectRunner:
         try:
             while waiting or not ended:
                 answered.clear()
-                while not ended and has_room(waiting, self._window) and not (waiting and waiting[0].done()):
+                while not ended and _has_room(waiting, self._window) and not (waiting and waiting[0].done()):
                     try:
                         asking = next(source, None) if local else await asyncio.to_thread(next, source, None)
                     except TidegateError as error:
@@ -95,14 +95,14 @@ class ObjectRunner:
                         waiting[-1].add_done_callback(lambda _: answered.set())
                 while waiting and waiting[0].done():
                     await self._add_answer(item, part, waiting.popleft())
-                if waiting and (ended or not has_room(waiting, self._window)):
+                if waiting and (ended or not _has_room(waiting, self._window)):
                     await answered.wait()
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
         if isinstance(failed, Oversized):
-            raise UnusableRecords(f"record {part.checkpoint.record} is larger than {failed.size}")
+            raise _UnusableRecords(f"record {part.checkpoint.record} is larger than {failed.size}")
         if failed is not None:
             raise failed
 
@@ -114,8 +114,8 @@ class ObjectRunner:
     async def _add_answer(self, item: InputObject, part: OutputPart, asking: asyncio.Task[BatchAnswer]) -> None:
         try:
             done = await asking
-        except RecordFailed as failed:
-            raise UnusableRecords(failed.describe(part.checkpoint.record)) from None
+        except RecordError as failed:
+            raise _UnusableRecords(failed.describe(part.checkpoint.record)) from None
         if not self._has_answer:
             self._has_answer = True
             log_event("answered")
@@ -148,7 +148,7 @@ class ObjectRunner:
             part.published.add(path)
 
 
-def has_room(waiting: Iterable["asyncio.Task[BatchAnswer]"], window: int) -> bool:
+def _has_room(waiting: Iterable["asyncio.Task[BatchAnswer]"], window: int) -> bool:
     """Whether another batch may be asked for, with those ``waiting``, in order. An answer that comes late keeps no
     worker idle, but what is held until then is bounded: in number, and beyond a ``window`` of them in bytes."""
     asked = under_way = held = 0

@@ -34,7 +34,8 @@ class Checkpoint:
     """How often the job had been resumed when the object failed."""
 
     def for_attempt(self, attempt: int) -> "Checkpoint":
-        """Where the object continues when its job is resumed. An object whose records were all bad starts again."""
+        """Return the checkpoint from which the object continues when its job is resumed. An object whose records were
+        all bad starts again."""
         if not self.reason or self.attempt >= attempt:
             return self
         return Checkpoint() if self.bad and self.bad == self.record - 1 else replace(self, reason="")
@@ -86,7 +87,7 @@ class OutputPart:
         )
 
     def resume(self) -> None:
-        """Continues from the last checkpoint. A part whose files are shorter than that starts again."""
+        """Continue from the last checkpoint. A part whose files are shorter than that starts again."""
         self.close()
         self.load_checkpoint()
         if self.checkpoint.done or self.checkpoint.reason:
@@ -101,7 +102,7 @@ class OutputPart:
         self._saved_at = time.monotonic()
 
     def add(self, done: BatchAnswer) -> bool:
-        """Adds a batch. Returns whether it is time to save a checkpoint."""
+        """Add a batch. Returns whether it is time to save a checkpoint."""
         assert self._out is not None and self._errors is not None
         checkpoint = self.checkpoint
         errors = done.error_lines(checkpoint.record)
@@ -119,7 +120,7 @@ class OutputPart:
         return time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL
 
     def save(self) -> None:
-        """Saves a checkpoint, after what it refers to is on the disk, unless that is the last one. Blocks."""
+        """Save a checkpoint, after what it refers to is on the disk, unless that is the last one. Blocks."""
         checkpoint = self.checkpoint
         if checkpoint == self.saved:
             return
@@ -128,8 +129,8 @@ class OutputPart:
         self.saved, self._saved_at = checkpoint, time.monotonic()
 
     def sync(self, *, out: bool = True) -> None:
-        """Brings all that was added to the disk; without ``out`` the errors alone. Blocks. Raises OSError, and from
-        then on always: only ``resume`` writes what is in doubt again."""
+        """Write all that was added to the disk; without ``out`` the errors alone. Blocks. Raises OSError, and from
+        then on always: only ``resume`` writes uncertain data again."""
         if self._in_doubt:
             raise OSError(errno.EIO, "what was written is not on the disk")
         checkpoint = self.checkpoint
@@ -144,7 +145,7 @@ class OutputPart:
                         raise
 
     def finish(self) -> None:
-        """Marks it as published. If a crash loses that, the object is processed again."""
+        """Mark it as published. If a crash loses that, the object is processed again."""
         self.close()
         self.checkpoint = replace(self.checkpoint, done=True)
         with contextlib.suppress(OSError):
@@ -152,14 +153,14 @@ class OutputPart:
         self._remove(self.out, self.errors, self.assembled, self.source)
 
     def fail(self, reason: str) -> None:
-        """Keeps what was done up to the last checkpoint, in case the job is resumed."""
+        """Keep what was done up to the last checkpoint, in case the job is resumed."""
         self.close()
         self.checkpoint = self.saved = replace(self.saved, reason=reason, attempt=self.attempt)
         with contextlib.suppress(OSError):
             save(self._checkpoint_path, self.checkpoint, sync=False)
 
     def discard(self) -> None:
-        """Starts again, since the object has changed."""
+        """Start again, since the object has changed."""
         self.close()
         self.checkpoint = self.saved = Checkpoint()
         self._remove(self.out, self.errors, self.assembled, self.source, self._checkpoint_path)
@@ -170,7 +171,8 @@ class OutputPart:
                 path.unlink()
 
     def close(self) -> None:
-        """What cannot be written now is computed again from the last checkpoint on."""
+        """Close both files, ignoring errors. Data that cannot be written now is computed again from the last
+        checkpoint on."""
         for file in (self._out, self._errors):
             if file is not None:
                 with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ TRIES_AFTER_ONE = 3
 """Tries of an object after another one failed, without progress since."""
 
 
-class GivenUp(TidegateError):
+class RetryTimeout(TidegateError):
     """Trouble of the whole job lasted too long."""
 
 
@@ -39,9 +39,9 @@ class RetryWait:
     async def retry(
         self, who: str, kind: str, work: Callable[[], Awaitable[T]], done: Callable[[], object] = lambda: None
     ) -> T:
-        """Tries until it succeeds. ``kind`` of work: reading says nothing about writing. ``done``
-        changes with every progress. Raises what will not pass; Transient or GivenUp when the trouble has lasted too
-        long."""
+        """Try until it succeeds. ``kind`` of work: reading says nothing about writing. ``done``
+        changes with every progress. Raises what will not pass; Transient or RetryTimeout when the trouble has lasted
+        too long."""
         incident: Incident | None = None
         before = done()
         try:
@@ -77,4 +77,4 @@ class RetryWait:
     def _too_long(self, kind: str, trouble: TidegateError, incident: Incident, now: float) -> TidegateError:
         self._failed[kind] += 1
         message = f"{trouble} (for {now - incident.since:.0f} s, {incident.tries} tries)"
-        return GivenUp(message) if self._failed[kind] >= MAX_FAILED_OBJECTS else Transient(message)
+        return RetryTimeout(message) if self._failed[kind] >= MAX_FAILED_OBJECTS else Transient(message)

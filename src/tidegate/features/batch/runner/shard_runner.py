@@ -51,7 +51,7 @@ class ShardLeases(Protocol):
 
 
 @dataclass
-class HeldShard:
+class _HeldShard:
     """``until``: end of the lease by this machine's monotonic clock, counted from before it was asked for."""
 
     shard: LeasedShard
@@ -72,7 +72,7 @@ class ShardRunner:
     pool: WorkerPool
     clock: Callable[[], float]
     retry_wait: RetryWait = field(default_factory=RetryWait)
-    _held: dict[int, HeldShard] = field(default_factory=dict)
+    _held: dict[int, _HeldShard] = field(default_factory=dict)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,8 @@ class ShardRunner:
             keeping.cancel()
 
     async def _work(self, objects: ObjectRunner) -> None:
-        """Raises errors that end the job; an error of one object is recorded with its shard."""
+        """Lease and process shards until the job is over. Raises errors that end the job; an error of one object is
+        recorded with its shard."""
         while True:
             async with self._asking:
                 asked, found = await self._ask()
@@ -121,7 +122,8 @@ class ShardRunner:
                 await self._hold(found, asked + self.leases.seconds, objects)
 
     async def _ask(self) -> tuple[float, LeasedShard | NothingFree | JobOver]:
-        """What to do next, and when it was asked for. While nothing is free, one lane asks for all."""
+        """Ask what to do next; return it with the time of asking. While no shard is free, one lane asks on behalf of
+        all."""
         asked = self.clock()
         try:
             found = await self.leases.next()
@@ -133,7 +135,7 @@ class ShardRunner:
         return asked, found
 
     async def _give_up(self, shard: LeasedShard) -> None:
-        """Whatever it is that runners die of, it is taken for the shard's."""
+        """Fail a shard on which several runners died. Whatever the cause was, it is attributed to the shard."""
         reason = f"{shard.losses} runners died while they worked on it"
         if shard.item is None:
             await self._fail_job(f"{self.job.source.uri}: {reason}")
@@ -148,7 +150,7 @@ class ShardRunner:
             await asyncio.gather(former.task, return_exceptions=True)
         work = self._list(shard) if shard.number == LISTING else self._process(shard, objects)
         task = asyncio.create_task(work)
-        held = self._held[shard.number] = HeldShard(shard, until, task)
+        held = self._held[shard.number] = _HeldShard(shard, until, task)
         try:
             await asyncio.wait((task,))
         finally:
@@ -189,7 +191,7 @@ class ShardRunner:
         finally:
             part.close()
 
-    def _progress(self, held: HeldShard) -> ShardProgress:
+    def _progress(self, held: _HeldShard) -> ShardProgress:
         part, item = held.part, held.shard.item
         if part is None or item is None:
             return ShardProgress(waiting=self.retry_wait.reasons.get(self.job.source.uri, ""))
@@ -220,7 +222,7 @@ class ShardRunner:
 
 
 async def _insist(work: Callable[[], Awaitable[T]]) -> T:
-    """Again and again while the database does not answer."""
+    """Retry until the database answers."""
     while True:
         try:
             return await work()

@@ -14,10 +14,10 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.features.batch.runner.table_records import ARROW, PARQUET
 from tidegate.storage.file_errors import unreadable
 from tidegate.storage.files import check_tag
 from tidegate.transform.splitting import Batch, Oversized
+from tidegate.transform.table_types import ARROW, PARQUET
 
 MAX_ROWS = 16_384
 """Of a batch: compression may put very many rows into a few bytes."""
@@ -84,7 +84,8 @@ class ParquetSource:
 
 
 def _split_to_limit(table: Any, limit: int) -> Iterator[tuple[bytes, int]]:
-    """As few tables as the limit allows, each with its number of rows."""
+    """Split a table into parts that fit the limit, halving it as often as necessary; yield each part with its number
+    of rows."""
     body = _to_parquet(table)
     if len(body) <= limit:
         yield body, table.num_rows
@@ -103,8 +104,8 @@ def slicer(body: bytes) -> Callable[[int, int], bytes]:
 
 
 def _to_parquet(table: Any) -> bytes:
-    """Numbers are written as they are, and without statistics, which is what writing would take most of its time for:
-    the worker reads the table once. Text may repeat, and would grow without a dictionary."""
+    """Write a table as Parquet. Numbers are written as they are, and without statistics, which would take most of the
+    time, since the worker reads the table once. Text may repeat, and would grow without a dictionary."""
     fields = list(table.schema)
     dictionary: bool | list[str] = True
     if not any(pyarrow.types.is_nested(field.type) for field in fields):
@@ -118,7 +119,7 @@ def _to_parquet(table: Any) -> bytes:
 
 
 def join(answers: Iterator[bytes], first: bytes, sink: IO[bytes]) -> None:
-    """Writes tables with the schema of ``first`` as one. Raises ArtifactError for tables that do not fit together."""
+    """Write tables with the schema of ``first`` as one. Raises ArtifactError for tables that do not fit together."""
     try:
         _join(answers, first, sink)
     except (pyarrow.ArrowException, ValueError) as error:
@@ -152,7 +153,8 @@ def _table(answer: bytes) -> Any:
 
 
 def _read_parquet(body: bytes) -> Any:
-    """``read_table`` would take the bytes for a data set, import pandas for it, and need 0.5 ms more a table."""
+    """Read a table from Parquet. ``read_table`` would take the bytes for a data set, import pandas for it, and need
+    0.5 ms more for each table."""
     return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(body)).read(use_threads=False)
 
 

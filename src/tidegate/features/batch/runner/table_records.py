@@ -15,11 +15,9 @@ from typing import IO
 
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType, TransformJob
+from tidegate.host.late_import import load_module
 from tidegate.transform.joining import media_type
-from tidegate.transform.table_types import TABLE_TYPES
-
-PARQUET, ARROW, STREAM = MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
-"""The first bytes of each table format."""
+from tidegate.transform.table_types import MAGIC, TABLE_TYPES
 
 
 def splits_rows(job: TransformJob, built_in: bool) -> bool:
@@ -39,9 +37,7 @@ def table_io() -> ModuleType:
     """The module. Raises ArtifactError without pyarrow."""
     if find_spec("pyarrow") is None:
         raise ArtifactError("parquet needs pyarrow, which is not installed: pip install 'tidegate[arrow]'")
-    from tidegate.features.batch.runner import table_io as module  # noqa: PLC0415  # needs pyarrow
-
-    return module
+    return load_module("tidegate.features.batch.runner.table_io")
 
 
 def import_early(job: TransformJob, rows: bool) -> None:

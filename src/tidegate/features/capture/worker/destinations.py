@@ -1,4 +1,4 @@
-"""Where captured files are delivered: below a folder, or into a bucket. Each appears whole under its name."""
+"""Destinations of captured files: a folder, or a bucket. Each file appears whole under its name."""
 
 import contextlib
 import time
@@ -69,7 +69,7 @@ class FolderDestination:
             return
         sizes = self._sizes()
         total, self._looked = sum(sizes.values()), time.monotonic()
-        for path in sorted(sizes, key=self._below)[:-1]:
+        for path in sorted(sizes, key=self._relative_path)[:-1]:
             if total <= self._keep:
                 break
             total -= sizes[path]
@@ -80,17 +80,18 @@ class FolderDestination:
         self._size = total
 
     def _sizes(self) -> dict[Path, int]:
-        """Of all captured files. There may be very many, and answers must not wait for Python meanwhile."""
+        """Return the sizes of all captured files. There may be very many, so it yields the interpreter to threads
+        that answer requests."""
         sizes = {}
         for hour in self._folder.glob("*/*/*/*"):
             for path in hour.glob("*.jsonl"):
-                if is_captured(self._below(path)):
+                if is_captured(self._relative_path(path)):
                     with contextlib.suppress(OSError):
                         sizes[path] = path.stat().st_size
             time.sleep(0)
         return sizes
 
-    def _below(self, path: Path) -> str:
+    def _relative_path(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()
 
 

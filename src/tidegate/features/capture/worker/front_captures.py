@@ -1,19 +1,22 @@
-"""What a worker's server gives to data capture."""
+"""The connection of a worker's server to data capture."""
 
 import asyncio
+import zlib
 from collections.abc import Callable
 
-from tidegate.features.capture.worker.capture_sampling import make_recorder
+from tidegate.domain.traffic import WHOLE
+from tidegate.features.capture.worker.recorder import Recorder
 from tidegate.serving.contract.invocation import Answer, Note, Stream
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.connection import Request
+from tidegate.serving.front.sampling import EvenSampler
 
 
-class Captures:
+class FrontCaptures:
     """``note``: takes what was captured and dropped."""
 
     def __init__(self, spec: ReplicaSpec, note: Callable[[Note], None]) -> None:
-        self._recorder = make_recorder(spec)
+        self._recorder = _make_recorder(spec)
         self._note = note
         self.wanted = self._recorder is not None
 
@@ -59,3 +62,14 @@ class Captures:
 
 def _do_nothing(whole: bool) -> None:
     pass
+
+
+def _make_recorder(spec: ReplicaSpec) -> Recorder | None:
+    """Make the recorder that captures the requests of this replica; None if it captures nothing."""
+    capture = spec.capture
+    if capture is None or not capture.plan.enabled or not capture.plan.percent:
+        return None
+    if capture.plan.percent == 100:
+        return Recorder(spec, capture, lambda: True)
+    sampler = EvenSampler(capture.plan.percent * WHOLE // 100, zlib.crc32(spec.replica.encode()))
+    return Recorder(spec, capture, sampler.take)

@@ -7,7 +7,15 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from tidegate.domain.capture import Capture
-from tidegate.features.capture.records import BASE64, Body, Encodings, Frame, encode_line, format_about, make_frame
+from tidegate.features.capture.records import (
+    BASE64,
+    Body,
+    Encodings,
+    LineFrame,
+    encode_line,
+    format_about,
+    make_frame,
+)
 from tidegate.features.capture.redaction import Redactor
 from tidegate.serving.contract.invocation import Answer
 
@@ -15,7 +23,7 @@ LONGEST_HEADER = 1024
 """Characters of an inference id and of custom attributes, as SageMaker has it."""
 
 
-class Exchange(NamedTuple):
+class CapturedExchange(NamedTuple):
     """``arrived``: epoch microseconds; ``headers``: of the request; ``streamed``: the answer came in parts;
     ``omitted``: it is not written."""
 
@@ -28,16 +36,17 @@ class Exchange(NamedTuple):
 
 
 class LineMaker:
-    """``redactor`` None: bodies are written as they are. ``config``: name of the endpoint config that answers."""
+    """``redactor`` None: bodies are written as they are. ``config``: name of the endpoint config that answers;
+    ``prediction``: path of the prediction in its answers."""
 
-    def __init__(self, plan: Capture, redactor: Redactor | None, config: str = "") -> None:
-        self._plan, self._redactor, self._config = plan, redactor, config
+    def __init__(self, plan: Capture, redactor: Redactor | None, config: str = "", prediction: str = "") -> None:
+        self._plan, self._redactor, self._ours = plan, redactor, (config, prediction)
         self._encodings = Encodings(plan.csv, plan.json)
         self._prefix, self._numbers = str(uuid4())[:24].encode(), count()
         """The id of an event is a UUID whose first part is this maker's own and whose last one counts."""
         self._frame = lru_cache(maxsize=256)(self._choose_frame)
 
-    def make(self, exchange: Exchange) -> bytes | None:
+    def make(self, exchange: CapturedExchange) -> bytes | None:
         """The line, with its line break; None if nothing of it may be written."""
         arrived, headers, sent, answer, streamed, omitted = exchange
         answered, content_type = answer.body, headers.get(b"content-type", b"")
@@ -57,22 +66,23 @@ class LineMaker:
         try:
             return encode_line(frame, sent, answered, id, about)
         except UnicodeDecodeError:
-            frame = _as_bytes(frame, content_type, answer, self._config)
+            frame = _as_bytes(frame, content_type, answer, self._ours)
             return encode_line(frame, sent, answered, id, about)
 
-    def _choose_frame(self, sent: bytes, answered: str | None) -> Frame:
-        """Of requests that are written as they are, by their content types; None: without the answer."""
+    def _choose_frame(self, sent: bytes, answered: str | None) -> LineFrame:
+        """Choose the frame for requests that are written as they are, by their content types. ``answered`` None: the
+        answer is left out."""
         plan, given = self._plan, sent.decode("latin-1")
         return make_frame(
             (given, self._encodings.choose(given)) if plan.inputs else None,
             (answered, self._encodings.choose(answered)) if plan.outputs and answered is not None else None,
-            self._config,
+            *self._ours,
         )
 
     def _redact(
         self, redactor: Redactor, sent: bytes, content_type: str, answer: Answer | None, streamed: bool
-    ) -> tuple[Frame, bytes, bytes] | None:
-        """None: neither side may be written."""
+    ) -> tuple[LineFrame, bytes, bytes] | None:
+        """Redact both sides, and return their frame and data. None: neither side may be written."""
         plan, choose = self._plan, self._encodings.choose
         sides: list[Body | None] = [None, None]
         if plan.inputs:
@@ -84,7 +94,7 @@ class LineMaker:
             return None
         first, second = ((one.content_type, one.encoding) if one is not None else None for one in sides)
         inputs, outputs = (one.data if one is not None else b"" for one in sides)
-        return make_frame(first, second, self._config), inputs, outputs
+        return make_frame(first, second, *self._ours), inputs, outputs
 
     def _header(self, value: bytes | None) -> str:
         if not value:
@@ -95,17 +105,18 @@ class LineMaker:
 
 
 def _decode(value: bytes) -> str:
-    """What a client meant: read as Latin-1, letters of UTF-8 would be signs that no detector takes for letters."""
+    """Decode a header value as UTF-8 if possible, else as Latin-1. In Latin-1, letters of UTF-8 would become
+    characters that no detector recognises as letters."""
     try:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
 
 
-def _as_bytes(frame: Frame, sent: bytes, answer: Answer, config: str) -> Frame:
+def _as_bytes(frame: LineFrame, sent: bytes, answer: Answer, ours: tuple[str, str]) -> LineFrame:
     """The same for data of which not all is text, whatever its content type says."""
     return make_frame(
         (sent.decode("latin-1"), BASE64) if frame.sent is not None else None,
         (answer.content_type, BASE64) if frame.answered is not None else None,
-        config,
+        *ours,
     )

@@ -17,8 +17,8 @@ from tidegate.domain.errors import TidegateError
 from tidegate.features.capture.redaction import Redactor
 from tidegate.features.capture.worker.destinations import Destination, open_destination
 from tidegate.features.capture.worker.keys import read_key
-from tidegate.features.capture.worker.lines import Exchange, LineMaker
-from tidegate.features.capture.worker.spool import Spool, count_lines
+from tidegate.features.capture.worker.lines import CapturedExchange, LineMaker
+from tidegate.features.capture.worker.spool import CaptureSpool, count_lines
 from tidegate.features.capture.worker.stream_tap import StreamTap
 from tidegate.rows.capture_paths import layout
 from tidegate.serving.contract.invocation import Answer, Note, Stream
@@ -68,18 +68,19 @@ class Recorder:
     ) -> None:
         """``take``: whether the next request is sampled."""
         self._capture, self._take, self._clock = capture, take, clock
-        self._variant, self._config = f"{spec.fleet.endpoint}/{spec.fleet.variant}", spec.config_name
+        self._variant = f"{spec.fleet.endpoint}/{spec.fleet.variant}"
+        self._ours = spec.config_name, spec.prediction
         self._s3 = spec.s3_endpoint, spec.region
         self._plan = capture.plan
         self._largest = LARGEST_QUEUED if spec.queued else LARGEST
         self._plain = self._plan.redaction is None
         """Lines can be made on the event loop."""
-        self._lines = LineMaker(self._plan, None, self._config) if self._plain else None
+        self._lines = LineMaker(self._plan, None, *self._ours) if self._plain else None
         """None: they cannot be made yet."""
-        self._spool = Spool(Path(capture.spool), capture.spool_bytes, capture.seconds)
-        self._fresh: deque[Exchange] = deque()
+        self._spool = CaptureSpool(Path(capture.spool), capture.spool_bytes, capture.seconds)
+        self._fresh: deque[CapturedExchange] = deque()
         """Small requests whose lines are made together."""
-        self._waiting: deque[Exchange | Batch] = deque()
+        self._waiting: deque[CapturedExchange | _LineBatch] = deque()
         """What the writing thread takes."""
         self._offered = self._taken = 0
         """Bytes that were put into the queues by the event loop, and taken out of them by the writing thread."""
@@ -104,7 +105,7 @@ class Recorder:
     def offer(self, arrived: int, headers: Mapping[bytes, bytes], body: bytes, answer: Answer) -> None:
         """Capture an answered request if it is sampled."""
         if self._take():
-            self._queue(Exchange(arrived, headers, body, answer))
+            self._queue(CapturedExchange(arrived, headers, body, answer))
 
     def follow(self, stream: Stream, sent: int) -> StreamTap | None:
         """Keep a copy of a streamed answer to a request of ``sent`` bytes, which then is to be given to
@@ -142,14 +143,14 @@ class Recorder:
         if whole and body is None:
             self._refused += 1
         elif whole and body is not None:
-            self._queue(Exchange(arrived, headers, body, Answer(answered, content_type), True, tap.over))
+            self._queue(CapturedExchange(arrived, headers, body, Answer(answered, content_type), True, tap.over))
 
     @property
     def _held(self) -> int:
         """Bytes in memory."""
         return self._offered - self._taken + self._streaming
 
-    def _queue(self, exchange: Exchange) -> None:
+    def _queue(self, exchange: CapturedExchange) -> None:
         size = _size(exchange)
         if size > self._largest or self._held + size > MOST_BYTES:
             self._refused += 1
@@ -168,7 +169,7 @@ class Recorder:
             self._refused += 1
 
     def take_notes(self) -> list[Note]:
-        """What was captured and dropped since the last call, and what waits now."""
+        """Return notes of what was captured and dropped since the last call, and of what waits now."""
         self._join_fresh()
         captured, dropped = self._captured, self._lost + self._refused
         before, self._noted = self._noted, (captured, dropped)
@@ -190,7 +191,7 @@ class Recorder:
                 lines.append(line)
         joined = b"".join(lines)
         self._offered += len(joined) - size
-        self._waiting.append(Batch(joined, len(lines)))
+        self._waiting.append(_LineBatch(joined, len(lines)))
 
     # --- off it ---
 
@@ -212,7 +213,8 @@ class Recorder:
             self._spool.close()
 
     def _count_left(self) -> None:
-        """What was written and not delivered is lost with the folder."""
+        """Count the requests that were written and not delivered as lost, because they are deleted with the
+        folder."""
         left = sum(count_lines(file) for file in self._spool.finished())
         if left:
             self._report("delivery", f"{left} captured requests could not be delivered, and are lost")
@@ -222,7 +224,7 @@ class Recorder:
         try:
             if self._plan.redaction is not None:
                 redactor = self._make_redactor(self._plan.redaction)
-                self._lines = LineMaker(self._plan, redactor, self._config)
+                self._lines = LineMaker(self._plan, redactor, *self._ours)
             self._spool.open()
         except (OSError, TidegateError) as error:
             self._report("capture", f"nothing is captured: {error}")
@@ -241,7 +243,8 @@ class Recorder:
         self._attempt(self._spool.rotate)
 
     def _make_redactor(self, rules: Redaction) -> Redactor:
-        """Raises OSError or StartupError for a key that cannot be used: without it nothing may be written."""
+        """Make the redactor. Raises OSError or StartupError for a key that cannot be used: without it nothing may be
+        written."""
         return Redactor(rules, None if self._capture.key_file is None else read_key(Path(self._capture.key_file)))
 
     def _discard(self) -> None:
@@ -255,36 +258,36 @@ class Recorder:
     def _write_waiting(self) -> None:
         while self._waiting and not self._leaving.is_set():
             until = time.perf_counter() + SLICE
-            batches: list[Batch] = []
+            batches: list[_LineBatch] = []
             while self._waiting and time.perf_counter() < until:
                 item, requests = self._take_next()
-                if isinstance(item, Batch):
+                if isinstance(item, _LineBatch):
                     batches.append(item)
                 elif line := self._make_line(item):
-                    batches.append(Batch(line, 1))
+                    batches.append(_LineBatch(line, 1))
                 else:
                     self._lost += requests
             self._append(batches)
             if self._waiting:
                 time.sleep(BREATH)
 
-    def _take_next(self) -> "tuple[Exchange | Batch, int]":
+    def _take_next(self) -> "tuple[CapturedExchange | _LineBatch, int]":
         """The next of what waits, and how many requests it is."""
         item = self._waiting.popleft()
-        if isinstance(item, Batch):
+        if isinstance(item, _LineBatch):
             self._taken += len(item.lines)
             return item, item.requests
         self._taken += _size(item)
         return item, 1
 
-    def _make_line(self, exchange: Exchange) -> bytes | None:
+    def _make_line(self, exchange: CapturedExchange) -> bytes | None:
         try:
             return self._lines.make(exchange) if self._lines is not None else None
         except Exception as error:  # whatever one request does, the next one is captured
             self._report("line", f"a request cannot be written: {type(error).__name__}")
             return None
 
-    def _append(self, batches: "list[Batch]") -> None:
+    def _append(self, batches: "list[_LineBatch]") -> None:
         fitting, left = _fit(batches, self._spool.room)
         if left:
             self._report("capture", "the folder is full, since nothing is delivered; requests are dropped")
@@ -344,22 +347,22 @@ class Recorder:
             print(f"tidegate capture: {message}", flush=True)
 
 
-class Batch(NamedTuple):
+class _LineBatch(NamedTuple):
     """Lines that are ready."""
 
     lines: bytes
     requests: int
 
 
-def _size(exchange: Exchange) -> int:
+def _size(exchange: CapturedExchange) -> int:
     return len(exchange.body) + len(exchange.answer.body) + OVERHEAD
 
 
-def _fit(batches: list[Batch], room: int) -> tuple[Batch, int]:
-    """As many whole lines as fit into ``room``, and the number of requests that did not fit."""
+def _fit(batches: list[_LineBatch], room: int) -> tuple[_LineBatch, int]:
+    """Return as many whole lines as fit into ``room`` bytes, and the number of requests that did not fit."""
     total = sum(batch.requests for batch in batches)
     lines = b"".join(batch.lines for batch in batches)
     if len(lines) > room:
         lines = lines[: lines.rfind(b"\n", 0, room) + 1]
-        return Batch(lines, lines.count(b"\n")), total - lines.count(b"\n")
-    return Batch(lines, total), 0
+        return _LineBatch(lines, lines.count(b"\n")), total - lines.count(b"\n")
+    return _LineBatch(lines, total), 0

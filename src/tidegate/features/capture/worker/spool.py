@@ -23,7 +23,7 @@ _PATIENCE, _PAUSE = 10.0, 0.02
 folder for one that a dead replica left, and is about to remove it."""
 
 
-class Spool:
+class CaptureSpool:
     """Used by one thread, but for ``finished`` and ``size``, which any may read. Times are epoch seconds."""
 
     def __init__(self, folder: Path, limit: int, seconds: float) -> None:

@@ -33,7 +33,7 @@ class StreamTap:
         return part
 
     def take(self) -> bytes:
-        """What was kept, which then is kept here no more."""
+        """Return the copy and release its memory."""
         whole = b"".join(self._kept)
         self._release(self._size)
         self._kept, self._size = [], 0

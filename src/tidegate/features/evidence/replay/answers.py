@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tidegate.features.evidence.replay.report import Answers
+from tidegate.features.evidence.replay.report import ScoredRows
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
 from tidegate.rows.profile import Row
 from tidegate.rows.row_files import RowRequest, slices_of
@@ -15,8 +15,8 @@ SHOWN = 200
 
 @dataclass(frozen=True)
 class AnswerTerms:
-    """``where``: the place of the score in an answer; ``by``: the column of the slices, empty for none; ``labelled``:
-    whether there is a column of labels."""
+    """The terms for reading answers. ``where``: the place of the score in an answer; ``by``: the column of the
+    slices, empty for none; ``labelled``: whether there is a column of labels."""
 
     where: str = ""
     by: str = ""
@@ -25,7 +25,7 @@ class AnswerTerms:
 
 @dataclass
 class _Side:
-    """What one version answered: scores by request."""
+    """The scores that one version answered, by request."""
 
     name: str
     scores: list[list[float]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class _Side:
         self.scores.append(found or [])
 
     def problem(self, total: int) -> str:
-        """Why its answers cannot be compared; empty if they can."""
+        """Return why its answers cannot be compared; empty if they can."""
         if self.unanswered:
             return f"the {self.name} version failed on {self.unanswered:,} of {total:,} requests: {self.example}"
         if self.unreadable:
@@ -56,8 +56,8 @@ class _Side:
 
 def collect_answers(
     requests: Sequence[RowRequest], old: Sequence[ScoringReply], new: Sequence[ScoringReply], terms: AnswerTerms
-) -> Answers | str:
-    """The answers row by row, or why there are none that can be compared."""
+) -> ScoredRows | str:
+    """Collect the answers row by row. Returns a reason instead where there are none that can be compared."""
     sides = (_Side("old"), _Side("new"))
     for side, replies in zip(sides, (old, new), strict=True):
         for reply in replies:
@@ -79,7 +79,7 @@ def collect_answers(
             )
         rows += request.rows or [{}] * len(before)
         labels += [request.label] * len(before)
-    return Answers(
+    return ScoredRows(
         old=[score for scores in sides[0].scores for score in scores],
         new=[score for scores in sides[1].scores for score in scores],
         labels=labels,

@@ -14,9 +14,9 @@ RARE = 0.01
 
 @dataclass(frozen=True)
 class LabelledStatistics:
-    """Of the rows with a label. Labels of 0 and 1 are classes (``binary``), others are amounts (``numeric``): old and
-    new. ``auc_change``: new minus old, with a 95 % interval by DeLong's paired variance (1988); None without both
-    classes."""
+    """Statistics of the rows with a label. Labels of 0 and 1 are classes (``binary``), others are amounts
+    (``numeric``): old and new. ``auc_change``: new minus old, with a 95 % interval by DeLong's paired variance
+    (1988); None without both classes."""
 
     rows: int
     positives: int | None
@@ -30,8 +30,8 @@ class LabelledStatistics:
 
 
 def leave_out_unseen(labels: Sequence[float | None]) -> tuple[list[float | None], int]:
-    """Labels without those of a class that was never seen, and how many those were. One of them must not make amounts
-    of all the others: their AUC would no longer be judged."""
+    """Return the labels without those of a class that was never seen, and how many those were. One of them must not
+    make amounts of all the others: their AUC would no longer be judged."""
     known = [label for label in labels if label is not None]
     unseen = sum(label not in (0.0, 1.0) for label in known)
     if not 0 < unseen <= RARE * len(known):
@@ -42,7 +42,8 @@ def leave_out_unseen(labels: Sequence[float | None]) -> tuple[list[float | None]
 def compare_labelled(
     old: Sequence[float], new: Sequence[float], labels: Sequence[float | None]
 ) -> LabelledStatistics | None:
-    """``labels`` are None where the row has none. None without any label."""
+    """Compare both versions' scores with the labels. ``labels`` are None where the row has none. None without any
+    label."""
     labels, unseen = leave_out_unseen(labels)
     known = [place for place, label in enumerate(labels) if label is not None]
     if not known:
@@ -75,8 +76,8 @@ def _measure(scores: Sequence[float], labels: Sequence[float]) -> BinaryQuality:
 
 
 def error_of_auc_change(old: Sequence[float], new: Sequence[float], labels: Sequence[float]) -> float:
-    """Standard error of AUC(new) - AUC(old) on the same rows, by DeLong's method in the form of Sun and Xu (2014).
-    Both classes must be there."""
+    """Return the standard error of AUC(new) - AUC(old) on the same rows, by DeLong's method in the form of Sun and Xu
+    (2014). Both classes must be there."""
     one, two = _placements(old, labels), _placements(new, labels)
     variance = 0.0
     for side in (0, 1):
@@ -89,7 +90,8 @@ def error_of_auc_change(old: Sequence[float], new: Sequence[float], labels: Sequ
 
 
 def _placements(scores: Sequence[float], labels: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Of each positive the share of negatives below it, and of each negative the share of positives above it."""
+    """Return for each positive the share of negatives below it, and for each negative the share of positives above
+    it."""
     every = ranks(scores)
     positive = [place for place, label in enumerate(labels) if label == 1]
     negative = [place for place, label in enumerate(labels) if label != 1]

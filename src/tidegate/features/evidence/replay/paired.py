@@ -18,10 +18,11 @@ Z95 = 1.959964
 
 @dataclass(frozen=True)
 class PairedStatistics:
-    """``bias``: mean of new minus old, with a 95 % interval; ``change``: mean absolute difference. ``moved``: share
-    of rows that changed by more than ``step``, in log-odds if ``log_odds``, otherwise in the scores' own unit.
-    ``top_change``: share of the rows with the highest old scores that are no longer among the highest; ``top_rows``:
-    their number. ``rank_correlation``: Spearman's; None where one version gives every row the same score."""
+    """Statistics of two versions' scores. ``bias``: mean of new minus old, with a 95 % interval; ``change``: mean
+    absolute difference. ``moved``: share of rows that changed by more than ``step``, in log-odds if ``log_odds``,
+    otherwise in the scores' own unit. ``top_change``: share of the rows with the highest old scores that are no
+    longer among the highest; ``top_rows``: their number. ``rank_correlation``: Spearman's; None where one version
+    gives every row the same score."""
 
     rows: int
     mean_old: float
@@ -40,29 +41,30 @@ class PairedStatistics:
 
 
 @dataclass(frozen=True)
-class Step:
-    """How far a row must move to count as moved."""
+class MovementStep:
+    """The distance that a row must move to count as moved."""
 
     size: float
     log_odds: bool
 
     def distance(self, old: float, new: float) -> float:
-        """Signed, in the unit of ``size``."""
+        """Return the signed distance between two scores, in the unit of ``size``."""
         return _log_odds(new) - _log_odds(old) if self.log_odds else new - old
 
 
-def choose_step(old: Sequence[float], new: Sequence[float], size: float | None = None) -> Step:
-    """``size``: in the scores' own unit. None: one log-odds where all scores are from 0 to 1, otherwise half a
-    standard deviation of the old scores."""
+def choose_step(old: Sequence[float], new: Sequence[float], size: float | None = None) -> MovementStep:
+    """Choose the step. ``size``: in the scores' own unit. None: one log-odds where all scores are from 0 to 1,
+    otherwise half a standard deviation of the old scores."""
     if size is not None:
-        return Step(size, False)
+        return MovementStep(size, False)
     if all(0 <= score <= 1 for scores in (old, new) for score in scores):
-        return Step(1.0, True)
-    return Step(_deviation(old) / 2, False)
+        return MovementStep(1.0, True)
+    return MovementStep(_deviation(old) / 2, False)
 
 
-def compare_pairs(old: Sequence[float], new: Sequence[float], step: Step) -> PairedStatistics:
-    """Of at least one row. Raises ValueError where the numbers of scores differ."""
+def compare_pairs(old: Sequence[float], new: Sequence[float], step: MovementStep) -> PairedStatistics:
+    """Compute the statistics of at least one row. Raises ValueError where there is none, or where the numbers of
+    scores differ."""
     if len(old) != len(new) or not old:
         raise ValueError(f"{len(old)} and {len(new)} scores are not those of the same rows")
     count = len(old)
@@ -90,8 +92,8 @@ def compare_pairs(old: Sequence[float], new: Sequence[float], step: Step) -> Pai
 
 
 def rank_correlation(old: Sequence[float], new: Sequence[float]) -> float | None:
-    """Spearman's, with the mean rank for equal scores. Equal scores in all rows are 1, also constant ones; otherwise
-    None where one side is constant."""
+    """Return Spearman's rank correlation, with the mean rank for equal scores. Equal scores in all rows are 1, also
+    constant ones; otherwise None where one side is constant."""
     if list(old) == list(new):
         return 1.0
     one, two = ranks(old), ranks(new)
@@ -102,7 +104,7 @@ def rank_correlation(old: Sequence[float], new: Sequence[float]) -> float | None
 
 
 def ranks(scores: Sequence[float]) -> list[float]:
-    """From 1; equal scores share the mean of their ranks."""
+    """Return the ranks of the scores from 1; equal scores share the mean of their ranks."""
     order = sorted(range(len(scores)), key=scores.__getitem__)
     found = [0.0] * len(scores)
     before = 0
@@ -115,8 +117,8 @@ def ranks(scores: Sequence[float]) -> list[float]:
 
 
 def top_change(old: Sequence[float], new: Sequence[float], top: int) -> float:
-    """Share of the ``top`` rows with the highest scores that are others in ``new``. Rows that share the lowest score
-    of the top are each in it by the same part, since they have no order."""
+    """Return the share of the ``top`` rows with the highest scores that are others in ``new``. Rows that share the
+    lowest score of the top are each in it by the same part, since they have no order."""
     before, after = _membership(old, top), _membership(new, top)
     return max(0.0, 1 - math.fsum(min(a, b) for a, b in zip(before, after, strict=True)) / top)
 
@@ -134,7 +136,7 @@ def _log_odds(score: float) -> float:
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """Standard deviation of a sample; 0 for a single value."""
+    """Return the standard deviation of a sample; 0 for a single value."""
     if len(values) < 2:
         return 0.0
     middle = math.fsum(values) / len(values)

@@ -21,7 +21,7 @@ from tidegate.features.evidence.replay.labelled import (
     error_of_auc_change,
     leave_out_unseen,
 )
-from tidegate.features.evidence.replay.report import OTHERS, UNNAMED, Answers
+from tidegate.features.evidence.replay.report import OTHERS, UNNAMED, ScoredRows
 from tidegate.statistics.losses import log_loss
 from tidegate.statistics.measures import BINS
 
@@ -61,7 +61,7 @@ RELATIVE = ("mean", "slice", "error", "loss")
 
 @dataclass(frozen=True)
 class _Rows:
-    """Of one slice, or of all rows (``slice`` is empty), those with a label and the scores of both versions."""
+    """The rows of one slice, or all rows (``slice`` is empty), that have a label and the scores of both versions."""
 
     slice: str
     old: Sequence[float]
@@ -73,8 +73,8 @@ class _Rows:
         return sum(label == 1 for label in self.truth)
 
 
-def judge_replay(answers: Answers, config: ReplayConfig, false_rollback_rate: float) -> ReplayResult:
-    """``answers`` of at least one row."""
+def judge_replay(answers: ScoredRows, config: ReplayConfig, false_rollback_rate: float) -> ReplayResult:
+    """Judge the answers. ``answers`` of at least one row."""
     labels, unseen = leave_out_unseen(answers.labels)
     answers, skipped = replace(answers, labels=labels), {UNSEEN: unseen} if unseen else {}
     labelled = compare_labelled(answers.old, answers.new, answers.labels)
@@ -102,7 +102,7 @@ def judge_replay(answers: Answers, config: ReplayConfig, false_rollback_rate: fl
 
 
 def _find_lack(labelled: LabelledStatistics | None, config: ReplayConfig) -> str:
-    """Why the labels decide nothing; empty if they do."""
+    """Return why the labels decide nothing; empty if they do."""
     if labelled is None:
         return "no row has a label"
     if labelled.positives is None:
@@ -126,8 +126,8 @@ def _conclude(found: Sequence[ReplayStatistic]) -> tuple[Finding, str]:
     return Finding.PASS, "; ".join(["nothing is worse by more than its tolerance for certain", *doubts])
 
 
-def _slices(answers: Answers) -> Iterator[tuple[str, list[int]]]:
-    """Places of the rows of each slice that is large enough, largest first; the others together."""
+def _slices(answers: ScoredRows) -> Iterator[tuple[str, list[int]]]:
+    """Yield the places of the rows of each slice that is large enough, largest first; the others together."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(answers.slices or ()):
         places.setdefault(UNNAMED if name is None else name, []).append(place)
@@ -140,19 +140,19 @@ def _slices(answers: Answers) -> Iterator[tuple[str, list[int]]]:
         yield OTHERS, rest
 
 
-def _pick(answers: Answers, places: Sequence[int]) -> tuple[list[float], list[float]]:
+def _pick(answers: ScoredRows, places: Sequence[int]) -> tuple[list[float], list[float]]:
     return [answers.old[one] for one in places], [answers.new[one] for one in places]
 
 
-def _labelled_rows(answers: Answers, slices: Mapping[str, Sequence[int]]) -> Iterator[_Rows]:
-    """Of all rows, then of each slice."""
+def _labelled_rows(answers: ScoredRows, slices: Mapping[str, Sequence[int]]) -> Iterator[_Rows]:
+    """Yield the labelled rows of the whole, then of each slice."""
     for name, places in {"": range(len(answers.old)), **slices}.items():
         known = [(place, label) for place in places if (label := answers.labels[place]) is not None]
         yield _Rows(name, *_pick(answers, [place for place, _ in known]), [float(label) for _, label in known])
 
 
 def _has_enough(rows: _Rows, classes: bool) -> bool:
-    """Whether a slice has labels enough; all rows have."""
+    """Whether a slice has enough labels; the whole always has."""
     if not rows.slice:
         return True
     if not classes:
@@ -165,7 +165,8 @@ def _are_probabilities(labelled: LabelledStatistics) -> bool:
 
 
 def _lacking_calibration(labelled: LabelledStatistics, config: ReplayConfig) -> Iterator[ReplayStatistic]:
-    """Nothing is lacking where neither version's scores are probabilities."""
+    """Yield the statistic of the calibration without data where the scores of only one version are probabilities.
+    Nothing is lacking where neither version's scores are."""
     if labelled.binary is None:
         return
     old, new = (one.calibration_error for one in labelled.binary)
@@ -209,7 +210,8 @@ def _judge_loss(rows: _Rows, config: ReplayConfig, surely: float) -> ReplayStati
 
 
 def _judge_error(rows: _Rows, config: ReplayConfig, surely: float) -> ReplayStatistic:
-    """The mean error as it is, or with bounded errors: what has failed, or what is worse."""
+    """Judge the mean error as it is, and with bounded errors. Returns the one that has failed; if neither has, the
+    error as it is."""
     before, after = (
         [abs(score - label) for score, label in zip(scores, rows.truth, strict=True)]
         for scores in (rows.old, rows.new)
@@ -234,7 +236,7 @@ def _judge_losses(
     surely: float,
     least: float = 0.0,
 ) -> ReplayStatistic:
-    """``least``: what the old version's mean counts as at least."""
+    """Judge the mean of losses. ``least``: the least that the old version's mean counts as."""
     old, new = _mean(before), _mean(after)
     worse, error = _mean_and_error([b - a for a, b in zip(before, after, strict=True)])
     base = max(old, least) or (1.0 if worse == 0 else math.ulp(0.0))
@@ -242,7 +244,7 @@ def _judge_losses(
 
 
 def _error_of_calibration_gain(old: Sequence[float], new: Sequence[float], truth: Sequence[float]) -> float:
-    """Standard error, by what the gain is without each of some parts of the rows (jackknife)."""
+    """Return the standard error of the gain, from the gain without each of some parts of the rows (jackknife)."""
     sums = [[[0.0] * BINS for _ in range(PARTS)] for _ in range(2)]
     """Scores minus labels, of each version, part and bin of its own scores."""
     sizes = [0] * PARTS
@@ -266,7 +268,8 @@ def _error_of_calibration_gain(old: Sequence[float], new: Sequence[float], truth
 def _judge_mean(
     name: str, slice: str, old: Sequence[float], new: Sequence[float], tolerance: float, surely: float
 ) -> ReplayStatistic:
-    """Relative to the mean size of the old scores, which is their mean where none is negative."""
+    """Judge the change of the mean relative to the mean size of the old scores, which is their mean where none is
+    negative."""
     before = _mean(old)
     change, error = _mean_and_error([b - a for a, b in zip(old, new, strict=True)])
     size = _mean([abs(one) for one in old])
@@ -279,13 +282,13 @@ def _judge_mean(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of finite numbers of any size: their sum need not be one."""
+    """Return the mean of finite numbers of any size, even if their sum is not finite."""
     largest = max(map(abs, values))
     return largest * (math.fsum(value / largest for value in values) / len(values)) if largest else 0.0
 
 
 def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and its standard error."""
+    """Return the mean, and its standard error."""
     middle = _mean(values)
     apart = [value - middle for value in values]
     largest = max(map(abs, apart))

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.domain.evidence import PairedTolerance
 from tidegate.features.evidence.replay.labelled import LabelledStatistics, compare_labelled
-from tidegate.features.evidence.replay.paired import PairedStatistics, Step, choose_step, compare_pairs
+from tidegate.features.evidence.replay.paired import MovementStep, PairedStatistics, choose_step, compare_pairs
 from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
 from tidegate.rows.profile import Row
 
@@ -20,7 +20,7 @@ LABELLED = ("auc", "precision", "calibration", "error")
 """Statistics that need labels."""
 
 
-class Verdict(StrEnum):
+class ComparisonVerdict(StrEnum):
     PASS = "pass"
     HARM = "harm"
     """Something changed by more than its tolerance."""
@@ -30,8 +30,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class ComparisonTerms:
-    """``fewest_rows``: of a comparison and of a slice; ``fewest_labels``: of each class, or of labels that are
-    amounts. ``step``: see ``paired.choose_step``."""
+    """The terms of a comparison. ``fewest_rows``: of a comparison and of a slice; ``fewest_labels``: of each class,
+    or of labels that are amounts. ``step``: see ``paired.choose_step``."""
 
     tolerances: Mapping[str, Tolerance]
     asked: frozenset[str] = frozenset()
@@ -44,7 +44,7 @@ class ComparisonTerms:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ScoredRows:
     """Scores of both versions, row by row, with what is known of the rows. ``slices``: None without ``--by``."""
 
     old: Sequence[float]
@@ -57,21 +57,21 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """``value``: what is held against the tolerance; None: it cannot be said, for ``reason``, which of a pass is a
-    note."""
+class StatisticFinding:
+    """The finding on one statistic. ``value``: what is compared with the tolerance; None: it cannot be said, for
+    ``reason``, which of a pass is a note."""
 
     statistic: str
     slice: str | None
     value: float | None
     tolerance: Tolerance
-    verdict: Verdict
+    verdict: ComparisonVerdict
     reason: str
 
 
 @dataclass(frozen=True)
 class ChangedRow:
-    """``number`` counts rows from 1."""
+    """A row whose score changed. ``number`` counts rows from 1."""
 
     number: int
     old: float
@@ -81,19 +81,19 @@ class ChangedRow:
 
 @dataclass(frozen=True)
 class VersionComparison:
-    verdict: Verdict
+    verdict: ComparisonVerdict
     reasons: tuple[str, ...]
     """Why it is not a pass."""
     overall: PairedStatistics | None = None
     slices: Mapping[str, PairedStatistics] = field(default_factory=dict)
     labelled: LabelledStatistics | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StatisticFinding, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
     learned: PairedTolerance | None = None
     """What the honest versions allow in a rollout that compares pairs."""
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the comparison as JSON data."""
         return {
             "verdict": str(self.verdict),
             "reasons": list(self.reasons),
@@ -107,17 +107,17 @@ class VersionComparison:
 
 
 def doubt(found: VersionComparison, reason: str) -> VersionComparison:
-    """The same with a reason why its rows may not be the right ones: no longer a pass."""
-    verdict = Verdict.UNKNOWN if found.verdict is Verdict.PASS else found.verdict
+    """Add a reason why the rows may not be the right ones: the comparison is no longer a pass."""
+    verdict = ComparisonVerdict.UNKNOWN if found.verdict is ComparisonVerdict.PASS else found.verdict
     return replace(found, verdict=verdict, reasons=(*found.reasons, reason))
 
 
 def cannot_compare(reason: str) -> VersionComparison:
-    return VersionComparison(Verdict.UNKNOWN, (reason,))
+    return VersionComparison(ComparisonVerdict.UNKNOWN, (reason,))
 
 
-def compare_versions(answers: Answers, terms: ComparisonTerms) -> VersionComparison:
-    """Compare and judge."""
+def compare_versions(answers: ScoredRows, terms: ComparisonTerms) -> VersionComparison:
+    """Compare the answers and judge the differences."""
     old, new = answers.old, answers.new
     if len(old) != len(new):
         return cannot_compare(f"the old version scored {len(old):,} rows and the new one {len(new):,}")
@@ -131,26 +131,29 @@ def compare_versions(answers: Answers, terms: ComparisonTerms) -> VersionCompari
     paired = [_clear_order(one, by_labels, terms) for one in _judge_paired(overall, terms)]
     findings = (*paired, *_judge_slices(slices, terms), *by_labels)
     verdict, reasons = _conclude(findings)
-    changed = _most_changed(answers, step)
+    changed = _find_most_changed(answers, step)
     return VersionComparison(verdict, reasons, overall, slices, labelled, findings, changed)
 
 
-def _conclude(findings: Sequence[Finding]) -> tuple[Verdict, tuple[str, ...]]:
-    """Harm outweighs what cannot be said, which outweighs a pass."""
+def _conclude(findings: Sequence[StatisticFinding]) -> tuple[ComparisonVerdict, tuple[str, ...]]:
+    """Conclude the verdict: harm outweighs what cannot be said, which outweighs a pass."""
     seen = {one.verdict for one in findings}
     reasons = tuple(
-        one.reason for kind in (Verdict.HARM, Verdict.UNKNOWN) for one in findings if one.verdict is kind
+        one.reason
+        for kind in (ComparisonVerdict.HARM, ComparisonVerdict.UNKNOWN)
+        for one in findings
+        if one.verdict is kind
     )
-    for kind in (Verdict.HARM, Verdict.UNKNOWN):
+    for kind in (ComparisonVerdict.HARM, ComparisonVerdict.UNKNOWN):
         if kind in seen:
             return kind, reasons
     if not findings:
-        return Verdict.UNKNOWN, ("no statistic has a tolerance, so nothing is judged",)
-    return Verdict.PASS, ()
+        return ComparisonVerdict.UNKNOWN, ("no statistic has a tolerance, so nothing is judged",)
+    return ComparisonVerdict.PASS, ()
 
 
-def _compare_slices(answers: Answers, step: Step, fewest: int) -> dict[str, PairedStatistics]:
-    """Small slices are taken together. The largest come first."""
+def _compare_slices(answers: ScoredRows, step: MovementStep, fewest: int) -> dict[str, PairedStatistics]:
+    """Compare each slice, the largest first. Small slices are taken together."""
     if answers.slices is None:
         return {}
     places: dict[str, list[int]] = {}
@@ -167,7 +170,7 @@ def _compare_slices(answers: Answers, step: Step, fewest: int) -> dict[str, Pair
     }
 
 
-def _most_changed(answers: Answers, step: Step) -> tuple[ChangedRow, ...]:
+def _find_most_changed(answers: ScoredRows, step: MovementStep) -> tuple[ChangedRow, ...]:
     def size(place: int) -> float:
         return abs(step.distance(answers.old[place], answers.new[place]))
 
@@ -182,7 +185,7 @@ def _most_changed(answers: Answers, step: Step) -> tuple[ChangedRow, ...]:
 # --- judging ---
 
 
-def _judge_paired(found: PairedStatistics, terms: ComparisonTerms) -> list[Finding]:
+def _judge_paired(found: PairedStatistics, terms: ComparisonTerms) -> list[StatisticFinding]:
     rank = None if found.rank_correlation is None else 1 - found.rank_correlation
     values = {"mean": abs(found.bias), "rank": rank, "moved": found.moved, "top": found.top_change}
     why = {"rank": "one version gives every row the same score"}
@@ -193,17 +196,24 @@ def _judge_paired(found: PairedStatistics, terms: ComparisonTerms) -> list[Findi
     ]
 
 
-def _clear_order(found: Finding, by_labels: Sequence[Finding], terms: ComparisonTerms) -> Finding:
-    """Another order is harm where nothing else says how good it is. Labels that all pass do, so it is noted then,
-    unless somebody gave it a tolerance."""
-    cleared = bool(by_labels) and all(one.verdict is Verdict.PASS for one in by_labels)
-    if found.statistic != "rank" or "rank" in terms.declared or not cleared or found.verdict is not Verdict.HARM:
+def _clear_order(
+    found: StatisticFinding, by_labels: Sequence[StatisticFinding], terms: ComparisonTerms
+) -> StatisticFinding:
+    """Turn harm by another order into a pass if labels all pass. Another order is harm where nothing else says how
+    good it is. Labels that all pass do, so it is noted then, unless somebody gave it a tolerance."""
+    cleared = bool(by_labels) and all(one.verdict is ComparisonVerdict.PASS for one in by_labels)
+    if (
+        found.statistic != "rank"
+        or "rank" in terms.declared
+        or not cleared
+        or found.verdict is not ComparisonVerdict.HARM
+    ):
         return found
-    return replace(found, verdict=Verdict.PASS, reason=f"{found.reason}; labels show no loss by it")
+    return replace(found, verdict=ComparisonVerdict.PASS, reason=f"{found.reason}; labels show no loss by it")
 
 
-def _judge_slices(slices: Mapping[str, PairedStatistics], terms: ComparisonTerms) -> list[Finding]:
-    """A rest that is too small is judged as part of the whole alone."""
+def _judge_slices(slices: Mapping[str, PairedStatistics], terms: ComparisonTerms) -> list[StatisticFinding]:
+    """Judge each slice. A rest that is too small is judged as part of the whole alone."""
     return [
         _judge("slice", name, abs(found.bias), terms, base=found.mean_old)
         for name, found in slices.items()
@@ -211,7 +221,7 @@ def _judge_slices(slices: Mapping[str, PairedStatistics], terms: ComparisonTerms
     ]
 
 
-def _judge_labelled(found: LabelledStatistics | None, terms: ComparisonTerms) -> list[Finding]:
+def _judge_labelled(found: LabelledStatistics | None, terms: ComparisonTerms) -> list[StatisticFinding]:
     short = _too_few(found, terms.fewest_labels)
     values, base = _labelled_values(found)
     values |= {name: None for name in LABELLED if name in terms.asked and name not in values}
@@ -224,8 +234,8 @@ def _judge_labelled(found: LabelledStatistics | None, terms: ComparisonTerms) ->
 
 
 def _labelled_values(found: LabelledStatistics | None) -> tuple[dict[str, float | None], float]:
-    """What became worse, by how much; and the old value that ``error`` is relative to. A calibration error is left
-    out where neither version's scores are probabilities."""
+    """Return by how much the new version is worse against the labels, by statistic, and the old value that ``error``
+    is relative to. A calibration error is left out where neither version's scores are probabilities."""
     if found is not None and found.numeric is not None:
         before, after = found.numeric
         return {"error": after.mean_absolute_error - before.mean_absolute_error}, before.mean_absolute_error
@@ -246,7 +256,7 @@ def _less(one: float | None, two: float | None) -> float | None:
 
 
 def _too_few(found: LabelledStatistics | None, fewest: int) -> str:
-    """Why labels decide nothing; empty if they do."""
+    """Return why labels decide nothing; empty if they do."""
     if found is None:
         return "no row has a label"
     if found.positives is None:
@@ -261,8 +271,8 @@ def _too_few(found: LabelledStatistics | None, fewest: int) -> str:
 
 def _judge(
     name: str, slice: str | None, value: float | None, terms: ComparisonTerms, *, base: float, why: str = ""
-) -> Finding:
-    """``base``: the old version's value, for a tolerance that is relative to it."""
+) -> StatisticFinding:
+    """Judge one statistic. ``base``: the old version's value, for a tolerance that is relative to it."""
     tolerance, what = terms.tolerances[name], STATISTICS[name]
     if slice is not None:
         what = f"{what} ({slice})"
@@ -271,9 +281,9 @@ def _judge(
         value, why = (share, why) if math.isfinite(share) else (None, "the old one is 0")
     if value is None:
         reason = f"{what}: it cannot be said: {why or 'there is no value'}"
-        return Finding(name, slice, None, tolerance, Verdict.UNKNOWN, reason)
+        return StatisticFinding(name, slice, None, tolerance, ComparisonVerdict.UNKNOWN, reason)
     if value > tolerance.limit:
         shown = Tolerance(value, tolerance.relative)
         reason = f"{what}: {shown} is more than {tolerance}"
-        return Finding(name, slice, value, tolerance, Verdict.HARM, reason)
-    return Finding(name, slice, value, tolerance, Verdict.PASS, "")
+        return StatisticFinding(name, slice, value, tolerance, ComparisonVerdict.HARM, reason)
+    return StatisticFinding(name, slice, value, tolerance, ComparisonVerdict.PASS, "")

@@ -1,5 +1,5 @@
-"""Lets both versions answer the rows, one after the other, and judges. Every end is a result: what cannot be said is
-NO_DATA with its reason."""
+"""Run a replay: both versions answer the rows, one after the other, and are judged. Every end is a result: what
+cannot be said is NO_DATA with its reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ MOST_UNUSABLE = 0.005
 
 
 def run_replay(job: ReplayJob, settings: Settings, environment: Mapping[str, str]) -> dict[str, ReplayResult]:
-    """What was found of each variant. ``environment``: of this process."""
+    """Replay the rows for each variant and return the results by variant. ``environment``: of this process."""
     try:
         found = read_rows(job.config, job.file_roots, (settings.s3_endpoint, settings.region))
     except TidegateError as error:
@@ -58,7 +58,8 @@ def judge_replies(
     config: ReplayConfig,
     false_rollback_rate: float,
 ) -> ReplayResult:
-    """A version that answers rows with something else than numbers, where the other has numbers, has failed."""
+    """Judge the replies of both versions. A version that answers rows with something else than numbers, where the
+    other has numbers, has failed."""
     if not requests:
         return ReplayResult(Finding.NO_DATA, "there are no rows")
     usable = [[_is_usable(reply, config.score) for reply in replies] for replies in (old, new)]

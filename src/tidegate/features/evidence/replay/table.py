@@ -1,4 +1,4 @@
-"""What a replay of labelled rows found, for people."""
+"""The results of a replay of labelled rows, as a table on the terminal."""
 
 from collections.abc import Mapping
 from typing import Any

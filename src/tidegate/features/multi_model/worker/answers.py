@@ -1,4 +1,4 @@
-"""What the models of a worker answered lately: how often, how fast, with how many errors. Pure.
+"""Statistics of what each model of a worker answered recently: how often, how fast, with how many errors. Pure.
 
 Memory is bounded: latencies are counted in bins, of the last ten to twenty minutes, for the models that were asked
 last. One answer costs two look-ups and a logarithm."""
@@ -6,6 +6,8 @@ last. One answer costs two look-ups and a logarithm."""
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
+
+from tidegate.statistics.quantiles import quantile_of_counts
 
 MODELS = 2_000
 """Models that are remembered; those that were not asked for the longest time are forgotten."""
@@ -33,8 +35,8 @@ class _Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerSummary:
-    """Of ten to twenty minutes. Latencies in seconds, None without an answer."""
+class _AnswerSummary:
+    """Statistics of the last ten to twenty minutes. Latencies are in seconds, and None if there was no answer."""
 
     requests: int
     errors: int
@@ -45,7 +47,8 @@ class AnswerSummary:
 
 
 class RecentAnswers:
-    """Times are those of one clock that is never set back, in seconds."""
+    """Recent answers of the models that were asked last. Times are those of one clock that is never set back, in
+    seconds."""
 
     def __init__(self, most: int = MODELS) -> None:
         self._most = most
@@ -69,8 +72,8 @@ class RecentAnswers:
         bin = bin_of(seconds)
         half.bins[bin] = half.bins.get(bin, 0) + 1
 
-    def summary(self, name: str, now: float) -> AnswerSummary | None:
-        """None for a model that has not answered, or is forgotten."""
+    def summary(self, name: str, now: float) -> _AnswerSummary | None:
+        """Summarise the answers of a model; None for a model that has not answered, or is forgotten."""
         found = self._models.get(name)
         if found is None:
             return None
@@ -81,8 +84,9 @@ class RecentAnswers:
             for bin, count in half.bins.items():
                 bins[bin] = bins.get(bin, 0) + count
         ordered, total = sorted(bins.items()), sum(bins.values())
-        p50, p99 = (_percentile(ordered, total, part) for part in (0.5, 0.99))
-        return AnswerSummary(total, sum(half.errors for half in halves), p50, p99, found.last)
+        slow = [quantile_of_counts(ordered, total, part) for part in (0.5, 0.99)]
+        p50, p99 = (None if bin is None else _seconds_of(bin) for bin in slow)
+        return _AnswerSummary(total, sum(half.errors for half in halves), p50, p99, found.last)
 
 
 def bin_of(seconds: float) -> int:
@@ -90,18 +94,12 @@ def bin_of(seconds: float) -> int:
     return min(LAST_BIN, round(math.log(micros) / WIDTH)) if micros > 1 else 0
 
 
+def _seconds_of(bin: int) -> float:
+    return math.exp(bin * WIDTH) / 1e6
+
+
 def _turn(found: _Answers, now: float) -> None:
     if now - found.present.began < SPAN:
         return
     found.before = found.present if now - found.present.began < 2 * SPAN else None
     found.present = _Half(now)
-
-
-def _percentile(ordered: list[tuple[int, int]], total: int, part: float) -> float | None:
-    """By the nearest rank."""
-    wanted, seen = math.ceil(part * total), 0
-    for bin, count in ordered:
-        seen += count
-        if seen >= wanted:
-            return math.exp(bin * WIDTH) / 1e6
-    return None

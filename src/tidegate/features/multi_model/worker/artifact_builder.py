@@ -27,7 +27,7 @@ from tidegate.serving.contract.invocation import Call
 from tidegate.serving.runtimes import choose, load
 from tidegate.serving.runtimes.optional_imports import LOADER
 from tidegate.serving.scoring.batching import Scorer
-from tidegate.serving.scoring.thread_engine import Handler, Streamed
+from tidegate.serving.scoring.thread_engine import AnswerStream, Handler
 
 try:
     LOADER.load_module(RuntimeKind.XGBOOST)
@@ -113,7 +113,7 @@ def _answer(loaded: Scorer[Any, Any] | Handler, call: Call) -> None:
     with suppress(Exception):
         if isinstance(loaded, Handler):
             answer = loaded.answer(call)
-            for _ in answer.parts if isinstance(answer, Streamed) else ():
+            for _ in answer.parts if isinstance(answer, AnswerStream) else ():
                 pass
         else:
             loaded.score([loaded.parse(call)])

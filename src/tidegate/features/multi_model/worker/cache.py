@@ -9,11 +9,12 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tidegate.features.multi_model.worker import eviction, memory
+from tidegate.features.multi_model.worker import eviction
 from tidegate.features.multi_model.worker.config import MultiModelConfig
 from tidegate.features.multi_model.worker.eviction import CacheRank, Ranking
-from tidegate.features.multi_model.worker.model_canary import State
+from tidegate.features.multi_model.worker.model_canary import CanaryState
 from tidegate.features.multi_model.worker.model_entry import LoadedVersion, ModelEntry
+from tidegate.host import memory
 
 GHOSTS = 50_000
 """Models that are not loaded, but whose request rate is remembered."""
@@ -21,7 +22,7 @@ TRIM_EVERY = 10.0
 """Seconds between two releases of freed memory to the system."""
 
 
-class TooLarge(Exception):
+class ModelTooLarge(Exception):
     """The model would not fit even if all others were evicted that may be."""
 
 
@@ -99,7 +100,7 @@ class Cache:
         """Unload a newer version and keep the older one. An unfinished canary continues at the model's next load:
         otherwise none would ever finish where models are evicted quickly."""
         update, entry.update = entry.update, None
-        if update is not None and update.canary.state is State.CANARY:
+        if update is not None and update.canary.state is CanaryState.CANARY:
             entry.paused_canary = update.canary
         if update is None or update.copy is None:
             return
@@ -120,16 +121,16 @@ class Cache:
     ) -> AsyncIterator[None]:
         """Reserve ``need`` bytes for a load during the block; waits for them. ``least``: the certain part of ``need``
         if that is an estimate: if only the estimate is too large, the load gets all there is. ``beside``: a model
-        that is not evicted for it. Raises TooLarge."""
+        that is not evicted for it. Raises ModelTooLarge."""
         async with self._line:
             self._beside = beside
             try:
-                limit = self._largest(need)
+                limit = self._largest_capacity(need)
                 if least is not None and least <= limit < need:
                     need = limit
                 while not self._make_room(need, now()):
                     self._changed.clear()
-                    await self._until_change(need, now())
+                    await self._await_change(need, now())
                 self.reserved += need
             finally:
                 self._beside = None
@@ -160,9 +161,9 @@ class Cache:
         return True
 
     def _make_room(self, need: int, now: float) -> bool:
-        if need > self._largest(need):
-            raise TooLarge
-        over = self._over(need)
+        if need > self._largest_capacity(need):
+            raise ModelTooLarge
+        over = self._excess(need)
         if over <= 0:
             return True
         room = self._ranking.room(over, now, self.config.minimum_stay, self._is_spared)
@@ -170,30 +171,30 @@ class Cache:
             self._evict(room)
         return room.enough
 
-    def _over(self, need: int) -> int:
+    def _excess(self, need: int) -> int:
         return self.held + self.reserved + need - self._capacity_for(need)
 
-    def _largest(self, need: int) -> int:
+    def _largest_capacity(self, need: int) -> int:
         """Bytes for a load of ``need`` if all models were evicted that may be."""
-        return self._capacity_for(need) - self._staying()
+        return self._capacity_for(need) - self._unevictable_bytes()
 
     def _capacity_for(self, need: int) -> int:
         """The capacity for a load. Growth beyond the measured models lowers it, but never below a model that fits
         into the budget alone."""
-        staying, capacity = self._staying(), self.capacity()
+        staying, capacity = self._unevictable_bytes(), self.capacity()
         if need <= capacity - staying:
             return capacity
         return max(capacity, eviction.capacity(self.config.memory, staying, self.grown()))
 
-    def _staying(self) -> int:
+    def _unevictable_bytes(self) -> int:
         """Bytes of the models that may not be evicted."""
         one = self._beside
         if one is None or one.copy is None or one.name in self.config.pinned:
             return self._pinned
         return self._pinned + one.copy.size
 
-    async def _until_change(self, need: int, now: float) -> None:
-        room = self._ranking.room(self._over(need), now, self.config.minimum_stay, self._is_spared)
+    async def _await_change(self, need: int, now: float) -> None:
+        room = self._ranking.room(self._excess(need), now, self.config.minimum_stay, self._is_spared)
         patience = 1.0 if room.wait_until is None else max(0.01, min(1.0, room.wait_until - now))
         try:
             async with asyncio.timeout(patience):

@@ -1,10 +1,12 @@
-"""Settings of a multi-model container, from its Environment. Pure."""
+"""Settings of a multi-model container, from its Environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.features.multi_model.worker.targets import BadTarget, target_of
+from tidegate.host import memory
 
 MEMORY = "MULTI_MODEL_MEMORY_MB"
 PINNED = "MULTI_MODEL_PINNED"
@@ -46,6 +48,11 @@ def read_config(environment: Mapping[str, str], cache: bool, memory: int) -> Mul
         disk=int(_number(environment, DISK, 0, 1) * 2**20) if DISK in environment else None,
         cache=cache,
     )
+
+
+def check_container(container: ContainerDefinition) -> None:
+    """Raises Invalid for settings that no worker would take."""
+    read_config(container.environment, container.cache, memory.machine())
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float) -> float:

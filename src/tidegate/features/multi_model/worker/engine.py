@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Invalid, Transient
-from tidegate.features.multi_model.worker import memory, metrics
+from tidegate.features.multi_model.worker import metrics
 from tidegate.features.multi_model.worker.answers import RecentAnswers
 from tidegate.features.multi_model.worker.builder_pool import BuilderCrashed
 from tidegate.features.multi_model.worker.cache import Cache
@@ -22,13 +22,13 @@ from tidegate.features.multi_model.worker.crashes import Crashes
 from tidegate.features.multi_model.worker.disk_cache import DiskCache
 from tidegate.features.multi_model.worker.load_queue import LoadQueue
 from tidegate.features.multi_model.worker.loading import Loader, ModelContainer
-from tidegate.features.multi_model.worker.model_canary import Rule, State
-from tidegate.features.multi_model.worker.model_entry import ModelEntry, Opening, Waiter
+from tidegate.features.multi_model.worker.model_canary import CanaryState, Rule
+from tidegate.features.multi_model.worker.model_entry import LoadWaiter, ModelEntry, Opening
 from tidegate.features.multi_model.worker.repository import ModelRepository
 from tidegate.features.multi_model.worker.targets import HEADER, BadTarget, key_of, target_of
 from tidegate.features.multi_model.worker.version_watcher import VersionWatcher
+from tidegate.host import memory
 from tidegate.serving.artifacts.fetch import Policy
-from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 
@@ -38,7 +38,7 @@ _SWITCH = 0.001
 """The interpreter's switch interval in seconds, so that a thread that loads a model yields to the event loop."""
 SHOWN = 1000
 """Models in the listing: more would block the event loop."""
-_ENDED = {State.PROMOTED: "ModelVersionsPromoted", State.REFUSED: "ModelVersionsRefused"}
+_ENDED = {CanaryState.PROMOTED: "ModelVersionsPromoted", CanaryState.REFUSED: "ModelVersionsRefused"}
 _ENDS = "A request like this ended the process that model {} ran in; it is not given to the model again."
 SHARE = 0.6
 """Share of the worker's memory limit for models if the container sets no limit."""
@@ -46,7 +46,7 @@ SHARE = 0.6
 
 async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Opening) -> "MultiModelEngine":
     """Open the engine. ``opening`` makes the engine of one model's folder. Raises Invalid."""
-    if container.runtime.kind is RuntimeKind.PROGRAM:
+    if container.runtime.kind.descriptor.outside:
         raise Invalid("a multi-model container needs a built-in runtime; a program serves one model")
     limit = spec.memory_limit or memory.machine() // 2
     models = MultiModelEngine(
@@ -63,8 +63,8 @@ class MultiModelEngine:
         self, spec: ReplicaSpec, container: ContainerSpec, opening: Opening, config: MultiModelConfig
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        store = DiskCache(_beside(container.model_dir, "store"), config.disk)
-        self._crashes = Crashes(_beside(container.model_dir, "crashes"), spec.replica)
+        store = DiskCache(_sibling_path(container.model_dir, "store"), config.disk)
+        self._crashes = Crashes(_sibling_path(container.model_dir, "crashes"), spec.replica)
         source = ModelRepository(container.data_url, Policy(spec.file_roots, spec.s3_endpoint, spec.region))
         made = ModelContainer(container.runtime.kind, container.environment, opening)
         self._loader = Loader(made, source, store, self._crashes, config.loading)
@@ -121,7 +121,8 @@ class MultiModelEngine:
         }
 
     def _describe_answers(self, name: str, now: float) -> dict[str, object] | None:
-        """Of the last ten to twenty minutes; None for a model that has not answered."""
+        """Describe what a model answered in the last ten to twenty minutes; None for a model that has not
+        answered."""
         found = self._answers.summary(name, now)
         if found is None:
             return None
@@ -232,7 +233,7 @@ class MultiModelEngine:
 
     def _wait(self, entry: ModelEntry, call: Call, done: Done, now: float) -> None:
         timer = self._loop.call_later(self._cache.config.patience, self._time_out, entry, call)
-        waiter = Waiter(call, done, now, timer)
+        waiter = LoadWaiter(call, done, now, timer)
         if entry.waiters is None:
             entry.waiters = []
         entry.waiters.append(waiter)
@@ -290,5 +291,5 @@ class MultiModelEngine:
         return task
 
 
-def _beside(model_dir: str, what: str) -> Path:
+def _sibling_path(model_dir: str, what: str) -> Path:
     return Path(f"{model_dir}.{what}")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.features.multi_model.worker import model_canary
-from tidegate.features.multi_model.worker.cache import Cache, TooLarge
+from tidegate.features.multi_model.worker.cache import Cache, ModelTooLarge
 from tidegate.features.multi_model.worker.disk_cache import CachedModel, DiskCache
 from tidegate.features.multi_model.worker.loading import LONGEST, Loader
-from tidegate.features.multi_model.worker.model_canary import Rule, State
+from tidegate.features.multi_model.worker.model_canary import CanaryState, Rule
 from tidegate.features.multi_model.worker.model_entry import LoadRefusal, ModelEntry
 from tidegate.serving.contract.invocation import Rejected
 from tidegate.serving.runtimes.forest import DamagedForest
@@ -47,7 +47,7 @@ class LoadQueue:
             async with asyncio.timeout(LONGEST):
                 await self._bring(entry, times)
             return times
-        except TooLarge:
+        except ModelTooLarge:
             limit = self._cache.config.memory // 2**20
             why = f"Model {entry.name} does not fit into the {limit} MB for models beside those that are pinned."
             answer, seconds = Rejected(507, "InsufficientStorage", why), LATER
@@ -84,7 +84,10 @@ class LoadQueue:
     async def _take_over(self, entry: ModelEntry) -> None:
         """Promote a newer version whose canary had passed before the model was evicted, or has by now."""
         paused = entry.paused_canary
-        if paused is None or model_canary.judge(paused, self._rule, self._loop.time()).state is not State.PROMOTED:
+        if (
+            paused is None
+            or model_canary.judge(paused, self._rule, self._loop.time()).state is not CanaryState.PROMOTED
+        ):
             return
         entry.paused_canary = None
         if await self._loader.next_mark(entry) == paused.mark != await self._loader.refused(entry):
@@ -111,7 +114,7 @@ class LoadQueue:
         need, least = kept.size + _AROUND, None
         if not kept.forest:
             need = entry.size or kept.size * _UNPACKED
-            least = _least(kept, entry)
+            least = _certain_size(kept, entry)
         async with self._cache.room(need, self._loop.time, least):
             began = self._loop.time()
             copy = await self._loader.load(entry, kept)
@@ -128,7 +131,7 @@ class LoadQueue:
         return entry.refusal.answer.message.removeprefix(_FAILED.format(entry.name))
 
 
-def _least(kept: CachedModel, entry: ModelEntry) -> int | None:
+def _certain_size(kept: CachedModel, entry: ModelEntry) -> int | None:
     """The certain part of a model's size; None if its measured size is certain enough."""
     if not entry.sizes:
         return kept.size

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
-from tidegate.features.multi_model.worker import memory
 from tidegate.features.multi_model.worker.artifact_builder import BuildJob, BuildResult
 from tidegate.features.multi_model.worker.builder_pool import BuilderPool
 from tidegate.features.multi_model.worker.crashes import DEATHS, Crashes
 from tidegate.features.multi_model.worker.disk_cache import GOOD, NEXT, CachedModel, DiskCache
 from tidegate.features.multi_model.worker.model_entry import LoadedVersion, ModelEntry, Opening
 from tidegate.features.multi_model.worker.repository import ModelRepository
+from tidegate.host import memory
 from tidegate.serving.artifacts.fetch import Policy
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ModelContainer:
-    """What a loader needs of the container."""
+    """The properties of a container that a loader needs."""
 
     kind: RuntimeKind
     environment: dict[str, str]
@@ -129,9 +129,9 @@ class Loader:
 
     async def load(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
         """Load a cached model. Raises ArtifactError, Transient; DamagedForest for a damaged forest file."""
-        return await (self._forest(kept) if kept.forest else self._unmoved(entry, kept))
+        return await (self._forest(kept) if kept.forest else self._load_unmoved(entry, kept))
 
-    async def _unmoved(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
+    async def _load_unmoved(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
         """Load a folder, and again if another version took its place meanwhile: what was read may be of both."""
         for _ in range(_TRIES):
             loaded, failed = None, None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
-class State(StrEnum):
+class CanaryState(StrEnum):
     WAITING = "loading"
     CANARY = "canary"
     PROMOTED = "promoted"
@@ -43,7 +43,7 @@ class ModelCanary:
     """``mark`` is the new artifact's. ``since``: when the canary began."""
 
     mark: str
-    state: State = State.WAITING
+    state: CanaryState = CanaryState.WAITING
     since: float = 0.0
     asked: int = 0
     """Requests of this model since then, of both versions."""
@@ -57,20 +57,20 @@ class ModelCanary:
 
     @property
     def over(self) -> bool:
-        return self.state in (State.PROMOTED, State.REFUSED)
+        return self.state in (CanaryState.PROMOTED, CanaryState.REFUSED)
 
 
 def start(canary: ModelCanary, now: float) -> ModelCanary:
-    return replace(canary, state=State.CANARY, since=now) if canary.state is State.WAITING else canary
+    return replace(canary, state=CanaryState.CANARY, since=now) if canary.state is CanaryState.WAITING else canary
 
 
 def refuse_load(canary: ModelCanary, why: str) -> ModelCanary:
-    return canary if canary.over else replace(canary, state=State.REFUSED, reason=why)
+    return canary if canary.over else replace(canary, state=CanaryState.REFUSED, reason=why)
 
 
 def next_request(canary: ModelCanary, rule: Rule) -> tuple[ModelCanary, bool]:
     """Whether the next request is for the new version. After n requests it had ceil(share x n) of them."""
-    if canary.state is not State.CANARY:
+    if canary.state is not CanaryState.CANARY:
         return canary, False
     chosen = canary.sent < rule.share * (canary.asked + 1)
     return replace(canary, asked=canary.asked + 1, sent=canary.sent + chosen), chosen
@@ -78,31 +78,33 @@ def next_request(canary: ModelCanary, rule: Rule) -> tuple[ModelCanary, bool]:
 
 def count_answer(canary: ModelCanary, rule: Rule, now: float, *, new: bool, seconds: float) -> ModelCanary:
     """One version answered well, in so many seconds."""
-    if canary.state is not State.CANARY:
+    if canary.state is not CanaryState.CANARY:
         return canary
     if not new:
         return replace(canary, old_times=_append_time(canary.old_times, seconds))
     counted = replace(canary, good=canary.good + 1, new_times=_append_time(canary.new_times, seconds))
     slow = _too_slow(counted, rule)
     if slow:
-        return replace(counted, state=State.REFUSED, reason=slow)
+        return replace(counted, state=CanaryState.REFUSED, reason=slow)
     return judge(counted, rule, now)
 
 
 def count_failure(canary: ModelCanary, rule: Rule, why: str) -> ModelCanary:
     """The new version failed where the old one did not."""
-    if canary.state is not State.CANARY:
+    if canary.state is not CanaryState.CANARY:
         return canary
     counted = replace(canary, failures=canary.failures + 1)
-    return replace(counted, state=State.REFUSED, reason=why) if counted.failures >= rule.failures else counted
+    return (
+        replace(counted, state=CanaryState.REFUSED, reason=why) if counted.failures >= rule.failures else counted
+    )
 
 
 def judge(canary: ModelCanary, rule: Rule, now: float) -> ModelCanary:
     """Promotes it once it has shown enough."""
-    if canary.state is not State.CANARY:
+    if canary.state is not CanaryState.CANARY:
         return canary
     enough = canary.good >= rule.requests or (canary.good and now >= canary.since + rule.bake)
-    return replace(canary, state=State.PROMOTED) if enough else canary
+    return replace(canary, state=CanaryState.PROMOTED) if enough else canary
 
 
 _TIMES = 31

@@ -34,7 +34,7 @@ class VersionUpdate:
 
 
 @dataclass(slots=True)
-class Waiter:
+class LoadWaiter:
     call: Call
     done: Done
     since: float
@@ -60,7 +60,7 @@ class ModelEntry:
     copy: LoadedVersion | None = None
     update: VersionUpdate | None = None
     loading: "asyncio.Task[None] | None" = None
-    waiters: list[Waiter] | None = None
+    waiters: list[LoadWaiter] | None = None
     refusal: LoadRefusal | None = None
     in_hand: int = 0
     checked: float = 0.0

@@ -6,10 +6,10 @@ from functools import partial
 
 from tidegate.domain.errors import ArtifactError, TidegateError
 from tidegate.features.multi_model.worker import model_canary
-from tidegate.features.multi_model.worker.cache import Cache, TooLarge
+from tidegate.features.multi_model.worker.cache import Cache, ModelTooLarge
 from tidegate.features.multi_model.worker.disk_cache import NEXT, CachedModel, DiskCache
 from tidegate.features.multi_model.worker.loading import Loader
-from tidegate.features.multi_model.worker.model_canary import ModelCanary, Rule, State
+from tidegate.features.multi_model.worker.model_canary import CanaryState, ModelCanary, Rule
 from tidegate.features.multi_model.worker.model_entry import LoadedVersion, ModelEntry, VersionUpdate
 from tidegate.serving.contract.invocation import GONE, Answer, Call, Done, Outcome, Stream
 from tidegate.serving.runtimes.forest import DamagedForest
@@ -35,7 +35,7 @@ class VersionWatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(1)
         """One new version is prepared at a time: requests for models that are not loaded come first."""
-        self.ended: list[State] = []
+        self.ended: list[CanaryState] = []
         """Final states of canaries, which the engine moves to the metrics."""
 
     async def close(self) -> None:
@@ -59,7 +59,7 @@ class VersionWatcher:
         if update.copy is not None:
             update.canary, chosen = model_canary.next_request(update.canary, self._rule)
             self._judge(entry, update)
-            chosen = chosen or update.canary.state is State.PROMOTED
+            chosen = chosen or update.canary.state is CanaryState.PROMOTED
         if chosen and update.copy is not None:
             answered = partial(self._finish_new, entry, update, old, (call, done), began)
             update.copy.engine.submit(call, answered)
@@ -109,7 +109,7 @@ class VersionWatcher:
             if kept is not None:
                 async with asyncio.timeout(_PATIENCE):
                     await self._place(entry, update, kept)
-        except (TidegateError, DamagedForest, TooLarge, TimeoutError):
+        except (TidegateError, DamagedForest, ModelTooLarge, TimeoutError):
             pass
         if update.copy is None:
             self._give_up(entry, update)
@@ -128,7 +128,7 @@ class VersionWatcher:
         except (ArtifactError, DamagedForest) as error:
             update.canary = model_canary.refuse_load(update.canary, str(error))
             await self._conclude(entry, update)
-        except (TidegateError, TooLarge, TimeoutError) as error:
+        except (TidegateError, ModelTooLarge, TimeoutError) as error:
             print(f"model {entry.name}: its new version must wait: {str(error) or 'no room'}", flush=True)
             self._give_up(entry, update)
 
@@ -221,9 +221,9 @@ class VersionWatcher:
     async def _conclude(self, entry: ModelEntry, update: VersionUpdate) -> None:
         """Apply the decision, on disk first, so that it survives a crash of this worker."""
         state, mark = update.canary.state, update.canary.mark
-        if state is State.PROMOTED and await self._loader.refused(entry) == mark:
-            state = State.REFUSED  # another replica refused it
-        if state is State.PROMOTED:
+        if state is CanaryState.PROMOTED and await self._loader.refused(entry) == mark:
+            state = CanaryState.REFUSED  # another replica refused it
+        if state is CanaryState.PROMOTED:
             await self._loader.aside(self._store.promote, entry.key, mark)
             if entry.update is update and update.copy is not None:
                 self._cache.exchange(entry, self._loop.time())

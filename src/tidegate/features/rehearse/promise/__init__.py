@@ -15,13 +15,13 @@ from tidegate.features.rehearse.promise.baseline import (
     Quantity,
     VersionFault,
 )
+from tidegate.features.rehearse.promise.detection import PromiseTerms
 from tidegate.features.rehearse.promise.evidence_kinds import EvidenceKind
 from tidegate.features.rehearse.promise.promise import (
     AlarmPromise,
     EvidencePromise,
     FaultPromise,
     Promise,
-    PromiseTerms,
     StagePromise,
     promise,
 )

@@ -1,4 +1,4 @@
-"""What an alarm watches in terms of requests: which requests are hits, and how likely one period breaches.
+"""A model of alarms in terms of requests: which requests are hits, and how likely one period breaches.
 
 An alarm on a percentile is an alarm on a rate: p99 is above 300 ms exactly when more than 1 % of the requests are
 slower (nearest rank, ``monitoring.sketch.percentile``). Errors and percentiles therefore use the same sum.
@@ -47,8 +47,8 @@ class PeriodChances:
 
 
 def watched_quantity(alarm: Alarm) -> Quantity | None:
-    """The quantity that the alarm watches; None for alarms that no modelled fault affects (CPU, request counts,
-    models), and for metric math, composite alarms and trimmed statistics."""
+    """Return the quantity that the alarm watches; None for alarms that no modelled fault affects (CPU, request
+    counts, models), and for metric math, composite alarms and trimmed statistics."""
     if alarm.queries or alarm.rule or parse_trimmed(alarm.statistic) is not None:
         return None
     if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in MODELLED_METRICS:
@@ -63,13 +63,13 @@ def watched_quantity(alarm: Alarm) -> Quantity | None:
 
 
 def sees_new_version_only(alarm: Alarm) -> bool:
-    """Whether it sees only the new version's requests. A custom metric contains whatever the user puts, which is
-    taken to be the new version's."""
+    """Whether the alarm gets only the new version's requests. A custom metric contains whatever the user puts, which
+    is taken to be the new version's."""
     return VERSION in alarm.dimensions or watched_quantity(alarm) is Quantity.PREDICTIONS
 
 
 def unknown_reason(alarm: Alarm, baseline: Baseline) -> str | None:
-    """Why the alarm cannot be modelled; None if it can."""
+    """Return why the alarm cannot be modelled; None if it can."""
     match watched_quantity(alarm):
         case None:
             if parse_trimmed(alarm.statistic) is not None:
@@ -86,8 +86,8 @@ def unknown_reason(alarm: Alarm, baseline: Baseline) -> str | None:
 
 
 def assume_latency(alarms: Sequence[Alarm]) -> LatencyDistribution | None:
-    """A latency distribution to assume if none is given: log-normal, with the strictest latency alarm's statistic at
-    half of its threshold. None without such an alarm."""
+    """Return a latency distribution to assume if none is given: log-normal, with the strictest latency alarm's
+    statistic at half of its threshold. None without such an alarm."""
     watching = [a for a in alarms if watched_quantity(a) is Quantity.LATENCY and a.threshold > 0]
     strictest = min(watching, key=lambda a: a.threshold, default=None)
     if strictest is None:
@@ -104,7 +104,7 @@ def is_exact(alarm: Alarm) -> bool:
 
 
 def period_chances(alarm: Alarm, load: PeriodLoad, new: Baseline, old: Baseline) -> PeriodChances:
-    """Probabilities of one period with this load. ``unknown_reason(alarm, ...)`` must be None."""
+    """Return the probabilities of one period with this load. ``unknown_reason(alarm, ...)`` must be None."""
     load = PeriodLoad(load.new) if sees_new_version_only(alarm) else load
     requests = load.new + load.old
     if requests <= 0:
@@ -136,7 +136,8 @@ def _probability_above(
 
 
 def _hit_rate(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float:
-    """Fraction of requests that are hits: errors, refusals, or slower than the threshold as the sketch shows it."""
+    """Return the fraction of requests that are hits: errors, refusals, or slower than the threshold as the sketch
+    shows it."""
     if (what := watched_quantity(alarm)) is not None and what.is_rate:
         return side.rate(what)
     assert side.latency is not None
@@ -146,7 +147,7 @@ def _hit_rate(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float
 
 
 def slow_threshold(threshold: float, upward: ComparisonOperator) -> float:
-    """The latency from which on the sketch's value breaches: within 1 % of the threshold."""
+    """Return the latency from which on the sketch's value breaches: within 1 % of the threshold."""
     if threshold <= 0:
         return threshold
     key = sketch.index(threshold) - 2
@@ -156,7 +157,7 @@ def slow_threshold(threshold: float, upward: ComparisonOperator) -> float:
 
 
 def _breach_test(alarm: Alarm, upward: ComparisonOperator) -> Callable[[int, int], bool]:
-    """Returns a test whether a period with so many hits and other requests breaches."""
+    """Return a test whether a period with so many hits and other requests breaches."""
     errors = (what := watched_quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
     if percent is not None:

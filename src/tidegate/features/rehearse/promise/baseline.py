@@ -56,12 +56,12 @@ class LatencyDistribution:
         return cls(((0.5, median), (0.99, p99)))
 
     def slower_than(self, time: float) -> float:
-        """Fraction of requests that take longer than ``time``."""
+        """Return the fraction of requests that take longer than ``time``."""
         rest = time - self.added
         return 1.0 if rest <= 0 else _NORMAL.cdf(-self._score(math.log(rest)))
 
     def quantile(self, part: float) -> float:
-        """Latency that this fraction of the requests does not exceed."""
+        """Return the latency that this fraction of the requests does not exceed."""
         return self.added + math.exp(self._log_time(_NORMAL.inv_cdf(part)))
 
     def slower_by(self, time: float) -> "LatencyDistribution":
@@ -83,7 +83,7 @@ class LatencyDistribution:
         return tuple((_NORMAL.inv_cdf(part), math.log(time)) for part, time in self.points)
 
     def _segment(self, place: int, value: float) -> tuple[tuple[float, float], tuple[float, float]]:
-        """The two knots around or next to ``value`` in the ``place``-th coordinate."""
+        """Return the two knots around or next to ``value`` in the ``place``-th coordinate."""
         knots = self._knots
         last = next((i for i in range(1, len(knots)) if value <= knots[i][place]), len(knots) - 1)
         return knots[last - 1], knots[last]
@@ -113,7 +113,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class LabelFlow:
-    """What comes of labels later: ``positive`` is the part of the labels that are 1, ``labelled`` the part of the
+    """The labels that come later: ``positive`` is the part of the labels that are 1, ``labelled`` the part of the
     requests that get a label, ``delay`` the seconds after which most have theirs."""
 
     positive: float
@@ -131,8 +131,8 @@ class LabelFlow:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A good version. ``error_rate``: fraction of requests that fail (5xx) nevertheless; ``refusal_rate``: fraction
-    that is refused because the request is invalid (4xx)."""
+    """Behaviour of a good version. ``error_rate``: fraction of requests that fail (5xx) nevertheless;
+    ``refusal_rate``: fraction that is refused because the request is invalid (4xx)."""
 
     error_rate: float = 0.001
     latency: LatencyDistribution | None = None
@@ -150,11 +150,11 @@ class Baseline:
                 raise Invalid(f"{what} rate {rate:g}: must be from 0 % to less than 100 %")
 
     def rate(self, quantity: Quantity) -> float:
-        """Rate of a quantity that ``is_rate``."""
+        """Return the rate of a quantity that ``is_rate``."""
         return self.refusal_rate if quantity is Quantity.REFUSALS else self.error_rate
 
     def with_fault(self, fault: "VersionFault") -> "Baseline":
-        """The baseline of a version with this fault."""
+        """Return the baseline of a version with this fault."""
         latency, predictions = self.latency, self.predictions
         if latency is not None and fault.latency:
             latency = latency.slower_by(fault.latency)
@@ -211,12 +211,23 @@ class VersionFault:
         if not abs(self.prediction_shift) <= 100:
             raise Invalid(f"prediction-shift={self.prediction_shift:g}: must be from -100 to 100")
 
+    @property
+    def rises(self) -> dict[Quantity, float]:
+        """The sizes of its quantities, without those that it leaves alone."""
+        sizes = {
+            Quantity.ERRORS: self.error_rate,
+            Quantity.LATENCY: self.latency,
+            Quantity.PREDICTIONS: self.prediction_shift,
+            Quantity.REFUSALS: self.refusal_rate,
+        }
+        return {quantity: size for quantity, size in sizes.items() if size}
+
     @classmethod
     def of(cls, quantity: Quantity, size: float) -> "VersionFault":
         return cls().with_rise(quantity, size)
 
     def with_rise(self, quantity: Quantity, size: float) -> "VersionFault":
-        """This fault, with the size of one quantity set."""
+        """Return this fault with the size of one quantity set."""
         match quantity:
             case Quantity.ERRORS:
                 return replace(self, error_rate=size)

@@ -1,10 +1,11 @@
 """One alarm during one rollout: the probability that it has fired by the end of each stage, and how soon it fires."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.rollout import RolloutPlan
 from tidegate.features.rehearse.promise import alarm_model, schedule
 from tidegate.features.rehearse.promise.alarm_markov import NEGLIGIBLE_GAPS, build_chain
@@ -15,6 +16,27 @@ MAX_FAULT = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e1
 MIN_FAULT = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
 TOLERANCE = 1.002
 """Relative precision of a smallest fault."""
+DEFAULT_POWER = 0.95
+"""Default probability with which a fault must be detected."""
+DEFAULT_FALSE_ALARMS = 0.01
+"""Default limit of the probability that a whole rollout rolls back a good version."""
+
+
+@dataclass(frozen=True)
+class PromiseTerms:
+    """Conditions besides the plan. ``startup``: seconds until a batch of instances is ready. ``parts``: variant ->
+    fraction of the requests, if there are several."""
+
+    power: float = DEFAULT_POWER
+    false_alarms: float = DEFAULT_FALSE_ALARMS
+    startup: float = 30.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+    pipeline: bool = False
+    """The model has stages."""
+    possible: frozenset[Comparison] = frozenset(Comparison)
+    """What the target can compare."""
+    replays: bool = True
+    """Whether the target can replay labelled rows, and knows late labels."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
 from tidegate.features.evidence.judge import LEAST_BLOCKS, replay_rate
-from tidegate.features.rehearse.promise.baseline import LabelFlow
+from tidegate.features.rehearse.promise.baseline import Baseline
+from tidegate.features.rehearse.promise.detection import PromiseTerms
 from tidegate.features.rehearse.promise.evidence_power import (
     PREDICTIONS_PER_SECOND,
     TEXTS_PER_SECOND,
@@ -47,19 +48,17 @@ class EvidenceKind:
 
 @dataclass(frozen=True)
 class KindTerms:
-    """``stages``: of each variant. ``usual``: part of the requests that fail on the old version. ``pipeline``: the
-    model has stages. ``positives``: labelled rows of 1 in a replay; None: unknown."""
+    """``stages``: of each variant. ``smallest``: by comparison and variant, what each stage finds by its end."""
 
-    stages: dict[str, Sequence[ComparedStage]]
-    usual: float
-    power: float
-    labels: LabelFlow | None
-    positives: int | None
-    pipeline: bool
-    possible: frozenset[Comparison] = frozenset(Comparison)
-    """What the target can compare."""
-    replays: bool = True
-    """Whether the target can replay rows, and knows late labels."""
+    stages: Mapping[str, Sequence[ComparedStage]]
+    smallest: Mapping[tuple[Comparison, str], Sequence[float | None]]
+    baseline: Baseline
+    asked: PromiseTerms
+
+    @property
+    def usual(self) -> float:
+        """Part of the requests that fail on the old version."""
+        return self.baseline.error_rate + self.baseline.refusal_rate
 
 
 COUNTED: Mapping[Comparison, str] = {
@@ -78,7 +77,7 @@ def list_kinds(config: EvidenceConfig, terms: KindTerms) -> Iterator[EvidenceKin
             continue
         for variant in terms.stages:
             yield _compare(comparison, config, variant, terms)
-    if not terms.replays:
+    if not terms.asked.replays:
         why = "the target keeps neither model data nor labels"
         for kind in (REPLAY, LATE_LABELS):
             yield EvidenceKind(kind, "", False, blind=why, proposal=COMPARE + ", with --label")
@@ -90,9 +89,9 @@ def list_kinds(config: EvidenceConfig, terms: KindTerms) -> Iterator[EvidenceKin
 
 def _not_asked(comparison: Comparison, terms: KindTerms) -> EvidenceKind:
     blind, proposal = "the spec does not ask for it", f"evidence: {{compare: [{comparison}]}}"
-    if comparison not in terms.possible:
+    if comparison not in terms.asked.possible:
         blind, proposal = "the target does not count what it needs", COMPARE
-    elif comparison is Comparison.FEATURES and not terms.pipeline:
+    elif comparison is Comparison.FEATURES and not terms.asked.pipeline:
         blind, proposal = "the model has no stages whose outputs could be compared", "compare: [paired]"
     elif comparison is Comparison.PAIRED:
         proposal += ", and replay or learned tolerances where predictions are amounts"
@@ -109,17 +108,10 @@ def _compare(comparison: Comparison, config: EvidenceConfig, variant: str, terms
     if not places:
         return replace(found, blind="no stage has both versions side by side", proposal="a canary that bakes")
     for place in places:
-        seen = stages[: place + 1]
-        smallest = smallest_difference(comparison, config, seen, terms.usual, terms.power, len(terms.stages))
-        if smallest is not None:
-            first = places[0]
-            return replace(
-                found,
-                smallest=smallest,
-                stage=place,
-                count=sum(_count(comparison, one) for one in stages[first : place + 1]),
-                seconds=sum(one.seconds for one in stages[first : place + 1]),
-            )
+        if (smallest := terms.smallest[comparison, variant][place]) is not None:
+            seen = stages[places[0] : place + 1]
+            count, seconds = sum(_count(comparison, one) for one in seen), sum(one.seconds for one in seen)
+            return replace(found, smallest=smallest, stage=place, count=count, seconds=seconds)
     count = sum(_count(comparison, stages[place]) for place in places)
     blind = f"{count:,.0f} {found.counted} are too few for any difference"
     return replace(found, count=count, blind=blind, proposal=_longer(comparison, config, stages[places[0]], terms))
@@ -138,7 +130,9 @@ def _longer(comparison: Comparison, config: EvidenceConfig, stage: ComparedStage
         longer = replace(stage, seconds=stage.seconds * times)
         if longer.seconds > RARE:
             break
-        found = smallest_difference(comparison, config, [longer], terms.usual, terms.power, len(terms.stages))
+        found = smallest_difference(
+            comparison, config, [longer], terms.usual, terms.asked.power, len(terms.stages)
+        )
         if found is not None:
             return f"{times} times as long a bake of that stage finds {found:.3g}"
     return (
@@ -149,7 +143,9 @@ def _longer(comparison: Comparison, config: EvidenceConfig, stage: ComparedStage
 def _replay(config: EvidenceConfig, terms: KindTerms) -> EvidenceKind:
     found = EvidenceKind(REPLAY, "", config.replay is not None, counted="positives", seconds=0.0)
     if config.replay is None:
-        loss = smallest_replayed_loss(ReplayConfig(""), POSITIVES[0], terms.power, config.false_rollback_rate / 2)
+        loss = smallest_replayed_loss(
+            ReplayConfig(""), POSITIVES[0], terms.asked.power, config.false_rollback_rate / 2
+        )
         told = (
             ""
             if loss is None
@@ -157,9 +153,9 @@ def _replay(config: EvidenceConfig, terms: KindTerms) -> EvidenceKind:
         )
         blind = "the spec names no labelled rows"
         return replace(found, seconds=None, blind=blind, proposal=f"evidence: {{replay: ...}}{told}")
-    positives = terms.positives or config.replay.least_labels
+    positives = terms.baseline.positives or config.replay.least_labels
     rate = replay_rate(config, len(terms.stages))
-    loss = smallest_replayed_loss(config.replay, positives, terms.power, rate)
+    loss = smallest_replayed_loss(config.replay, positives, terms.asked.power, rate)
     found = replace(found, count=positives)
     if loss is not None:
         return replace(found, smallest=loss)
@@ -169,9 +165,9 @@ def _replay(config: EvidenceConfig, terms: KindTerms) -> EvidenceKind:
 
 def _late(variant: str, terms: KindTerms) -> EvidenceKind:
     """Labels that come during and after the rollout, which act by alarms."""
-    loss = smallest_late_loss(LATE_POSITIVES, terms.power)
+    loss = smallest_late_loss(LATE_POSITIVES, terms.asked.power)
     found = EvidenceKind(LATE_LABELS, variant, True, loss, None, LATE_POSITIVES, "positives each")
-    flow = terms.labels
+    flow = terms.baseline.labels
     if flow is None:
         blind = "how many labels come, and when, is not given"
         usual = "--usual positive=0.5% --usual labelled=20% --usual label-delay=30d"

@@ -1,22 +1,28 @@
-"""What the comparison of two versions can find in a rollout: the smallest difference, by stage. Pure.
+"""The power of the comparison of two versions in a rollout: the smallest difference that it can find, by stage. Pure.
 
 The logarithm of the evidence grows with the requests like a sum of independent steps, whose mean and variance
 follow from the difference. It is taken for a Brownian motion with that drift, whose first passage of the level at
 which a comparison fails has a known distribution (inverse Gaussian). Compared with rollouts drawn by chance
-(``tests/property/test_evidence_power.py``) probabilities are right for latency and predictions, and up to eleven
+(``test_evidence_power.py``) probabilities are right for latency and predictions, and up to eleven
 percentage points off for errors where few requests fail, as each of those is a large step.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.features.evidence.comparisons import make_tests
 from tidegate.features.evidence.judge import false_alarm_rates
 from tidegate.features.evidence.pace import LATENCY_SLACK
 from tidegate.features.rehearse.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
-from tidegate.features.rehearse.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
-from tidegate.features.rehearse.promise.share_power import USUAL_SHARE, growth_of_bets
+from tidegate.features.rehearse.promise.passage import (
+    ComparedStage,
+    Growth,
+    count_blocks,
+    count_each_width,
+    mixture_chance,
+)
 from tidegate.statistics import rates, shares
 
 PREDICTIONS_PER_SECOND = 25.0
@@ -28,6 +34,18 @@ USUAL_REFUSALS = 0.01
 """Part of the old version's answers that refuse."""
 SMALLEST = 1e-4
 STEPS = 14
+USUAL_SHARE = 0.5
+"""Part of the old version's requests beyond the threshold that sees most: its median."""
+COUNTED_OUT = 12
+"""New requests of a block that are counted out at most."""
+NODES = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
+"""Of a normal distribution, with their chances (Gauss and Hermite)."""
+FAR, NEAR = (2.85697, 0.0112574), (1.355626, 0.2220759)
+MORE_NODES = ((-FAR[0], FAR[1]), (-NEAR[0], NEAR[1]), (0.0, 0.5333334), NEAR, FAR)
+UNLIKELY = 1e-4
+
+Outcomes = Sequence[tuple[float, float]]
+"""Shares with their chances."""
 
 
 def chance_to_find(
@@ -38,9 +56,9 @@ def chance_to_find(
     difference: float,
     variants: int = 1,
 ) -> float:
-    """Probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old version, for
-    errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold; for pairs see
-    ``pair_power``."""
+    """Return the probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old
+    version, for errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold; for
+    pairs see ``pair_power``."""
     if comparison in OF_PAIRS:
         return chance_to_find_in_pairs(comparison, config, stages, difference, variants)
     level = -math.log(false_alarm_rates(config, variants)[comparison])
@@ -63,7 +81,7 @@ def chance_to_find(
     tolerance = config.predictions if predictions else LATENCY_SLACK
     most = PREDICTIONS_PER_SECOND if predictions else math.inf
     parts = [weight / tests for weight in shares.WEIGHTS]
-    return mixture_chance(level, parts, list(growth_of_bets(compared, tolerance, difference, most)), looks)
+    return mixture_chance(level, parts, list(_growth_of_bets(compared, tolerance, difference, most)), looks)
 
 
 def smallest_difference(
@@ -74,8 +92,8 @@ def smallest_difference(
     power: float,
     variants: int = 1,
 ) -> float | None:
-    """The smallest difference that is found with this probability by the end of these stages; None: not even the
-    largest one is."""
+    """Return the smallest difference that is found with this probability by the end of these stages; None: not even
+    the largest one is."""
     most = _largest_difference(comparison, usual)
 
     def found(difference: float) -> bool:
@@ -107,13 +125,14 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
 def _growth_of_rates(
     growth: Callable[[float], Callable[[ComparedStage], Growth]], stages: Sequence[ComparedStage], usual: float
 ) -> list[Growth]:
-    """Of each alternative of the test of rates, over these stages. ``growth``: by what an alternative assumes."""
+    """Return the growth by each alternative of the test of rates, over these stages. ``growth``: that by an
+    alternative which assumes a given effect."""
     effects = rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE))
     return [sum(map(growth(effect), stages), Growth()) for effect in effects]
 
 
 def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
-    """Growth by one alternative of the test of rates."""
+    """Return the growth by one alternative of the test of rates, as a function of the stage."""
     old = min(max(usual, LEAST_RATE), rates.LARGEST_RATE - tolerance - effect)
     new = min(old + tolerance + effect, rates.LARGEST_RATE)
 
@@ -132,7 +151,7 @@ def _errors(tolerance: float, effect: float, usual: float, difference: float) ->
 
 
 def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[ComparedStage], Growth]:
-    """The same of refusals, in the sample of the answers that is measured."""
+    """Return the growth for refusals, in the sample of the answers that is measured, as a function of the stage."""
     growth = _errors(tolerance, effect, USUAL_REFUSALS, difference)
 
     def sampled(stage: ComparedStage) -> Growth:
@@ -146,6 +165,64 @@ def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[C
 
 
 def _step(rate: float, alternative: float, null: float) -> Growth:
-    """Growth by one request that fails with ``rate``."""
+    """Return the growth by one request that fails with ``rate``."""
     hit, miss = math.log(alternative / null), math.log((1 - alternative) / (1 - null))
     return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)
+
+
+def _growth_of_bets(
+    stages: Sequence[ComparedStage], tolerance: float, difference: float, most: float
+) -> Iterator[Growth]:
+    """Yield the growth of each bet of the tests of shares, for latencies and predictions. ``most``: values of a
+    version that are read in a second.
+
+    A block multiplies a bet by a function of the two shares in it. Mean and variance are sums over what the block can
+    have: the number of the new version's requests is Poisson distributed, and small enough in most blocks to be
+    counted out; larger ones, and the old version's, are taken for normal."""
+    blocks = [
+        (number, *_block(stage.rate * width, stage.share, difference, most * width))
+        for stage in stages
+        for width, number in count_each_width(stage.seconds)
+    ]
+    for bet in shares.BETS:
+        mean = variance = 0.0
+        for number, used, old, new in blocks:
+            steps = [
+                (one * two, math.log1p(bet * (after - before - tolerance) / (1 + tolerance)))
+                for before, one in old
+                for after, two in new
+            ]
+            whole = math.fsum(chance for chance, _ in steps)
+            first = used * math.fsum(chance * step for chance, step in steps) / whole
+            second = used * math.fsum(chance * step * step for chance, step in steps) / whole
+            mean, variance = mean + number * first, variance + number * (second - first * first)
+        yield Growth(mean, variance)
+
+
+@lru_cache(4096)
+def _block(requests: float, share: float, difference: float, most: float) -> tuple[float, Outcomes, Outcomes]:
+    """Return the chance that a block has requests of both versions, and the shares of the old and of the new one
+    then."""
+    old, new = requests * (1 - share), requests * share
+    shifted = min(1.0, USUAL_SHARE + difference)
+    before = _normal_shares(max(1.0, min(old, most)), USUAL_SHARE, NODES)
+    if min(new, most) > COUNTED_OUT:
+        return 1.0, before, _normal_shares(min(new, most), shifted, MORE_NODES)
+    return -math.expm1(-new), before, list(_counted_shares(new, shifted, most))
+
+
+def _normal_shares(count: float, share: float, nodes: Sequence[tuple[float, float]]) -> Outcomes:
+    spread = math.sqrt(share * (1 - share) / count)
+    return [(min(1.0, max(0.0, share + place * spread)), chance) for place, chance in nodes]
+
+
+def _counted_shares(mean: float, share: float, most: float) -> Iterator[tuple[float, float]]:
+    for count in range(1, int(mean + 5 * math.sqrt(mean)) + 5):
+        chance = math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
+        if count > 1 and chance < UNLIKELY * mean:
+            continue
+        read = int(min(count, max(1.0, most)))
+        for hits in range(read + 1):
+            of_hits = math.comb(read, hits) * share**hits * (1 - share) ** (read - hits)
+            if of_hits > UNLIKELY:
+                yield hits / read, chance * of_hits

@@ -1,4 +1,4 @@
-"""What labels can find: the smallest loss of AUC, by the number of labelled positives. Pure.
+"""The power of labels: the smallest loss of AUC that they can find, by the number of labelled positives. Pure.
 
 A replay compares both versions on the same rows: its standard error follows from the spread of a positive's place
 among the negatives (DeLong 1988; normal scores are assumed) and from how much the two versions agree on it. Late
@@ -32,8 +32,9 @@ STEPS = 40
 
 @dataclass(frozen=True)
 class LabelPromise:
-    """``replay``, ``late``: the smallest loss of AUC that is found by so many labelled positives (of each version,
-    for late labels) and ten times as many negatives; None: not even the largest, or there is no replay."""
+    """The smallest loss of AUC that labels find. ``replay``, ``late``: by so many labelled positives (of each
+    version, for late labels) and ten times as many negatives; None: not even the largest is found, or there is no
+    replay."""
 
     positives: int
     replay: float | None
@@ -55,7 +56,7 @@ def smallest_replayed_loss(
     auc: float = USUAL_AUC,
     agreement: float = AGREEMENT,
 ) -> float | None:
-    """``rate``: of false rollbacks, over all statistics."""
+    """Return the smallest loss of AUC that a replay finds. ``rate``: of false rollbacks, over all statistics."""
     if positives < config.least_labels:
         return None
     low, high = 0.0, auc
@@ -71,7 +72,7 @@ def smallest_replayed_loss(
 def chance_of_replay(
     config: ReplayConfig, positives: int, loss: float, rate: float, auc: float, agreement: float
 ) -> float:
-    """Probability that a replay with so many positives fails for a loss of AUC."""
+    """Return the probability that a replay with so many positives fails for a loss of AUC."""
     old, new = _place_variance(auc), _place_variance(max(0.0, auc - loss))
     spread = max(1e-12, old + new - 2 * agreement * math.sqrt(old * new))
     error = math.sqrt(spread * (1 + 1 / NEGATIVES) / positives)
@@ -82,7 +83,7 @@ def chance_of_replay(
 
 @cache
 def _place_variance(auc: float) -> float:
-    """Variance of the share of negatives below a positive, where scores are normal in both classes."""
+    """Return the variance of the share of negatives below a positive, where scores are normal in both classes."""
     normal, steps = NormalDist(), 200
     apart = math.sqrt(2) * normal.inv_cdf(min(max(auc, 0.01), 0.99))
     points = [-5 + 10 * (place + 0.5) / steps for place in range(steps)]

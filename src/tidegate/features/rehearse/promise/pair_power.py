@@ -1,4 +1,4 @@
-"""What comparisons of pairs can find in a rollout: the chance that a comparison fails, by difference. Pure.
+"""The power of comparisons of pairs in a rollout: the chance that a comparison fails, by difference. Pure.
 
 Pairs come in every stage in which the old version has requests, from its own requests: not only from what the new
 version gets. As in ``evidence_power``, the logarithm of the evidence is taken for a Brownian motion."""
@@ -32,9 +32,9 @@ def chance_to_find_in_pairs(
     difference: float,
     variants: int = 1,
 ) -> float:
-    """Probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean difference
-    of two predictions that are scores, in units; for FEATURES the part of the requests in which one column has
-    another value."""
+    """Return the probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean
+    difference of two predictions that are scores, in units; for FEATURES the part of the requests in which one column
+    has another value."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
     count = sum(count_pairs(comparison, stage) for stage in paired)
@@ -47,13 +47,13 @@ def chance_to_find_in_pairs(
 
 
 def count_pairs(comparison: Comparison, stage: ComparedStage) -> float:
-    """Pairs of a stage, if no two requests are equal."""
+    """Return the number of pairs of a stage, if no two requests are equal."""
     most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
     return min(most, stage.rate * (1 - stage.share)) * stage.seconds
 
 
 def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> Iterator[tuple[float, Growth]]:
-    """What is staked on a difference: the part of the whole stake, and its growth by one pair."""
+    """Yield the bets on a difference: the part of the whole stake that each has, and its growth by one pair."""
     if comparison is Comparison.FEATURES:
         tolerance = config.features.rows
         for effect in means.EFFECTS:

@@ -77,7 +77,7 @@ def mixture_chance(level: float, parts: Sequence[float], growths: Sequence[Growt
         low, high = (middle, high) if _log_sum(sides(middle)) < level else (low, middle)
     found = sides(high)
     best = max(range(len(found)), key=found.__getitem__)
-    return pass_chance(growths[best], found[best] - known[best], looks)
+    return _pass_chance(growths[best], found[best] - known[best], looks)
 
 
 def _log_sum(logs: Sequence[float]) -> float:
@@ -85,7 +85,7 @@ def _log_sum(logs: Sequence[float]) -> float:
     return most + math.log(math.fsum(math.exp(log - most) for log in logs))
 
 
-def pass_chance(growth: Growth, limit: float, looks: int) -> float:
+def _pass_chance(growth: Growth, limit: float, looks: int) -> float:
     """Probability that a Brownian motion with this growth at its end has passed the limit at one of the looks."""
     if growth.variance <= 0:
         return float(growth.mean >= limit)

@@ -1,8 +1,8 @@
-"""Computes what a rollout can promise: the smallest fault that it detects, what a bad version does until then, and
+"""Compute what a rollout can promise: the smallest fault that it detects, what a bad version does until then, and
 what to change if that is not good enough."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
@@ -11,22 +11,18 @@ from tidegate.domain.rollout import RolloutPlan
 from tidegate.features.evidence.judge import false_alarm_rates, replay_rate
 from tidegate.features.rehearse.promise import alarm_model, proposals, schedule
 from tidegate.features.rehearse.promise.baseline import Baseline, Quantity, VersionFault
-from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.features.rehearse.promise.detection import AlarmWatch, PromiseTerms, RolloutSetting
 from tidegate.features.rehearse.promise.evidence_kinds import EvidenceKind, KindTerms, list_kinds
 from tidegate.features.rehearse.promise.evidence_power import smallest_difference
 from tidegate.features.rehearse.promise.label_power import LabelPromise, promise_labels
 from tidegate.features.rehearse.promise.passage import ComparedStage
 from tidegate.features.rehearse.promise.proposals import Proposal
 
-DEFAULT_POWER = 0.95
-"""Default probability with which a fault must be detected."""
-DEFAULT_FALSE_ALARMS = 0.01
-"""Default limit of the probability that a whole rollout rolls back a good version."""
-
 
 @dataclass(frozen=True)
 class StagePromise:
-    """``share``: percent of the requests; ``bake``: seconds; ``requests`` of the new version during the bake."""
+    """One stage of the rollout. ``share``: percent of the requests; ``bake``: seconds; ``requests`` of the new
+    version during the bake."""
 
     share: float
     bake: float
@@ -35,10 +31,10 @@ class StagePromise:
 
 @dataclass(frozen=True)
 class AlarmPromise:
-    """What one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its end
-    with the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the
-    probability that the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``:
-    why the alarm cannot be modelled; the other fields are then empty."""
+    """The faults that one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its
+    end with the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the
+    probability that the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``: why
+    the alarm cannot be modelled; the other fields are then empty."""
 
     name: str
     quantity: Quantity | None
@@ -50,9 +46,9 @@ class AlarmPromise:
 
 @dataclass(frozen=True)
 class EvidencePromise:
-    """What one comparison of the two versions of a variant finds. ``smallest``: for each stage, the smallest
-    difference that is found by its end with the wanted power, as a part of the requests (0 to 1): further ones
-    that fail, or that lie beyond a threshold; None where no difference is. ``false_alarm``: upper bound of the
+    """The differences that one comparison of the two versions of a variant finds. ``smallest``: for each stage, the
+    smallest difference that is found by its end with the wanted power, as a part of the requests (0 to 1): further
+    ones that fail, or that lie beyond a threshold; None where no difference is. ``false_alarm``: upper bound of the
     probability that the comparison rolls back an equal version; 0 if it rolls nothing back."""
 
     comparison: Comparison
@@ -63,7 +59,7 @@ class EvidencePromise:
 
 @dataclass(frozen=True)
 class FaultPromise:
-    """What happens with a fault that must be detected. ``seen``: detected with the wanted power by the end of the
+    """The detection of one fault that must be detected. ``seen``: detected with the wanted power by the end of the
     first bake. ``stage``: the first stage by whose end it is; None: not at all. ``by_stage``: power by the end of
     each stage. ``requests`` and ``seconds`` until rollback: mean, and 95th percentile of bad versions (None: more
     than 5 of 100 are never rolled back)."""
@@ -85,9 +81,9 @@ class FaultPromise:
 
 @dataclass(frozen=True)
 class Promise:
-    """``false_alarm``: upper bound of the probability that an alarm or evidence rolls back a good version.
-    ``seconds``: duration of a successful rollout. ``unwatched``: quantities that no alarm of the rollout
-    watches."""
+    """The promise of a rollout. ``false_alarm``: upper bound of the probability that an alarm or evidence rolls back
+    a good version. ``seconds``: duration of a successful rollout. ``unwatched``: quantities that no alarm of the
+    rollout watches."""
 
     stages: tuple[StagePromise, ...]
     alarms: tuple[AlarmPromise, ...]
@@ -105,23 +101,6 @@ class Promise:
     def kept(self) -> bool:
         """Whether the first bake detects all wanted faults, and false alarms are as rare as demanded."""
         return all(one.seen for one in self.wanted) and self.false_alarm <= self.false_alarms
-
-
-@dataclass(frozen=True)
-class PromiseTerms:
-    """Conditions besides the plan. ``startup``: seconds until a batch of instances is ready. ``parts``: variant ->
-    fraction of the requests, if there are several."""
-
-    power: float = DEFAULT_POWER
-    false_alarms: float = DEFAULT_FALSE_ALARMS
-    startup: float = 30.0
-    parts: Mapping[str, float] = field(default_factory=dict)
-    pipeline: bool = False
-    """The model has stages."""
-    possible: frozenset[Comparison] = frozenset(Comparison)
-    """What the target can compare."""
-    replays: bool = True
-    """Whether the target can replay labelled rows, and knows late labels."""
 
 
 def promise(
@@ -156,23 +135,19 @@ def promise(
         false_alarms=terms.false_alarms,
         unwatched=tuple(q for q in Quantity if all(one.quantity is not q for one in said)),
         evidence=compared,
-        labels=() if plan.evidence is None else tuple(promise_labels(plan.evidence, terms.power, parts_of(terms))),
-        kinds=() if plan.evidence is None else tuple(list_kinds(plan.evidence, _kind_terms(setting, terms))),
+        labels=()
+        if plan.evidence is None
+        else tuple(promise_labels(plan.evidence, terms.power, _parts_of(terms))),
+        kinds=() if plan.evidence is None else tuple(_list_kinds(plan.evidence, setting, terms, compared)),
     )
 
 
-def _kind_terms(setting: RolloutSetting, terms: PromiseTerms) -> KindTerms:
-    baseline = setting.baseline
-    return KindTerms(
-        {name: _compared_stages(setting, terms, part) for name, part in (terms.parts or {"": 1.0}).items()},
-        baseline.error_rate + baseline.refusal_rate,
-        terms.power,
-        baseline.labels,
-        baseline.positives,
-        terms.pipeline,
-        terms.possible,
-        terms.replays,
-    )
+def _list_kinds(
+    config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms, compared: Iterable[EvidencePromise]
+) -> Iterator[EvidenceKind]:
+    stages = {name: _compared_stages(setting, terms, part) for name, part in (terms.parts or {"": 1.0}).items()}
+    smallest = {(one.comparison, one.variant): one.smallest for one in compared}
+    return list_kinds(config, KindTerms(stages, smallest, setting.baseline, terms))
 
 
 def _compared_stages(setting: RolloutSetting, terms: PromiseTerms, part: float) -> list[ComparedStage]:
@@ -215,7 +190,7 @@ def _promise_alarm(
 
 
 def _false_rollbacks(plan: RolloutPlan, compared: Iterable[EvidencePromise]) -> float:
-    """Of comparisons and a replay."""
+    """Return the upper bound of the probability that comparisons or a replay roll back a good version."""
     config = plan.evidence
     acts = config is not None and config.action is EvidenceAction.ROLLBACK
     return sum(one.false_alarm for one in compared) + (
@@ -223,8 +198,8 @@ def _false_rollbacks(plan: RolloutPlan, compared: Iterable[EvidencePromise]) -> 
     )
 
 
-def parts_of(terms: PromiseTerms) -> int:
-    """Number of variants."""
+def _parts_of(terms: PromiseTerms) -> int:
+    """Return the number of variants."""
     return max(1, len(terms.parts))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from statistics import NormalDist
 
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER
@@ -14,7 +15,6 @@ from tidegate.domain.traffic import WHOLE
 from tidegate.features.rehearse.promise import alarm_model
 from tidegate.features.rehearse.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.features.rehearse.promise.sampling import fewest_requests
 
 MAX_BAKE = 86_400
 """Longest proposed bake in seconds."""
@@ -29,6 +29,12 @@ SHAPES = (
 LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 2, 2))
 LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, MAX_BAKE)
 """Bakes in seconds to try with long periods, for little traffic."""
+
+MAX_EXACT_HITS = 400
+"""Above this number a normal approximation is used."""
+TRIED_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+"""Quantiles of a good version's latency that are tried as the definition of a hit."""
+_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -109,10 +115,12 @@ class _Search:
         period = self.now.alarm.period
         stage = self._stage()
         steps = _smallest_holding(
-            1, MAX_BAKE // period, lambda n: self._sees(self.now.alarm, stage.share, n * period)
+            1, MAX_BAKE // period, lambda n: self._is_detectable(self.now.alarm, stage.share, n * period)
         )
         return (
-            None if steps is None else self._of("bake", replace(stage, bake=steps * period), bake=steps * period)
+            None
+            if steps is None
+            else self._propose("bake", replace(stage, bake=steps * period), bake=steps * period)
         )
 
     def canary(self) -> Proposal | None:
@@ -120,11 +128,11 @@ class _Search:
         if not stage.bake or self.now.setting.plan.rolling:
             return None
         percent = _smallest_holding(
-            1, MAX_CANARY, lambda n: self._sees(self.now.alarm, n * WHOLE // 100, stage.bake)
+            1, MAX_CANARY, lambda n: self._is_detectable(self.now.alarm, n * WHOLE // 100, stage.bake)
         )
         if percent is None or percent * WHOLE // 100 <= stage.share:
             return None
-        return self._of("canary", replace(stage, share=percent * WHOLE // 100), share=percent)
+        return self._propose("canary", replace(stage, share=percent * WHOLE // 100), share=percent)
 
     def alarm(self, quantity: Quantity) -> Proposal | None:
         made = (self._shaped(quantity, *shape) for shape in SHAPES)
@@ -140,7 +148,7 @@ class _Search:
         for bake in LONG_BAKES:
             if bake <= stage.bake or bake < least:
                 continue
-            setting = replace(now.setting, plan=self._with(replace(stage, bake=bake)))
+            setting = replace(now.setting, plan=self._change_first_bake(replace(stage, bake=bake)))
             longer = replace(self, now=AlarmWatch(now.alarm, setting))
             made = (longer._shaped(quantity, *shape) for shape in LONG_SHAPES if shape[0] * shape[2] <= bake)
             if found := next((one for one in made if one is not None), None):
@@ -154,7 +162,7 @@ class _Search:
             return None
         ladder = list(_candidate_thresholds(shape, quantity, self.now.setting.baseline, self.fault))
         stage = self._stage()
-        if self._seen(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
+        if self._detection_chance(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
             return None  # higher thresholds detect less
 
         def rare(place: int) -> bool:
@@ -165,7 +173,7 @@ class _Search:
         if place is None:
             return None
         alarm = replace(shape, threshold=ladder[place])
-        chance = self._seen(alarm, stage.share, stage.bake)
+        chance = self._detection_chance(alarm, stage.share, stage.bake)
         if chance < self.power:
             return None
         false = AlarmWatch(alarm, self.now.setting).false_alarm()
@@ -181,17 +189,17 @@ class _Search:
         watched = self.now.alarm
         return Proposal(what, chance, false, metric=watched.metric, statistic=watched.statistic)
 
-    def _of(
+    def _propose(
         self, what: str, stage: RolloutStage, *, bake: int | None = None, share: int | None = None
     ) -> Proposal | None:
-        changed = replace(self.now.setting, plan=self._with(stage))
+        changed = replace(self.now.setting, plan=self._change_first_bake(stage))
         false = AlarmWatch(self.now.alarm, changed).false_alarm()
         if false > self.false_alarms:
             return None
-        chance = self._seen(self.now.alarm, stage.share, stage.bake)
+        chance = self._detection_chance(self.now.alarm, stage.share, stage.bake)
         return replace(self._proposal(what, chance, false), bake=bake, share=share)
 
-    def _with(self, stage: RolloutStage) -> RolloutPlan:
+    def _change_first_bake(self, stage: RolloutStage) -> RolloutPlan:
         """The plan with a different first bake."""
         plan, place = self.now.setting.plan, first_baking_stage(self.now.setting.plan)
         return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
@@ -200,10 +208,10 @@ class _Search:
         plan = self.now.setting.plan
         return plan.stages[first_baking_stage(plan)]
 
-    def _sees(self, alarm: Alarm, share: int, bake: int) -> bool:
-        return self._seen(alarm, share, bake) >= self.power
+    def _is_detectable(self, alarm: Alarm, share: int, bake: int) -> bool:
+        return self._detection_chance(alarm, share, bake) >= self.power
 
-    def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
+    def _detection_chance(self, alarm: Alarm, share: int, bake: int) -> float:
         plan = RolloutPlan(stages=(RolloutStage(share, bake),))
         setting = RolloutSetting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
         return AlarmWatch(alarm, setting).by_stage(self.fault)[0]
@@ -247,3 +255,61 @@ def _round(value: float, scale: float) -> float:
     """Round to two digits of ``scale``, for readability."""
     digits = 1 - math.floor(math.log10(scale))
     return round(value, digits)
+
+
+def fewest_requests(
+    quantity: Quantity, good: Baseline, size: float, power: float, false_alarms: float
+) -> int | None:
+    """Requests of the new version that reveal a fault of ``size`` with ``power``, while a good version is rejected
+    with a probability of at most ``false_alarms``. None if no number is enough, or the baseline is unknown.
+
+    All requests form one period: of ``n`` requests a Poisson number are hits (errors, or slower than some latency),
+    and the version is bad if there are ``k`` or more."""
+    bad = good.with_fault(VersionFault.of(quantity, size))
+    if quantity is Quantity.PREDICTIONS:
+        scores = _NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(false_alarms)
+        return max(1, math.ceil(scores**2 / abs(size)))
+    if quantity.is_rate:
+        return _fewest_for_hits(good.rate(quantity), bad.rate(quantity), power, false_alarms)
+    if good.latency is None or bad.latency is None:
+        return None
+    times = [good.latency.quantile(part) for part in TRIED_QUANTILES]
+    pairs = [(good.latency.slower_than(time), bad.latency.slower_than(time)) for time in times]
+    found = [_fewest_for_hits(one, other, power, false_alarms) for one, other in pairs]
+    return min((n for n in found if n is not None), default=None)
+
+
+def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float) -> int | None:
+    """``good`` and ``bad`` are the fractions of requests that are hits."""
+    if bad <= good:
+        return None
+    low, high = 1, MAX_EXACT_HITS
+    if _requests_for_hits(high, good, bad, power, false_alarms) is None:
+        score = _NORMAL.inv_cdf(power) * math.sqrt(bad) - _NORMAL.inv_cdf(false_alarms) * math.sqrt(good)
+        return math.ceil((score / (bad - good)) ** 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (
+            (low, middle) if _requests_for_hits(middle, good, bad, power, false_alarms) else (middle + 1, high)
+        )
+    return _requests_for_hits(high, good, bad, power, false_alarms)
+
+
+def _requests_for_hits(hits: int, good: float, bad: float, power: float, false_alarms: float) -> int | None:
+    """Requests of which at least ``hits`` are hits of a bad version with ``power``; None if a good version has as
+    many too often."""
+    low, high = 0.0, 2.0 * hits + 50.0
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _poisson_tail(hits, middle) >= power else (middle, high)
+    number = math.ceil(high / bad)
+    return number if _poisson_tail(hits, number * good) <= false_alarms else None
+
+
+def _poisson_tail(hits: int, mean: float) -> float:
+    """Probability that a Poisson number with this mean is at least ``hits``."""
+    term = less = math.exp(-mean)
+    for count in range(1, hits):
+        term *= mean / count
+        less += term
+    return max(0.0, 1.0 - less)

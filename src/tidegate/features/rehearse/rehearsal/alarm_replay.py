@@ -17,7 +17,7 @@ from tidegate.features.rehearse.rehearsal.sampling import FINE_CUTS, NOTHING, Dr
 from tidegate.monitoring import sketch
 from tidegate.monitoring.alarm_evaluation import EXTRA, INTERVALS, MINUTE, evaluate
 from tidegate.monitoring.datapoint import Datapoint, datapoint
-from tidegate.testing.world import START
+from tidegate.simulation.world import START
 
 PeriodRequests = tuple[DrawnRequests, DrawnRequests]
 """Requests of the new and the old version in one period."""
@@ -73,7 +73,7 @@ class ReplayedAlarm:
         """Evaluations since a period that breached or had no data came into the window."""
         if self._new_only:
             self._odd = self._length
-            self.alarm = evaluate(self.alarm, self._seen(), START)
+            self.alarm = evaluate(self.alarm, self._visible_points(), START)
         else:
             self.alarm = replace(self.alarm, state=AlarmState.OK)
 
@@ -90,10 +90,10 @@ class ReplayedAlarm:
         if not self._odd and self.alarm.state is AlarmState.OK:
             return False
         before = self.alarm.state
-        self.alarm = evaluate(self.alarm, self._seen(), START + timedelta(seconds=at))
+        self.alarm = evaluate(self.alarm, self._visible_points(), START + timedelta(seconds=at))
         return self.alarm.state is not before
 
-    def _seen(self) -> list[Datapoint | None]:
+    def _visible_points(self) -> list[Datapoint | None]:
         if len(self._points) > 100 * self._length:
             del self._points[: -self._length]
         return self._points[-self._length :: self._stride]
@@ -108,16 +108,16 @@ class ReplayedAlarm:
         if self._quantity is Quantity.LATENCY:
             key = (new.kinds, old.kinds)
         elif self._quantity is Quantity.PREDICTIONS:
-            return self._shown(new, old)
+            return self._add_point(new, old)
         else:
             key = (new.requests, new.errors, new.refused, old.requests, old.errors, old.refused)
         if key not in self.remembered:
             if len(self.remembered) > MAX_CACHED:
                 self.remembered.clear()
-            self.remembered[key] = self._shown(new, old)
+            self.remembered[key] = self._add_point(new, old)
         return self.remembered[key]
 
-    def _shown(self, new: DrawnRequests, old: DrawnRequests) -> tuple[Datapoint | None, bool]:
+    def _add_point(self, new: DrawnRequests, old: DrawnRequests) -> tuple[Datapoint | None, bool]:
         point = datapoint(0, self._sample(new, old), self.alarm.statistic)
         return point, point is None or self.alarm.comparison.breaches(point.value, self.alarm.threshold)
 

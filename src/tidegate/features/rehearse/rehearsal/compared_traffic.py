@@ -16,8 +16,7 @@ from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.judge import STAKES
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.features.rehearse.promise import Baseline, LatencyDistribution, Predictions, VersionFault
-from tidegate.features.rehearse.rehearsal.pair_sampling import PairSampler
-from tidegate.features.rehearse.rehearsal.replay_sampling import ReplaySampler
+from tidegate.features.rehearse.rehearsal.paired_sampling import PairSampler, ReplaySampler
 from tidegate.features.rehearse.rehearsal.sampling import DrawnRequests, LatencyKind
 from tidegate.features.rehearse.rehearsal.stage_findings import FindingRecorder
 from tidegate.monitoring import sketch
@@ -44,7 +43,8 @@ Kinds = tuple[Sequence[LatencyKind], Sequence[LatencyKind]]
 
 
 def without_unknown(config: EvidenceConfig, known: frozenset[Comparison] = SIMULATED) -> EvidenceConfig:
-    """Without what no requests are drawn for. What is left keeps its own part of the rate of false rollbacks."""
+    """Return the settings without the comparisons that no requests are drawn for. Those that are left keep their own
+    part of the rate of false rollbacks."""
     kept = tuple(one for one in config.compare if one in known)
     if kept == config.compare or not kept:
         return replace(config, compare=kept)
@@ -53,7 +53,7 @@ def without_unknown(config: EvidenceConfig, known: frozenset[Comparison] = SIMUL
 
 
 def latency_edges(spread: LatencyDistribution | None) -> list[float]:
-    """Latencies at which the bins of a worker's sketch end."""
+    """Return the latencies at which the bins of a worker's sketch end."""
     if spread is None:
         return []
     first, last = (sketch.index(spread.quantile(part)) for part in (FARTHEST, 1 - FARTHEST))
@@ -66,7 +66,7 @@ def _sketched(value: float) -> float:
 
 
 def _prediction_table(baseline: Baseline) -> tuple[float, ...]:
-    """Equally likely predictions, as a worker's sketch has them."""
+    """Return equally likely predictions, as a worker's sketch has them."""
     usual = baseline.predictions
     assert usual is not None
     scores = (NormalDist().inv_cdf((place + 0.5) / LEVELS) for place in range(LEVELS))
@@ -96,7 +96,7 @@ class ComparedVariant:
 
 @dataclass
 class RehearsedComparison:
-    """Of one rollout. Seconds are those of its virtual clock."""
+    """The comparison of one rehearsed rollout. Seconds are those of its virtual clock."""
 
     config: EvidenceConfig
     variants: Mapping[str, ComparedVariant]
@@ -125,8 +125,8 @@ class RehearsedComparison:
             self.recorder.take_replay(self.replay)
 
     def follow(self, stage: int, at: float, *, copied: bool, active: bool) -> None:
-        """The rollout is in this stage at this time. ``copied``: requests are copied; ``active``: not all traffic is
-        on the new version."""
+        """Note that the rollout is in this stage at this time. ``copied``: requests are copied; ``active``: not all
+        traffic is on the new version."""
         if copied and not self._copied:
             self._began = at
         self._copied, self._active = copied, active and bool(self.config.compare)
@@ -139,7 +139,7 @@ class RehearsedComparison:
             self._judge(at)
 
     def due(self, now: float) -> float:
-        """When what is drawn must end, at the latest."""
+        """Return when the span to be drawn must end, at the latest."""
         if not self._active:
             return NEVER
         second = int(now)
@@ -150,7 +150,7 @@ class RehearsedComparison:
         return min(self._end, second + LONGEST) if self._of_pairs else self._end
 
     def take(self, variant: str, span: tuple[float, float], share: float, drawn: Sequence[DrawnRequests]) -> None:
-        """``drawn``: requests of the old and of the new version from ``span``."""
+        """Count drawn requests. ``drawn``: requests of the old and of the new version from ``span``."""
         if not self._active:
             return
         one, (at, until) = self.variants[variant], span
@@ -175,7 +175,7 @@ class RehearsedComparison:
         return SideCounts(drawn.requests, failed, latencies, predictions)
 
     def close(self, until: float) -> bool:
-        """Count what is before ``until``; whether there is a new verdict."""
+        """Count the requests before ``until``. Returns whether there is a new verdict."""
         if not self._active or until != int(until):
             return False
         self._ledger.advance(int(until))
@@ -199,7 +199,7 @@ def _distribution(counted: Iterable[tuple[float, int]]) -> Distribution:
 
 @dataclass(frozen=True)
 class ComparisonSampler:
-    """Begins the comparison of each rollout."""
+    """Factory that begins the comparison of each rehearsed rollout."""
 
     config: EvidenceConfig
     variants: Mapping[str, ComparedVariant]
@@ -217,7 +217,7 @@ def describe_assumptions(
     *,
     predictions_known: bool = True,
 ) -> Iterator[str]:
-    """What a rehearsal assumes or leaves out of the evidence, in sentences."""
+    """Describe in sentences what a rehearsal assumes or leaves out of the evidence."""
     if config is None:
         return
     if set(config.compare) & known - OF_PAIRS:

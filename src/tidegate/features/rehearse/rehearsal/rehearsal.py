@@ -1,4 +1,4 @@
-"""Rehearses a rollout many times: the real state machine on a virtual clock, the real alarms on drawn requests.
+"""Rehearse a rollout many times: the real state machine on a virtual clock, the real alarms on drawn requests.
 
 Each run draws its own requests. Runs with the fault show how reliably and how soon a bad version is rolled back; runs
 without it show how often a good one is rolled back by mistake.
@@ -24,8 +24,7 @@ from tidegate.features.rehearse.rehearsal.compared_traffic import (
     describe_assumptions,
     without_unknown,
 )
-from tidegate.features.rehearse.rehearsal.pair_sampling import PairSampler
-from tidegate.features.rehearse.rehearsal.replay_sampling import ReplaySampler
+from tidegate.features.rehearse.rehearsal.paired_sampling import PairSampler, ReplaySampler
 from tidegate.features.rehearse.rehearsal.run_statistics import Proportion, ValueSpread
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.features.rehearse.rehearsal.stage_findings import (
@@ -37,8 +36,8 @@ from tidegate.features.rehearse.rehearsal.stage_findings import (
 )
 from tidegate.features.rehearse.rehearsal.traffic import RehearsalTraffic, VariantStream, make_streams
 from tidegate.rollout.plan import compile_plan
-from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
-from tidegate.testing.world import Watcher, World
+from tidegate.simulation.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
+from tidegate.simulation.world import Watcher, World
 
 MAX_RUNS = 100_000
 HOLD_LIMIT = 86_400.0
@@ -82,7 +81,7 @@ class Scenario:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What is assumed or left out of the evidence."""
+        """Sentences on the assumptions, and on what is left out of the evidence."""
         known = self.baseline.predictions is not None
         return tuple(describe_assumptions(self.deployment.evidence, self.positives, predictions_known=known))
 
@@ -149,9 +148,9 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """``faulty``: None without a fault. ``seconds``: duration of a successful rollout. ``shares``: percent of each
-    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK. ``evidence``: what is assumed or
-    left out of it."""
+    """The results of all runs. ``faulty``: None without a fault. ``seconds``: duration of a successful rollout.
+    ``shares``: percent of each stage. ``untouched``: alarms that drawn requests do not affect; they stay OK.
+    ``evidence``: assumptions, and what is left out of the evidence."""
 
     runs: int
     seed: int
@@ -207,19 +206,19 @@ class PreparedScenario:
         world.compared = compared
         found = _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
         if to_end and found.outcome is not RunOutcome.HELD:
-            world.run(world.now + HOLD_LIMIT, settled=is_rollout_over)
+            world.run(world.now + HOLD_LIMIT, settled=_is_rollout_over)
         return found
 
     def _hold_limit(self) -> float:
-        """Each stage may wait for evidence until its deadline. Beyond that, comparing for a day takes minutes of
-        processor time."""
+        """Return the seconds that a rollout may take beyond those of a successful one. Each stage may wait for
+        evidence until its deadline. Beyond that, comparing for a day takes minutes of processor time."""
         plan = self.scenario.plan
         if plan.evidence is None:
             return HOLD_LIMIT
         return plan.evidence.deadline * len(plan.stages) + HOLD_LIMIT_COMPARED
 
 
-def is_rollout_over(world: World) -> bool:
+def _is_rollout_over(world: World) -> bool:
     return world.record is None or world.record.rollout is None
 
 
@@ -232,7 +231,7 @@ class _RunInProgress:
 
     def play(self, limit: float) -> RehearsalRun:
         world, traffic = self.world, self.traffic
-        while world.now < limit and not self._over():
+        while world.now < limit and not self._is_over():
             until = min(limit, limit if world.due is None else world.due)
             self._follow()
             if traffic.advance(until, self._share()):
@@ -244,7 +243,7 @@ class _RunInProgress:
         return self._run()
 
     def _follow(self) -> None:
-        """Tell the comparison in which stage the rollout is."""
+        """Note in the comparison in which stage the rollout is."""
         if (compared := self.traffic.compared) is None:
             return
         assert self.world.record is not None
@@ -256,7 +255,7 @@ class _RunInProgress:
         compared.follow(rollout.stage, self.world.now, copied=copied, active=active)
 
     def _share(self) -> float:
-        """The new version's share in force."""
+        """Return the new version's share in force."""
         assert self.world.record is not None
         table = self.world.target.routes(self.world.record.name)
         return table.share_of(self.world.record.generation) / WHOLE
@@ -273,7 +272,7 @@ class _RunInProgress:
         assert rollout is not None
         return rollout.phase
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         phase = self._phase()
         passed = phase in (Phase.TERMINATING, Phase.SUCCEEDED)
         return passed or (phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK) and not self._share()) or phase.ended
@@ -293,7 +292,7 @@ class _RunInProgress:
         outcome = RunOutcome.HELD
         if self.turned is not None:
             outcome = RunOutcome.ROLLED_BACK
-        elif self._over():
+        elif self._is_over():
             outcome = RunOutcome.PASSED
         firing = tuple(sorted(name for name, state in self.world.alarms.items() if state == "ALARM"))
         found = FindingRecorder() if self.traffic.compared is None else self.traffic.compared.recorder
@@ -365,7 +364,7 @@ def rehearse(
 
 
 def count_runs(fault: VersionFault, runs: int) -> int:
-    """Total number of rollouts in a rehearsal."""
+    """Return the total number of rollouts in a rehearsal."""
     return runs if fault == HEALTHY else 2 * runs
 
 

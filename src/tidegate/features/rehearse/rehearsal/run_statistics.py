@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
+from tidegate.statistics.quantiles import quantile
+
 
 @dataclass(frozen=True)
 class Proportion:
@@ -47,8 +49,4 @@ class ValueSpread:
         if not values:
             return None
         rising = sorted(values)
-        return cls(_quantile(rising, 0.5), _quantile(rising, 0.95), rising[-1], fmean(rising))
-
-
-def _quantile(rising: Sequence[float], part: float) -> float:
-    return rising[max(0, math.ceil(part * len(rising)) - 1)]
+        return cls(quantile(rising, 0.5), quantile(rising, 0.95), rising[-1], fmean(rising))

@@ -12,9 +12,8 @@ from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import step
-from tidegate.testing.faults import ControllerCrash, ScriptedEvent, WorldTiming
-from tidegate.testing.simulated_target import SimulatedFleet
-from tidegate.testing.world import START, JournalEntry, StepFunction, Watcher, World
+from tidegate.simulation.faults import ControllerCrash, ScriptedEvent, WorldTiming
+from tidegate.simulation.world import START, JournalEntry, StepFunction, Watcher, World
 
 YEAR = 366 * 86_400.0
 
@@ -33,7 +32,7 @@ class TimelineMoment:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class RolloutTimeline:
     """The timeline of a rollout. ``phase`` is its final phase, or the one at the time limit."""
 
     moments: tuple[TimelineMoment, ...]
@@ -57,7 +56,7 @@ def simulate(
     alarms: Mapping[str, AlarmState] | None = None,
     can: Capabilities | None = None,
     limit: float = YEAR,
-) -> Timeline:
+) -> RolloutTimeline:
     """Simulate the rollout of ``new`` over ``old``, or the creation of the endpoint. ``script`` lists the events:
     alarms that change, replicas that die, commands. Alarms are OK at first unless ``alarms`` says otherwise.
     ``startup`` is seconds until a replica is ready; ``limit`` is when to stop. Raises what ``compile_plan``
@@ -77,7 +76,7 @@ def simulate(
     record = world.record
     rollout = (record.rollout or record.last) if record else None
     phase = rollout.phase if rollout else Phase.FAILED
-    return Timeline(tuple(counter.moments), phase, rollout.reason if rollout else None, world.now)
+    return RolloutTimeline(tuple(counter.moments), phase, rollout.reason if rollout else None, world.now)
 
 
 def make_updating_world(
@@ -110,16 +109,8 @@ def make_updating_world(
         step=step,
     )
     world.journal.append(JournalEntry(0.0, begun, (), "begin"))
-    settle_world(world, endpoint)
+    world.target.serve(endpoint)
     return world
-
-
-def settle_world(world: World, endpoint: Endpoint) -> None:
-    """Make the world contain everything that ``endpoint`` wants, all ready."""
-    for id, spec in desired_state.fleets(endpoint).items():
-        ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
-        world.target.fleets[id] = SimulatedFleet(spec, endpoint.fence, spec.count, ready, started=spec.count)
-    world.target.set_traffic(desired_state.traffic(endpoint))
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Prepares a spec file for simulation and rehearsal. The serving version is assumed to be of the same size."""
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from tidegate.domain.alarm import Alarm, AlarmState
@@ -18,11 +18,11 @@ from tidegate.features.rehearse.rehearsal.rehearsal import (
     RehearsalRun,
     Scenario,
 )
-from tidegate.features.rehearse.rehearsal.simulation import Timeline, TimelineRecorder
+from tidegate.features.rehearse.rehearsal.simulation import RolloutTimeline, TimelineRecorder
 from tidegate.rollout.plan import compile_plan
+from tidegate.simulation.faults import AlarmTurns, When
 from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
-from tidegate.testing.faults import AlarmTurns, When
 
 SERVING = "what-serves-now"
 ASSUMED_LATENCY = LatencyDistribution.lognormal(20_000, 80_000)
@@ -65,37 +65,13 @@ def make_scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, star
     return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup, positives)
 
 
-@dataclass(frozen=True)
-class RehearsedRollout:
-    """One rollout with drawn requests. ``shares``: percent of each stage; ``evidence``: what is assumed or left out
-    of it."""
-
-    timeline: Timeline
-    run: RehearsalRun
-    shares: tuple[float, ...]
-    evidence: tuple[str, ...]
-
-
-def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> RehearsedRollout:
+def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> tuple[RolloutTimeline, RehearsalRun]:
     """Rehearse one rollout and keep its timeline. The same seed gives the same one."""
     recorder = TimelineRecorder()
     run = PreparedScenario(scenario, fault).run(Random(seed), (recorder,), to_end=True)
     last = recorder.moments[-1] if recorder.moments else None
     phase = Phase.PROVISIONING if last is None else Phase(last.phase)
-    timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)
-    plan = scenario.plan
-    said = scenario.assumptions
-    return RehearsedRollout(timeline, run, tuple(stage.share / 100 for stage in plan.stages), said)
-
-
-def render_rehearsed(found: RehearsedRollout) -> dict[str, object]:
-    """For JSON."""
-    return {
-        **render_timeline(found.timeline),
-        "run": asdict(found.run),
-        "shares": found.shares,
-        "evidence": found.evidence,
-    }
+    return RolloutTimeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at), run
 
 
 def alarm_names(data: object, wish: DesiredDeployment) -> dict[str, str]:
@@ -122,16 +98,6 @@ def parse_alarm_turn(text: str, names: dict[str, str], wish: DesiredDeployment) 
         else When(after=duration(when, ("--alarm",)))
     )
     return AlarmTurns(moment, names[key], AlarmState.ALARM)
-
-
-def render_timeline(timeline: Timeline) -> dict[str, object]:
-    """For JSON."""
-    return {
-        "phase": str(timeline.phase),
-        "reason": timeline.reason,
-        "seconds": timeline.seconds,
-        "moments": [asdict(moment) for moment in timeline.moments],
-    }
 
 
 def _make_version(wish: DesiredDeployment, config_name: str, generation: int) -> Version:

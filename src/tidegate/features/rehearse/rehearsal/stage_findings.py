@@ -1,4 +1,5 @@
-"""What the evidence said in each stage of a rehearsed rollout, and when; and the same over many rollouts."""
+"""The findings of the evidence in each stage of a rehearsed rollout, and when they came; and the same over many
+rollouts."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ REPLAY_STAGE = -1
 
 @dataclass(frozen=True)
 class ComparisonSpoke:
-    """A comparison that found a difference above its tolerance, by this test; ``replay``: labelled rows did.
+    """A comparison that found a difference above its tolerance by this test. ``replay``: labelled rows did.
     ``seconds``: since the stage began."""
 
     comparison: str
@@ -25,7 +26,7 @@ class ComparisonSpoke:
 
 @dataclass(frozen=True)
 class StageFinding:
-    """The verdict on a stage in the end, and how many seconds after its beginning it came. ``lacking``: comparisons
+    """The final verdict on a stage, and how many seconds after its beginning it came. ``lacking``: comparisons
     without enough data."""
 
     stage: int
@@ -37,7 +38,7 @@ class StageFinding:
 
 @dataclass
 class FindingRecorder:
-    """Takes the verdicts of one rollout as they come."""
+    """A recorder of the verdicts of one rollout as they come."""
 
     stages: dict[int, StageFinding] = field(default_factory=dict)
     spoke: list[ComparisonSpoke] = field(default_factory=list)
@@ -54,7 +55,8 @@ class FindingRecorder:
                 self.spoke.append(ComparisonSpoke("replay", variant, ", ".join(failed), REPLAY_STAGE, 0.0))
 
     def take(self, verdict: Verdict, stage: int, seconds: float) -> bool:
-        """Whether it is news. ``stage``: the present one; ``seconds``: since it began."""
+        """Record a verdict. Returns whether its finding is new. ``stage``: the present one; ``seconds``: since it
+        began."""
         before = self.stages.get(stage)
         lacking = tuple(sorted({str(one.comparison) for one in verdict.results if one.finding is Finding.NO_DATA}))
         if before is not None and (before.finding, before.lacking) == (verdict.finding, lacking):
@@ -76,8 +78,8 @@ class FindingRecorder:
 
 @dataclass(frozen=True)
 class ComparisonCount:
-    """In how many rollouts a comparison spoke in a stage, by which tests, and how many seconds after the stage began
-    (median, and in 95 of 100 cases at most)."""
+    """The number of rollouts in which a comparison found a difference in a stage, by which tests, and how many
+    seconds after the stage began (median, and in 95 of 100 cases at most)."""
 
     comparison: str
     variant: str
@@ -90,7 +92,8 @@ class ComparisonCount:
 
 @dataclass(frozen=True)
 class StageCount:
-    """How many rollouts ended a stage with which finding. ``lacking``: how often which comparison had no data."""
+    """The number of rollouts that ended a stage with each finding. ``lacking``: how often which comparison had no
+    data."""
 
     stage: int
     findings: Mapping[str, int]
@@ -104,7 +107,7 @@ class EvidenceSummary:
 
 
 def summarise(runs: Iterable[tuple[Sequence[StageFinding], Sequence[ComparisonSpoke]]]) -> EvidenceSummary:
-    """Of many rollouts."""
+    """Summarise the evidence of many rollouts, by stage."""
     said: dict[tuple[int, str, str], list[ComparisonSpoke]] = {}
     stages: dict[int, list[StageFinding]] = {}
     for found, spoke in runs:

@@ -1,23 +1,34 @@
 """A worker's server that traces predictions. One that does not is a plain ``Server``, which has no part of it."""
 
+import asyncio
+import contextlib
 import random
+import socket
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tidegate.domain.spans import SpanContext, Value
+import msgspec
+
+from tidegate.domain.spans import Span, SpanBatch, SpanContext, Value
 from tidegate.domain.trace_context import PARENT, STATE, TraceStarts, hash_id, read_context
 from tidegate.features.tracing.worker.call_spans import CLIENT_GONE, StartWindow, make_spans
-from tidegate.features.tracing.worker.span_sender import SpanSender
 from tidegate.serving.contract.call_trace import CallTrace, Receipt
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed, Outcome, Rejected
-from tidegate.serving.contract.replica_spec import ReplicaSpec, TracingSpec
+from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.contract.traced_call import with_trace
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pending_requests import stamp
 from tidegate.serving.front.response_formats import OpenAIFormat, ResponseFormat, openai_status
 from tidegate.serving.front.server import Server
 
+FLUSH_AT = 64
+"""Spans that are sent without waiting for more; some 25 KB."""
+FLUSH_AFTER = 0.5
+"""Seconds that a span waits for others."""
+MOST_BYTES = 128 * 1024
+"""Bytes of a datagram; the kernel's limit is 200 KB unless it was lowered."""
 _PARENT, _STATE = PARENT.encode(), STATE.encode()
 _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 MOST_A_SECOND = 200
@@ -27,6 +38,57 @@ MODEL_ERROR = 424
 """SageMaker's status of an error of the model."""
 SPANS_OF_A_CALL = 5
 """About how many spans are lost with a request that is not traced."""
+
+
+class SpanSender:
+    """Hands finished spans to the controller, which exports them: in datagrams on a unix socket, which never block.
+
+    A worker needs no library for it, and none of the secrets that a collector asks for. What cannot be sent is
+    dropped and counted: a controller that is away, hangs or is slow costs a prediction nothing. ``path``: the
+    controller's socket."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._spans: list[Span] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost = 0
+        """Spans that were dropped since the last datagram that was taken."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def add(self, spans: Sequence[Span]) -> None:
+        self._spans.extend(spans)
+        if len(self._spans) >= FLUSH_AT:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
+
+    def lose(self, count: int) -> None:
+        """Count spans that were not even made."""
+        self._lost += count
+
+    def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        spans, self._spans = self._spans, []
+        if not spans and not self._lost:
+            return
+        data = msgspec.msgpack.encode(SpanBatch(spans, self._lost))
+        if len(data) > MOST_BYTES:
+            self._lost += len(spans)
+            return
+        try:
+            self._socket.sendto(data, self._path)
+        except OSError:  # full, or nobody is there
+            self._lost += len(spans)
+        else:
+            self._lost = 0
+
+    def close(self) -> None:
+        self.flush()
+        with contextlib.suppress(OSError):
+            self._socket.close()
 
 
 class _Watched:
@@ -59,8 +121,12 @@ class _Watched:
 
 
 class TracedServer(Server):
-    def __init__(self, spec: ReplicaSpec, folder: Path, tracing: TracingSpec) -> None:
+    """A server of a replica whose specification says ``tracing``."""
+
+    def __init__(self, spec: ReplicaSpec, folder: Path) -> None:
         super().__init__(spec, folder)
+        tracing = spec.tracing
+        assert tracing is not None
         self._spans = SpanSender(tracing.socket)
         self._starts = TraceStarts(tracing.ratio, lambda: random.getrandbits(64))
         self._key = tracing.key
@@ -155,7 +221,3 @@ class TracedServer(Server):
 
 def _new_id() -> str:
     return f"{random.getrandbits(64) | 1:016x}"
-
-
-def make_server(spec: ReplicaSpec, folder: Path) -> Server:
-    return Server(spec, folder) if spec.tracing is None else TracedServer(spec, folder, spec.tracing)

@@ -31,7 +31,7 @@ Case = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DeviceComparison:
     """``difference``: the largest that was found; ``cases``: those that the model takes on the processor."""
 
     difference: float
@@ -59,26 +59,28 @@ def join_rows(cases: Sequence[Case], size: int) -> Any:
     return np.concatenate(chosen)
 
 
-def compare_rows(on_cpu: Answer, on_device: Answer, pool: Pool, dtype: str = "") -> Comparison:
+def compare_rows(on_cpu: Answer, on_device: Answer, pool: Pool, dtype: str = "") -> DeviceComparison:
     """Compare rows alone, and all of them in one call if the processor takes that. ``dtype``: what the model computes
     with, if it is less exact than its answers. Raises ArtifactError if the answers differ, or cannot be compared."""
-    cases, expected = _taken(on_cpu, row_cases(pool))
+    cases, expected = _try_cases(on_cpu, row_cases(pool))
     if len(cases) < FEWEST:
         raise ArtifactError(
             f"the model takes {len(cases)} of the rows that are tried, so its answers on the device cannot be"
             " compared with the processor's: leave out devices"
         )
-    together, whole = _taken(on_cpu, [(join_rows(cases, len(cases)),)])
+    together, whole = _try_cases(on_cpu, [(join_rows(cases, len(cases)),)])
     _check_telling(expected)
     scale = [_typical(np.concatenate([found[0] for found in expected]))]
     judge = _Judge(on_cpu, scale, _allowed(expected, dtype))
     largest = judge.largest([*cases, *together], [*expected, *whole], on_device)
-    return Comparison(largest, judge.allowed, cases)
+    return DeviceComparison(largest, judge.allowed, cases)
 
 
-def compare_examples(on_cpu: Answer, on_device: Answer, examples: Sequence[Case], dtype: str = "") -> Comparison:
+def compare_examples(
+    on_cpu: Answer, on_device: Answer, examples: Sequence[Case], dtype: str = ""
+) -> DeviceComparison:
     """The same for a model of tensors of any shape, by examples of its inputs."""
-    cases, expected = _taken(on_cpu, examples)
+    cases, expected = _try_cases(on_cpu, examples)
     if not cases:
         raise ArtifactError(
             "the model takes no example of its inputs, so its answers on the device cannot be compared with the"
@@ -86,9 +88,9 @@ def compare_examples(on_cpu: Answer, on_device: Answer, examples: Sequence[Case]
             " out devices"
         )
     _check_telling(expected)
-    scale = [_largest(leaf) for leaf in expected[0]]
+    scale = [_measure_magnitude(leaf) for leaf in expected[0]]
     judge = _Judge(None, scale, _allowed(expected, dtype))
-    return Comparison(judge.largest(cases, expected, on_device), judge.allowed, cases)
+    return DeviceComparison(judge.largest(cases, expected, on_device), judge.allowed, cases)
 
 
 @dataclass
@@ -103,7 +105,7 @@ class _Judge:
         largest = 0.0
         for case, right in zip(cases, expected, strict=True):
             try:
-                found = _leaves(on_device(*case))
+                found = _list_arrays(on_device(*case))
             except Exception as error:
                 why = " ".join(f"{error}".split())[:300] or type(error).__name__
                 raise ArtifactError(f"the model fails on the device, and not on the processor: {why}") from None
@@ -132,7 +134,7 @@ class _Judge:
             return False
 
 
-def _taken(
+def _try_cases(
     answer: Answer, cases: Sequence[Case], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[list[Case], list[list[Any]]]:
     """The cases that the model takes, with its answers. A slow model gets fewer."""
@@ -143,7 +145,7 @@ def _taken(
         if len(taken) >= FEWEST and clock() - began > _SECONDS:
             break
         try:
-            found = _leaves(answer(*case))
+            found = _list_arrays(answer(*case))
         except Exception:  # a model may reject a probe with any exception
             continue
         taken.append(case)
@@ -155,12 +157,12 @@ def _allowed(answers: Sequence[list[Any]], dtype: str) -> float:
     return TOLERANCE.get(coarsest([dtype, *(leaf.dtype.name for found in answers for leaf in found)]), 0.0)
 
 
-def _leaves(found: Any) -> list[Any]:
+def _list_arrays(found: Any) -> list[Any]:
     """The arrays of an answer, in an order of their own."""
     if isinstance(found, dict):
-        return [leaf for name in sorted(found) for leaf in _leaves(found[name])]
+        return [leaf for name in sorted(found) for leaf in _list_arrays(found[name])]
     if isinstance(found, tuple | list):
-        return [leaf for one in found for leaf in _leaves(one)]
+        return [leaf for one in found for leaf in _list_arrays(one)]
     return [np.asarray(found)]
 
 
@@ -184,7 +186,7 @@ def _typical(values: Any) -> Any:
         return np.nan_to_num(np.nanmedian(known, axis=0), posinf=0.0)
 
 
-def _largest(values: Any) -> Any:
+def _measure_magnitude(values: Any) -> Any:
     """Magnitude of the largest number of a tensor, of which others are sums and differences."""
     if values.dtype.kind not in "fc" or not values.size:
         return 0.0

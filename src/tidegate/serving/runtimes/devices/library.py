@@ -1,4 +1,5 @@
-"""What the platform asks of a library before a model goes on a device. No library is imported here."""
+"""The interface of a library that the platform consults before it places a model on a device. No library is imported
+here."""
 
 from typing import Protocol
 
@@ -10,5 +11,6 @@ class DeviceLibrary(Protocol):
     """Whether one model uses all devices of the replica, and not the first only."""
 
     def missing(self) -> str:
-        """What it lacks to use a device, such as ``the installed torch has no CUDA``; empty if nothing."""
+        """Return what the library lacks to use a device, such as ``the installed torch has no CUDA``; empty if
+        nothing."""
         ...

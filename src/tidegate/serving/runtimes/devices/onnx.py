@@ -35,7 +35,7 @@ class OnnxOnDevice:
         return "" if self.provider in there else f"the installed onnxruntime has no {self.provider}"
 
     @contextmanager
-    def opened(self, path: Path, options: Any, guard: Guard) -> Iterator["DeviceSession"]:
+    def opened(self, path: Path, options: Any, guard: Guard) -> Iterator["_DeviceSession"]:
         """The model on the device; its calls within the body are profiled. Raises ArtifactError if onnxruntime does
         not take it."""
         with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
@@ -47,10 +47,10 @@ class OnnxOnDevice:
             except Exception as error:  # onnxruntime's errors have no class of their own
                 why = " ".join(str(error).split())[:300]
                 raise ArtifactError(f"{path.name} cannot be put on the device: {why}") from None
-            yield DeviceSession(session, self.provider, guard)
+            yield _DeviceSession(session, self.provider, guard)
 
 
-class DeviceSession:
+class _DeviceSession:
     """A session whose calls are guarded."""
 
     def __init__(self, session: Any, provider: str, guard: Guard) -> None:

@@ -94,14 +94,14 @@ class Placement:
 
     def compare_rows(self, on_cpu: Answer, on_device: Answer, pool: Pool, dtype: str = "") -> None:
         """Raises ArtifactError unless both answer rows alike."""
-        self._compared(exactness.compare_rows(on_cpu, on_device, pool, dtype))
+        self._record_comparison(exactness.compare_rows(on_cpu, on_device, pool, dtype))
         self._on_device = on_device
 
     def compare_examples(
         self, on_cpu: Answer, on_device: Answer, examples: Sequence[exactness.Case], dtype: str = ""
     ) -> None:
         """Raises ArtifactError unless both answer examples alike."""
-        self._compared(exactness.compare_examples(on_cpu, on_device, examples, dtype))
+        self._record_comparison(exactness.compare_examples(on_cpu, on_device, examples, dtype))
 
     def find_rows(self, environment: Mapping[str, str]) -> int:
         """Measure how many rows a call should have, and note it. The model has answered rows alike, and takes any
@@ -116,7 +116,7 @@ class Placement:
         total = self._before.total if self._before is not None else None
         self._report = DeviceReport(self.names, difference, tolerance, memory=self.took(), total=total)
 
-    def _compared(self, found: exactness.Comparison) -> None:
+    def _record_comparison(self, found: exactness.DeviceComparison) -> None:
         self._cases = found.cases
         self.note_difference(found.difference, found.tolerance)
 

@@ -24,6 +24,7 @@ from tidegate.host.parent_process import end_with
 from tidegate.serving.aws_lambda.loop_model import LoopModel
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
 from tidegate.serving.contract.replica_spec import Failure, read, write_failure
+from tidegate.serving.formats.prediction_cut import Cut, make_cut
 
 
 def main(arguments: list[str]) -> int:
@@ -36,25 +37,27 @@ def main(arguments: list[str]) -> int:
         write_failure(folder / REPLICA, Failure(error.code, error.message, permanent=True))
         return 1
     try:
-        replies = _answer(model, read_requests(folder / REQUESTS), spec.invocation_timeout)
+        replies = _answer(model, read_requests(folder / REQUESTS), spec.invocation_timeout, make_cut(spec))
         write_lines(folder / REPLIES, replies)
     finally:
         model.close()
     return 0
 
 
-def _answer(model: LoopModel, requests: Iterable[ScoringRequest], seconds: float) -> Iterator[ScoringReply]:
+def _answer(
+    model: LoopModel, requests: Iterable[ScoringRequest], seconds: float, cut: Cut
+) -> Iterator[ScoringReply]:
     waiting = iter(requests)
     while group := list(islice(waiting, TOGETHER)):
         calls = [
             Call(each.body, {b"content-type": each.content_type.encode("latin-1", "replace")}) for each in group
         ]
-        yield from map(_reply, model.ask(calls, seconds))
+        yield from (_reply(outcome, cut) for outcome in model.ask(calls, seconds))
 
 
-def _reply(outcome: Answer | Rejected | ModelFailed) -> ScoringReply:
+def _reply(outcome: Answer | Rejected | ModelFailed, cut: Cut) -> ScoringReply:
     if isinstance(outcome, Answer):
-        return ScoringReply(outcome.body, outcome.content_type)
+        return ScoringReply(cut(outcome).body, outcome.content_type)
     return ScoringReply(b"", "", outcome.message or f"status {outcome.status}")
 
 

@@ -1,4 +1,4 @@
-"""What a scoring process is started with: a model from a path, a spec, or what an endpoint serves."""
+"""The models that scoring processes run: a model from a path, from a spec, or the one that an endpoint serves."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,14 +13,16 @@ from tidegate.features.evidence.replay.scoring.exchange import TOGETHER
 from tidegate.serving.contract import images, trust
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.settings import Settings
+from tidegate.spec.upstream import SERVICE_IMAGE
 from tidegate.targets.containers import check_container, granted_environment, image_table, serving_mode
+from tidegate.targets.start_spec import secrets_folder, service_hosts
 
 AUTO = "tidegate/auto"
 
 
 def model_at(path: Path, settings: Settings, now: datetime) -> Model:
-    """Model data alone: what it holds chooses the runtime. It may do what ``TIDEGATE_TRUST`` of this command allows.
-    Raises Invalid."""
+    """Make a model of model data alone, which chooses the runtime. It may do what ``TIDEGATE_TRUST`` of this command
+    allows. Raises Invalid."""
     if not path.exists():
         raise Invalid(f"{path}: there is no such file or folder: expected model data, or a spec (.yaml)")
     place = path.absolute()
@@ -30,7 +32,7 @@ def model_at(path: Path, settings: Settings, now: datetime) -> Model:
 
 
 def model_of_spec(wish: DesiredDeployment, variant: str, source: str) -> Model:
-    """The model of the variant with this name; empty: of the only one that answers clients. Raises Invalid."""
+    """Return the model of the variant with this name; empty: of the only one that answers clients. Raises Invalid."""
     names = [one.name for one in wish.config.variants]
     chosen = variant or (names[0] if len(names) == 1 else "")
     for one in wish.config.variants:
@@ -40,7 +42,7 @@ def model_of_spec(wish: DesiredDeployment, variant: str, source: str) -> Model:
 
 
 def serving_entry(history: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The version of an endpoint that serves, of its history. Raises NotFound."""
+    """Return the version of an endpoint that serves, from its history. Raises NotFound."""
     for entry in history:
         if entry["state"] == "Serving":
             return entry
@@ -48,7 +50,8 @@ def serving_entry(history: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def serving_variant(entry: Mapping[str, Any], variant: str, name: str) -> str:
-    """Its variant with this name; empty: the only one that answers clients. Raises Invalid."""
+    """Return the name of a version's variant. ``variant``: its name; empty: the only one that answers clients. Raises
+    Invalid."""
     names = [one["name"] for one in entry["variants"] if not one["shadow"]]
     if variant in names:
         return variant
@@ -58,9 +61,12 @@ def serving_variant(entry: Mapping[str, Any], variant: str, name: str) -> str:
 
 
 def served_model(described: Mapping[str, Any], digests: list[str], now: datetime) -> Model:
-    """The model that DescribeModel answered, with the model data that was kept under ``digests``."""
+    """Return the model that DescribeModel answered, with the model data that was kept under ``digests``. Raises
+    Invalid for a service: AWS's API does not say where it is."""
     single = "PrimaryContainer" in described
     given = [described["PrimaryContainer"]] if single else described["Containers"]
+    if any(one["Image"] == SERVICE_IMAGE for one in given):
+        raise Invalid(f"model {described['ModelName']} is a service: compare spec files with its addresses")
     containers = tuple(
         ContainerDefinition(
             image=one["Image"],
@@ -83,16 +89,16 @@ def make_replica(
     artifacts: Path | None,
     file_roots: tuple[str, ...] | None = None,
 ) -> ReplicaSpec:
-    """``folder``: for its files. ``artifacts``: where kept model data lies. ``file_roots``: folders that ``file://``
-    may lead into, beside that one; None: any, which is for a command. Raises Invalid for a model that answers nothing
-    by itself, or that may not do what it asks for."""
+    """Make the replica that scores. ``folder``: for its files. ``artifacts``: where kept model data lies.
+    ``file_roots``: folders that ``file://`` may lead into, beside that one; None: any, which is for a command. Raises
+    Invalid for a model that answers nothing by itself, or that may not do what it asks for."""
     if model.multi_model or (model.execution_mode == "Direct" and not model.single):
         raise Invalid(f"model {model.name} is several models, and one is compared: name the data of one")
     table = image_table(settings)
     containers = []
     for number, (name, container) in enumerate(zip(model.container_names, model.containers, strict=True), 1):
         check_container(container, table, settings)
-        runtime = images.resolve(container.image, table)
+        runtime = images.resolve_container(container, table)
         containers.append(
             ContainerSpec(
                 name=name,
@@ -115,6 +121,8 @@ def make_replica(
         invocation_timeout=float(settings.invocation_timeout) * TOGETHER,  # waiting for the others counts
         s3_endpoint=settings.s3_endpoint,
         file_roots=_readable(model, file_roots, artifacts),
+        service_hosts=service_hosts(settings),
+        secrets=secrets_folder(settings),
     )
 
 

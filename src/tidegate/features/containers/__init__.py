@@ -1,0 +1,1 @@
+"""Models that are container images, run with podman or Docker."""

@@ -1,0 +1,1 @@
+"""The engine of a container image, in an instance."""

@@ -1,0 +1,13 @@
+"""The manifest of the feature services."""
+
+from tidegate.domain.feature import Feature
+
+FEATURE = Feature(
+    name="services",
+    summary="Models that are HTTP services which run already.",
+    page="services.md",
+    hooks={
+        "check_service": ".check:check_service",
+        "worker_service": ".worker.engine:open_service",
+    },
+)

@@ -1,0 +1,290 @@
+"""The replicas of a service: found by its addresses and through DNS, checked each second, and chosen for requests.
+
+A name is resolved and its addresses are checked each time; connections lead to the addresses that were checked, so
+that a name which changes its meaning (DNS rebinding) leads nowhere else.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+
+from tidegate.domain.errors import Invalid
+from tidegate.features.services.worker.policy import ServiceAddress, refusal
+from tidegate.http1.client import HttpClient, Tls
+from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
+from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
+
+CONNECT_TIMEOUT = 5.0
+CHECK_TIMEOUT = 2.0
+"""Seconds for the answer to a health check."""
+CHECK_EVERY = 1.0
+BAD_CHECKS = 2
+"""In a row, after which a replica gets no requests. One that cannot be connected to gets none at once."""
+RESOLVE_EVERY = 5.0
+RESOLVE_TIMEOUT = 5.0
+LOST_AFTER = 15_000
+"""Milliseconds without an acknowledgement of what was sent after which a connection is broken: nobody is there."""
+IDLE_PROBE = 10
+"""Seconds after which the other end of an idle connection is probed, and between probes."""
+_Reply = HttpReply | StreamedReply
+
+
+class Replica:
+    """One IP address of a service."""
+
+    def __init__(self, base: ServiceAddress, ip: str, limit: int, context: ssl.SSLContext | None) -> None:
+        tls = None if context is None else Tls(context, base.host)
+        self.base, self.ip = base, ip
+        self.client = HttpClient((ip, base.port), limit, _watch, connect_timeout=CONNECT_TIMEOUT, tls=tls)
+        self.healthy = False
+        self.reason = "it was not asked yet"
+        """Why it is not healthy."""
+        self.in_flight = 0
+        self.answered = 0.0
+        """When it last answered, in the event loop's time."""
+        self.gone = False
+        """DNS does not name it any more."""
+        self._bad = 0
+
+    def __str__(self) -> str:
+        return self.base.url if self.base.host == self.ip else f"{self.base.url} ({self.ip})"
+
+    async def check(self, path: str, headers: Iterable[tuple[bytes, bytes]], patience: float) -> None:
+        """Ask for its health. ``patience``: seconds that it may take over a request, and over nothing else
+        meanwhile."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                reply = await self.client.request(
+                    "GET", self.base.path + path, headers, host=self.base.authority.encode()
+                )
+        except Unreachable as error:
+            self.lose(error.reason)
+        except TimeoutError:
+            busy = self.in_flight and asyncio.get_running_loop().time() - self.answered < patience
+            if not busy:
+                self._worsen(f"GET {path} was not answered within {CHECK_TIMEOUT:g} s")
+        except (ConnectionBroken, ValueError) as error:
+            self._worsen(f"GET {path}: {error}")
+        else:
+            if 200 <= reply.status < 300:
+                self.healthy, self._bad, self.reason = True, 0, ""
+                return
+            redirects = ", and redirects are not followed" if 300 <= reply.status < 400 else ""
+            self._worsen(f"GET {path} was answered with {reply.status}{redirects}")
+
+    def _worsen(self, reason: str) -> None:
+        self._bad += 1
+        if self._bad >= BAD_CHECKS or not self.healthy:
+            self.lose(reason)
+
+    def lose(self, reason: str) -> None:
+        """Give it no requests until it answers a check."""
+        self.healthy, self.reason = False, reason
+
+    def end(self) -> None:
+        """A request or a stream is over."""
+        self.in_flight -= 1
+        if self.gone:
+            self.client.close()
+
+
+class Replicas:
+    """An ``UpstreamClient`` that sends each request to the replica with the fewest requests in flight."""
+
+    def __init__(
+        self,
+        bases: Sequence[ServiceAddress],
+        allowed: Sequence[str] | None,
+        health: str,
+        headers: UpstreamHeaders,
+        limit: int,
+        patience: float,
+    ) -> None:
+        """``allowed``: as in ``policy.refusal``. ``limit``: bytes of an answer that is held whole; ``patience``:
+        seconds that a prediction may take."""
+        self._bases, self._allowed, self._health, self._headers = bases, allowed, health, headers
+        self._limit, self._patience = limit, patience
+        self._context = ssl.create_default_context() if any(base.secure for base in bases) else None
+        self._replicas: list[Replica] = []
+        self._unresolved: dict[str, str] = {}
+        """Why an address has no replicas, by its URL."""
+        self.refused: dict[str, str] = {}
+        """Why an address must not be asked, by its URL."""
+        self._secret_trouble = ""
+        self._resolve_at = 0.0
+        self._turn = 0
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return not self._secret_trouble and any(one.healthy for one in self._replicas)
+
+    @property
+    def trouble(self) -> str:
+        """Why no replica is healthy."""
+        if self._secret_trouble:
+            return self._secret_trouble
+        reasons = [*self.refused.values(), *(f"{url}: {why}" for url, why in self._unresolved.items())]
+        reasons += [f"{one}: {one.reason}" for one in self._replicas if not one.healthy]
+        return "; ".join(reasons) or "it has no replicas"
+
+    async def look(self) -> None:
+        """Find the replicas, read the secrets that changed, and check each replica."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._headers.look()
+            self._secret_trouble = ""
+        except Invalid as error:
+            self._secret_trouble = error.message
+            return
+        if loop.time() >= self._resolve_at:
+            self._resolve_at = loop.time() + RESOLVE_EVERY
+            await asyncio.gather(*map(self._resolve, self._bases))
+        checks = (one.check(self._health, self._headers, self._patience) for one in list(self._replicas))
+        await asyncio.gather(*checks)
+
+    def start(self) -> None:
+        """Look each second from now on."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+        for one in self._replicas:
+            one.client.close()
+
+    async def request(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> HttpReply:
+        """Send a request to a replica and return the whole response. Raises ConnectionBroken or ValueError."""
+
+        async def ask(replica: Replica) -> HttpReply:
+            base = replica.base
+            return await replica.client.request(
+                method, base.path + path, headers, body, host=base.authority.encode()
+            )
+
+        reply = await self._send(ask, lambda replica: None)
+        assert isinstance(reply, HttpReply)
+        return reply
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | LongBody,
+        streaming: Streaming,
+    ) -> _Reply:
+        """Like ``request``; a response that is streamed is returned with its head."""
+        going: Replica | None = None
+        ended = False
+
+        def over() -> None:
+            nonlocal ended
+            ended = True
+            if going is not None:
+                going.end()
+            streaming.over()
+
+        async def ask(replica: Replica) -> _Reply:
+            base, counted = replica.base, streaming._replace(over=over)
+            return await replica.client.stream(
+                method, base.path + path, headers, body, counted, host=base.authority.encode()
+            )
+
+        def keep(replica: Replica) -> None:
+            nonlocal going
+            if not ended:
+                going = replica
+                replica.in_flight += 1
+
+        return await self._send(ask, keep)
+
+    async def _send(
+        self, ask: Callable[[Replica], Awaitable[_Reply]], streams: Callable[[Replica], None]
+    ) -> _Reply:
+        """Ask one replica after the other, as long as no connection can be made: the request cannot have been
+        processed then. ``streams`` is told of a replica whose answer goes on."""
+        tried: set[Replica] = set()
+        while True:
+            replica = self._choose(tried)
+            tried.add(replica)
+            replica.in_flight += 1
+            try:
+                reply = await ask(replica)
+            except Unreachable as error:
+                replica.lose(error.reason)
+            else:
+                replica.answered = asyncio.get_running_loop().time()
+                if isinstance(reply, StreamedReply):
+                    streams(replica)
+                return reply
+            finally:
+                replica.end()
+
+    def _choose(self, tried: set[Replica]) -> Replica:
+        able = [one for one in self._replicas if one.healthy and one not in tried]
+        if self._secret_trouble or not able:
+            raise ConnectionBroken(f"no replica is healthy ({self.trouble})")
+        self._turn += 1
+        first = self._turn % len(able)  # equals take turns
+        return min((*able[first:], *able[:first]), key=lambda one: one.in_flight)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            try:
+                await self.look()
+            except Exception as error:  # the next look may succeed, and nobody else takes them
+                print(
+                    f"tidegate services: a look at the service failed: {type(error).__name__}: {error}", flush=True
+                )
+
+    async def _resolve(self, base: ServiceAddress) -> None:
+        """Find the replicas of an address. Where DNS does not answer, those that are known stay."""
+        if refused := refusal(base.host, (), self._allowed):
+            self.refused[base.url] = refused
+            return
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT):
+                found = await asyncio.get_running_loop().getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, TimeoutError) as error:
+            why = str(getattr(error, "strerror", "") or error) or f"no answer within {RESOLVE_TIMEOUT:g} s"
+            if not any(one.base == base for one in self._replicas):
+                self._unresolved[base.url] = f"{base.host} cannot be resolved: {why}"
+            return
+        self._unresolved.pop(base.url, None)
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        self.refused.pop(base.url, None)
+        if refused := refusal(base.host, addresses, self._allowed):
+            self.refused[base.url], addresses = refused, []
+        self._replace(base, addresses)
+
+    def _replace(self, base: ServiceAddress, addresses: Sequence[str]) -> None:
+        known = {one.ip for one in self._replicas if one.base == base}
+        for one in [one for one in self._replicas if one.base == base and one.ip not in addresses]:
+            self._replicas.remove(one)
+            one.gone = True
+            one.client.close()  # its idle connections: those in use end with their requests
+        context = self._context if base.secure else None
+        self._replicas += [Replica(base, ip, self._limit, context) for ip in addresses if ip not in known]
+
+
+def _watch(transport: asyncio.BaseTransport) -> bool:
+    """Let a connection break when its other end is gone. Whoever answers at a checked address is the service."""
+    own = transport.get_extra_info("socket")
+    if own is not None:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            ("TCP_KEEPIDLE", IDLE_PROBE),
+            ("TCP_KEEPINTVL", IDLE_PROBE),
+            ("TCP_USER_TIMEOUT", LOST_AFTER),
+        ):
+            if hasattr(socket, option):
+                own.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return True
