@@ -29,12 +29,13 @@ def watched(page: Page, url: str) -> Iterator[Page]:
 
     page.on("request", lambda request: asked(request.url))
     yield page
-    assert trouble == []
+    assert trouble == [], "; ".join(trouble)
 
 
 def await_result(page: Page) -> None:
-    """Return once the page shows its result. A page that is still being computed loads again by itself."""
-    expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
+    """Return once the page shows its result. A page that is still being computed loads again by itself, and one that
+    is only half read has no footer yet."""
+    expect(page.locator("body:has(footer):not(:has([data-waiting]))")).to_have_count(1, timeout=60_000)
 
 
 def fits(page: Page, width: int) -> None:

@@ -117,10 +117,16 @@ def test_a_heading_sorts_both_ways_and_says_so_also_on_a_phone(
     page.set_viewport_size({"width": 1200, "height": 900})
 
 
+def press_palette_keys(page: Page) -> None:
+    """Press the keys that open the palette once the page listens for them, which is when it shows the button."""
+    expect(page.get_by_role("button", name="Go to …")).to_be_visible()
+    page.keyboard.press("Control+k")
+
+
 def test_the_palette_goes_anywhere_by_keyboard_alone(page: Page, platform: Platform, scene: Scene) -> None:
     page.goto(f"{platform.url}/console/planner")
     await_result(page)
-    page.keyboard.press("Control+k")
+    press_palette_keys(page)
     box = page.get_by_role("combobox", name="Endpoint, page or action")
     expect(box).to_be_focused()
     expect(page.locator(OPTIONS).first).to_be_visible()
@@ -129,7 +135,7 @@ def test_the_palette_goes_anywhere_by_keyboard_alone(page: Page, platform: Platf
     expect(page.locator(OPTIONS)).to_have_text([f"{PLAIN}: Drift page"])
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{platform.url}/console/endpoints/{PLAIN}/drift")
-    page.keyboard.press("Control+k")
+    press_palette_keys(page)
     page.keyboard.press("Escape")
     expect(box).to_be_hidden()
 
@@ -142,7 +148,7 @@ def test_a_page_that_is_still_computed_waits_for_an_open_palette(page: Page, pla
     )
     page.goto(f"{platform.url}/console/planner?example=payroll-fraud&rate=125&name=typed")
     expect(page.locator("[data-waiting]")).to_have_count(1)
-    page.keyboard.press("Control+k")
+    press_palette_keys(page)
     box = page.get_by_role("combobox", name="Endpoint, page or action")
     box.press_sequentially("frau")
     with page.expect_event("requestfinished", lambda request: "/planner?" in request.url):

@@ -21,8 +21,10 @@ from tidegate.service.deploy import deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.spec.changes import flatten
 
-KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "SpecFile.target"})
-"""All but the one that no file may have, and the one that cannot change."""
+KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "ContainerSection.gpus", "SpecFile.target"})
+"""All but the two that no file may have, and the one that cannot change."""
+ALIASES = {"model.gpus": "devices"}
+"""Keys that say what another key says, which is the one that is shown."""
 
 
 def put(tx: MemoryTx, data: dict[str, Any]) -> None:
@@ -61,7 +63,7 @@ def test_the_spec_that_was_deployed_differs_in_nothing(base: str) -> None:
 def test_a_changed_key_is_shown_and_no_other(key: str) -> None:
     before, after = pair(key)
     old, new = flatten(before), flatten(after)
-    expected = {name for name in {*old, *new} if old.get(name) != new.get(name)}
+    expected = {ALIASES.get(name, name) for name in {*old, *new} if old.get(name) != new.get(name)}
     gone = {name for name in expected if name.startswith("alarms.own.") and name not in new}
     tx = deployed(before)
     assert changed(tx, after) == expected
