@@ -122,11 +122,11 @@ def test_fewer_requests_than_the_minimum_are_no_data() -> None:
 
 
 def test_latencies_and_predictions_also_need_blocks_in_which_a_difference_could_show() -> None:
-    """A constant prediction shows after some 20 blocks: a stage that passed after five would let it through."""
-    fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS] - 1).verdict
-    assert {one.finding for one in fewer.results if one.comparison is Comparison.ERRORS} == {Finding.UNDECIDED}
-    assert fewer.finding is Finding.NO_DATA
-    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS]).verdict.finding is Finding.UNDECIDED
+    """Latencies twice as long show after some 20 blocks: a stage that passed after five would let them through."""
+    fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.LATENCY] - 1).verdict
+    findings = {one.comparison: one.finding for one in fewer.results}
+    assert findings == dict.fromkeys(NUMBERS, Finding.UNDECIDED) | {Comparison.LATENCY: Finding.NO_DATA}
+    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.LATENCY]).verdict.finding is Finding.UNDECIDED
     wrong = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS], score=lambda chance: 2.0)
     assert failed(wrong.verdict) == [Comparison.PREDICTIONS]
 
