@@ -10,8 +10,8 @@ them: it does not draw, but spreads the numbers of requests evenly (``proxy.conf
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from bench.evidence_arrays import Array, AssignmentTests, ShareTests, log_mean
 from bench.evidence_failures import interval
 from tidegate.features.evidence.comparisons import PREDICTION_LEVELS
 
-BEFORE, TOLERANCE = 10, 0.1
+BEFORE, MOST = 10, 400
+"""Seconds before the new version has requests, and with them."""
+TOLERANCE = 0.1
 LIMIT = -math.log(0.01)
 GOLDEN, NUMBERS = 2654435769, 2**32
 
@@ -65,28 +67,27 @@ def move_to_top(part: float) -> Place:
     return lambda old, drawn: np.where((old < 0.5) & (drawn < 2 * part), 0.95 + old / 10, old)
 
 
-class Rollout:
-    """One rollout. ``tests``: one is enough for the bound (``above p50``); all of them share the stake."""
+@dataclass
+class Stream:
+    """The requests of one rollout. ``number``: of the next request."""
 
-    def __init__(self, traffic: Traffic, place: Place, seed: int, every: bool) -> None:
-        self.traffic, self.place, self.drawn = traffic, place, np.random.default_rng(seed)
-        levels = PREDICTION_LEVELS if every else {"p50": 0.5}
-        self.tests = {
-            (side, level): AssignmentTests(1, TOLERANCE) for level in levels.values() for side in ("above", "below")
-        }
-        if not every:
-            del self.tests["below", 0.5]
-        self.shares = {each: ShareTests(1, TOLERANCE) for each in self.tests}
-        self.number, self.requests, self.every = int(self.drawn.integers(NUMBERS)), 0, every
-        rows = self.drawn.random(max(1, traffic.circle))
-        self.rows = rows, place(rows, self.drawn.random(len(rows)))
+    traffic: Traffic
+    place: Place
+    drawn: np.random.Generator
+    number: int = field(init=False)
+    rows: tuple[Array, Array] = field(init=False)
+    """Old and new places of the rows that are sent in a circle."""
+
+    def __post_init__(self) -> None:
+        self.number = int(self.drawn.integers(NUMBERS))
+        rows = self.drawn.random(self.traffic.circle)
+        self.rows = rows, self.place(rows, self.drawn.random(len(rows)))
 
     def _draw(self) -> tuple[Array, Array, Array]:
-        """The old and the new places of a second's requests, and the group of each."""
+        """Draw the old and the new places of a second's requests, and the group of each."""
         traffic, drawn = self.traffic, self.drawn
         if traffic.circle:
-            count = drawn.poisson(traffic.rate)
-            at = (self.number + np.arange(count)) % traffic.circle
+            at = (self.number + np.arange(drawn.poisson(traffic.rate))) % traffic.circle
             return self.rows[0][at], self.rows[1][at], at
         groups = drawn.poisson(traffic.rate / traffic.group)
         old = drawn.random(groups)
@@ -95,39 +96,57 @@ class Rollout:
         group = drawn.permutation(np.repeat(np.arange(groups), traffic.group))
         return old[group], self.place(old, drawn.random(groups))[group], group
 
-    def step(self, shifted: bool) -> None:
+    def step(self, shifted: bool, levels: Sequence[float]) -> list[list[int]]:
+        """Return for each level the requests and those above it of the old version, the same of the new version, and
+        how many of the old version's are equal."""
         old, new, group = self._draw()
         numbers = self.number + np.arange(len(old))
         self.number += len(old)
-        split = (numbers % 2**20 * GOLDEN % NUMBERS) / NUMBERS if self.traffic.even else self.drawn.random(len(old))
+        split = numbers % 2**20 * GOLDEN % NUMBERS / NUMBERS if self.traffic.even else self.drawn.random(len(old))
         on_new = (split < self.traffic.share) & shifted
-        self.requests += int(on_new.sum())
-        alike = np.bincount(group[~on_new]).max(initial=1) if self.traffic.equal else 1
-        old_n, new_n = np.array([float((~on_new).sum())]), np.array([float(on_new.sum())])
-        for (side, level), test in self.tests.items():
-            hits = [(one > level) if side == "above" else (one < level) for one in (old, new)]
-            counts = old_n, np.array([float(hits[0][~on_new].sum())]), new_n, np.array([float(hits[1][on_new].sum())])
-            test.update(*counts, np.array([float(alike)]))
-            self.shares[side, level].update(*counts)
+        alike = int(np.bincount(group[~on_new]).max(initial=1)) if self.traffic.equal else 1
+        before, after = old[~on_new], new[on_new]
+        return [
+            [len(before), int((before > level).sum()), len(after), int((after > level).sum()), alike]
+            for level in levels
+        ]
 
-    def log_evidence(self, before: bool = False) -> float:
-        """``before``: of betting on the shares of each second, which had this place before."""
-        logs = [one.log_evidence for one in (self.shares if before else self.tests).values()]
-        logs += [np.zeros(1)] if self.every else []  # the test of answers without a number
-        return float(log_mean(logs)[0])
+
+class Rollouts:
+    """Many rollouts at a time. With ``every`` all tests of predictions share the stake, else there is one test, of the
+    part above the median. ``by_seconds``: by betting on the shares of each second, as before."""
+
+    def __init__(self, traffic: Traffic, place: Place, count: int, every: bool, by_seconds: bool = False) -> None:
+        self.streams = [Stream(traffic, place, np.random.default_rng(seed)) for seed in range(count)]
+        self.levels = list(PREDICTION_LEVELS.values()) if every else [0.5]
+        kind = ShareTests if by_seconds else AssignmentTests
+        self.tests = [[kind(count, TOLERANCE) for _ in range(2 if every else 1)] for _ in self.levels]
+        self.by_seconds, self.requests = by_seconds, np.zeros(count)
+
+    def step(self, shifted: bool) -> None:
+        counts = np.array([one.step(shifted, self.levels) for one in self.streams], float)
+        self.requests += counts[:, 0, 2]
+        for number, tests in enumerate(self.tests):
+            old_n, old_k, new_n, new_k, alike = counts[:, number].T
+            more = () if self.by_seconds else (alike,)
+            for test, (before, after) in zip(tests, ((old_k, new_k), (old_n - old_k, new_n - new_k)), strict=False):
+                test.update(old_n, before, new_n, after, *more)
+
+    @property
+    def log_evidence(self) -> Array:
+        logs = [test.log_evidence for tests in self.tests for test in tests]
+        if len(self.levels) > 1:
+            logs.append(np.zeros(len(self.streams)))  # the test of answers without a number
+        return log_mean(logs)
 
 
 def count_rejected(traffic: Traffic, part: float, rollouts: int, seconds: int) -> int:
-    """Rollouts in which one test at the level of 1 % finds a difference that is within the tolerance."""
-    found = 0
-    for seed in range(rollouts):
-        one = Rollout(traffic, move_to_top(part), seed, every=False)
-        for second in range(BEFORE + seconds):
-            one.step(second >= BEFORE)
-            if one.log_evidence() >= LIMIT:
-                found += 1
-                break
-    return found
+    """Count the rollouts in which one test at the level of 1 % finds a difference that is within the tolerance."""
+    all_, found = Rollouts(traffic, move_to_top(part), rollouts, every=False), np.zeros(rollouts, bool)
+    for second in range(BEFORE + seconds):
+        all_.step(second >= BEFORE)
+        found |= all_.log_evidence >= LIMIT
+    return int(found.sum())
 
 
 FAULTS: dict[str, Place] = {
@@ -139,14 +158,17 @@ FAULTS: dict[str, Place] = {
 STAKES = {"predictions alone": 1.0, "with errors and latency": 8.0}
 
 
-def find(place: Place, traffic: Traffic, parts: float, seed: int, most: int, before: bool) -> tuple[float, float]:
+def find(place: Place, traffic: Traffic, parts: float, rollouts: int, by_seconds: bool) -> tuple[Array, Array]:
     """Seconds and requests of the new version until a fault is found."""
-    one = Rollout(traffic, place, seed, every=True)
-    for second in range(BEFORE + most):
-        one.step(second >= BEFORE)
-        if one.log_evidence(before) >= LIMIT + math.log(parts):
-            return second - BEFORE + 1, one.requests
-    return math.inf, math.inf
+    all_ = Rollouts(traffic, place, rollouts, every=True, by_seconds=by_seconds)
+    seconds, requests = np.full(rollouts, np.inf), np.full(rollouts, np.inf)
+    for second in range(BEFORE + MOST):
+        all_.step(second >= BEFORE)
+        fresh = (all_.log_evidence >= LIMIT + math.log(parts)) & np.isinf(seconds)
+        seconds[fresh], requests[fresh] = second - BEFORE + 1, all_.requests[fresh]
+        if not np.isinf(seconds).any():
+            break
+    return seconds, requests
 
 
 def bound_rows(rollouts: int, seconds: int) -> Iterator[list[object]]:
@@ -164,10 +186,8 @@ def power_rows(rollouts: int) -> Iterator[list[object]]:
         for kind in ("independent", "each request 5 times", "each request 20 times"):
             for beside, parts in STAKES.items():
                 row: list[object] = [name, kind, beside]
-                for before in (False, True):
-                    both = zip(
-                        *(find(place, KINDS[kind], parts, seed, 400, before) for seed in range(rollouts)), strict=True
-                    )
+                for by_seconds in (False, True):
+                    both = find(place, KINDS[kind], parts, rollouts, by_seconds)
                     cells = [tables.percentile(list(values), at) for values in both for at in (50, 95)]
                     row += ["later" if math.isinf(cell) else f"{cell:.0f}" for cell in cells]
                 print(*row, flush=True)
