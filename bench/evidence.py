@@ -85,7 +85,8 @@ class Simulation:
     def enter_stage(self) -> None:
         """The next stage begins, in which stakes begin anew."""
         stakes = [self.errors.stakes]
-        stakes += [test.stakes for test in (*self.latency.values(), *self.predictions.values())]
+        stakes += [test.stakes for test in self.latency.values()]
+        stakes += [test.stakes for test in self.predictions.values()]
         for one in stakes:
             one.enter_stage()
 

@@ -126,9 +126,7 @@ class AssignmentTests:
         used = (self.old_n >= assignments.FEWEST) & (old_n > 0) & (new_n > 0)
         used &= shares + self.tolerance < 1 - assignments.LEAST_SHARE
         shares = np.maximum(shares, assignments.LEAST_SHARE)
-        kinds, kind = np.unique(
-            np.stack([old_n, new_n, alike, shares], axis=1)[used], axis=0, return_inverse=True
-        )
+        kinds, kind = np.unique(np.stack([old_n, new_n, alike, shares], axis=1)[used], axis=0, return_inverse=True)
         steps = np.zeros((len(assignments.EFFECTS), len(old_n)))
         for number, effect in enumerate(assignments.EFFECTS):
             bets = np.array([self._bet(row, effect) for row in kinds]).reshape(-1, 3)[kind.ravel()]

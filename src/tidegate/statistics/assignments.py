@@ -1,23 +1,26 @@
 """Test of two shares from random assignment: does the new version move more requests from a miss to a hit than a
 tolerance allows? Chance decides which version answers a request, so that choice itself is the experiment.
 
-The test is an e-process like that of ``rates``. Think of what the old version would answer each of the N requests of a
-block as given: K of them are hits. Of these, the number that chance gave to the new version is hypergeometric, however
-the requests depend on one another (Fisher, "The Design of Experiments", 1935). The new version may have moved some of
-the other N - K to hits (Rosenbaum, "Effects attributable to treatment", Biometrika 88, 2001). Each block multiplies
-the e-process by ``exp(gain * new hits - loss * old hits)`` over the largest expectation that this can have for any K
-while a request is moved with a probability of the tolerance on average (``log_normaliser``). So the expectation of the
-ratio is at most 1, whatever K is, and Ville's inequality bounds the product at all looks together.
+The test is an e-process like that of ``rates``. Think of what the old version would answer each of the N requests
+of a block as given: K of them are hits. How many of these chance gave to the new version is hypergeometric, however
+the requests depend on one another (Fisher, "The Design of Experiments", 1935). The new version may have moved some
+of the other N - K to hits (Rosenbaum, "Effects attributable to treatment", Biometrika 88, 2001). Each block
+multiplies the e-process by ``exp(gain * new hits - loss * old hits)`` over the largest expectation that this can
+have for any K, while the part of the requests that is expected to be moved is the tolerance at most. So the
+expectation of the ratio is at most 1, whatever K is, and Ville's inequality bounds the product at all looks
+together.
 
 Requests that are equal are moved together: then the part that is moved varies around the tolerance, and a test that
-takes them for independent finds a difference that is none. The bound holds if requests of one block are moved in groups
-of at most ``together`` that do not depend on one another; of any other dependence it takes no notice, and where no
-request is moved it holds for any groups. With n of the N requests on the new version, of which q are misses of the old
-version, and groups of the size m, a group has a binomial number of them at most (Hoeffding 1963; the numbers of several
-groups are negatively associated, Joag-Dev and Proschan 1983), so the expectation of ``exp(gain * moved)`` is at most
-``(1 + p ((1 + q z / (N - K)) ** m - 1)) ** ((N - K) / m)``, where z = exp(gain) - 1 and p is the probability that a
-group is moved. It grows with m, and is concave in p: smaller groups, and groups that are moved with different
-probabilities, give less."""
+takes them for independent finds a difference that is none. The bound holds if the requests of a block are moved in
+groups of at most ``together`` requests, by chance for each group; where none is moved it holds whatever they are
+like. With q misses of the old version on the new one and groups of the size m, the numbers of a group's requests
+there are negatively associated (Joag-Dev and Proschan, Annals of Statistics 11, 1983), and each is at most as
+spread as a binomial number (Hoeffding, JASA 58, 1963). So the expectation of ``exp(gain * moved)`` is at most ``(1
++ p * ((1 + q * z / (N - K)) ** m - 1)) ** ((N - K) / m)``, where z = exp(gain) - 1 and p is the probability that a
+group is moved. It grows with m and is concave in p, so smaller groups and unequal probabilities give less.
+
+It takes for granted that each request is assigned by itself, and that no request changes the answer to another one.
+So it is no test of latencies: a request waits for those before it that went to the same version."""
 
 import math
 from dataclasses import dataclass, field, replace

@@ -33,7 +33,7 @@ def expected(hits: int, groups: Sequence[Group], new_n: int, bet: tuple[float, f
     version gets and of the groups that it moves."""
     gain, loss, most = bet
     members = [-1] * hits + [number for number, (size, _) in enumerate(groups) for _ in range(size)]
-    total = count = 0
+    total, count = 0.0, 0
     for chosen in itertools.combinations(range(len(members)), new_n):
         got = [members[at] for at in chosen]
         found = got.count(-1)

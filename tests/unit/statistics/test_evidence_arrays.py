@@ -43,10 +43,9 @@ def test_predictions_of_many_rollouts_have_the_evidence_of_each() -> None:
         old_k, new_k = chance.binomial(old_n, 0.5), chance.binomial(new_n, 0.9)
         alike = chance.integers(1, 12, rollouts)
         tests.update(*(part.astype(float) for part in (old_n, old_k, new_n, new_k, alike)))
-        rows = zip(*(map(int, part) for part in (old_n, old_k, new_n, new_k, alike)), strict=True)
-        one_by_one = [
-            test.update(counts, most) for test, (*counts, most) in zip(one_by_one, rows, strict=True)  # type: ignore[arg-type]
-        ]
+        for number, one in enumerate(one_by_one):
+            a, b, c, d, most = (int(part[number]) for part in (old_n, old_k, new_n, new_k, alike))
+            one_by_one[number] = one.update((a, b, c, d), most)
     assert list(tests.log_evidence) == pytest.approx([one.log_evidence for one in one_by_one], abs=1e-9)
     assert max(tests.log_evidence) > 1, "there was something to find"
 
