@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import tables
-from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
+from bench.evidence_arrays import Array, AssignmentTests, RateTests, ShareTests, log_mean
 from bench.evidence_labels import show_labels
 from bench.evidence_late import show_late
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
@@ -66,7 +66,7 @@ class Simulation:
         self.errors = RateTests(rollouts, config.errors)
         self.latency = {name: ShareTests(rollouts, LATENCY_SLACK) for name in LATENCY_LEVELS}
         sides = [(side, name) for name in PREDICTION_LEVELS for side in ("above", "below")]
-        self.predictions = {each: ShareTests(rollouts, config.predictions) for each in sides}
+        self.predictions = {each: AssignmentTests(rollouts, config.predictions) for each in sides}
         self.requests = np.zeros(rollouts)
 
     def step(self, shifted: bool) -> None:
@@ -85,7 +85,8 @@ class Simulation:
     def enter_stage(self) -> None:
         """The next stage begins, in which stakes begin anew."""
         stakes = [self.errors.stakes]
-        stakes += [test.stakes for test in (*self.latency.values(), *self.predictions.values())]
+        stakes += [test.stakes for test in self.latency.values()]
+        stakes += [test.stakes for test in self.predictions.values()]
         for one in stakes:
             one.enter_stage()
 
@@ -141,10 +142,11 @@ class Simulation:
         moved[-1] += self.versions.moved
         old = self.random.multinomial(old_n.astype(int), usual).astype(float)
         new = self.random.multinomial(new_n.astype(int), moved).astype(float)
+        alike = np.ones(self.rollouts)
         for number, name in enumerate(PREDICTION_LEVELS, 1):
             above = old[:, number:].sum(axis=1), new[:, number:].sum(axis=1)
-            self.predictions["above", name].update(old_n, above[0], new_n, above[1])
-            self.predictions["below", name].update(old_n, old_n - above[0], new_n, new_n - above[1])
+            self.predictions["above", name].update(old_n, above[0], new_n, above[1], alike)
+            self.predictions["below", name].update(old_n, old_n - above[0], new_n, new_n - above[1], alike)
 
 
 def normal(z: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.statistics import means, rates, shares, stakes
+from tidegate.statistics import assignments, means, rates, shares, stakes
 
 Array = NDArray[np.float64]
 NEWTONS = 8
@@ -106,6 +106,39 @@ class ShareTests:
         apart = new_k / np.maximum(new_n, 1) - old_k / np.maximum(old_n, 1)
         gain = np.where(used, (apart - self.tolerance) / (1 + self.tolerance), 0.0)
         self.stakes.multiply(np.log1p(np.array(shares.BETS)[:, np.newaxis] * gain), used)
+
+    @property
+    def log_evidence(self) -> Array:
+        return self.stakes.log_evidence
+
+
+class AssignmentTests:
+    """``assignments.AssignmentTest`` of many rollouts."""
+
+    def __init__(self, rollouts: int, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.stakes = StakesOfMany(rollouts, assignments.WEIGHTS)
+        self.old_n = np.zeros(rollouts)
+        self.old_k = np.zeros(rollouts)
+
+    def update(self, old_n: Array, old_k: Array, new_n: Array, new_k: Array, alike: Array) -> None:
+        shares = np.round(assignments.STEP * self.old_k / np.maximum(self.old_n, 1)) / assignments.STEP
+        used = (self.old_n >= assignments.FEWEST) & (old_n > 0) & (new_n > 0)
+        used &= shares + self.tolerance < 1 - assignments.LEAST_SHARE
+        shares = np.maximum(shares, assignments.LEAST_SHARE)
+        kinds, kind = np.unique(np.stack([old_n, new_n, alike, shares], axis=1)[used], axis=0, return_inverse=True)
+        steps = np.zeros((len(assignments.EFFECTS), len(old_n)))
+        for number, effect in enumerate(assignments.EFFECTS):
+            bets = np.array([self._bet(row, effect) for row in kinds]).reshape(-1, 3)[kind.ravel()]
+            steps[number, used] = bets[:, 0] * new_k[used] - bets[:, 1] * old_k[used] - bets[:, 2]
+        self.stakes.multiply(steps, used)
+        self.old_n += old_n
+        self.old_k += old_k
+
+    def _bet(self, kind: Array, effect: float) -> tuple[float, float, float]:
+        old_n, new_n, alike = (int(one) for one in kind[:3])
+        together = assignments.group_size(old_n, new_n, alike)
+        return assignments.choose_bet(old_n, new_n, float(kind[3]), effect, self.tolerance, together)
 
     @property
     def log_evidence(self) -> Array:

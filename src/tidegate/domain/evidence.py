@@ -300,9 +300,12 @@ class Verdict:
         return self.finding is Finding.NO_DATA and not self.rising and hopeless
 
 
-RULES = 2
+RULES = 3
 """Version of the rules by which a verdict follows from blocks. By those of version 1 a pass was the absence of a
-failure; of pairs only what the new version failed was counted, and only the first number of an answer compared."""
+failure; of pairs only what the new version failed was counted, and only the first number of an answer compared. By
+those of version 2 predictions were compared second by second, and not request by request."""
+PROVING = 2
+"""Version since which a pass is a proof."""
 
 
 @dataclass(frozen=True)

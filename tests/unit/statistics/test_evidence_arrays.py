@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.evidence_arrays import RateTests, ShareTests, log_mean
+from bench.evidence_arrays import AssignmentTests, RateTests, ShareTests, log_mean
+from tidegate.statistics.assignments import AssignmentTest
 from tidegate.statistics.rates import RateTest
 from tidegate.statistics.shares import ShareTest
 
@@ -32,6 +33,21 @@ def test_many_rollouts_at_a_time_have_the_evidence_of_each(tolerance: float) -> 
     assert list(rates.log_evidence) == pytest.approx([rate.log_evidence for rate, _ in one_by_one], abs=1e-6)
     assert list(shares.log_evidence) == pytest.approx([share.log_evidence for _, share in one_by_one], abs=1e-9)
     assert max(rates.log_evidence) > 1, "there was something to find"
+
+
+def test_predictions_of_many_rollouts_have_the_evidence_of_each() -> None:
+    chance, rollouts = np.random.default_rng(4), 6
+    tests, one_by_one = AssignmentTests(rollouts, 0.1), [AssignmentTest(0.1)] * rollouts
+    for _ in range(6):
+        old_n, new_n = chance.poisson(30, rollouts), chance.poisson(4, rollouts)
+        old_k, new_k = chance.binomial(old_n, 0.5), chance.binomial(new_n, 0.9)
+        alike = chance.integers(1, 12, rollouts)
+        tests.update(*(part.astype(float) for part in (old_n, old_k, new_n, new_k, alike)))
+        for number, one in enumerate(one_by_one):
+            a, b, c, d, most = (int(part[number]) for part in (old_n, old_k, new_n, new_k, alike))
+            one_by_one[number] = one.update((a, b, c, d), most)
+    assert list(tests.log_evidence) == pytest.approx([one.log_evidence for one in one_by_one], abs=1e-9)
+    assert max(tests.log_evidence) > 1, "there was something to find"
 
 
 def test_the_mean_of_e_values_is_taken_of_the_values() -> None:

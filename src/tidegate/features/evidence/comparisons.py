@@ -17,6 +17,7 @@ from tidegate.features.evidence.texts import (
     find_text_thresholds,
     make_text_tests,
 )
+from tidegate.statistics.assignments import AssignmentTest
 from tidegate.statistics.distribution import Distribution, merge
 from tidegate.statistics.rates import RateTest
 from tidegate.statistics.shares import ShareTest
@@ -25,9 +26,12 @@ LATENCY_LEVELS = {"p50": 0.5, "p99": 0.99}
 PREDICTION_LEVELS = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 ABOVE, BELOW = "above ", "below "
 UNUSABLE = "unusable"
+ALIKE = "alike"
+"""Not a test: of each version's predictions in a block, the largest number that is equal."""
 UNUSABLE_MORE = 0.01
 """Part of the answers that may be without a finite number in addition to those of the old version."""
 NOTHING: Counts = (0, 0, 0, 0)
+Test = RateTest | ShareTest | AssignmentTest
 Thresholds = Mapping[str, tuple[float, float]]
 """By key of a test: threshold of the old and of the new version."""
 
@@ -56,7 +60,7 @@ def add_sides(one: SideCounts, other: SideCounts) -> SideCounts:
     )
 
 
-def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, RateTest | ShareTest]:
+def make_tests(comparison: Comparison, config: EvidenceConfig) -> Mapping[str, Test]:
     """Make the tests of one comparison, by name."""
     match comparison:
         case Comparison.ERRORS:
@@ -65,7 +69,7 @@ def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, Rate
             return {level: ShareTest(LATENCY_SLACK) for level in LATENCY_LEVELS}
         case Comparison.PREDICTIONS:
             sides = ((side, level) for level in PREDICTION_LEVELS for side in (ABOVE, BELOW))
-            moved = {side + level: ShareTest(config.predictions) for side, level in sides}
+            moved = {side + level: AssignmentTest(config.predictions) for side, level in sides}
             return {**moved, UNUSABLE: RateTest(UNUSABLE_MORE)}
         case Comparison.TEXT:
             return make_text_tests(config.text)
@@ -118,7 +122,15 @@ def count_block(
                 found[key] = (answers[0], old.unusable, answers[1], new.unusable)
             elif key in thresholds:
                 found[key] = _count_beyond(comparison, test, thresholds[key], old, new)
+        if comparison is Comparison.PREDICTIONS:
+            counts = (_count_alike(old.predictions), _count_alike(new.predictions))
+            found[test_key(variant, comparison, ALIKE)] = (*counts[0], *counts[1])
     return {key: counts for key, counts in found.items() if counts != NOTHING}
+
+
+def _count_alike(values: Distribution) -> tuple[int, int]:
+    """Return the number of values, and the largest number of them that is equal."""
+    return values.total, max(values.counts, default=0)
 
 
 def _count_texts(

@@ -5,7 +5,7 @@ its tests share one e-process, their mean. So the whole rollout fails with at mo
 differs from the other by more than the tolerances, however long it takes and however often it is looked at."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
@@ -22,7 +22,15 @@ from tidegate.domain.evidence import (
     gets_copies_first,
 )
 from tidegate.features.evidence.bounds import LEVEL
-from tidegate.features.evidence.comparisons import NOTHING, UNUSABLE, UNUSABLE_MORE, make_tests, test_key
+from tidegate.features.evidence.comparisons import (
+    ALIKE,
+    NOTHING,
+    UNUSABLE,
+    UNUSABLE_MORE,
+    Test,
+    make_tests,
+    test_key,
+)
 from tidegate.features.evidence.measures import (
     RISING,
     StageData,
@@ -45,8 +53,7 @@ from tidegate.features.evidence.pair_judge import (
     pair_result,
 )
 from tidegate.features.evidence.texts import describe_texts
-from tidegate.statistics.rates import RateTest
-from tidegate.statistics.shares import ShareTest
+from tidegate.statistics.assignments import AssignmentTest
 from tidegate.statistics.stakes import log_mixture
 
 STAKES = {
@@ -58,9 +65,10 @@ STAKES = {
     Comparison.TEXT: 1.0,
 }
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
-LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30, Comparison.TEXT: 30}
+LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 10, Comparison.TEXT: 30}
 """Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
-so it could not see anything in fewer, however many requests they have."""
+so it could not see anything in fewer, however many requests they have. Predictions are compared request by request,
+but how many of those are moved together shows over several blocks only."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class ComparisonState:
 
     comparison: Comparison
     variant: str
-    tests: dict[str, RateTest | ShareTest]
+    tests: Mapping[str, Test]
     totals: dict[str, Counts]
     stages: dict[str, StageData]
     """By test."""
@@ -134,7 +142,12 @@ def _fold_one(
         return fold_pairs(state, block, config)
     keys = {test: test_key(state.variant, state.comparison, test) for test in state.tests}
     counts = {test: _usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
-    tests = {test: one.update(counts[test]) for test, one in state.tests.items()}
+    alike = block.counts.get(test_key(state.variant, state.comparison, ALIKE))
+    most = None if alike is None else max(1, alike[1])
+    tests = {
+        test: one.update(counts[test], most) if isinstance(one, AssignmentTest) else one.update(counts[test])
+        for test, one in state.tests.items()
+    }
     totals = {test: add_counts(total, counts[test]) for test, total in state.totals.items()}
     first, now = next(iter(counts.values())), _log_evidence(tests)
     if now > state.most:
@@ -156,7 +169,7 @@ def _usable(counts: Counts) -> Counts:
     return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
 
 
-def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
+def _log_evidence(tests: Mapping[str, Test]) -> float:
     logs = tuple(test.log_evidence for test in tests.values())
     return log_mixture(logs, (1 / len(logs),) * len(logs))
 
@@ -300,9 +313,8 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
 
 def _describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig) -> str:
     lacking = [_describe_one_lack(one, config) for one in results if one.finding is Finding.NO_DATA]
-    needs = (
-        f"{config.minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
-    )
+    fewest = max((LEAST_BLOCKS[one] for one in config.compare if one in LEAST_BLOCKS), default=1)
+    needs = f"{config.minimum} requests of each version" + (f", and up to {fewest} blocks" if fewest > 1 else "")
     return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
 
 

@@ -12,9 +12,9 @@ from statistics import NormalDist
 
 from tidegate.domain.evidence import NO_SUMS, ComparisonResult, Counts, Finding, Measurement, Sums
 from tidegate.features.evidence.bounds import difference_bounds, mean_bounds
+from tidegate.features.evidence.comparisons import Test
 from tidegate.statistics.means import add_sums
 from tidegate.statistics.rates import RateTest
-from tidegate.statistics.shares import ShareTest
 
 MOST_MEASURED = 100
 """Tests of a comparison that are listed: those with most evidence."""
@@ -100,7 +100,7 @@ class TestState:
     tests: int | None
 
 
-def measure_counts(name: str, test: RateTest | ShareTest, data: StageData, state: TestState) -> Measurement:
+def measure_counts(name: str, test: Test, data: StageData, state: TestState) -> Measurement:
     """Measure a test of two shares. A test of rates takes requests for independent, as its failure does; one of
     shares takes blocks."""
     old_n, old_k, new_n, new_k = data.counts

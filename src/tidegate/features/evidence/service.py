@@ -8,7 +8,7 @@ import msgspec
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import NotFound
-from tidegate.domain.evidence import RULES, EvidenceBlock, EvidenceRecord, Finding, StoredEvidence
+from tidegate.domain.evidence import PROVING, EvidenceBlock, EvidenceRecord, Finding, StoredEvidence
 from tidegate.features.evidence.bounds import LEVEL
 from tidegate.features.evidence.judge import false_alarm_rates, recompute
 from tidegate.features.evidence.kinds import EVIDENCE
@@ -32,7 +32,7 @@ def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
 def _by_present_rules(record: EvidenceRecord) -> EvidenceRecord:
     """A record whose verdict does not say more than it rests on: by earlier rules, a pass was the absence of a
     failure."""
-    if record.rules >= RULES or record.verdict.finding is not Finding.PASS:
+    if record.rules >= PROVING or record.verdict.finding is not Finding.PASS:
         return record
     passed = [
         replace(one, finding=Finding.UNDECIDED) if one.finding is Finding.PASS else one

@@ -40,7 +40,7 @@ _WORDS = {b"true": 1.0, b"false": 0.0, b"null": math.nan}
 
 class ComparedCounts:
     """Times are epoch microseconds. ``session``: the request's, which counts as seen with ``count_session``; of a
-    session only the first text is sampled, as the others are not independent of it."""
+    session only the first answer is sampled, as the others are not independent of it: they stay on its version."""
 
     def __init__(self, note: Callable[[int, Note], None], texts: TextSamples, cut: Cut = leave_whole) -> None:
         """``cut`` takes the prediction out of an answer."""
@@ -60,8 +60,9 @@ class ComparedCounts:
     ) -> None:
         """Sample the answer of a request that was counted, or not. ``readable`` makes it one whose first number can
         be found; None: it is."""
-        if session is None or self._sessions.get(session, 0) <= 1:
-            self._texts.offer(at, at - latency, answer)
+        if session is not None and self._sessions.get(session, 0) > 1:
+            return
+        self._texts.offer(at, at - latency, answer)
         if not self._sampler.take(at):
             return
         if readable is not None:

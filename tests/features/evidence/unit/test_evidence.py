@@ -9,7 +9,15 @@ from tests.memory_store import MemoryTx
 from tests.unit.service.test_deploy import START
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.domain.evidence import RULES, Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord, Finding
+from tidegate.domain.evidence import (
+    PROVING,
+    RULES,
+    Comparison,
+    EvidenceBlock,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+)
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.worker_stats import COMPARED
@@ -107,7 +115,7 @@ def test_a_pass_of_an_earlier_version_proves_nothing_and_is_not_shown_as_one() -
     result = replace(verdict.results[0], finding=Finding.PASS)
     passed = replace(record(), verdict=replace(verdict, finding=Finding.PASS, results=(result,)))
     tx = store()
-    for rules, shown in ((1, Finding.UNDECIDED), (RULES, Finding.PASS)):
+    for rules, shown in ((1, Finding.UNDECIDED), (PROVING, Finding.PASS), (RULES, Finding.PASS)):
         keep_evidence(tx, replace(passed, rules=rules), 110)
         found = find_evidence(tx, "fraud")
         assert found is not None

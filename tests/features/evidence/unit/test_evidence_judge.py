@@ -122,13 +122,34 @@ def test_fewer_requests_than_the_minimum_are_no_data() -> None:
 
 
 def test_latencies_and_predictions_also_need_blocks_in_which_a_difference_could_show() -> None:
-    """A constant prediction shows after some 20 blocks: a stage that passed after five would let it through."""
-    fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS] - 1).verdict
-    assert {one.finding for one in fewer.results if one.comparison is Comparison.ERRORS} == {Finding.UNDECIDED}
-    assert fewer.finding is Finding.NO_DATA
-    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS]).verdict.finding is Finding.UNDECIDED
+    """Latencies twice as long show after some 20 blocks: a stage that passed after five would let them through."""
+    fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.LATENCY] - 1).verdict
+    findings = {one.comparison: one.finding for one in fewer.results}
+    assert findings == dict.fromkeys(NUMBERS, Finding.UNDECIDED) | {Comparison.LATENCY: Finding.NO_DATA}
+    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.LATENCY]).verdict.finding is Finding.UNDECIDED
     wrong = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS], score=lambda chance: 2.0)
     assert failed(wrong.verdict) == [Comparison.PREDICTIONS]
+
+
+def test_equal_predictions_count_for_less() -> None:
+    """Three quarters of the new version's requests are above the old one's median: of 30 different requests a second,
+    of one that comes again and again, and of blocks of an earlier version, which do not say."""
+    config = replace(ALL, compare=(Comparison.PREDICTIONS,))
+
+    def evidence(alike: int | None) -> float:
+        known = {} if alike is None else {"main/predictions/alike": (30, alike, 20, 3)}
+        state = begin(config, ("main",))
+        for second in range(12):
+            counts = {"main/predictions/above p50": (30, 15, 20 if second else 0, 18 if second else 0), **known}
+            state = fold(state, EvidenceBlock(second, 1, 0, counts))
+        (result,) = judge(state).results
+        return result.evidence
+
+    assert evidence(1) > 2 * evidence(20) > evidence(None) > 0
+    ledger = rollout(BEFORE + 3)
+    counts = [block.counts["main/predictions/alike"] for block in ledger.blocks.values()]
+    assert all(1 <= most <= number for number, most, _, _ in counts)
+    assert counts[-1][2:] == (10, counts[-1][3]), "those of the new version are kept, too"
 
 
 def test_no_requests_at_all_and_nothing_to_compare_are_no_data() -> None:

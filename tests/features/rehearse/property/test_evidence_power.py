@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evidence import Versions, delays
-from bench.evidence_arrays import ShareTests
+from bench.evidence_arrays import AssignmentTests, ShareTests
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.features.evidence.block_widths import block_width
 from tidegate.features.evidence.comparisons import make_tests
@@ -51,8 +51,8 @@ def test_errors_are_found_as_surely_as_computed(
 @pytest.mark.parametrize(
     ("comparison", "stage", "difference"),
     [
-        (Comparison.PREDICTIONS, ComparedStage(0.1, 60, 100), 0.3),
-        (Comparison.PREDICTIONS, ComparedStage(0.1, 60, 20), 0.35),
+        (Comparison.PREDICTIONS, ComparedStage(0.1, 30, 100), 0.25),
+        (Comparison.PREDICTIONS, ComparedStage(0.1, 30, 20), 0.4),
         (Comparison.LATENCY, ComparedStage(0.1, 40, 100), 0.2),
         (Comparison.LATENCY, ComparedStage(0.1, 120, 20), 0.2),
     ],
@@ -64,7 +64,11 @@ def test_shares_are_found_as_surely_as_computed(
     """What the test of the median finds, with its part of the stake."""
     config, chance = EvidenceConfig(compare=(comparison,)), np.random.default_rng(1)
     predictions = comparison is Comparison.PREDICTIONS
-    test = ShareTests(ROLLOUTS, config.predictions if predictions else LATENCY_SLACK)
+    more = [np.ones(ROLLOUTS)] if predictions else []
+    test = AssignmentTests(ROLLOUTS, config.predictions) if predictions else ShareTests(ROLLOUTS, LATENCY_SLACK)
+    if predictions:
+        known = np.full(ROLLOUTS, 200.0)
+        test.update(known, known / 2, 0 * known, 0 * known, *more)
     limit = -math.log(config.false_rollback_rate / len(make_tests(comparison, config)))
     most = PREDICTIONS_PER_SECOND if predictions else math.inf
     found = np.zeros(ROLLOUTS, bool)
@@ -77,7 +81,7 @@ def test_shares_are_found_as_surely_as_computed(
             chance.binomial(old_n.astype(int), 0.5),
             chance.binomial(new_n.astype(int), 0.5 + difference),
         )
-        test.update(old_n, old_k.astype(float), new_n, new_k.astype(float))
+        test.update(*(part.astype(float) for part in (old_n, old_k, new_n, new_k)), *more)
         found |= test.log_evidence >= limit
     said = chance_to_find(comparison, config, [stage], 0.0, difference)
     assert 0.05 < said < 0.99, "neither sure nor impossible"

@@ -114,6 +114,17 @@ def test_only_the_first_request_of_a_session_is_no_repeat() -> None:
     assert notes.values("SessionRepeat") == [1, 0]
 
 
+def test_of_a_session_only_the_first_prediction_is_sampled() -> None:
+    notes = Notes()
+    counts = counts_into(notes)
+    for number, session in enumerate((b"a", b"a", b"b", None, None)):
+        if session is not None:
+            counts.count_session(SECOND, session, False)
+        counts.offer(SECOND, answer(b"%d" % number), session=session)
+    counts.settle()
+    assert notes.values("Prediction") == [0.0, 2.0, 3.0, 4.0]
+
+
 def test_sessions_are_remembered_up_to_a_limit() -> None:
     notes = Notes()
     counts = counts_into(notes)

@@ -23,7 +23,7 @@ from tidegate.features.rehearse.promise.passage import (
     count_each_width,
     mixture_chance,
 )
-from tidegate.statistics import rates, shares
+from tidegate.statistics import assignments, rates, shares
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
@@ -77,11 +77,12 @@ def chance_to_find(
             lambda effect: _refusals(config.text.refusals, effect, difference), compared, USUAL_REFUSALS
         )
         return mixture_chance(level, [weight / tests for weight in rates.WEIGHTS], growths, looks)
-    predictions = comparison is Comparison.PREDICTIONS
-    tolerance = config.predictions if predictions else LATENCY_SLACK
-    most = PREDICTIONS_PER_SECOND if predictions else math.inf
+    if comparison is Comparison.PREDICTIONS:
+        parts = [weight / tests for weight in assignments.WEIGHTS]
+        growths = list(_growth_of_assignments(compared, config.predictions, difference))
+        return mixture_chance(level, parts, growths, looks)
     parts = [weight / tests for weight in shares.WEIGHTS]
-    return mixture_chance(level, parts, list(_growth_of_bets(compared, tolerance, difference, most)), looks)
+    return mixture_chance(level, parts, list(_growth_of_bets(compared, LATENCY_SLACK, difference)), looks)
 
 
 def smallest_difference(
@@ -170,17 +171,47 @@ def _step(rate: float, alternative: float, null: float) -> Growth:
     return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)
 
 
-def _growth_of_bets(
-    stages: Sequence[ComparedStage], tolerance: float, difference: float, most: float
+def _growth_of_assignments(
+    stages: Sequence[ComparedStage], tolerance: float, difference: float
 ) -> Iterator[Growth]:
-    """Yield the growth of each bet of the tests of shares, for latencies and predictions. ``most``: values of a
-    version that are read in a second.
+    """Yield the growth by each alternative of the tests of predictions, of requests that differ."""
+    shifted = min(1.0, USUAL_SHARE + difference)
+    for effect in assignments.EFFECTS:
+        mean = variance = 0.0
+        for stage in stages:
+            for width, number in count_each_width(stage.seconds):
+                parts = (stage.rate * (1 - stage.share), stage.rate * stage.share)
+                old_n, new_n = (min(part, PREDICTIONS_PER_SECOND) * width for part in parts)
+                for new, chance in _counts_of(new_n):
+                    old = max(1, round(old_n))
+                    together = assignments.group_size(old, new, 1)
+                    gain, loss, most = assignments.choose_bet(old, new, USUAL_SHARE, effect, tolerance, together)
+                    step = gain * new * shifted - loss * old * USUAL_SHARE - most
+                    spread = gain**2 * new * shifted * (1 - shifted)
+                    spread += loss**2 * old * USUAL_SHARE * (1 - USUAL_SHARE)
+                    mean, variance = mean + number * chance * step, variance + number * chance * spread
+        yield Growth(mean, variance)
+
+
+def _counts_of(mean: float) -> Iterator[tuple[int, float]]:
+    """Yield the numbers of requests that a block may have, with their chances: none adds nothing."""
+    if mean > COUNTED_OUT:
+        yield round(mean), 1.0
+        return
+    for count in range(1, int(mean + 5 * math.sqrt(mean)) + 5):
+        chance = math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
+        if count == 1 or chance >= UNLIKELY * mean:
+            yield count, chance
+
+
+def _growth_of_bets(stages: Sequence[ComparedStage], tolerance: float, difference: float) -> Iterator[Growth]:
+    """Yield the growth of each bet of the tests of shares, for latencies.
 
     A block multiplies a bet by a function of the two shares in it. Mean and variance are sums over what the block can
     have: the number of the new version's requests is Poisson distributed, and small enough in most blocks to be
     counted out; larger ones, and the old version's, are taken for normal."""
     blocks = [
-        (number, *_block(stage.rate * width, stage.share, difference, most * width))
+        (number, *_block(stage.rate * width, stage.share, difference))
         for stage in stages
         for width, number in count_each_width(stage.seconds)
     ]
@@ -200,15 +231,15 @@ def _growth_of_bets(
 
 
 @lru_cache(4096)
-def _block(requests: float, share: float, difference: float, most: float) -> tuple[float, Outcomes, Outcomes]:
+def _block(requests: float, share: float, difference: float) -> tuple[float, Outcomes, Outcomes]:
     """Return the chance that a block has requests of both versions, and the shares of the old and of the new one
     then."""
     old, new = requests * (1 - share), requests * share
     shifted = min(1.0, USUAL_SHARE + difference)
-    before = _normal_shares(max(1.0, min(old, most)), USUAL_SHARE, NODES)
-    if min(new, most) > COUNTED_OUT:
-        return 1.0, before, _normal_shares(min(new, most), shifted, MORE_NODES)
-    return -math.expm1(-new), before, list(_counted_shares(new, shifted, most))
+    before = _normal_shares(max(1.0, old), USUAL_SHARE, NODES)
+    if new > COUNTED_OUT:
+        return 1.0, before, _normal_shares(new, shifted, MORE_NODES)
+    return -math.expm1(-new), before, list(_counted_shares(new, shifted))
 
 
 def _normal_shares(count: float, share: float, nodes: Sequence[tuple[float, float]]) -> Outcomes:
@@ -216,13 +247,9 @@ def _normal_shares(count: float, share: float, nodes: Sequence[tuple[float, floa
     return [(min(1.0, max(0.0, share + place * spread)), chance) for place, chance in nodes]
 
 
-def _counted_shares(mean: float, share: float, most: float) -> Iterator[tuple[float, float]]:
-    for count in range(1, int(mean + 5 * math.sqrt(mean)) + 5):
-        chance = math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
-        if count > 1 and chance < UNLIKELY * mean:
-            continue
-        read = int(min(count, max(1.0, most)))
-        for hits in range(read + 1):
-            of_hits = math.comb(read, hits) * share**hits * (1 - share) ** (read - hits)
+def _counted_shares(mean: float, share: float) -> Iterator[tuple[float, float]]:
+    for count, chance in _counts_of(mean):
+        for hits in range(count + 1):
+            of_hits = math.comb(count, hits) * share**hits * (1 - share) ** (count - hits)
             if of_hits > UNLIKELY:
-                yield hits / read, chance * of_hits
+                yield hits / count, chance * of_hits
