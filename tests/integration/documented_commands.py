@@ -72,9 +72,6 @@ NOT_RUN: Mapping[str, str] = {
     "pip install '.[xgboost]'": "needs a package index; make wheel installs",
     "tidegate server backup /backups/tidegate-$(date +%F).backup": "needs a folder; another page backs up",
     "pip install 'tidegate[aws]'": "needs a package index; make wheel installs",
-    "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
-        "downloads wheels: tests/kubernetes/image.py does so"
-    ),
     "tidegate drift schedule show fraud": ("needs captures to look at: test_platform_drift.py has some"),
     "tidegate target doctor --target ecs": FAKE_AWS,
     "tidegate target doctor --target lambda": FAKE_AWS,
