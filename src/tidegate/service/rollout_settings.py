@@ -49,6 +49,7 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
         "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
         "alarms": ", ".join(deployment.alarms) or "none",
         "require_evidence": str(deployment.require_evidence).lower(),
+        "approval": "none" if deployment.approval is None else str(deployment.approval.role),
         "evidence": "none" if deployment.evidence is None else _evidence(deployment.evidence),
     }
 
