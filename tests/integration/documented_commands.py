@@ -29,6 +29,7 @@ AWS = "asks AWS itself"
 S3 = "needs an S3: tests/features/batch/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
+RECORDED = "needs a rollout that ended: tests/features/release_record/integration has one"
 COMPARED = "needs a rollout under load: tests/features/evidence/integration/test_platform_evidence.py has one"
 ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
 TRACED = (
@@ -92,6 +93,11 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate access token revoke 0f1e2d3c4b5a": (
         "names a token that only an example has: test_cli_access.py revokes one"
     ),
+    "tidegate rollout record export fraud > release.json": RECORDED,
+    "tidegate rollout record key": RECORDED,
+    "tidegate rollout record verify release.json --key PUBLIC_KEY": RECORDED,
+    "tidegate rollout record verify release.json --html release.html": RECORDED,
+    "pip install 'tidegate[records]'": "needs a package index",
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
         "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"

@@ -1,4 +1,4 @@
-"""A release of this checkout, with the tools that make one and those that install it: ``make .clients/release/.done``."""
+"""A release of this checkout, with the tools that make one and those that install it."""
 
 import os
 import re
@@ -41,8 +41,12 @@ def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @needs_tools
-def test_distributions_of_a_tag_pass_the_index_checks_and_rebuild_without_git(tagged: Path, tmp_path: Path) -> None:
-    assert run(TOOLS / "twine", "check", "--strict", *(tagged / "dist").iterdir(), folder=tagged).count("PASSED") == 2
+def test_distributions_of_a_tag_pass_the_index_checks_and_rebuild_without_git(
+    tagged: Path, tmp_path: Path
+) -> None:
+    assert (
+        run(TOOLS / "twine", "check", "--strict", *(tagged / "dist").iterdir(), folder=tagged).count("PASSED") == 2
+    )
     with tarfile.open(tagged / "dist" / f"tidegate-{VERSION}.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     source = tmp_path / f"tidegate-{VERSION}"

@@ -64,10 +64,11 @@ class RollingUpdate:
 
 @dataclass(frozen=True)
 class Approval:
-    """A second person lets the new version have all of the traffic: one with at least this role, who did not ask for
-    the rollout."""
+    """A person with at least this role lets the new version have all of the traffic."""
 
-    role: Role = Role.OPERATOR
+    role: Role
+    author_may: bool = False
+    """Whether it may be the one who asked for the rollout."""
 
 
 @dataclass(frozen=True)

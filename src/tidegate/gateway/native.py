@@ -168,7 +168,9 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     spec.parse_runnable(body.get("spec"), now)  # before its images are looked for
     wish = spec.parse_runnable(await pin_images(context, body.get("spec")), now)
     if wish.deployment.approval is not None and request.state.caller.means is Means.LOOPBACK:
-        raise Invalid("approval: nobody signs in to this server, so that no second person could be told from the first")
+        raise Invalid(
+            "approval: nobody signs in to this server, so that no second person could be told from the first"
+        )
     done = await begin_deployment(context, deploy, wish, how, now)
     return JSONResponse(asdict(done))
 

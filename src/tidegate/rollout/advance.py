@@ -282,9 +282,10 @@ def _await_approval(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Tran
     """Note once that a person is waited for: no deadline but that of the whole rollout ends it."""
     if approval_rule.is_held(rollout):
         return None
-    assert rollout.plan.approval is not None
-    asked = f", other than {rollout.asked_by}," if rollout.asked_by else ""
-    waits = f"waiting for somebody{asked} with the role {rollout.plan.approval.role} to promote or abort"
+    rule = rollout.plan.approval
+    assert rule is not None
+    asked = f", other than {rollout.asked_by}," if rollout.asked_by and not rule.author_may else ""
+    waits = f"waiting for somebody{asked} with the role {rule.role} to promote or abort"
     type = approval_rule.HELD_FOR_APPROVAL
     return _set_condition(endpoint, rollout, type, waits, f"{rollout.new.config_name} is {waits}", now)
 
@@ -361,10 +362,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return noted
     if ruling is not Ruling.ADVANCE:
         return None
-    following = rollout.stage + 1
-    if following < len(rollout.plan.stages) and approval_rule.is_missing(rollout, following):
-        return _await_approval(endpoint, rollout, now)
-    return _finish_stage(endpoint, replace(rollout, bake_until=None), stage, now)
+    return _finish_stage(endpoint, rollout, stage, now)
 
 
 def _note_ruling(
@@ -439,9 +437,13 @@ def _track_capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: date
     return _set_condition(endpoint, replace(rollout, phase_deadline=deadline), CAPACITY_SHORT, "short", text, now)
 
 
-def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition:
-    """Go to the next stage, or past the last one."""
-    if rollout.stage + 1 < len(rollout.plan.stages):
+def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition | None:
+    """Go to the next stage, unless that needs an approval, or past the last one."""
+    last = rollout.stage + 1 == len(rollout.plan.stages)
+    if not last and approval_rule.is_missing(rollout, rollout.stage + 1):
+        return _await_approval(endpoint, rollout, now)
+    rollout = replace(rollout, bake_until=None)
+    if not last:
         following = replace(rollout, stage=rollout.stage + 1)
         ahead = rollout.plan.stages[following.stage]
         if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):

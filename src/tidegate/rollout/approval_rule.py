@@ -34,11 +34,11 @@ def find_approval(rollout: Rollout) -> Condition | None:
 def approve(endpoint: Endpoint, rollout: Rollout, caller: Caller, by: str, now: datetime) -> Endpoint:
     """Record the approval of a rollout that is held for it. Raises NotAllowed for a caller who may not give it."""
     assert rollout.plan.approval is not None
-    role, where = rollout.plan.approval.role, f"the rollout of {endpoint.name}"
-    if caller.role is None or not caller.role.includes(role) or caller.means is Means.LOOPBACK:
-        raise NotAllowed(f"{where} has to be approved by somebody with the role {role}: {by} has not")
-    if is_same_person(rollout.asked_by, caller.name):
-        raise NotAllowed(f"{where} was asked for by {caller.name}: another {role} has to approve it")
+    rule, where = rollout.plan.approval, f"the rollout of {endpoint.name}"
+    if caller.role is None or not caller.role.includes(rule.role) or caller.means is Means.LOOPBACK:
+        raise NotAllowed(f"{where} has to be approved by somebody with the role {rule.role}: {by} has not")
+    if not rule.author_may and is_same_person(rollout.asked_by, caller.name):
+        raise NotAllowed(f"{where} was asked for by {caller.name}: another {rule.role} has to approve it")
     rollout = transitions.set_condition(rollout, HELD_FOR_APPROVAL, False, "", now)
     return replace(endpoint, rollout=transitions.set_condition(rollout, APPROVED, True, by, now))
 

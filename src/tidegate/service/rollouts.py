@@ -31,6 +31,9 @@ COMMANDS: dict[str, RolloutCommand] = {
 }
 
 
+NOBODY = Caller()
+
+
 @dataclass(frozen=True)
 class Purpose:
     """Why a command is given, for the journal, and which rollout and stage it is meant for: somebody who decides by
@@ -40,7 +43,7 @@ class Purpose:
     rollout: str | None = None
     stage: int | None = None
     """Counted from 1, as it is shown."""
-    caller: Caller = Caller()
+    caller: Caller = NOBODY
     """Who may approve depends on it."""
 
 

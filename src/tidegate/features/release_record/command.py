@@ -28,7 +28,9 @@ app = typer.Typer(
 @app.command("export")
 def export(
     name: Name,
-    version: Annotated[int, typer.Option("--version", min=1, help="Number; default: the newest release.")] = 0,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Number; default: the newest release.")
+    ] = None,
 ) -> None:
     """Print the signed record of a release whose rollout has ended.
 

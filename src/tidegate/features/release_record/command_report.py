@@ -31,7 +31,11 @@ def make_report(signed: Mapping[str, Any], judged: str) -> Report:
 
 def render_markdown(report: Report, spec: str) -> str:
     """``spec``: the spec file as YAML."""
-    parts = [f"# {_cell(report.title)}", f"**{_cell(report.lead)}**", "\n".join(f"- {_cell(x)}" for x in report.lines)]
+    parts = [
+        f"# {_cell(report.title)}",
+        f"**{_cell(report.lead)}**",
+        "\n".join(f"- {_cell(x)}" for x in report.lines),
+    ]
     for table in report.tables:
         rows = [table.heads, ["---"] * len(table.heads), *table.rows]
         lines = [f"| {' | '.join(_cell(one) for one in row)} |" for row in rows]
@@ -60,9 +64,11 @@ def _tables(record: Mapping[str, Any]) -> Iterator[ReportTable]:
     yield ReportTable("Models", list(_HEADS.values()), rows)
     if record["evidence"] is not None:
         verdict = record["evidence"]["verdict"]
-        found = [[one["comparison"], one["variant"], one["finding"], one["evidence"]] for one in verdict["results"]]
+        found = [
+            [one["comparison"], one["variant"], one["finding"], one["evidence"]] for one in verdict["results"]
+        ]
         yield ReportTable("Evidence", ["compared", "variant", "finding", "evidence of 1"], found)
-    events = [[one["at"], one["type"], one["message"]] for one in record["events"]]
+    events = [[one["at"], one["kind"], one["message"]] for one in record["events"]]
     yield ReportTable("Events", ["at", "event", "message"], events)
 
 

@@ -10,8 +10,8 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import ContainerDefinition
-from tidegate.features.evidence.service import find_evidence
 from tidegate.features.evidence.replay_service import find_replay
+from tidegate.features.evidence.service import find_evidence
 from tidegate.features.packages.kinds import PACKAGE
 from tidegate.ports.store import Tx
 from tidegate.service.deployed import describe_version
@@ -81,7 +81,9 @@ def _describe_model(
         "model_data": container.service or container.data_url,
         "artifact_digest": (artifacts[place] or None) if place < len(artifacts) else None,
         "package": container.package,
-        "package_approval": None if saved is None else {"status": saved.body.approval, "by": saved.body.modified_by},
+        "package_approval": None
+        if saved is None
+        else {"status": saved.body.approval, "by": saved.body.modified_by},
         "data_digest": properties.get(DATA_DIGEST) if isinstance(properties, dict) else None,
     }
 
@@ -92,7 +94,7 @@ def _list_events(tx: Tx, name: str, entry: HistoryEntry) -> list[dict[str, Any]]
     since = entry.began_at - _MARGIN
     lines = tx.journal(kind=ENDPOINT.name, name=name, since=since, until=until, limit=MOST_EVENTS, bodies=False)
     return [
-        {"at": _time(line.at), "type": one.type, "message": one.message, "data": dict(one.data)}
+        {"at": _time(line.at), "kind": one.kind, "message": one.message, "data": dict(one.data)}
         for line in lines
         for one in line.events
     ]

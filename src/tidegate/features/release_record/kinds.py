@@ -8,8 +8,8 @@ from tidegate.ports.store import Kind
 
 @dataclass(frozen=True)
 class SignedRelease:
-    """A signed file, as text. The record's name is ``endpoint.version.rollout``: it outlives its endpoint, and another
-    one of that name has rollouts of its own."""
+    """A signed file, as text. The record's name is ``endpoint.version.rollout``: it outlives its endpoint, and
+    another one of that name has rollouts of its own."""
 
     file: str
 

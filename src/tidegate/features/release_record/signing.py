@@ -41,7 +41,9 @@ def verify_file(content: bytes, key: str | None = None) -> dict[str, Any]:
         record, public, signature = signed["record"], signed["public_key"], signed["signature"]
         whole = signed.keys() == {"format", "record", "public_key", "signature"} and signed["format"] == FORMAT
         raw_key, raw_signature = bytes.fromhex(public), bytes.fromhex(signature)
-        same = (canonical(signed) + "\n").encode() == content and (raw_key + raw_signature).hex() == public + signature
+        same = (canonical(signed) + "\n").encode() == content and (
+            raw_key + raw_signature
+        ).hex() == public + signature
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Conflict("this is no release record, or it was changed") from None
     if not whole or not same:
@@ -50,7 +52,9 @@ def verify_file(content: bytes, key: str | None = None) -> dict[str, Any]:
         raise Conflict(f"it is signed with the key {public}, and not with {key}")
     invalid = _load("cryptography.exceptions", "InvalidSignature")
     try:
-        _load(_ED25519, "Ed25519PublicKey").from_public_bytes(raw_key).verify(raw_signature, canonical(record).encode())
+        _load(_ED25519, "Ed25519PublicKey").from_public_bytes(raw_key).verify(
+            raw_signature, canonical(record).encode()
+        )
     except (invalid, ValueError):
         raise Conflict("the signature is not that of this record: it was changed") from None
     found: dict[str, Any] = signed
@@ -78,11 +82,15 @@ def _take_key(state: Path) -> Any:
         if not path.exists():
             made = _load(_ED25519, "Ed25519PrivateKey").generate()
             pem = made.private_bytes(
-                serialization["Encoding"].PEM, serialization["PrivateFormat"].PKCS8, serialization["NoEncryption"]()
+                serialization["Encoding"].PEM,
+                serialization["PrivateFormat"].PKCS8,
+                serialization["NoEncryption"](),
             )
             _write_private(path, pem)
         if path.stat().st_mode & 0o077:
-            raise Unavailable(f"{path} can be read by others than its owner: chmod 600, or remove it for a new key")
+            raise Unavailable(
+                f"{path} can be read by others than its owner: chmod 600, or remove it for a new key"
+            )
         return _load(_SERIALIZATION, "load_pem_private_key")(path.read_bytes(), None)
     except (OSError, ValueError) as error:
         raise Unavailable(f"release records cannot be signed: {path}: {error}") from None

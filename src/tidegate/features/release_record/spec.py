@@ -12,26 +12,26 @@ from tidegate.spec.units import one_of
 from tidegate.spec.value_types import about
 
 ROLES = (Role.OPERATOR.value, Role.ADMIN.value)
-AUTHOR = "author"
+AUTHOR, NOBODY = "author", "nobody"
 
 
 class ApprovalSpec(Struct, forbid_unknown_fields=True):
     """Let a second person approve before the new version gets all of the traffic."""
 
-    role: Annotated[str, about("The least role of who approves.", enum=ROLES)] = "operator"
-    not_: Annotated[str, about("Who may not: whoever asked for the rollout.", enum=(AUTHOR,))] = field(
-        default=AUTHOR, name="not"
+    role: Annotated[str, about("The least role of who approves.", enum=ROLES)]
+    not_: Annotated[str, about("Who may not: the author is who asked for the rollout.", enum=(AUTHOR, NOBODY))] = (
+        field(default=AUTHOR, name="not")
     )
 
 
 def build_approval(given: ApprovalSpec, draft: Draft) -> Approval:
     """Raises SpecError."""
-    one_of((AUTHOR,), given.not_, ("approval", "not"))
-    return Approval(Role(one_of(ROLES, given.role, ("approval", "role"))))
+    role = Role(one_of(given.role, ROLES, ("approval", "role")))
+    return Approval(role, one_of(given.not_, (AUTHOR, NOBODY), ("approval", "not")) == NOBODY)
 
 
 def render_approval(deployed: DesiredDeployment) -> dict[str, Any]:
     """Plain data without defaults: the inverse of ``build_approval``."""
     given = deployed.deployment.approval
     assert given is not None
-    return {} if given == Approval() else {"role": given.role.value}
+    return {"role": given.role.value, **({"not": NOBODY} if given.author_may else {})}
