@@ -95,9 +95,11 @@ NOT_RUN: Mapping[str, str] = {
     ),
     "tidegate rollout record export fraud > release.json": RECORDED,
     "tidegate rollout record key": RECORDED,
+    "make image PYTHON=python3.13 BASE=python@sha256:... EXTRAS=xgboost,postgres IMAGE=tidegate": (
+        "downloads wheels: tests/kubernetes/image.py does so"
+    ),
     "tidegate rollout record verify release.json --key PUBLIC_KEY": RECORDED,
     "tidegate rollout record verify release.json --html release.html": RECORDED,
-    "pip install 'tidegate[records]'": "needs a package index",
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
         "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"

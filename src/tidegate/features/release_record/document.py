@@ -1,4 +1,4 @@
-"""What the record of a release says, from what the store has when its rollout has ended."""
+"""Composes the record of a release, from what the store has when its rollout has ended."""
 
 from datetime import datetime, timedelta
 from typing import Any
