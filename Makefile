@@ -189,7 +189,7 @@ wheel: $(VENV)/.test .clients/release/.done ## build, check and list (SBOM) what
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
 	  "tidegate[xgboost,aws] @ file://$(CURDIR)/$$(ls dist/tidegate-*.whl)"
-	.clients/release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.cdx.json .venv-wheel/bin/python
+	.clients/release/bin/cyclonedx-py environment --output-reproducible -o build/sbom.cdx.json .venv-wheel/bin/python
 	TIDEGATE_TEST_BIN=$(CURDIR)/.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
 
 # BASE: an image with the Python that PYTHON is, by its digest. docs/images.md tells of the image.
