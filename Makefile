@@ -13,7 +13,7 @@ FLOOR  := 94
 QUICK  := tests/unit tests/property tests/meta $(wildcard tests/features/*/unit tests/features/*/property) --shorter-than 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint compiled check test test-slow test-all changed test-kubernetes conformance seconds floor wheel site coverage soak bench lock clean
+.PHONY: help demo fmt lint compiled check test test-slow test-all changed test-kubernetes conformance seconds floor wheel image site coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,13 @@ $(VENV)/.test: pyproject.toml requirements.lock
 .clients/mlserver/.done: Makefile
 	test -x .clients/mlserver/bin/python || $(PYTHON) -m venv .clients/mlserver
 	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2'
+	touch $@
+
+# What builds and checks a release, and what installs it as users do.
+.clients/release/.done: Makefile
+	test -x .clients/release/bin/python || $(PYTHON) -m venv .clients/release
+	.clients/release/bin/python -m pip install --quiet --disable-pip-version-check 'build>=1.3,<2' 'twine>=6,<8' \
+	  'cyclonedx-bom>=7,<8' 'hatchling>=1.25,<2' 'hatch-vcs>=0.5,<1' 'pipx>=1.7,<2' 'uv<1'
 	touch $@
 
 # Helm, which the layers of AWS's CDK have for Lambda: a program for Linux on x86-64. Where it cannot be had, the tests
@@ -138,7 +145,7 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 FEW_CLIENTS := .venv-sdk3/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done)
-ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver)
+ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver release)
 
 test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow for each kind of client, a browser
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(DECISIONS))
@@ -171,17 +178,27 @@ conformance: $(VENV)/.test ## the same scenarios on every target, and the table 
 	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q --timeout 900 tests/conformance tests/kubernetes/test_ecs_containers.py tests/kubernetes/test_conformance.py
 	$(BIN)/python -m tests.conformance.results
 
-# An empty environment with the locked versions: what a user gets, and nothing of the checkout.
 site: $(VENV)/.test      ## build the documentation site into build/site, with every link checked
 	$(BIN)/python -m website.build
 
-wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it
-	rm -rf dist .venv-wheel
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+# An empty environment with the locked versions: what a user gets, and nothing of the checkout. Its packages are the SBOM.
+wheel: $(VENV)/.test .clients/release/.done ## build, check and list (SBOM) what is released, and follow docs/getting-started.md with it
+	rm -rf dist .venv-wheel && mkdir -p build
+	.clients/release/bin/python -m build --outdir dist .
+	.clients/release/bin/twine check --strict dist/*
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
-	  "tidegate[xgboost] @ file://$(CURDIR)/$$(ls dist/tidegate-*.whl)" 'boto3>=1.44,<2'
+	  "tidegate[xgboost,aws] @ file://$(CURDIR)/$$(ls dist/tidegate-*.whl)"
+	.clients/release/bin/cyclonedx-py environment --output-reproducible -o build/sbom.cdx.json .venv-wheel/bin/python
 	TIDEGATE_TEST_BIN=$(CURDIR)/.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
+
+# BASE: an image with the Python that PYTHON is, by its digest. docs/images.md tells of the image.
+IMAGE  ?= tidegate
+EXTRAS ?= xgboost,postgres,kubernetes
+image:                   ## build the container image IMAGE with podman, from the image BASE
+	rm -rf build/wheels && mkdir -p build/wheels
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --wheel-dir build/wheels -c requirements.lock '.[$(EXTRAS)]' pip
+	podman build --file deploy/Containerfile --build-arg BASE=$(BASE) --build-arg EXTRAS=$(EXTRAS) --tag $(IMAGE) build
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
 	$(BIN)/ruff check src tests bench demo website

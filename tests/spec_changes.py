@@ -24,6 +24,7 @@ PLAIN: dict[str, Any] = {
 }
 BASES: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
+    "approved": {**PLAIN, "approval": {"role": "operator"}},
     "canary": {**PLAIN, "rollout": {"strategy": "canary", "size": "10%", "wait": "1h"}},
     "rolling": {**PLAIN, "rollout": {"strategy": "rolling", "batch": "10%", "wait": "1h"}},
     "bare": {"endpoint": "fraud", "model": MODEL, "alarms": {"slow": ALARM}},
@@ -253,6 +254,9 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "RolloutSpec.alarms": ("plain", "rollout.alarms", ["slow"]),
     "RolloutSpec.require_evidence": ("plain", "rollout.require_evidence", True),
     "SpecFile.evidence": ("plain", "evidence", {}),
+    "SpecFile.approval": ("plain", "approval", {"role": "admin"}),
+    "ApprovalSpec.role": ("approved", "approval.role", "admin"),
+    "ApprovalSpec.not": ("approved", "approval.not", "nobody"),
     "EvidenceSpec.compare": ("compared", "evidence.compare", ["errors", "predictions"]),
     "EvidenceSpec.tolerance": ("compared", "evidence.tolerance", GONE),
     "EvidenceSpec.false_rollback_rate": ("compared", "evidence.false_rollback_rate", "2%"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build"
-FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md")
+FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "RELEASING.md", "SECURITY.md")
 FOLDERS = ("docs", "examples")
 
 

@@ -29,6 +29,7 @@ AWS = "asks AWS itself"
 S3 = "needs an S3: tests/features/batch/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
+RECORDED = "needs a rollout that ended: tests/features/release_record/integration has one"
 COMPARED = "needs a rollout under load: tests/features/evidence/integration/test_platform_evidence.py has one"
 ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
 TRACED = (
@@ -72,9 +73,6 @@ NOT_RUN: Mapping[str, str] = {
     "pip install '.[xgboost]'": "needs a package index; make wheel installs",
     "tidegate server backup /backups/tidegate-$(date +%F).backup": "needs a folder; another page backs up",
     "pip install 'tidegate[aws]'": "needs a package index; make wheel installs",
-    "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
-        "downloads wheels: tests/kubernetes/image.py does so"
-    ),
     "tidegate drift schedule show fraud": ("needs captures to look at: test_platform_drift.py has some"),
     "tidegate target doctor --target ecs": FAKE_AWS,
     "tidegate target doctor --target lambda": FAKE_AWS,
@@ -95,6 +93,13 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate access token revoke 0f1e2d3c4b5a": (
         "names a token that only an example has: test_cli_access.py revokes one"
     ),
+    "tidegate rollout record export fraud > release.json": RECORDED,
+    "tidegate rollout record key": RECORDED,
+    "make image PYTHON=python3.13 BASE=python@sha256:... EXTRAS=xgboost,postgres IMAGE=tidegate": (
+        "downloads wheels: tests/kubernetes/image.py does so"
+    ),
+    "tidegate rollout record verify release.json --key PUBLIC_KEY": RECORDED,
+    "tidegate rollout record verify release.json --html release.html": RECORDED,
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
         "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"

@@ -15,7 +15,9 @@ def test_every_page_is_in_the_navigation_once() -> None:
     config = tomllib.loads((ROOT / "website" / "zensical.toml").read_text())
     named = list(pages(config["project"]["nav"]))
     written = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
-    assert sorted(named) == sorted({*written, "index.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"})
+    assert sorted(named) == sorted(
+        {*written, "index.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"}
+    )
 
 
 def pages(navigation: list[Any]) -> Iterator[str]:
@@ -32,7 +34,7 @@ def test_the_site_is_built_with_every_link_checked_and_fetches_nothing(tmp_path:
 
 
 def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, monkeypatch: Any) -> None:
-    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md"):
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "RELEASING.md", "SECURITY.md"):
         (tmp_path / name).write_text("[gone](docs/gone.md)\n" if name == "README.md" else "")
     for name in ("docs", "examples", "website"):
         (tmp_path / name).mkdir()

@@ -135,6 +135,14 @@ class ApiClient:
     def evidence_timeline(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence/timeline")
 
+    def release_record(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """The signed record of a release; by default of the newest."""
+        query = {} if version is None else {"version": version}
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/record", query=query)
+
+    def release_key(self) -> str:
+        return str(self._request_document("GET", "/record-key")["public_key"])
+
     def drift(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/drift")
 

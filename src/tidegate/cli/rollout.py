@@ -81,7 +81,8 @@ def promote(
 ) -> None:
     """Skip the bake of the present stage; with --full, of all that are left.
 
-    Capacity and alarms still count. A paused rollout goes on.
+    Capacity and alarms still count. A paused rollout goes on. A rollout that waits for an approval is approved, by
+    somebody with the role that its spec names who did not ask for it.
 
     \b
     Examples:

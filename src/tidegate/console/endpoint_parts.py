@@ -14,6 +14,7 @@ from tidegate.domain.errors import Conflict
 from tidegate.domain.history import History, HistoryEntry
 from tidegate.domain.rollout import Cause, Condition, Phase
 from tidegate.ports.store import JournalLine
+from tidegate.rollout import approval_rule
 from tidegate.rollout import history as histories
 from tidegate.rollout.commands import FORWARD_PHASES, PAUSED, PROMOTED
 
@@ -108,7 +109,8 @@ def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
 
 def _forward_actions(name: str, rollout: Rollout) -> list[Action]:
     here, stage, stages = {"rollout": rollout.id}, rollout.stage + 1, len(rollout.plan.stages)
-    held = rollout.pause is not None
+    held, approves = rollout.pause is not None, approval_rule.is_held(rollout)
+    skips = f"Skips the bake of stage {stage} of {stages}. Capacity and alarms still count, and later stages bake."
     found = [
         Action(
             f"resume-{rollout.id}" if held else f"pause-{rollout.id}",
@@ -122,10 +124,10 @@ def _forward_actions(name: str, rollout: Rollout) -> list[Action]:
         ),
         Action(
             f"promote-{rollout.id}-{stage}",
-            "Skip this bake",
+            "Approve" if approves else "Skip this bake",
             "promote",
             json.dumps({**here, "stage": stage}),
-            f"Skips the bake of stage {stage} of {stages}. Capacity and alarms still count, and later stages bake.",
+            f"Lets {rollout.new.config_name} have all of the traffic." if approves else skips,
             f"tidegate rollout promote {name}",
         ),
     ]

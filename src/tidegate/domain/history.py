@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from tidegate.domain.rollout import DeploymentConfig, Version
+from tidegate.domain.rollout import Condition, DeploymentConfig, Version
 
 
 class VersionOutcome(StrEnum):
@@ -53,6 +53,8 @@ class HistoryEntry:
     """The last messages of its failed requests when it was rolled back, the newest first."""
     undo: bool = False
     """Its rollout went back to an earlier version."""
+    approval: Condition | None = None
+    """Who approved it, and when."""
     never_began: bool = False
     """It was accepted to follow another rollout, and given up before it began."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.access import Role
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import VariantSpec
@@ -62,6 +63,15 @@ class RollingUpdate:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person with at least this role lets the new version have all of the traffic."""
+
+    role: Role
+    author_may: bool = False
+    """Whether it may be the one who asked for the rollout."""
+
+
+@dataclass(frozen=True)
 class DeploymentConfig:
     """How an update is rolled out and what rolls it back."""
 
@@ -75,6 +85,8 @@ class DeploymentConfig:
     wire: dict[str, object] = field(default_factory=dict)
     evidence: EvidenceConfig | None = None
     """How the two versions are compared; None: the comparison decides nothing."""
+    approval: Approval | None = None
+    """None: nobody has to approve."""
 
 
 def part_of(count: int, total: int) -> int:
@@ -161,6 +173,7 @@ class RolloutPlan:
     require_evidence: bool = False
     rolling: bool = False
     evidence: EvidenceConfig | None = None
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate import __version__, spec
-from tidegate.domain.access import Access, Caller
+from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import NotFound
+from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
 from tidegate.gateway import invocations, log_view, spec_diff, uploads, versions
@@ -167,6 +167,10 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     )
     spec.parse_runnable(body.get("spec"), now)  # before its images are looked for
     wish = spec.parse_runnable(await pin_images(context, body.get("spec")), now)
+    if wish.deployment.approval is not None and request.state.caller.means is Means.LOOPBACK:
+        raise Invalid(
+            "approval: nobody signs in to this server, so that no second person could be told from the first"
+        )
     done = await begin_deployment(context, deploy, wish, how, now)
     return JSONResponse(asdict(done))
 
@@ -177,7 +181,7 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
     word = request.path_params["command"]
     body = parse_json_object(request, ("by", "override", "full", "reason", "rollout", "stage"))
     who, override, full = parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "full")
-    purpose = parse_purpose(body)
+    purpose = replace(parse_purpose(body), caller=request.state.caller)
     rollout_id = context.ids.new("rollout")
 
     def work(tx: Tx) -> None:

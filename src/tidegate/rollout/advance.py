@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
-from tidegate.rollout import desired_state, evidence_rule, predicates, replay_rule, transitions
+from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, replay_rule, transitions
 from tidegate.rollout.evidence_rule import Ruling
 from tidegate.rollout.transitions import Transition
 
@@ -267,6 +267,8 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
         # This ends without a deadline: no data are of before once the alarm's window has moved past the rollout's
         # begin. An alarm that is in ALARM even then rolls back.
         return _stop_deadline(endpoint, rollout)
+    if approval_rule.is_missing(rollout, rollout.stage):
+        return _await_approval(endpoint, replace(rollout, phase_deadline=None), now)
     return _shift_traffic(endpoint, rollout, now)
 
 
@@ -274,6 +276,18 @@ def _stop_deadline(endpoint: Endpoint, rollout: Rollout) -> Transition | None:
     if rollout.phase_deadline is None:
         return None
     return replace(endpoint, rollout=replace(rollout, phase_deadline=None)), ()
+
+
+def _await_approval(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Transition | None:
+    """Note once that a person is waited for: no deadline but that of the whole rollout ends it."""
+    if approval_rule.is_held(rollout):
+        return None
+    rule = rollout.plan.approval
+    assert rule is not None
+    asked = f", other than {rollout.asked_by}," if rollout.asked_by and not rule.author_may else ""
+    waits = f"waiting for somebody{asked} with the role {rule.role} to promote or abort"
+    type = approval_rule.HELD_FOR_APPROVAL
+    return _set_condition(endpoint, rollout, type, waits, f"{rollout.new.config_name} is {waits}", now)
 
 
 def _await_replay(
@@ -348,7 +362,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return noted
     if ruling is not Ruling.ADVANCE:
         return None
-    return _finish_stage(endpoint, replace(rollout, bake_until=None), stage, now)
+    return _finish_stage(endpoint, rollout, stage, now)
 
 
 def _note_ruling(
@@ -423,9 +437,13 @@ def _track_capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: date
     return _set_condition(endpoint, replace(rollout, phase_deadline=deadline), CAPACITY_SHORT, "short", text, now)
 
 
-def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition:
-    """Go to the next stage, or past the last one."""
-    if rollout.stage + 1 < len(rollout.plan.stages):
+def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition | None:
+    """Go to the next stage, unless that needs an approval, or past the last one."""
+    last = rollout.stage + 1 == len(rollout.plan.stages)
+    if not last and approval_rule.is_missing(rollout, rollout.stage + 1):
+        return _await_approval(endpoint, rollout, now)
+    rollout = replace(rollout, bake_until=None)
+    if not last:
         following = replace(rollout, stage=rollout.stage + 1)
         ahead = rollout.plan.stages[following.stage]
         if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):

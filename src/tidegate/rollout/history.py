@@ -9,6 +9,7 @@ from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.fleet import Serverless, VariantSpec
 from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.rollout.approval_rule import find_approval
 from tidegate.rollout.digest import digest
 
 MAX_ENTRIES = 50
@@ -245,6 +246,7 @@ def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
         return replace(entry, outcome=VersionOutcome.FAILED, ended_at=now, reason="its end was not recorded")
     outcome = _OUTCOMES[last.phase]
     ended = last.ended_at or now
+    entry = replace(entry, approval=find_approval(last))
     if outcome is VersionOutcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
     return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)

@@ -71,6 +71,7 @@ def compile_plan(
         alarms=deployment.alarms,
         require_evidence=deployment.require_evidence,
         evidence=deployment.evidence,
+        approval=deployment.approval,
     )
     if old is None:
         return replace(

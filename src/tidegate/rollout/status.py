@@ -84,6 +84,10 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
     return EndpointStatus.IN_SERVICE, endpoint.failure_reason or f"{endpoint.serving.config_name} serves"
 
 
+_PASSED = ("Promoted", "Approved")
+"""Condition types that hold nothing."""
+
+
 def _describe_rollout(rollout: Rollout) -> str:
     if rollout.phase is Phase.ROLLING_BACK:
         return f"rolling back: {rollout.reason}"
@@ -91,7 +95,7 @@ def _describe_rollout(rollout: Rollout) -> str:
         return f"{rollout.new.config_name} has passed; the fleet before it is being removed"
     stage = rollout.plan.stages[rollout.stage]
     where = f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}, {stage.share / 100:g} % of the traffic"
-    held = "".join(f"; {c.type}: {c.message}" for c in rollout.conditions if c.status and c.type != "Promoted")
+    held = "".join(f"; {c.type}: {c.message}" for c in rollout.conditions if c.status and c.type not in _PASSED)
     return f"{rollout.phase}, {where}{held}"
 
 

@@ -53,6 +53,14 @@ def read_deployed(tx: Tx, desired: DesiredDeployment) -> EndpointDeployment | No
     return EndpointDeployment(found, kept)
 
 
+def describe_version(
+    tx: Tx, endpoint: str, version: Version, deployment: DeploymentConfig, guards: tuple[Alarm, ...]
+) -> DesiredDeployment:
+    """A version and how it was rolled out, in the terms of a spec."""
+    config, models = _config(tx, version), _models(version)
+    return DesiredDeployment(endpoint=endpoint, models=models, config=config, deployment=deployment, alarms=guards)
+
+
 def _read_sections(tx: Tx, endpoint: str) -> Iterator[tuple[str, Any]]:
     for one in endpoint_extensions():
         found = one.read(tx, endpoint) if one.member else None

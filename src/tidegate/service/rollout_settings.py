@@ -13,7 +13,7 @@ from tidegate.domain.evidence import (
     PairedTolerance,
     TextTolerance,
 )
-from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
+from tidegate.domain.rollout import Approval, CapacitySize, DeploymentConfig, SizeType
 
 
 def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterable[Alarm]) -> list[str]:
@@ -49,8 +49,13 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
         "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
         "alarms": ", ".join(deployment.alarms) or "none",
         "require_evidence": str(deployment.require_evidence).lower(),
+        "approval": "none" if deployment.approval is None else _approval(deployment.approval),
         "evidence": "none" if deployment.evidence is None else _evidence(deployment.evidence),
     }
+
+
+def _approval(rule: Approval) -> str:
+    return f"{rule.role}, {'the author, too' if rule.author_may else 'not the author'}"
 
 
 def _evidence(config: EvidenceConfig) -> str:

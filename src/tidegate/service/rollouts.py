@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.domain.access import Caller
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
@@ -11,7 +12,7 @@ from tidegate.domain.history import HistoryEntry
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
-from tidegate.rollout import commands
+from tidegate.rollout import approval_rule, commands
 from tidegate.rollout import history as histories
 from tidegate.service import history, quotas
 from tidegate.service.deployment_checks import check_containers
@@ -30,6 +31,9 @@ COMMANDS: dict[str, RolloutCommand] = {
 }
 
 
+NOBODY = Caller()
+
+
 @dataclass(frozen=True)
 class Purpose:
     """Why a command is given, for the journal, and which rollout and stage it is meant for: somebody who decides by
@@ -39,6 +43,8 @@ class Purpose:
     rollout: str | None = None
     stage: int | None = None
     """Counted from 1, as it is shown."""
+    caller: Caller = NOBODY
+    """Who may approve depends on it."""
 
 
 UNSAID = Purpose()
@@ -69,7 +75,8 @@ def abort(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) 
 
 
 def promote(tx: Tx, name: str, by: str, now: datetime, full: bool = False, purpose: Purpose = UNSAID) -> None:
-    """Skip the bake of the present stage, or, if ``full``, all that remain; capacity and alarms still count."""
+    """Skip the bake of the present stage, or, if ``full``, all that remain; capacity and alarms still count. Approve
+    the rollout if it is held for that; raises NotAllowed for a caller who may not."""
     _command(tx, "promote --full" if full else "promote", name, by, now, purpose)
 
 
@@ -133,7 +140,7 @@ def undo(
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)
     guards = _read_calm_guards(tx, entry) if asked.guarded else ()
     request = VersionRequest(version, entry.deployment, now, by, guards)
-    how = replace(entry.deployment, evidence=None) if asked.guarded else DeploymentConfig()
+    how = replace(entry.deployment, evidence=None, approval=None) if asked.guarded else DeploymentConfig()
     begun = commands.begin(
         endpoint, request, rollout_id=rollout_id, can=can, now=now, override=asked.override, undo=how
     )
@@ -192,13 +199,21 @@ def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
 def _command(tx: Tx, what: str, name: str, by: str, now: datetime, purpose: Purpose) -> None:
     saved = require(tx, ENDPOINT, name)
     _check_purpose(saved.body, purpose)
-    changed = COMMANDS[what](saved.body, by, now)
+    rollout = saved.body.rollout
+    approves = what.startswith("promote") and rollout is not None and approval_rule.is_held(rollout)
+    endpoint = saved.body
+    if approves and rollout is not None:
+        endpoint = approval_rule.approve(endpoint, rollout, purpose.caller, by, now)
+    changed = endpoint if approves and what == "promote" else COMMANDS[what](endpoint, by, now)
     message = f"{what} asked for by {by}"
     stage: dict[str, object] = {}
     if what.startswith("promote") and changed.rollout is not None:
         number, stages = changed.rollout.stage + 1, len(changed.rollout.plan.stages)
         stage = {"full": changed.rollout.promote, "stage": number}
         message += f" in stage {number} of {stages}"
+    if approves:
+        stage["approves"] = True
+        message += ", which approves it"
     message, data = _journaled(message, by, purpose)
     save(tx, saved, changed, Event(what.split()[0], message, data | stage), now)
 

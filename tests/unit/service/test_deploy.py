@@ -8,6 +8,7 @@ import pytest
 from tests.memory_store import MemoryTx
 from tests.metric_alarm import metric_alarm
 from tests.samples import complete_evidence
+from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
@@ -20,7 +21,7 @@ from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, P
 from tidegate.domain.targets import TargetTable
 from tidegate.reconcile.engine import save
 from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint
-from tidegate.rollout import desired_state
+from tidegate.rollout import approval_rule, desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
@@ -38,6 +39,7 @@ CANARY = DeploymentConfig(
     alarms=("errors",),
 )
 ERRORS = metric_alarm(START)
+BOB = Caller("bob", Role.ADMIN, Means.SESSION)
 
 
 def wish(
@@ -79,13 +81,16 @@ def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START)
 
 
 def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmState.OK) -> None:
-    """Steps until the rollout is in ``phase``, or over."""
+    """Steps until the rollout is in ``phase``, or over. Bob approves it where it waits for that."""
     now = START
     for _ in range(50):
         body = endpoint(tx)
         if body.rollout is None or body.rollout.phase is phase:
             return
         now = max(now, body.rollout.phase_since or now)
+        if approval_rule.is_held(body.rollout):
+            rollouts.promote(tx, "fraud", "bob", now, purpose=rollouts.Purpose(caller=BOB))
+            continue
         seen = replace(look(tx, alarm, now), replay={"AllTraffic": ReplayResult(Finding.PASS, "as assumed")})
         decision = step(body, seen, now)
         assert decision.endpoint is not None

@@ -35,8 +35,8 @@ _OWN_REASONS = {Cause.ALARM, Cause.EVIDENCE, Cause.TIMEOUT}
 """Causes whose reason is the platform's own sentence."""
 _OWN_TEXTS = {
     *("rollout.AlarmMissing", "rollout.AlarmRedefined", "rollout.NoAnswers", "rollout.WaitingForEvidence"),
-    *("rollout.HeldByEvidence", "rollout.CapacityShort", "rollout.BakeRestarted", "rollout.BakeExtended"),
-    *("rollout.LeftOver", "clock.Stepped"),
+    *("rollout.HeldByEvidence", "rollout.HeldForApproval", "rollout.CapacityShort", "rollout.BakeRestarted"),
+    *("rollout.BakeExtended", "rollout.LeftOver", "clock.Stepped"),
 }
 """Events whose message is the platform's own sentence."""
 

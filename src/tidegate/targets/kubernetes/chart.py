@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import yaml
 
-from tidegate import __version__
 from tidegate.targets.kubernetes.control_plane import (
     TARGETS_FILE,
     WORKER_ACCOUNT,
@@ -140,8 +139,7 @@ def about_file() -> str:
         "name": "tidegate",
         "description": "Deploy models and shift live traffic to their next versions, on Kubernetes.",
         "type": "application",
-        "version": __version__,
-        "appVersion": __version__,
+        "version": "0.0.0",  # a release packs it with its own (RELEASING.md)
     }
     return yaml.safe_dump(about, sort_keys=False)
 

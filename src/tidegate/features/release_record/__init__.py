@@ -1,0 +1,1 @@
+"""Signed records of releases, and their approval by a second person."""
