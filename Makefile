@@ -177,7 +177,7 @@ test-kubernetes: $(VENV)/.test ## tests on a real Kubernetes cluster, with real 
 conformance: $(VENV)/.test ## the same scenarios on every target, and the table in docs/targets.md
 	$(BIN)/python -m tests.kubernetes.cluster.binaries
 	$(BIN)/python -m tests.kubernetes.image
-	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q --timeout 900 tests/conformance tests/kubernetes/test_ecs_containers.py tests/kubernetes/test_conformance.py
+	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q --timeout 900 tests/conformance tests/features/containers/integration/test_conformance.py tests/kubernetes/test_ecs_containers.py tests/kubernetes/test_conformance.py
 	$(BIN)/python -m tests.conformance.results
 
 # An empty environment with the locked versions: what a user gets, and nothing of the checkout.

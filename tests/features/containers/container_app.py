@@ -48,6 +48,9 @@ class App(BaseHTTPRequestHandler):
         elif "leaks" in FAULTS:
             held.append(bytearray(os.urandom(1 << 20) * 24))
             self.answer(200, [1.0])
+        elif "late" in FAULTS:
+            time.sleep(1)
+            self.answer(200, [1.0])
         elif body == b"about":
             self.answer(200, about())
         elif body == b"exit":
