@@ -25,7 +25,7 @@ _REMEDIES = {
 
 
 class EngineInfo(NamedTuple):
-    """What the engine says of itself. ``network``: the program that connects rootless containers; empty: none."""
+    """An engine's own description. ``network``: the program that connects rootless containers; empty: none."""
 
     version: str
     rootless: str

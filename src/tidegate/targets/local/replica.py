@@ -275,7 +275,7 @@ class Replica:
 
     @property
     def waits_for(self) -> str | None:
-        """What its start waits for, by the worker's own file."""
+        """Return what its start waits for, by the worker's own file; None for nothing."""
         try:
             return (self.folder / WAITING).read_text() if self.state is ReplicaState.STARTING else None
         except OSError:
