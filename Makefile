@@ -52,7 +52,8 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/ministack/bin/python -m pip install --quiet --disable-pip-version-check 'ministack>=1.5.33,<2' 'docker>=7,<8'
 	touch $@
 
-# Clients of the Open Inference Protocol: NVIDIA's and KServe's, and MLServer, whose requirements do not fit theirs.
+# Clients of the Open Inference Protocol: NVIDIA's and KServe's, and MLServer with scikit-learn, whose requirements do not
+# fit theirs.
 .clients/inference/.done: Makefile
 	test -x .clients/inference/bin/python || $(PYTHON) -m venv .clients/inference
 	.clients/inference/bin/python -m pip install --quiet --disable-pip-version-check 'tritonclient[http,grpc]>=2.60,<3' 'kserve>=0.18,<1'
@@ -60,7 +61,15 @@ $(VENV)/.test: pyproject.toml requirements.lock
 
 .clients/mlserver/.done: Makefile
 	test -x .clients/mlserver/bin/python || $(PYTHON) -m venv .clients/mlserver
-	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2'
+	.clients/mlserver/bin/python -m pip install --quiet --disable-pip-version-check 'mlserver>=1.6,<2' 'mlserver-sklearn>=1.6,<2'
+	touch $@
+
+# What people's container images have in them: web servers of Python, and nginx, which is unpacked and not installed.
+# Where nginx cannot be had, the test of an image with it is skipped and says so.
+.clients/servers/.done: Makefile
+	test -x .clients/servers/bin/python || $(PYTHON) -m venv .clients/servers
+	.clients/servers/bin/python -m pip install --quiet --disable-pip-version-check 'flask>=3.1,<4' 'gunicorn>=23,<27' 'fastapi>=0.115,<1' 'uvicorn>=0.34,<1'
+	-cd .clients/servers && apt-get download --quiet nginx && dpkg-deb --extract nginx_*.deb root ; rm -f nginx_*.deb
 	touch $@
 
 # What builds and checks a release, and what installs it as users do.
@@ -145,7 +154,7 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 FEW_CLIENTS := .venv-sdk3/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done)
-ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver release)
+ALL_CLIENTS := $(FEW_CLIENTS) .venv-sdk/.done .venv-moto/.done $(patsubst %,.clients/%/.done,cli lambda ministack jupyter inference mlserver release servers)
 
 test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow for each kind of client, a browser
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(DECISIONS))
@@ -175,7 +184,7 @@ test-kubernetes: $(VENV)/.test ## tests on a real Kubernetes cluster, with real 
 conformance: $(VENV)/.test ## the same scenarios on every target, and the table in docs/targets.md
 	$(BIN)/python -m tests.kubernetes.cluster.binaries
 	$(BIN)/python -m tests.kubernetes.image
-	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q --timeout 900 tests/conformance tests/kubernetes/test_ecs_containers.py tests/kubernetes/test_conformance.py
+	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q --timeout 900 tests/conformance tests/features/containers/integration/test_conformance.py tests/kubernetes/test_ecs_containers.py tests/kubernetes/test_conformance.py
 	$(BIN)/python -m tests.conformance.results
 
 site: $(VENV)/.test      ## build the documentation site into build/site, with every link checked

@@ -25,23 +25,24 @@ Results = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Target -> scenario -> outcome, date, where it ran, and why it differs."""
 
 
-def record(target: str, scenario: str, outcome: str, why: str = "", place: str = "") -> None:
+def record(column: str, scenario: str, outcome: str, why: str = "", place: str = "") -> None:
     """Write one result, if the run writes any and the target is a shipped one. A run that fails removes what an
-    earlier one has shown. ``place``: what the target was made of, where that is not this machine alone."""
-    if not (name := os.environ.get(VARIABLE)) or target not in KINDS:
+    earlier one has shown. ``column``: the target, and after a comma what its models are. ``place``: what the target
+    was made of, where that is not this machine alone."""
+    if not (name := os.environ.get(VARIABLE)) or column.partition(",")[0] not in KINDS:
         return
     path = Path(name)
     known = json.loads(path.read_text()) if path.exists() else {}
     found = {"outcome": outcome, "date": datetime.now(UTC).date().isoformat(), **({"why": why} if why else {})}
     if place:
         found["place"] = place
-    known.setdefault(target, {})[scenario] = found
+    known.setdefault(column, {})[scenario] = found
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
 def table(results: Results, scenarios: list[str]) -> str:
     """Markdown: a row for each scenario, a column for each target, and the differences below."""
-    targets = sorted(results, key=lambda name: (name != "local", name))
+    targets = sorted(results, key=lambda name: (not name.startswith("local"), name))
     lines = [f"| scenario | {' | '.join(targets)} |", f"|---{'|---' * len(targets)}|"]
     notes: list[str] = []
     for scenario in scenarios:

@@ -8,18 +8,20 @@ from tests.conformance.results import DIFFERENT, PASSED, VARIABLE, record
 from tests.conformance.scenarios import SCENARIOS
 
 
-def run_scenario(lab: Lab, scenario: str, place: str = "", remark: str = "") -> None:
+def run_scenario(lab: Lab, scenario: str, place: str = "", remark: str = "", of: str = "") -> None:
     """A difference is recorded with its reason instead of a run: it is no skipped test. ``place``: what the target
-    is made of, for the table; ``remark``: what is different about it there, though it passes."""
+    is made of, for the table; ``remark``: what is different about it there, though it passes; ``of``: what its models
+    are, for a column beside that of tidegate's own runtimes."""
+    column = f"{lab.target}, {of}" if of else lab.target
     if (why := lab.differences.get(scenario)) is not None:
-        record(lab.target, scenario, DIFFERENT, why, place)
+        record(column, scenario, DIFFERENT, why, place)
         return
     try:
         SCENARIOS[scenario](lab)
     except BaseException:
-        record(lab.target, scenario, "failed", place=place)
+        record(column, scenario, "failed", place=place)
         raise
-    record(lab.target, scenario, PASSED, remark, place)
+    record(column, scenario, PASSED, remark, place)
 
 
 def scenarios(quick: Sequence[str]) -> Sequence[str]:

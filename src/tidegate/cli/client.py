@@ -206,6 +206,11 @@ class ApiClient:
         """Return what deploying the spec would change."""
         return self._request_document("POST", "/diff", {"spec": spec})
 
+    def check_machine(self, spec: object) -> list[dict[str, Any]]:
+        """Return what the server finds as it checks what a spec needs; None: what its endpoints need."""
+        found: list[dict[str, Any]] = self._request_document("POST", "/checks", {"spec": spec})["findings"]
+        return found
+
     def rollout(self, name: str, what: str, by: str, **options: object) -> dict[str, Any]:
         """Send a command to the rollout of an endpoint. ``options`` are further members of the command's request."""
         return self._request_document(

@@ -15,7 +15,6 @@ from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
-from tidegate.domain.desired import DesiredDeployment
 from tidegate.host.late_import import load
 from tidegate.ports.target import CheckFinding, Level
 
@@ -37,11 +36,13 @@ def doctor(
       tidegate target doctor --target kubernetes
       tidegate target doctor fraud.yaml --target sagemaker --json
     """
-    wish = _wish(spec_file, target)
+    loaded = None if spec_file is None else with_target(read_spec(spec_file), target)
+    data = None if loaded is None or spec_file is None else prepare(loaded, spec_file.parent, must_exist=False)
+    wish = None if loaded is None else loaded.wish(datetime.now(UTC), data)
     name, options = choose_target(target if wish is None else wish.target, targets)
     check = load("tidegate.targets.registry", "KINDS")[name].check
     with ProgressBar(f"asking target {name}", quiet=as_json):
-        findings = _check_server() if check is None else check(options, wish)
+        findings = _check_server(data) if check is None else check(options, wish)
     bad = any(one.level in (Level.ERROR, Level.UNKNOWN) for one in findings)
     if as_json:
         print(json.dumps({"target": name, "ok": not bad, "findings": [asdict(one) for one in findings]}))
@@ -54,8 +55,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _check_server() -> list[CheckFinding]:
-    """Check whether this machine's server runs and can save; 'tidegate up' reports what else the machine lacks."""
+def _check_server(spec: object) -> list[CheckFinding]:
+    """Check whether this machine's server runs and can save, and let it check what models need; 'tidegate up' reports
+    what else the machine lacks."""
     with client() as server:
         try:
             version = server.version()["version"]
@@ -63,11 +65,6 @@ def _check_server() -> list[CheckFinding]:
             return [CheckFinding("server", Level.ERROR, str(error), "start it with 'tidegate up'")]
         if trouble := server.health_trouble():
             return [CheckFinding("server", Level.ERROR, trouble)]
-    return [CheckFinding("server", Level.OK, f"tidegate {version} runs at {server.url} and can save changes")]
-
-
-def _wish(spec_file: Path | None, target: str | None) -> DesiredDeployment | None:
-    if spec_file is None:
-        return None
-    loaded = with_target(read_spec(spec_file), target)
-    return loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
+        found = server.check_machine(spec)
+    running = CheckFinding("server", Level.OK, f"tidegate {version} runs at {server.url} and can save changes")
+    return [running, *(CheckFinding(**one | {"level": Level(one["level"])}) for one in found)]

@@ -165,12 +165,14 @@ HOOKS: Mapping[str, str] = {
     " a container is refused",
     "check_service": "a function of a `ContainerDefinition` that is a service, and of the settings, which raises"
     " Invalid; without it such a container is refused",
+    "check_machine": "a coroutine function of containers (`ContainerDefinition`) and the settings, which returns"
+    " `ports/target.py` `CheckFinding`s for `target doctor`",
     "worker_many_models": "a coroutine function of `ReplicaSpec`, `ContainerSpec` and what opens one model, which"
     " returns the engine; without it the instance fails and says why",
     "worker_container": "a coroutine function of `ReplicaSpec`, `ContainerSpec`, what is called when it dies and the"
     " deadline, which returns the engine of a container image; without it the instance fails and says why",
-    "worker_container_image": "a coroutine function of `ReplicaSpec` and `ContainerSpec` that fetches the container's"
-    " image, before `worker_container`",
+    "worker_container_image": "a coroutine function of `ReplicaSpec`, `ContainerSpec` and what is told how far it is,"
+    " that fetches the container's image, before `worker_container`",
     "pin_image": "a coroutine function of the name of a container image and the settings, which returns the name with"
     " the digest that its tag stands for; without it names stay as they are",
     "worker_service": "like `worker_container`, for a service that runs already",

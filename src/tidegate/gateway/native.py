@@ -18,7 +18,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
-from tidegate.gateway import invocations, log_view, spec_diff, uploads, versions
+from tidegate.gateway import invocations, log_view, machine_checks, spec_diff, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import begin_deployment, pin_images
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -250,6 +250,7 @@ ROUTES: NativeRoutes = (
     ("GET", "/alarms", list_alarms, Access.READ),
     ("PUT", "/deploy", put_deploy, Access.CHANGE),
     ("POST", "/diff", spec_diff.compare, Access.READ),
+    ("POST", "/checks", machine_checks.check_machine, Access.USE),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
     ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
     ("GET", "/caller", describe_caller, Access.READ),

@@ -1,7 +1,7 @@
 """The application in the tests' container images: a plain server in Python, with faults by its environment.
 
 With the argument ``serve`` it honours SageMaker's contract; without any it listens on port 8000, with ``/healthz``
-and ``/predict``. ``FAULT`` is one of the words below.
+and ``/predict``. ``FAULT`` has words of those below, with commas between them.
 """
 
 import json
@@ -13,7 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-FAULT = os.environ.get("FAULT", "")
+FAULTS = os.environ.get("FAULT", "").split(",")
 CONTRACT = sys.argv[1:2] == ["serve"]
 PORT, HEALTH, PREDICT = (8080, "/ping", "/invocations") if CONTRACT else (8000, "/healthz", "/predict")
 MODEL = Path("/opt/ml/model/value.txt")
@@ -43,10 +43,13 @@ class App(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path != PREDICT:
             self.answer(404, {})
-        elif FAULT == "lies":
+        elif "lies" in FAULTS:
             self.answer(500, {"error": "healthy only in /healthz"})
-        elif FAULT == "leaks":
+        elif "leaks" in FAULTS:
             held.append(bytearray(os.urandom(1 << 20) * 24))
+            self.answer(200, [1.0])
+        elif "late" in FAULTS:
+            time.sleep(1)
             self.answer(200, [1.0])
         elif body == b"about":
             self.answer(200, about())
@@ -74,22 +77,22 @@ def about() -> dict[str, object]:
 
 def main() -> None:
     print("the application starts", flush=True)
-    if FAULT == "ignores-term":
+    if "ignores-term" in FAULTS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    if FAULT == "exits":
+    if "exits" in FAULTS:
         print("no configuration was found", flush=True)
         sys.exit(3)
-    if FAULT == "grows":
+    if "grows" in FAULTS:
         while True:
             held.append(bytearray(os.urandom(1 << 20) * 8))
-    if FAULT == "forks" and os.fork() == 0:
+    if "forks" in FAULTS and os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.setsid()
-    if FAULT == "slow":
-        time.sleep(6)
-    if FAULT == "closed":
+    if "slow" in FAULTS:
+        time.sleep(15)
+    if "closed" in FAULTS:
         threading.Event().wait()
     ThreadingHTTPServer.request_queue_size = 128
     try:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 
 APP = Path(__file__).with_name("container_app.py")
+SERVERS = APP.with_name("servers")
+ENVIRONMENT = Path(__file__).parents[3] / ".clients" / "servers"
+NGINX = ENVIRONMENT / "root" / "usr" / "sbin" / "nginx"
 MODULES = "http.server,json,os,pathlib,signal,socket,sys,threading,time,encodings.idna"
 _NEEDS = {"podman": "podman", "runc": "runc", "nft": "nftables", "netavark": "netavark"}
 _LIST = f"""
@@ -100,6 +103,42 @@ def _build_base(images: Images) -> None:
     images.podman("build", "--quiet", "--network", "none", "--tag", "localhost/python:test", str(root))
 
 
+def build_servers(images: Images) -> str:
+    """Build the image of web servers that people have: Python with Flask, FastAPI and gunicorn; nginx and Node.js if
+    they are there. Returns its Python."""
+    if not (ENVIRONMENT / ".done").exists():
+        pytest.skip("the servers are not installed: make .clients/servers/.done")
+    root = images.folder / "servers"
+    python = os.path.realpath(ENVIRONMENT / "bin" / "python")
+    paths = "import sysconfig as s; print(s.get_path('stdlib'), s.get_path('platlib'))"
+    stdlib, packages = (
+        subprocess.run([ENVIRONMENT / "bin" / "python", "-c", paths], capture_output=True, text=True, check=True)
+    ).stdout.split()
+    unused = shutil.ignore_patterns(
+        "__pycache__", "test", "site-packages", "config-*", "idlelib", "ensurepip", "pip"
+    )
+    shutil.copytree(stdlib, root / "files" / stdlib.lstrip("/"), ignore=unused)
+    shutil.copytree(packages, root / "files" / "packages", ignore=unused)
+    shutil.copytree(SERVERS, root / "files" / "srv", ignore=unused)
+    libraries = {
+        str(file) for folder in (f"{stdlib}/lib-dynload", packages) for file in Path(folder).rglob("*.so")
+    }
+    programs = {python, *filter(None, [shutil.which("node")])}
+    _copy_files(root, programs | _find_libraries(programs | libraries | {str(NGINX)}))
+    if NGINX.exists():
+        (root / "files" / "usr" / "sbin").mkdir(parents=True, exist_ok=True)
+        shutil.copy(NGINX, root / "files" / "usr" / "sbin" / "nginx")
+    for folder in ("tmp", "run", "var/log/nginx", "var/lib/nginx", "etc"):
+        (root / "files" / folder).mkdir(parents=True, exist_ok=True)
+    (root / "files" / "etc" / "passwd").write_text("root:x:0:0::/:\nnobody:x:65534:65534::/:\n")
+    (root / "files" / "etc" / "group").write_text("root:x:0:\nnogroup:x:65534:\n")
+    _make_readable(root)
+    (root / "files" / "tmp").chmod(0o1777)
+    (root / "Containerfile").write_text("FROM scratch\nCOPY files /\nENV PYTHONPATH=/packages\n")
+    images.podman("build", "--quiet", "--network", "none", "--tag", "localhost/servers:test", str(root))
+    return python
+
+
 def _prepare(folder: Path) -> Images:
     (folder / "networks").mkdir(parents=True)
     number = int(hashlib.sha256(str(folder).encode()).hexdigest(), 16)
@@ -140,14 +179,25 @@ def _copy_python(root: Path) -> None:
     python = os.path.realpath(sys.executable)
     listed = subprocess.run([python, "-I", "-S", "-c", _LIST], capture_output=True, text=True, check=True).stdout
     files = {python, *listed.split()}
-    for file in [one for one in files if one == python or one.endswith(".so")]:
-        found = subprocess.run(["ldd", file], capture_output=True, text=True, check=True).stdout
-        files |= {word for word in found.split() if word.startswith("/")}
+    _copy_files(root, files | _find_libraries({one for one in files if one == python or one.endswith(".so")}))
+    shutil.copy(APP, root / "app.py")
+    _make_readable(root)
+
+
+def _find_libraries(programs: Iterable[str]) -> set[str]:
+    """The libraries of programs and of other libraries."""
+    found = subprocess.run(["ldd", *filter(os.path.exists, programs)], capture_output=True, text=True, check=True)
+    return {word for word in found.stdout.split() if word.startswith("/") and not word.endswith(":")}
+
+
+def _copy_files(root: Path, files: Iterable[str]) -> None:
     for file in files:
         target = root / "files" / file.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    shutil.copy(APP, root / "app.py")
+
+
+def _make_readable(root: Path) -> None:
     for path in (root / "files").rglob("*"):
         path.chmod(0o755)
 

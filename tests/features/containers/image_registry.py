@@ -1,6 +1,7 @@
 """A registry of container images on a free port of this machine, which tests push to and switch off."""
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -14,14 +15,17 @@ _UPLOAD = re.compile(r"/v2/(?P<name>.+)/blobs/uploads/(?P<id>[^/?]*)")
 
 
 class ImageRegistry:
-    """``requests`` lists what was asked for. ``failing`` makes every answer a 503."""
+    """``requests`` lists what was asked for. ``failing`` makes every answer a 503; ``layers_failing`` those of
+    layers, so that a deployment gets its digest and no instance its image. Layers wait for ``open``."""
 
     def __init__(self) -> None:
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
         self.requests: list[str] = []
-        self.failing = False
+        self.failing = self.layers_failing = False
+        self.open = threading.Event()
+        self.open.set()
         self.port = 0
 
     @property
@@ -78,19 +82,27 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body, address = self._body(), urlsplit(self.path)
         self._registry.requests.append(f"{self.command} {self.path}")
-        if self._registry.failing:
+        if self._registry.failing or (self._registry.layers_failing and self._is_layer(address.path)):
             self._fail(503, "UNAVAILABLE")
         elif address.path == "/v2/":
             self._answer(200)
         elif found := _UPLOAD.fullmatch(address.path):
             self._upload(found["name"], found["id"], parse_qs(address.query), body)
         elif found := _BLOB.fullmatch(address.path):
+            if self._is_layer(address.path):
+                self._registry.open.wait()
             blob = self._registry.blobs.get(found["digest"])
             self._answer(200, {}, blob) if blob is not None else self._fail(404, "BLOB_UNKNOWN")
         elif found := _MANIFEST.fullmatch(address.path):
             self._manifest(found["name"], found["reference"], body)
         else:
             self._fail(404, "UNSUPPORTED")
+
+    def _is_layer(self, path: str) -> bool:
+        """Whether it is that of a blob which is no image's configuration."""
+        found = _BLOB.fullmatch(path)
+        manifests = (body for _, body in self._registry.manifests.values())
+        return found is not None and not any(_config(body) == found["digest"] for body in manifests)
 
     def _manifest(self, name: str, reference: str, body: bytes) -> None:
         if self.command == "PUT":
@@ -114,6 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(202, headers)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _serve
+
+
+def _config(manifest: bytes) -> str:
+    digest: str = json.loads(manifest).get("config", {}).get("digest", "")
+    return digest
 
 
 class _Server(ThreadingHTTPServer):

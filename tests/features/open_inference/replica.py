@@ -90,9 +90,10 @@ class _Client:
 
 
 class Replica:
-    def __init__(self, scorer: Scorer[Any, Any] | None, **more: Any) -> None:
+    def __init__(self, scorer: Scorer[Any, Any] | None, runtime: RuntimeChoice | None = None, **more: Any) -> None:
         folder = Path(mkdtemp(prefix="tg-"))
-        container = ContainerSpec(runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir=str(folder))
+        chosen = runtime or RuntimeChoice(RuntimeKind.XGBOOST)
+        container = ContainerSpec(runtime=chosen, model_dir=str(folder))
         fleet = FleetId(ENDPOINT, 1, VARIANT)
         spec = ReplicaSpec(
             replica="r-1",

@@ -128,11 +128,13 @@ def test_doctor_passes_with_warnings(targets_file: str) -> None:
 
 def test_doctor_checks_the_server_of_this_machine() -> None:
     answers = {f"{API}/version": found({"version": "1.2"}), "/healthz": found({"status": "ok"})}
-    with stub(answers) as (url, _):
-        done = CliRunner().invoke(app, ["target", "doctor", "--json"], env={"TIDEGATE_URL": url})
-    assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert (told["ok"], told["findings"][0]["what"]) == (True, "server")
+    for level, good in (("ok", True), ("warning", True), ("error", False)):
+        checked = {"what": "container engine", "level": level, "message": "podman", "remedy": ""}
+        with stub(answers | {f"{API}/checks": found({"findings": [checked]})}) as (url, _):
+            done = CliRunner().invoke(app, ["target", "doctor", "--json"], env={"TIDEGATE_URL": url})
+        assert done.exit_code == (0 if good else 1), done.output
+        told = json.loads(done.stdout)
+        assert (told["ok"], [one["what"] for one in told["findings"]]) == (good, ["server", "container engine"])
     away = CliRunner().invoke(app, ["target", "doctor"], env={"TIDEGATE_URL": "http://127.0.0.1:9"})
     assert away.exit_code == 1
     assert "start it with 'tidegate up'" in " ".join(away.stdout.split())

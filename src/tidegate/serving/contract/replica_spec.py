@@ -24,6 +24,8 @@ OUTGROWN = "outgrown"
 has replaced it. Its text says by how much."""
 LOADING = "loading"
 """File that a worker writes beside its replica file after the download: the seconds that loading may take."""
+WAITING = "waiting"
+"""File that a worker writes beside its replica file while its start waits for something: what that is."""
 FAILED = 3
 """Exit code of a worker that wrote a ``failure.json``; 0 is one that drained."""
 

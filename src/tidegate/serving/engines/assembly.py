@@ -42,9 +42,9 @@ _SLACK = 0.2
 """Seconds by which a container's own timeout comes before the replica's, so that the error names the container."""
 
 
-async def fetch(spec: ReplicaSpec, until: float) -> None:
-    """Download the model data of every container by ``until``, in the event loop's time. Raises ArtifactError,
-    StartTimeout or Transient."""
+async def fetch(spec: ReplicaSpec, until: float, tell: Callable[[str], None]) -> None:
+    """Download the model data of every container by ``until``, in the event loop's time. ``tell`` is told what a
+    start waits for, again and again. Raises ArtifactError, StartTimeout or Transient."""
     policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
     try:
         async with asyncio.timeout_at(until):
@@ -58,7 +58,7 @@ async def fetch(spec: ReplicaSpec, until: float) -> None:
                     if point and not is_beside(container.runtime):
                         from tidegate.host.features import features  # noqa: PLC0415  # most workers need no manifest
 
-                        await features().require_hook(point, f"a {container.runtime.kind}")(spec, container)
+                        await features().require_hook(point, f"a {container.runtime.kind}")(spec, container, tell)
     except TimeoutError:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 

@@ -8,6 +8,7 @@ text.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from tidegate.serving.formats.v2_messages import (
     make_tensor,
     read_values,
     refuse,
+    write_request,
 )
 
 JSON, NPY = content_types.JSON, content_types.NPY
@@ -64,6 +66,15 @@ def native_request(request: InferRequest, signature: ModelSignature | None) -> N
         return _tensors(inputs, specs, several if signature.arrays else accept)
     held = _frame(inputs, specs) if signature.form is Form.FRAME else _by_name(inputs)
     return NativeRequest(_encode(held), JSON, accept)
+
+
+def message_of(request: InferRequest) -> NativeRequest:
+    """The same request for a server of the protocol, without binary tensors. Raises ModelFailed (400)."""
+    outputs = request.outputs and tuple(replace(one, binary=False) for one in request.outputs)
+    body, length = write_request(replace(request, outputs=outputs, binary=False))
+    if length is not None:
+        raise refuse("A tensor of BF16 cannot be passed on; send FP32")
+    return NativeRequest(body, JSON, JSON)
 
 
 def _table(inputs: Sequence[Tensor], specs: Sequence[TensorSpec], accept: str) -> NativeRequest:
@@ -310,7 +321,9 @@ def tensors_of_rows(rows: Sequence[Sequence[Any]], inputs: Sequence[TensorMetada
 
 
 def answer_of(outputs: Sequence[Tensor]) -> Answer:
-    """The native answer to a response: its only output as the predictions, or several by their names."""
-    values = {one.name: one.values.tolist() for one in outputs}
+    """The native answer to a response: its only output as the predictions, or several by their names. An output of
+    the shape [rows, 1] has a number for each row."""
+    arrays = {one.name: one.values for one in outputs}
+    values = {name: (one.ravel() if one.shape[1:] == (1,) else one).tolist() for name, one in arrays.items()}
     only: Any = next(iter(values.values())) if len(values) == 1 else values
     return Answer(encode_json({PREDICTIONS: only}), JSON)

@@ -32,7 +32,7 @@ READABLE = ("json", "csv", "jsonlines")
 NEW = NEW_SESSION.encode()
 
 _TOKEN = re.compile(
-    rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|-?(?:inf(?:inity)?|nan)\b|null|true|false)',
+    rb'"shape"\s*:\s*\[[^\]]*\]|"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|-?(?:inf(?:inity)?|nan)\b|null|true|false)',
     re.IGNORECASE | re.DOTALL,
 )
 _WORDS = {b"true": 1.0, b"false": 0.0, b"null": math.nan}
@@ -103,8 +103,8 @@ class ComparedCounts:
 
 
 def read_prediction(body: bytes, cut: bool, content_type: str) -> float | None:
-    """The first number of an answer, outside of quoted text. None if there is none, or if it is not finite.
-    ``cut``: the answer goes on after ``body``."""
+    """The first number of an answer, outside of quoted text and of the shapes of tensors. None if there is none, or
+    if it is not finite. ``cut``: the answer goes on after ``body``."""
     if not content_type.partition(";")[0].strip().lower().endswith(READABLE):
         return None
     for found in _TOKEN.finditer(body):

@@ -24,6 +24,7 @@ from tidegate.serving.contract.replica_spec import (
     FAILED,
     LOADING,
     OUTGROWN,
+    WAITING,
     ContainerSpec,
     Failure,
     ReplicaSpec,
@@ -90,8 +91,13 @@ class WorkerProcess:
         end this process if it hangs."""
         seconds = remaining_limit(self._spec.startup_timeout, age)
         with suppress(OSError):
+            self._path.with_name(WAITING).unlink(missing_ok=True)
             write_atomically(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
         return seconds
+
+    def _tell_wait(self, what: str) -> None:
+        with suppress(OSError):
+            write_atomically(self._path.with_name(WAITING), what.encode(), durable=False)
 
     @property
     def _memory_limit(self) -> int:
@@ -114,7 +120,7 @@ class WorkerProcess:
             await server.listen()
             until = now() + remaining_limit(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.
-            await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._limit_memory))
+            await asyncio.gather(fetch(spec, until, self._tell_wait), asyncio.to_thread(self._limit_memory))
             if cold is not None:
                 cold.mark("fetched")
             until = now() + self._begin_loading(age)

@@ -7,6 +7,7 @@ ones: ``{"predictions": [...]}``, or CSV where the client asks for it.
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -45,8 +46,12 @@ class _Described(msgspec.Struct):
     shape: tuple[int, ...]
 
 
+_UNDECLARED = (_Described("input", "FP64", (-1, -1)),)
+"""What a model takes whose inputs the server does not know, as most of MLServer's: a matrix."""
+
+
 class _Metadata(msgspec.Struct):
-    inputs: list[_Described] = []
+    inputs: list[_Described] | None = None
 
 
 class _Input(msgspec.Struct):
@@ -73,9 +78,9 @@ class V2Dialect(Dialect):
         if found is None:
             raise Invalid(f"predict is {self._predict!r}; with protocol v2 it is /v2/models/NAME/infer")
         described = await self._ask(client, "GET", found["model"], _Metadata)
-        self._inputs = [TensorMetadata(one.name, one.datatype, one.shape) for one in described.inputs]
-        if not self._inputs:
-            raise Invalid(f"the server's metadata of {found['model']} names no inputs")
+        self._inputs = [
+            TensorMetadata(one.name, one.datatype, one.shape) for one in described.inputs or _UNDECLARED
+        ]
         only = self._inputs[0]
         if len(self._inputs) > 1:
             self._rows = RowParser(len(self._inputs), [one.name for one in self._inputs], free=True)
@@ -112,7 +117,9 @@ class V2Dialect(Dialect):
     def make_request(self, call: Call) -> UpstreamRequest:
         """Make the request. Raises ModelFailed for rows that do not fit the model's inputs."""
         if PATH in call.headers or _is_message(call):
-            return super().make_request(call)
+            request = super().make_request(call)
+            more = [(name, value) for name, value in call.headers.items() if name == HEADER_LENGTH]
+            return replace(request, headers=[*request.headers, *more])
         tensors = tensors_of_rows(self._read_rows(call), self._inputs)
         body, length = write_request(InferRequest(tuple(tensors)))
         assert length is None, "no tensor is binary"
@@ -168,9 +175,12 @@ class V2Dialect(Dialect):
             raise ModelFailed(400, f"Column {column + 1}: expected a number, got {text[:40]!r}.") from None
 
     def read_answer(self, call: Call, reply: HttpReply) -> Answer:
-        if PATH in call.headers or _is_message(call):
-            return super().read_answer(call, reply)
         length = reply.headers.get(HEADER_LENGTH)
+        if PATH in call.headers or _is_message(call):
+            answer = super().read_answer(call, reply)
+            return (
+                answer if length is None else answer._replace(headers=(*answer.headers, (HEADER_LENGTH, length)))
+            )
         try:
             response = read_response(reply.body, None if length is None else int(length))
         except ModelFailed as failed:

@@ -31,4 +31,5 @@ def describe(
         paired=None if desired.deleted else spec.paired,
         was_ready=was_ready,
         devices=tuple((one.id, one.devices) for one in replicas if one.devices),
+        problem=next(filter(None, (one.waits_for for one in replicas)), None),
     )

@@ -86,6 +86,8 @@ START = "replica.json"
 LOADING = "loading"
 """File of a worker's own: it has its model data, and gives itself so many seconds to load it
 (``serving/contract/replica_spec.py``)."""
+WAITING = "waiting"
+"""File of a worker's own: what its start waits for (``serving/contract/replica_spec.py``)."""
 OUTGROWN = "outgrown"
 """File of a worker's own: it holds more memory than it may (``serving/contract/replica_spec.py``)."""
 SETTLED = 10.0
@@ -270,6 +272,14 @@ class Replica:
         return (
             f"no answer to /ping within {limit:g} s" if now - self.since > limit + supervisor_grace(limit) else ""
         )
+
+    @property
+    def waits_for(self) -> str | None:
+        """Return what its start waits for, by the worker's own file; None for nothing."""
+        try:
+            return (self.folder / WAITING).read_text() if self.state is ReplicaState.STARTING else None
+        except OSError:
+            return None
 
     def check_outgrown(self) -> str:
         """Once, when it holds more memory than it may: what the worker reported. It is leaving from then on."""

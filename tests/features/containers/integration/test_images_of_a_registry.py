@@ -104,9 +104,16 @@ def test_a_pull_is_tried_again(
 ) -> None:
     push(images, registry, "team/late:1", "late")
     registry.failing = True
+    name = f"{registry.host}/team/late:1"
+    told: list[str] = []
     with pytest.raises(Transient, match=r"the image .*/team/late:1 cannot be pulled: .*503"):
-        require(engine, f"{registry.host}/team/late:1")
+        asyncio.run(require_image(engine, ImageName.parse(name), "r-1", told.append))
     assert capsys.readouterr().out.count("trying again") == 2
+    assert sum("trying again" in one for one in told) == 2
+    registry.failing = False
+    told.clear()
+    asyncio.run(require_image(engine, ImageName.parse(name), "r-1", told.append))
+    assert any(one.startswith(f"pulling the image {name}: Copying config") for one in told), told
 
 
 def test_an_image_that_is_not_there_is_not_tried_again(registry: ImageRegistry, engine: Engine) -> None:

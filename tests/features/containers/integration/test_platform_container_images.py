@@ -1,28 +1,22 @@
 """Models that are container images, run by a whole platform with the real podman."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from tests.features.containers.container_images import Images, fake_program, run_images
+from tests.features.containers.container_scene import call, deploy, fail, tidegate
 from tests.scene import Scene
 from tidegate.host.platform import Platform, wait_until
-from tidegate.load import LoadGenerator
 
 pytestmark = pytest.mark.e2e
 CAPABILITIES = 0x4EB
 """CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID and NET_BIND_SERVICE."""
-LOAD = 100
-"""Requests per second."""
 
 
 @pytest.fixture(scope="module")
@@ -43,49 +37,6 @@ def platform(images: Images) -> Iterator[Platform]:
 @pytest.fixture(scope="module")
 def scene(platform: Platform) -> Scene:
     return Scene(platform)
-
-
-def call(scene: Scene, endpoint: str, body: bytes = b"[[1]]") -> Any:
-    answer = scene.runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=body)
-    return json.loads(answer["Body"].read())
-
-
-def tidegate(scene: Scene, *words: str, code: int = 0) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "tidegate.cli", *words],
-        env={**kept, "TIDEGATE_URL": scene.platform.url, "COLUMNS": "300"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def deploy(scene: Scene, folder: Path, name: str, image: str, *lines: str, code: int = 0) -> str:
-    """Deploy an image that listens on port 8000, and wait until that has ended."""
-    head = [f"endpoint: {name}", "model:", f"  container: {image}", "  port: 8000", "  health: /healthz"]
-    file = folder / f"{name}.yaml"
-    file.write_text("\n".join([*head, "  predict: /predict", *lines, ""]))
-    return tidegate(scene, "deploy", str(file), "--wait", code=code)
-
-
-def fail(scene: Scene, image: str, **members: Any) -> str:
-    """Create an endpoint that fails, and return the reason."""
-    config = scene.config(None, image=image, **members)
-    scene.sagemaker.create_endpoint(EndpointName=config, EndpointConfigName=config)
-    done = scene.settled(config, 120)
-    assert done["EndpointStatus"] == "Failed"
-    scene.sagemaker.delete_endpoint(EndpointName=config)
-    reason: str = done["FailureReason"]
-    return reason
-
-
-def load(scene: Scene, name: str) -> LoadGenerator:
-    headers = {"Content-Type": "application/json"}
-    return LoadGenerator(scene.platform.url, f"/endpoints/{name}/invocations", b"[[1]]", headers, LOAD)
 
 
 def workers(platform: Platform) -> list[psutil.Process]:
@@ -156,30 +107,6 @@ def test_an_image_that_is_not_allowed_is_refused(scene: Scene) -> None:
 def test_an_image_that_is_not_there_is_refused(scene: Scene) -> None:
     with pytest.raises(ClientError, match="there is no image localhost/absent:1 on this machine"):
         scene.model(None, image="localhost/absent:1")
-
-
-def test_a_canary_to_a_good_and_to_a_bad_version(scene: Scene, images: Images, tmp_path: Path) -> None:
-    images.build("localhost/app:2", PREDICTION="2")
-    images.build("localhost/app:lies", FAULT="lies")
-    guard = [
-        "instances: 2",
-        "alarms: {errors: {metric: Invocation5XXErrors, statistic: Sum, above: 0, period: 1s, periods: 1}}",
-    ]
-    rollout = "rollout: {strategy: canary, size: 50%, wait: 3s}"
-    deploy(scene, tmp_path, "till", "localhost/app:1", rollout, *guard)
-    with load(scene, "till") as running:
-        deploy(scene, tmp_path, "till", "localhost/app:2", rollout, *guard)
-        report = running.stop()
-    assert report.failed == 0, report.failures[:3]
-    assert len(report.by_config) == 2
-    assert call(scene, "till") == [2.0]
-    good = scene.describe("till")["EndpointConfigName"]
-    with load(scene, "till") as running:
-        deploy(scene, tmp_path, "till", "localhost/app:lies", rollout, *guard, code=1)
-        report = running.stop()
-    assert scene.describe("till")["EndpointConfigName"] == good
-    assert report.by_config[good].failed == 0
-    assert call(scene, "till") == [2.0]
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +205,16 @@ def test_one_that_ends_by_itself_says_so(scene: Scene, images: Images) -> None:
     )
 
 
+def test_doctor_checks_the_engine(scene: Scene, images: Images, tmp_path: Path) -> None:
+    shown = json.loads(tidegate(scene, "target", "doctor", "--json"))
+    found = {one["what"]: one for one in shown["findings"]}
+    assert found["container engine"]["message"].startswith("podman ")
+    assert str(images.folder / "store") in found["space for images"]["message"]
+    spec = tmp_path / "away.yaml"
+    spec.write_text("endpoint: away\nmodel: {url: http://127.0.0.1:9}\n")
+    assert "service http://127.0.0.1:9" in tidegate(scene, "target", "doctor", str(spec), code=1)
+
+
 def test_one_without_a_program_says_so(scene: Scene, images: Images, tmp_path: Path) -> None:
     images.build_file("localhost/empty:1", "FROM scratch", "LABEL nothing=in-it")
     reason = deploy(scene, tmp_path, "empty", "localhost/empty:1", code=1)
@@ -309,21 +246,11 @@ def test_one_that_runs_out_of_memory_says_so(scene: Scene, images: Images, tmp_p
 
 
 @pytest.mark.slow
-def test_a_port_that_never_opens(scene: Scene, images: Images, tmp_path: Path) -> None:
-    images.build("localhost/app:closed", FAULT="closed")
-    reason = deploy(scene, tmp_path, "closed", "localhost/app:closed", "startup_timeout: 3s", code=1)
+@pytest.mark.parametrize("fault", ["closed", "slow"])
+def test_one_that_does_not_listen_in_time(scene: Scene, images: Images, tmp_path: Path, fault: str) -> None:
+    images.build(f"localhost/app:{fault}", FAULT=fault)
+    reason = deploy(scene, tmp_path, fault, f"localhost/app:{fault}", "startup_timeout: 3s", code=1)
     assert "did not pass the ping health check within 3 s (GET /healthz on port 8000 of the image" in reason
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["ignores-term", "forks", "slow"])
-def test_stubborn_images_serve_and_end(scene: Scene, images: Images, tmp_path: Path, fault: str) -> None:
-    before = set(images.names())
-    images.build(f"localhost/app:{fault}", FAULT=fault, PREDICTION="5")
-    deploy(scene, tmp_path, fault, f"localhost/app:{fault}")
-    assert call(scene, fault) == [5.0]
-    scene.sagemaker.delete_endpoint(EndpointName=fault)
-    wait_until(lambda: set(images.names()) <= before, "its end", 60)
 
 
 def _answers(scene: Scene, endpoint: str) -> bool:

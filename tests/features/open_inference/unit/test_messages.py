@@ -298,8 +298,8 @@ def test_rows_become_a_request_of_a_server_of_the_protocol() -> None:
     assert n.values.tolist() == [[2**53 + 1], [2]] and t.values.tolist() == ["a", "b"]
     with pytest.raises(ModelFailed, match="2 values"):
         v2_rows.tensors_of_rows([[1]], columns)
-    assert v2_rows.answer_of([n]).body == b'{"predictions":[[9007199254740993],[2]]}'
-    assert v2_rows.answer_of([n, t]).body == b'{"predictions":{"n":[[9007199254740993],[2]],"t":["a","b"]}}'
+    assert v2_rows.answer_of([n]).body == b'{"predictions":[9007199254740993,2]}', "one number for each row"
+    assert v2_rows.answer_of([n, t]).body == b'{"predictions":{"n":[9007199254740993,2],"t":["a","b"]}}'
 
 
 def test_an_exchange_in_arrays_is_captured_as_json() -> None:

@@ -54,6 +54,11 @@ def answer(body: bytes = b"0.5", kind: str = "text/csv") -> Answer:
         (b"", "application/json", None),
         (b"\x93NUMPY 1", "application/x-npy", None),
         (b"12", "text/plain", None),
+        (
+            b'{"outputs": [{"name": "y", "shape": [4, 1], "datatype": "FP64", "data": [0.5]}]}',
+            "application/json",
+            0.5,
+        ),
     ],
 )
 def test_a_prediction_is_the_first_finite_number(body: bytes, kind: str, value: float | None) -> None:

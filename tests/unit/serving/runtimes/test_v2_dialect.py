@@ -8,6 +8,7 @@ import pytest
 from tidegate.domain.errors import Invalid, Transient
 from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.formats.v2_messages import HEADER_LENGTH
 from tidegate.serving.runtimes.v2_dialect import INDEX, V2Dialect
 
 MODEL = "/v2/models/fraud"
@@ -93,6 +94,20 @@ async def test_a_message_of_the_protocol_goes_through_unchanged() -> None:
     assert answer.body == b"{}"
 
 
+async def test_the_length_of_the_json_goes_through_with_binary_tensors() -> None:
+    one = Call(b'{"inputs": []}....', {b"content-type": b"application/octet-stream", HEADER_LENGTH: b"14"})
+    dialect = await prepared(MATRIX)
+    assert (HEADER_LENGTH, b"14") in dialect.make_request(one).headers
+    reply = HttpReply(200, {b"content-type": b"application/octet-stream", HEADER_LENGTH: b"2"}, b"{}.")
+    assert (HEADER_LENGTH, b"2") in dialect.read_answer(one, reply).headers
+
+
+@pytest.mark.parametrize("metadata", [{"inputs": []}, {"inputs": None}, {}])
+async def test_a_model_whose_inputs_are_not_declared_gets_a_matrix(metadata: dict[str, Any]) -> None:
+    [tensor] = sent(await prepared(metadata), call(b"1,2\n3,4\n", "text/csv"))
+    assert tensor == {"name": "input", "datatype": "FP64", "shape": [2, 2], "data": [1.0, 2.0, 3.0, 4.0]}
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
@@ -149,7 +164,6 @@ async def test_the_only_model_of_a_server_is_found_and_others_are_to_be_named() 
         ((503, {}), Transient),
         (ConnectionBroken("gone"), Transient),
         ((200, {"inputs": "x"}), Invalid),
-        ((200, {"inputs": []}), Invalid),
         ((404, {}), Invalid),
     ],
 )

@@ -36,6 +36,7 @@ from tidegate.features.containers.worker.engine_command import (
     identify_process,
 )
 from tidegate.features.containers.worker.images import require_image
+from tidegate.features.containers.worker.patient_client import PatientClient
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import own_installation
 from tidegate.host.log_files import read_own_end
@@ -131,7 +132,7 @@ class Container:
             ) from None
         self._variables.unlink(missing_ok=True)
         await self._dialect.prepare(self._client)
-        self._calls.client = self._client
+        self._calls.client = PatientClient(self._client)
         self._watchers.append(asyncio.create_task(self._watch(self._client)))
 
     def _command(self, image: str, port: int) -> list[str]:

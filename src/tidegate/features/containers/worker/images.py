@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from tidegate.domain.errors import ArtifactError, Transient
@@ -31,26 +32,29 @@ _FULL = re.compile(r"no space left on device|disk quota exceeded", re.I)
 _NOWHERE = re.compile(r"no such host|connection refused|timeout|unreachable|50\d |TLS|EOF|reset", re.I)
 
 
-async def fetch_image(spec: ReplicaSpec, container: ContainerSpec) -> None:
+async def fetch_image(spec: ReplicaSpec, container: ContainerSpec, tell: Callable[[str], None]) -> None:
     """Pull the image of a container unless it is there. Raises ArtifactError for one that cannot be had, Invalid
     without an engine, and Transient where another try may help."""
     engine = find_engine()
-    await require_image(engine, ImageName.parse(container.runtime.image), spec.replica)
+    await require_image(engine, ImageName.parse(container.runtime.image), spec.replica, tell)
 
 
-async def require_image(engine: Engine, image: ImageName, replica: str) -> str:
-    """Return the id of an image, pulled first if it is missing."""
+async def require_image(
+    engine: Engine, image: ImageName, replica: str, tell: Callable[[str], object] = str
+) -> str:
+    """Return the id of an image, pulled first if it is missing. ``tell`` is told how far the pull is."""
     if (found := _found.get(image) or await find_image(engine, image)) is not None:
         _found[image] = found
         return found
     for pause in (*_PAUSES, None):
         print(f"tidegate worker {replica}: pulling the image {image.exact}", flush=True)
         try:
-            await _pull(engine, image)
+            await _pull(engine, image, tell)
             break
         except Transient as error:
             if pause is None:
                 raise
+            tell(f"{error}; trying again in {pause:g} s")
             print(f"tidegate worker {replica}: {error}; trying again in {pause:g} s", flush=True)
             await asyncio.sleep(pause)
     found = await find_image(engine, image)
@@ -72,7 +76,7 @@ async def find_image(engine: Engine, image: ImageName) -> str | None:
     return None
 
 
-async def _pull(engine: Engine, image: ImageName) -> None:
+async def _pull(engine: Engine, image: ImageName, tell: Callable[[str], object]) -> None:
     """The engine's lines about its progress go to this process's output, as the log shows it."""
     process = await asyncio.create_subprocess_exec(
         engine.path,
@@ -89,6 +93,7 @@ async def _pull(engine: Engine, image: ImageName) -> None:
         async for line in process.stdout:
             lines.append(line.decode("utf-8", "replace").rstrip())
             print(lines[-1], flush=True)
+            tell(f"pulling the image {image.exact}: {lines[-1]}")
         code = await process.wait()
     finally:
         if process.returncode is None:
@@ -101,7 +106,10 @@ def explain_failure(image: ImageName, reply: EngineReply) -> ArtifactError | Tra
     """Make the error of a pull, or of a question to a registry, that failed."""
     why = reply.why
     if _FULL.search(reply.errors):
-        return ArtifactError(f"the disk is full: the image {image.exact} does not fit on this machine ({why})")
+        return ArtifactError(
+            f"the disk is full: the image {image.exact} does not fit on this machine; remove images that are not"
+            f" needed: podman image prune, or docker image prune ({why})"
+        )
     if _DENIED.search(why):
         return ArtifactError(
             f"the registry {image.host} does not give out {image.exact}: it does not exist, or the server's user has"

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate import __version__
-from tidegate.features.open_inference.worker.forms import Exchange, GrpcFormat, RestFormat, with_headers
+from tidegate.domain.registry import Protocol
+from tidegate.features.open_inference.worker.forms import GrpcFormat, RestFormat, with_headers
 from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, ModelFailed, Outcome
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.contract.signature import TEXT, Form, ModelSignature, find_signature
@@ -63,6 +64,8 @@ class OpenInference:
         self._grpc = GrpcFormat(responses)
         self._outputs: tuple[tuple[str, str, tuple[int, ...]], ...] | None = None
         """Name, type and shape of what the model gives; None: not known yet."""
+        upstream = spec.containers[0].runtime.upstream if len(spec.containers) == 1 else None
+        self._speaks_it = upstream is not None and upstream.protocol is Protocol.V2
 
     def find_format(self, path: bytes) -> ResponseFormat | None:
         if path == b"/v2" or path.startswith(b"/v2/"):
@@ -84,7 +87,8 @@ class OpenInference:
         if path == NATIVE:
             return msgspec.structs.replace(request, fields=_without_key(request.headers)), self._plain
         # Needs numpy, as models do; most workers never get such a request.
-        from tidegate.serving.formats import v2_messages, v2_protobuf, v2_rows  # noqa: PLC0415
+        from tidegate.features.open_inference.worker import translation  # noqa: PLC0415
+        from tidegate.serving.formats import v2_messages, v2_protobuf  # noqa: PLC0415
 
         if (asked := REST.fullmatch(path)) is not None:
             body = self._inflate(_body(request), request.fields.get(b"content-encoding", b""))
@@ -96,12 +100,15 @@ class OpenInference:
         else:
             infer = v2_protobuf.read_infer_request(self._message(request))
             self._check_name(infer.model, infer.version)
-        native = v2_rows.native_request(infer, signature)
+        native, read, exchange = (
+            translation.translate_for_server(infer)
+            if self._speaks_it
+            else translation.translate_for_model(infer, signature)
+        )
         fleet = self._spec.fleet
 
         def encode(answer: Answer) -> Answer:
-            outputs = tuple(v2_rows.outputs_of(answer))
-            response = v2_messages.InferResponse(fleet.endpoint, fleet.variant, outputs, infer.id)
+            response = v2_messages.InferResponse(fleet.endpoint, fleet.variant, tuple(read(answer)), infer.id)
             if asked is None:
                 return answer._replace(body=v2_protobuf.write_infer_response(response, infer), status=200)
             body, length = v2_messages.write_response(response, infer)
@@ -109,10 +116,6 @@ class OpenInference:
                 return Answer(body, "application/json", answer.headers)
             told = (b"Inference-Header-Content-Length", b"%d" % length)
             return Answer(body, BINARY, (*answer.headers, told))
-
-        def readable() -> tuple[bytes, str]:
-            known = v2_rows.readable_request(native)
-            return known.body, known.content_type
 
         headers = with_headers(request, native.content_type, native.accept)
         made = msgspec.structs.replace(
@@ -126,7 +129,7 @@ class OpenInference:
             spool=None,
         )
         kind = RestFormat if asked is not None else GrpcFormat
-        return made, kind(self._responses, encode, Exchange(readable, v2_rows.readable_answer))
+        return made, kind(self._responses, encode, exchange)
 
     def _message(self, request: Request) -> bytes:
         """The message of a call of gRPC. Raises ModelFailed."""

@@ -123,12 +123,12 @@ class Replicas:
 
     @property
     def trouble(self) -> str:
-        """Why no replica is healthy."""
+        """Why no replica is healthy, or why some are not; empty if all are."""
         if self._secret_trouble:
             return self._secret_trouble
         reasons = [*self.refused.values(), *(f"{url}: {why}" for url, why in self._unresolved.items())]
         reasons += [f"{one}: {one.reason}" for one in self._replicas if not one.healthy]
-        return "; ".join(reasons) or "it has no replicas"
+        return "; ".join(reasons) or ("" if self._replicas else "it has no replicas")
 
     async def look(self) -> None:
         """Find the replicas, read the secrets that changed, and check each replica."""
