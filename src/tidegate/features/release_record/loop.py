@@ -1,12 +1,12 @@
 """Keeps the record of each rollout that has ended, signed."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from tidegate.compose.background import Services, Worker
-from tidegate.domain.errors import Unavailable
+from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.domain.history import VersionOutcome
 from tidegate.features.release_record.document import describe_release
 from tidegate.features.release_record.kinds import RELEASE, SignedRelease
@@ -34,6 +34,8 @@ class RecordKeeper(Worker):
     """The journal's line up to which histories were read; None: none was."""
     _trouble: str = ""
     """Why nothing is signed; logged once."""
+    _failing: set[str] = field(default_factory=set)
+    """Endpoints of which a record cannot be composed; logged once, tried again when its history changes."""
 
     async def turn(self) -> None:
         newest = await self.store.newest()
@@ -45,7 +47,8 @@ class RecordKeeper(Worker):
             if self._trouble != error.message:
                 self._trouble = error.message
                 log.warning("no records of releases are kept: %s", error.message)
-        self._through = newest[0]
+            return
+        self._through, self._trouble = newest[0], ""
 
     def _keep(self, tx: Tx, now: datetime) -> None:
         if self._through is None:
@@ -53,8 +56,23 @@ class RecordKeeper(Worker):
         else:
             lines = tx.journal(kind=HISTORY.name, after=self._through, limit=MOST_LINES, bodies=False)
             names = {line.name for line in lines}
+            if len(lines) == MOST_LINES:  # there may be more
+                names = {saved.name for saved in tx.find(ENDPOINT).items}
         for name in sorted(names):
+            self._keep_one(tx, name, now)
+
+    def _keep_one(self, tx: Tx, name: str, now: datetime) -> None:
+        """Keep the records of one endpoint; what cannot be composed costs no other endpoint its records."""
+        try:
             keep_records(tx, name, self.state, now)
+        except TidegateError:
+            raise
+        except Exception:
+            if name not in self._failing:
+                log.exception("the record of a release of endpoint %s cannot be composed", name)
+            self._failing.add(name)
+        else:
+            self._failing.discard(name)
 
 
 def keep_records(tx: Tx, name: str, state: Path, now: datetime) -> None:
