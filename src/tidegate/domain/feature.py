@@ -165,6 +165,8 @@ HOOKS: Mapping[str, str] = {
     " a container is refused",
     "check_service": "a function of a `ContainerDefinition` that is a service, and of the settings, which raises"
     " Invalid; without it such a container is refused",
+    "check_signal": "a function of a `Signal` and of the settings, which raises Invalid; without it an alarm on such"
+    " a signal is refused",
     "worker_many_models": "a coroutine function of `ReplicaSpec`, `ContainerSpec` and what opens one model, which"
     " returns the engine; without it the instance fails and says why",
     "worker_container": "a coroutine function of `ReplicaSpec`, `ContainerSpec`, what is called when it dies and the"
