@@ -165,13 +165,15 @@ def test_a_query_above_its_limit_rolls_the_new_version_back(
     platform: Platform, scene: Scene, models: tuple[str, str], prometheus: Prometheus, shop: Shop
 ) -> None:
     alarm = {"prometheus": prometheus.url, "query": "max(lost_ratio)"}
-    deploy(platform, spec("query", models[0], alarm, "60s"))
+    deploy(platform, spec("query", models[0], alarm, "10m"))
     first = scene.settled("query")["EndpointConfigName"]
-    wait_until(lambda: alarm_state(platform, "query") == "OK", "the alarm is judged by Prometheus")
-    deploy(platform, spec("query", models[1], alarm, "60s"))
-    wait_until(lambda: (status(platform, "query")["rollout"] or {}).get("phase") == "Baking", "the first bake")
+    wait_until(lambda: alarm_state(platform, "query") == "OK", "the alarm is judged by Prometheus", 60)
+    deploy(platform, spec("query", models[1], alarm, "10m"))
+    wait_until(
+        lambda: (status(platform, "query")["rollout"] or {}).get("phase") == "Baking", "the first bake", 120
+    )
     shop.page = BAD
-    settled = scene.settled("query")
+    settled = scene.settled("query", 180)
     assert settled["EndpointConfigName"] == first
     assert "alarm(s) [query-checkout] in ALARM" in settled["FailureReason"]
 

@@ -83,5 +83,6 @@ def test_a_target_whose_alarms_aws_evaluates_refuses_signals() -> None:
     model = {"image": "tidegate/xgboost", "data": "s3://m/model.tar.gz"}
     wish = spec.parse({"endpoint": "fraud", "model": model, "alarms": {"checkout": QUERY}}, NOW)
     found = Findings()
-    compile_alarms(wish, wish.config.name, SagemakerOptions(region="eu-central-1", role_arn="arn:aws:iam::0:role/r"), found)
+    options = SagemakerOptions(region="eu-central-1", role_arn="arn:aws:iam::0:role/r")
+    compile_alarms(wish, wish.config.name, options, found)
     assert any("CloudWatch reads no signals" in one for one in found.refusals)
