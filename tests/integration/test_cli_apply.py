@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.scene import Scene
 from tidegate.host.platform import Platform, wait_until
 
+ACTION = Path(__file__).parents[2] / "action.yml"
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
@@ -93,3 +96,49 @@ def test_with_a_mistake_in_one_file_nothing_is_done_and_another_sets_endpoint_is
 
 def _names(scene: Scene) -> set[str]:
     return {one["EndpointName"] for one in scene.sagemaker.list_endpoints()["Endpoints"]} - {"owned"}
+
+
+def act(platform: Platform, place: Path, **inputs: str) -> tuple[int, str]:
+    """Run the steps of the action in bash, as a runner does; the exit status and the summary of the job."""
+    action = yaml.safe_load(ACTION.read_text())
+    given = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | inputs
+    program = place / "bin" / "tidegate"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tidegate.cli "$@"\n')
+    program.chmod(0o755)
+    summary = place / "summary.md"
+    runner = {"RUNNER_TEMP": str(place), "GITHUB_STEP_SUMMARY": str(summary), "TIDEGATE_URL": platform.url}
+    path = f"{program.parent}:{os.environ['PATH']}"
+    for step in action["runs"]["steps"]:
+        if "if" in step and given["apply"] != "true":
+            continue
+        named = {
+            key: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: given[found[1]], value)
+            for key, value in step["env"].items()
+        }
+        environment = {**os.environ, **runner, **named, "PATH": path}
+        done = subprocess.run(["bash", "-c", step["run"]], env=environment, capture_output=True, check=False)
+        if done.returncode:
+            return done.returncode, done.stderr.decode()
+    return 0, summary.read_text()
+
+
+def test_the_steps_of_the_action_check_show_and_apply_a_folder(
+    platform: Platform, scene: Scene, models: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "endpoints"
+    folder.mkdir()
+    guards = "rollout: {strategy: canary, size: 20%, wait: 1s}\nalarms:\n  errors: {metric: Invocation5XXErrors,"
+    written = write(folder, "acted", models[0], f"{guards} statistic: Average, above: 2%}}\n")
+    status, summary = act(platform, tmp_path, folder=str(folder), set="acted")
+    assert status == 0, summary
+    assert "### What the guards of" in summary and "endpoint `acted` would be created" in summary
+    assert "acted" not in _names(scene)
+    status, summary = act(platform, tmp_path, folder=str(folder), set="acted", apply="true", prune="true")
+    assert status == 0, summary
+    assert scene.describe("acted")["EndpointStatus"] == "InService"
+    status, summary = act(platform, tmp_path, folder=str(folder), set="acted")
+    assert (status, summary.splitlines()[-1]) == (0, "No difference: all 1 endpoints are as their files say.")
+    written.write_text(written.read_text() + "instances: many\n")
+    status, told = act(platform, tmp_path, folder=str(folder), set="acted")
+    assert status == 1 and "instances" in told
