@@ -28,8 +28,9 @@ FAILED, NOT_DONE, UNCHANGED = "failed", "not done", "unchanged"
 
 @dataclass
 class Outcome:
-    """What happened to one endpoint. Its ``result`` is one of: created, updated, superseded, unchanged, deleted,
-    failed, not done."""
+    """What happened to one endpoint.
+
+    ``result``: created, updated, superseded, unchanged, deleted, failed, or not done."""
 
     endpoint: str
     file: str
