@@ -28,7 +28,7 @@ FAILED, NOT_DONE, UNCHANGED = "failed", "not done", "unchanged"
 
 @dataclass
 class Outcome:
-    """What happened to one endpoint.
+    """The outcome for one endpoint.
 
     ``result``: created, updated, superseded, unchanged, deleted, failed, or not done."""
 
