@@ -11,6 +11,8 @@ MODEL = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}
 OTHER = {"image": "tidegate/xgboost", "data": "file:///m/other.tar.gz"}
 ALARM = {"metric": "ModelLatency", "statistic": "p99", "above": "100ms"}
 OWN = {"metric": "Lost", "statistic": "Sum", "above": 1, "namespace": "Own", "dimensions": {"a": "b"}}
+QUERY = {"prometheus": "http://p:9090", "query": "lost", "above": 1, "headers": {"X-Scope": {"secret": "one"}}}
+DOCUMENT = {"http": "http://checkout/health", "value": "$.rate", "below": 1}
 PEAK = {"name": "noon", "starts": "cron(0 12 LW * ? *)", "lasts": "1h", "count": 2}
 
 PLAIN: dict[str, Any] = {
@@ -27,6 +29,7 @@ BASES: dict[str, dict[str, Any]] = {
     "approved": {**PLAIN, "approval": {"role": "operator"}},
     "canary": {**PLAIN, "rollout": {"strategy": "canary", "size": "10%", "wait": "1h"}},
     "rolling": {**PLAIN, "rollout": {"strategy": "rolling", "batch": "10%", "wait": "1h"}},
+    "signals": {**PLAIN, "alarms": {"lost": {**QUERY, "for": "1m"}, "rate": DOCUMENT}},
     "bare": {"endpoint": "fraud", "model": MODEL, "alarms": {"slow": ALARM}},
     "compared": {
         **PLAIN,
@@ -312,6 +315,12 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "TextSpec.speed": ("paired", "evidence.tolerance.text.speed", "50%"),
     "AlarmSpec.metric": ("plain", "alarms.slow.metric", "OverheadLatency"),
     "AlarmSpec.statistic": ("plain", "alarms.slow.statistic", "p95"),
+    "AlarmSpec.prometheus": ("signals", "alarms.lost.prometheus", "http://other:9090"),
+    "AlarmSpec.query": ("signals", "alarms.lost.query", "missed"),
+    "AlarmSpec.headers": ("signals", "alarms.lost.headers.X-Scope.secret", "two"),
+    "AlarmSpec.for": ("signals", "alarms.lost.for", "2m"),
+    "AlarmSpec.http": ("signals", "alarms.rate.http", "http://other/health"),
+    "AlarmSpec.value": ("signals", "alarms.rate.value", "$.rates[0]"),
     "AlarmSpec.above": ("plain", "alarms.slow.above", "200ms"),
     "AlarmSpec.at_least": ("plain", "alarms.slow", {**ALARM, "above": None, "at_least": "100ms"}),
     "AlarmSpec.below": ("plain", "alarms.slow", {**ALARM, "above": None, "below": "100ms"}),

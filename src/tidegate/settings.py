@@ -212,8 +212,9 @@ class Settings:
     """Processors that each container of an instance may use. 0: all."""
 
     service_hosts: tuple[str, ...] = ()
-    """Hosts, addresses and networks of services that models may be (``model: {url: ...}``). Empty: any public
-    address, and on a server without keys also those of its own machine and network; never a metadata address."""
+    """Hosts, addresses and networks of services that models may be (``model: {url: ...}``) and that alarms may read
+    signals from. Empty: any public address, and on a server without keys also those of its own machine and network;
+    never a metadata address."""
 
     secrets: Path | None = None
     """Folder with a file for each secret that a spec may name, such as a header of a service; its name is the

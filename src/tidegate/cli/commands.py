@@ -25,7 +25,6 @@ FORMER_NAMES: Mapping[str, str] = {
     "capture": "show capture",
     "challenge": "learn",
     "cost": "cost estimate",
-    "diff": "spec diff",
     "doctor": "target doctor",
     "drift": "drift check",
     "evidence": "rollout evidence",
@@ -71,6 +70,10 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("spec render", "tidegate.cli.render:render", "Print what a target would create for a spec."),
         CommandEntry("spec schema", "tidegate.cli.schema:schema", "Print the JSON Schema of spec files."),
         CommandEntry("deploy", "tidegate.cli.deploy:deploy", "Create an endpoint from a spec file, or update it."),
+        CommandEntry(
+            "apply", "tidegate.cli.apply:apply", "Bring the endpoints of a folder to what its files say."
+        ),
+        CommandEntry("diff", "tidegate.cli.diff:diff_folder", "Show what applying a folder would change."),
         CommandEntry("invoke", "tidegate.cli.invoke:invoke", "Ask an endpoint for a prediction."),
         CommandEntry("direct", "tidegate.cli.direct:app", "Deploy to a target that shifts the traffic itself."),
         CommandEntry(

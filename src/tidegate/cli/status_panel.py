@@ -115,6 +115,10 @@ def render_status(
         parts += [Text(), Text(f"captured: {capture['percent']} % to {capture['destination']}{redacted}")]
     if document["alarms"]:
         parts += [Text(), draw.alarm_table(document["alarms"])]
+    for unread in document.get("unread_signals", ()):
+        parts.append(
+            Text(f"alarm {unread['alarm']} has no data: its signal cannot be read: {unread['reason']}", "yellow")
+        )
     if events:
         parts += [Text(), _EventLines(events)]
     told = (*(str(event["message"]) for event in events), "" if rollout is None else rollout["reason"] or "")

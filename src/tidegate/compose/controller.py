@@ -326,6 +326,7 @@ class Controller:
             kick=kick,
             observed=parts.engine.observed.get,
             runnable=lambda container: parts.targets.check_container(container, self.table, self.settings),
+            check_signal=lambda one: features().require_hook("check_signal", "a signal")(one, self.settings),
             check_data=lambda url: check_data(url, self.settings),
             pin_image=lambda container: pin_image(container, self.table, self.settings),
             queue=parts.services.queue,

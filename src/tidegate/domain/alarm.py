@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidegate.domain.metric import Query
+from tidegate.domain.registry import SecretReference
 
 
 class AlarmState(StrEnum):
@@ -44,6 +45,18 @@ COMPARISONS: Mapping[ComparisonOperator, Callable[[float, float], bool]] = {
 
 
 @dataclass(frozen=True)
+class Signal:
+    """A number from outside the platform: what a Prometheus server answers to a ``query`` in PromQL, or what is at
+    the path ``value`` of the JSON document at ``url``. One of the two is empty."""
+
+    url: str
+    query: str = ""
+    value: str = ""
+    headers: Mapping[str, str | SecretReference] = field(default_factory=dict)
+    """Sent with each request."""
+
+
+@dataclass(frozen=True)
 class Alarm:
     """One alarm and its present state. ``statistic`` is Sum, Average, Minimum, Maximum, SampleCount, a percentile
     such as p99 or p99.9, or trimmed (tm90). ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60. Over metric
@@ -78,6 +91,8 @@ class Alarm:
     queries: tuple[Query, ...] = ()
     rule: str = ""
     """CloudWatch's AlarmRule."""
+    signal: Signal | None = None
+    """What the values of its metric are read from; None: the platform or its clients measure the metric."""
     wire: dict[str, object] = field(default_factory=dict)
 
     def same_definition(self, other: "Alarm") -> bool:
@@ -89,6 +104,8 @@ class Alarm:
         """The metric, expression or rule that the alarm watches, for display."""
         if self.rule:
             return self.rule
+        if self.signal is not None:
+            return self.signal.query or f"{self.signal.value} of {self.signal.url}"
         if not self.queries:
             return f"{self.statistic} of {self.metric}"
         return next(query.expression or query.id for query in self.queries if query.returned)

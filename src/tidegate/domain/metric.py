@@ -16,8 +16,20 @@ DATA_QUALITY = "aws/sagemaker/Endpoints/data-metrics"
 MODEL_QUALITY = "aws/sagemaker/Endpoints/model-metrics"
 BIAS = "aws/sagemaker/Endpoints/bias-metrics"
 LABELS = "tidegate/Labels"
+SIGNALS = "tidegate/Signals"
 
-PLATFORM_NAMESPACES = (SAGEMAKER, INSTANCES, JOBS, EVIDENCE, DRIFT, DATA_QUALITY, MODEL_QUALITY, BIAS, LABELS)
+PLATFORM_NAMESPACES = (
+    SAGEMAKER,
+    INSTANCES,
+    JOBS,
+    EVIDENCE,
+    DRIFT,
+    DATA_QUALITY,
+    MODEL_QUALITY,
+    BIAS,
+    LABELS,
+    SIGNALS,
+)
 AWS_PREFIX = "AWS/"
 _PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
 """Of namespaces that the platform writes to, folded."""

@@ -34,7 +34,11 @@ async def begin_deployment(
     options: DeployOptions,
     now: datetime,
 ) -> DeployResult:
-    """``deploy``: ``service.deploy``'s, or one that adds to it in the same transaction. Raises what it raises."""
+    """``deploy``: ``service.deploy``'s, or one that adds to it in the same transaction. Raises what it raises, and
+    Invalid for an alarm on a signal that this server does not read."""
+    for alarm in desired.alarms:
+        if alarm.signal is not None:
+            context.check_signal(alarm.signal)
     rollout_id = context.ids.new("rollout")
     work = partial(
         deploy,

@@ -349,9 +349,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     if silent or predicates.alarms_from_before(rollout.plan, seen):
         return None
     # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
-    required = rollout.plan.require_evidence and stage.share
-    waiting = [*predicates.alarms_not_ok(rollout.plan, seen), *predicates.alarms_without_data(rollout, seen)]
-    if required and (lacking := ", ".join(dict.fromkeys(waiting))):
+    if stage.share and (lacking := ", ".join(predicates.alarms_awaited(rollout, seen))):
         if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
             return None
         return _set_condition(

@@ -7,6 +7,7 @@ from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import SIGNALS
 from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import RolloutPlan, Version
 from tidegate.rollout import desired_state
@@ -156,6 +157,14 @@ def alarms_without_data(rollout: Rollout, seen: Observation) -> list[str]:
 def alarms_not_ok(plan: RolloutPlan, seen: Observation) -> list[str]:
     """Alarms of the plan that are not known to be OK."""
     return [name for name in plan.alarms if (seen.alarms or {}).get(name) is not AlarmState.OK]
+
+
+def alarms_awaited(rollout: Rollout, seen: Observation) -> list[str]:
+    """Alarms that the rollout waits for until they are OK. Data of the platform are missing where no request comes,
+    which holds a rollout only if its plan says so; a signal that cannot be read is a guard that is off."""
+    found = dict.fromkeys((*alarms_not_ok(rollout.plan, seen), *alarms_without_data(rollout, seen)))
+    signals = {guard.name for guard in rollout.guards if guard.namespace == SIGNALS}
+    return [name for name in found if rollout.plan.require_evidence or name in signals]
 
 
 def _fleet(endpoint: Endpoint, version: Version, variant: str, seen: Observation) -> FleetStatus | None:

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import EndpointConfig
-from tidegate.domain.metric import INSTANCES, SAGEMAKER
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.monitoring.samples import is_extended
 from tidegate.spec import structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.signals import read_signal, signal_series
 from tidegate.spec.units import one_of, seconds, threshold
 
 METRICS = {
@@ -87,36 +88,46 @@ def _alarm(
     path: KeyPath = ("alarms", key)
     if not re.fullmatch(value_types.NAME, key):
         raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
-    namespace, dimensions = _series(spec, whole.endpoint, config, containers, path)
+    signal = read_signal(spec, path)
+    if signal is not None:
+        series = signal_series(key, whole.endpoint, signal)
+    else:
+        series = _series(spec, whole.endpoint, config, containers, path)
     comparison, limit = _limit(spec, path)
-    datapoints = spec.periods if spec.datapoints is None else spec.datapoints
-    if spec.periods < 1:
-        raise SpecError((*path, "periods"), f"{spec.periods}: must be at least 1")
-    if not 1 <= datapoints <= spec.periods:
-        raise SpecError((*path, "datapoints"), f"{datapoints}: must be from 1 to periods ({spec.periods})")
-    own = one_of(spec.scope, value_types.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
+    period = _period(spec.period, (*path, "period"))
+    periods = _periods(spec, period, path)
+    datapoints = periods if spec.datapoints is None else spec.datapoints
+    if not 1 <= datapoints <= periods:
+        raise SpecError((*path, "datapoints"), f"{datapoints}: must be from 1 to periods ({periods})")
+    scope = one_of(spec.scope, value_types.SCOPES, (*path, "scope"))
+    own = scope == "new_version" and not spec.namespace and signal is None
     return Alarm(
         name=f"{config.name if own else whole.endpoint}-{key}",
-        namespace=namespace,
-        metric=spec.metric,
-        dimensions=dimensions,
-        statistic=_statistic(spec.statistic, (*path, "statistic")),
-        period=_period(spec.period, (*path, "period")),
-        evaluation_periods=spec.periods,
+        namespace=series.namespace,
+        metric=series.name,
+        dimensions=dict(series.dimensions),
+        statistic=_statistic(spec.statistic or "Average", (*path, "statistic")),
+        period=period,
+        evaluation_periods=periods,
         datapoints_to_alarm=datapoints,
         threshold=limit,
         comparison=comparison,
         configured_at=now,
         missing=MissingData(one_of(spec.missing, value_types.MISSING, (*path, "missing"))),
         description=spec.description,
+        signal=signal,
     )
 
 
 def _series(
     spec: structures.AlarmSpec, endpoint: str, config: EndpointConfig, containers: ContainerNames, path: KeyPath
-) -> tuple[str, dict[str, str]]:
+) -> MetricId:
+    for needed in ("metric", "statistic"):
+        if getattr(spec, needed) is None:
+            raise SpecError(path, f"{needed!r} is missing")
+    assert spec.metric is not None
     if spec.namespace:
-        return spec.namespace, dict(spec.dimensions)
+        return MetricId.of(spec.namespace, spec.metric, spec.dimensions)
     if spec.metric not in METRICS:
         raise SpecError((*path, "metric"), f"unknown metric {spec.metric!r}{suggest(spec.metric, METRICS)}")
     names = [variant.name for variant in config.variants]
@@ -127,7 +138,8 @@ def _series(
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
     if one_of(spec.scope, value_types.SCOPES, (*path, "scope")) == "new_version":
         dimensions["EndpointConfigName"] = config.name
-    return METRICS[spec.metric], dimensions | _container_dimension(spec, containers[variant], path)
+    dimensions |= _container_dimension(spec, containers[variant], path)
+    return MetricId.of(METRICS[spec.metric], spec.metric, dimensions)
 
 
 def _container_dimension(spec: structures.AlarmSpec, names: tuple[str, ...], path: KeyPath) -> dict[str, str]:
@@ -165,7 +177,21 @@ def _limit(spec: structures.AlarmSpec, path: KeyPath) -> tuple[ComparisonOperato
         what = "two limits" if given else "no limit"
         raise SpecError(path, f"{what}: give one of {', '.join(COMPARISONS)}")
     key = given[0]
-    return COMPARISONS[key], threshold(getattr(spec, key), spec.metric, (*path, key))
+    value, metric = getattr(spec, key), spec.metric or ""
+    limit = threshold(value, metric, (*path, key))
+    share = not metric and isinstance(value, str)
+    return COMPARISONS[key], limit / 100 if share else limit
+
+
+def _periods(spec: structures.AlarmSpec, period: int, path: KeyPath) -> int:
+    if spec.periods < 1:
+        raise SpecError((*path, "periods"), f"{spec.periods}: must be at least 1")
+    if spec.for_ is None:
+        return spec.periods
+    span = seconds(spec.for_, (*path, "for"), least=1)
+    if span % period:
+        raise SpecError((*path, "for"), f"{spec.for_!r}: must be a multiple of period ({spec.period})")
+    return span // period
 
 
 def _statistic(text: str, path: KeyPath) -> str:

@@ -7,6 +7,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.spec import alarms as definitions
 from tidegate.spec import structures
+from tidegate.spec.signals import render_signal
 from tidegate.spec.unit_texts import duration_text, size_text, threshold_text
 
 _STEPS = {"canary": "size", "linear": "step"}
@@ -55,15 +56,20 @@ def alarm_key(deployed: DesiredDeployment, name: str) -> str:
 
 
 def _alarm(deployed: DesiredDeployment, alarm: Alarm) -> dict[str, Any]:
-    usual = structures.AlarmSpec(alarm.metric, alarm.statistic)
+    usual = structures.AlarmSpec()
     made: dict[str, Any] = {"metric": alarm.metric, "statistic": alarm.statistic}
+    if alarm.signal is not None:
+        made = render_signal(alarm.signal)
+        made |= {} if alarm.statistic == "Average" else {"statistic": alarm.statistic}
     made[_COMPARED[alarm.comparison]] = threshold_text(alarm.threshold, alarm.metric)
     made |= {} if alarm.period == 10 else {"period": duration_text(alarm.period)}
-    made |= {} if alarm.evaluation_periods == usual.periods else {"periods": alarm.evaluation_periods}
+    if alarm.evaluation_periods != usual.periods or (alarm.signal is not None and alarm.period != 10):
+        span = {"for": duration_text(alarm.period * alarm.evaluation_periods)}
+        made |= {"periods": alarm.evaluation_periods} if alarm.signal is None else span
     if alarm.datapoints_to_alarm != alarm.evaluation_periods:
         made["datapoints"] = alarm.datapoints_to_alarm
     made |= {} if alarm.missing.value == usual.missing else {"missing": alarm.missing.value}
-    made |= _series(deployed, alarm)
+    made |= _series(deployed, alarm) if alarm.signal is None else {}
     return made if alarm.description is None else {**made, "description": alarm.description}
 
 

@@ -1,6 +1,6 @@
 """Sections of the spec file that features declare: their structure, what they ask for, and how that is written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -81,14 +81,17 @@ def refuse_key_switched_off(path: str) -> None:
     """Refuse the path of a key in a section of a feature that is off. Raises SpecError."""
     for one in features().switched_off:
         for section in one.feature.sections:
-            if f"{path}.".startswith(f"{section.key}."):
+            if f"{path}.".replace(".NAME.", ".").startswith(f"{section.key}."):
                 raise SpecError((section.key,), describe_switched_off(one.feature.name))
 
 
 def _find_places(section: Section, data: object) -> Iterator[KeyPath]:
     """Yield the places where a file has the section."""
     parent, _, key = section.key.rpartition(".")
-    holders = artifacts(data) if parent else [((), data)]
+    holders: Sequence[tuple[KeyPath, object]] = artifacts(data) if parent else [((), data)]
+    if parent == "alarms":
+        alarms = data.get(parent) if isinstance(data, dict) else None
+        holders = [((parent, name), one) for name, one in alarms.items()] if isinstance(alarms, dict) else []
     return ((*path, key) for path, holder in holders if isinstance(holder, dict) and holder.get(key) is not None)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from tidegate.domain.registry import Protocol
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
@@ -259,13 +259,55 @@ class RolloutSpec(Struct, forbid_unknown_fields=True):
 
 
 class AlarmSpec(Struct, forbid_unknown_fields=True):
-    """A threshold over a metric; ALARM when ``datapoints`` of the last ``periods`` breach it."""
+    """A threshold over a metric, or over a signal: a number that Prometheus or another server has. ALARM when
+    ``datapoints`` of the last ``periods`` breach it."""
 
-    metric: Annotated[str, about("Name of the metric.", "Invocation5XXErrors", "ModelLatency")]
-    statistic: Annotated[
-        str,
-        about("Average, Sum, Minimum, Maximum, SampleCount, a percentile, or a trimmed statistic (tm90).", "p99"),
-    ]
+    metric: (
+        Annotated[
+            str,
+            about(
+                "Name of the metric. Required unless it watches a signal.", "Invocation5XXErrors", "ModelLatency"
+            ),
+        ]
+        | None
+    ) = None
+    statistic: (
+        Annotated[
+            str,
+            about(
+                "Average, Sum, Minimum, Maximum, SampleCount, a percentile, or a trimmed statistic (tm90). Required"
+                " with metric; of a signal by default Average.",
+                "p99",
+            ),
+        ]
+        | None
+    ) = None
+    prometheus: (
+        Annotated[str, about("Instead of metric: address of a Prometheus server.", "http://prometheus:9090")]
+        | None
+    ) = None
+    query: (
+        Annotated[str, about("With prometheus: PromQL with one number as its result.", "sum(rate(lost[1m]))")]
+        | None
+    ) = None
+    http: (
+        Annotated[str, about("Instead of metric: address of a JSON document.", "http://checkout/health.json")]
+        | None
+    ) = None
+    value: (
+        Annotated[str, about("With http: path of the number in the document.", "$.rate", pattern=r"^\$")] | None
+    ) = None
+    headers: Annotated[
+        dict[str, str | SecretSpec],
+        Meta(description="Headers of each request for a signal; {secret: NAME} is read from TIDEGATE_SECRETS."),
+    ] = {}
+    for_: (
+        Annotated[
+            Duration,
+            about("Of a signal, instead of periods: for how long it must breach. Default: 30s."),
+        ]
+        | None
+    ) = field(default=None, name="for")
     above: Threshold | None = None
     at_least: Threshold | None = None
     below: Threshold | None = None

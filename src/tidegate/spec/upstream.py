@@ -1,6 +1,7 @@
 """Keys of a model that a container of the user's or a service serves: how it is reached."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -14,6 +15,7 @@ from tidegate.spec import structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 
+HeadersSpec = Mapping[str, str | structures.SecretSpec]
 SERVICE_IMAGE = "tidegate/service"
 """Image of a model that is a service, in lists and in SageMaker's API."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -45,7 +47,7 @@ def check_upstream(model: structures.ModelSpec, path: KeyPath) -> None:
     if model.port is not None and not 1 <= model.port <= 65_535:
         raise SpecError((*path, "port"), f"{model.port}: must be 1 to 65535")
     _check_prediction(model.prediction, (*path, "prediction"))
-    _check_headers(model, path)
+    check_headers(model.headers, path)
     if model.container is not None:
         _check_image(model.container, (*path, "container"))
     if model.url is not None:
@@ -70,11 +72,11 @@ def _check_service(model: structures.ModelSpec, path: KeyPath) -> None:
     for address in addresses(model):
         parts = urlsplit(address)
         plain = not (parts.query or parts.fragment or parts.username or parts.password) and "," not in address
-        if parts.scheme not in ("http", "https") or not _has_host(parts) or not plain:
+        if parts.scheme not in ("http", "https") or not has_host(parts) or not plain:
             raise SpecError((*path, "url"), f"{address!r}: expected http://HOST[:PORT] or https://HOST[:PORT]")
 
 
-def _has_host(parts: SplitResult) -> bool:
+def has_host(parts: SplitResult) -> bool:
     """Whether an address has a host, and no port that cannot be one."""
     try:
         return bool(parts.hostname) and parts.port != 0
@@ -94,8 +96,9 @@ def _check_prediction(given: str | None, path: KeyPath) -> None:
         raise SpecError(path, error.message) from None
 
 
-def _check_headers(model: structures.ModelSpec, path: KeyPath) -> None:
-    for name, value in model.headers.items():
+def check_headers(headers: HeadersSpec, path: KeyPath) -> None:
+    """Raises SpecError."""
+    for name, value in headers.items():
         here = (*path, "headers", name)
         if not _HEADER.fullmatch(name) or name.lower() in _FORBIDDEN_HEADERS:
             raise SpecError(here, "is not a header that can be set")
@@ -103,6 +106,15 @@ def _check_headers(model: structures.ModelSpec, path: KeyPath) -> None:
             raise SpecError(here, "the value has characters that a header may not have")
         if not isinstance(value, str) and not re.fullmatch(value_types.NAME, value.secret):
             raise SpecError((*here, "secret"), f"{value.secret!r}: expected 1 to 63 letters, digits and hyphens")
+
+
+def build_headers(headers: HeadersSpec) -> dict[str, str | SecretReference]:
+    return {name: one if isinstance(one, str) else SecretReference(one.secret) for name, one in headers.items()}
+
+
+def render_headers(headers: Mapping[str, str | SecretReference]) -> dict[str, Any]:
+    """The inverse of ``build_headers``, as plain data."""
+    return {name: asdict(one) if isinstance(one, SecretReference) else one for name, one in headers.items()}
 
 
 def check_scaling(desired: DesiredDeployment) -> None:
@@ -141,10 +153,7 @@ def upstream(model: structures.ModelSpec) -> Upstream | None:
         health=model.health or "",
         predict=model.predict or "",
         arguments=tuple(model.arguments),
-        headers={
-            name: one if isinstance(one, str) else SecretReference(one.secret)
-            for name, one in model.headers.items()
-        },
+        headers=build_headers(model.headers),
         protocol=Protocol(model.protocol),
         prediction=model.prediction or "",
     )
@@ -157,8 +166,5 @@ def render_upstream(image: str, given: Upstream) -> dict[str, Any]:
     for key in ("port", "health", "predict", "prediction"):
         made |= {key: getattr(given, key)} if getattr(given, key) else {}
     made |= {"arguments": list(given.arguments)} if given.arguments else {}
-    headers = {
-        name: asdict(one) if isinstance(one, SecretReference) else one for name, one in given.headers.items()
-    }
-    made |= {"headers": headers} if headers else {}
+    made |= {"headers": render_headers(given.headers)} if given.headers else {}
     return made if given.protocol is Protocol.SAGEMAKER else {**made, "protocol": given.protocol.value}

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.domain.access import Access
+from tidegate.domain.alarm import Signal
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition
@@ -61,6 +62,10 @@ def accept_any_container(container: ContainerDefinition) -> None:
     """Treat every container as runnable."""
 
 
+def accept_any_signal(signal: Signal) -> None:
+    """Treat every signal as one that may be read."""
+
+
 @dataclass(frozen=True)
 class WireContext:
     """Everything that translators may use of the outside world."""
@@ -79,6 +84,8 @@ class WireContext:
     runnable: Callable[[ContainerDefinition], None] = accept_any_container
     """Raises Invalid for a container that this server cannot run: an unknown image (the message lists the known
     ones), or a variable that would change which program runs."""
+    check_signal: Callable[[Signal], None] = accept_any_signal
+    """Raises Invalid for a signal that this server does not read."""
     check_data: Callable[[str], Awaitable[None]] = accept_any_data
     """Checks the model data at a URL. Raises MissingArtifact if there is none, ArtifactError if it is unusable;
     returns if that cannot be determined now."""

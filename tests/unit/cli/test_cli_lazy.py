@@ -28,7 +28,7 @@ from tidegate.domain.feature import CommandEntry
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 TOP = [entry for task in TASKS.values() for entry in task]
-MOST_COMMANDS = 28
+MOST_COMMANDS = 30
 """Of the first level, which a person can survey."""
 MOST_MODULES = 215
 """Of ``tidegate --help``: Typer and Python's own are most, and the manifests of features, two modules each."""

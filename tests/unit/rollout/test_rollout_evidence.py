@@ -11,6 +11,7 @@ from tests.samples import canary, percent, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import SIGNALS
 from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
@@ -261,6 +262,21 @@ def test_a_composite_guard_that_missing_data_leave_open_holds_the_rollout(quiet:
     after = rollout_of(step(endpoint, replace(seen, alarms=states), now).endpoint)
     assert after.stage == (rollout.stage if quiet else rollout.stage + 1)
     assert any("errors" in str(one) for one in after.conditions) is quiet
+
+
+@pytest.mark.parametrize("state", [AlarmState.OK, AlarmState.INSUFFICIENT_DATA, None])
+def test_a_signal_that_cannot_be_read_holds_the_rollout_also_where_no_evidence_is_required(
+    state: AlarmState | None,
+) -> None:
+    endpoint, began = baking()
+    rollout = rollout_of(endpoint)
+    guards = (metric_alarm(began, name="alarm", namespace=SIGNALS),)
+    endpoint = replace(endpoint, rollout=replace(rollout, guards=guards))
+    now = began + BAKE + SECOND
+    seen = look(endpoint, GuardCheck(now, began, now), answered=10)
+    after = rollout_of(step(endpoint, replace(seen, alarms={"alarm": state} if state else {}), now).endpoint)
+    assert after.stage == rollout.stage + (state is AlarmState.OK)
+    assert not rollout.plan.require_evidence
 
 
 def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_roll_it_back() -> None:

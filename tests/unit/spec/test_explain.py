@@ -76,7 +76,7 @@ def test_what_a_value_may_be_is_said() -> None:
     (limit,) = explain_key("max_in_flight")
     assert (limit.least, limit.most) == (1, 20_000)
     assert explain_key("endpoint")[0].required
-    assert explain_key("alarms.errors.metric")[0].required
+    assert explain_key("drift.baseline")[0].required
     assert "90s" in explain_key("rollout.wait")[0].examples
 
 

@@ -2,8 +2,8 @@
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import ContainerDefinition, SecretReference
-from tidegate.features.services.worker.policy import parse_addresses, refusal
 from tidegate.host.address_policy import parse_address
+from tidegate.host.service_addresses import parse_addresses, refusal
 from tidegate.serving.runtimes.upstream_headers import read_secret, secret_path
 from tidegate.settings import Settings
 from tidegate.targets.start_spec import secrets_folder, service_hosts

@@ -154,6 +154,12 @@ def _deployment(settings: EcsOptions, desired: DesiredDeployment) -> dict[str, o
         "MinimumHealthyPercent": 100,
         "MaximumPercent": 200,
     }
+    for alarm in desired.alarms:
+        if alarm.signal is not None and alarm.name in desired.deployment.alarms:
+            raise Invalid(
+                f"alarm {alarm.name}: CloudWatch, which ECS asks, reads no signals from {alarm.signal.url}: take the"
+                " alarm out, or deploy to the target, where tidegate's controller reads them"
+            )
     if desired.deployment.alarms:
         made["Alarms"] = {"AlarmNames": list(desired.deployment.alarms), "Enable": True, "Rollback": True}
     if settings.strategy != "ROLLING":

@@ -121,6 +121,11 @@ def _params(alarm: Alarm, guards: bool, wish: DesiredDeployment, found: Findings
             f"alarm {alarm.name}: SageMaker has no metric {alarm.metric}, which tidegate's workers count; take the"
             " alarm out, or use mode: engine with an alarm of another metric"
         )
+    if alarm.signal is not None:
+        found.refuse(
+            f"alarm {alarm.name}: CloudWatch reads no signals from {alarm.signal.url}; take the alarm out, or use"
+            " mode: engine, where tidegate's controller reads them"
+        )
     if len(alarm.name) > limits.ALARM_NAME:
         found.refuse(f"alarm {alarm.name[:60]}...: longer than {limits.ALARM_NAME} characters")
     if alarm.period * alarm.evaluation_periods > limits.ALARM_SPAN:

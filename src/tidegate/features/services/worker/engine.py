@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from tidegate.domain.errors import Invalid, StartTimeout
-from tidegate.features.services.worker.policy import parse_addresses
 from tidegate.features.services.worker.replicas import Replicas
+from tidegate.host.service_addresses import parse_addresses
 from tidegate.serving.contract.beside import health_path, is_beside
 from tidegate.serving.contract.invocation import Call, Done
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec

@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
-from tidegate.domain.errors import Invalid
-from tidegate.features.services.worker.policy import ServiceAddress, refusal
+from tidegate.domain.errors import Invalid, Transient
+from tidegate.host.service_addresses import ServiceAddress, resolve
 from tidegate.http1.client import HttpClient, Tls
 from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
@@ -23,7 +23,6 @@ CHECK_EVERY = 1.0
 BAD_CHECKS = 2
 """In a row, after which a replica gets no requests. One that cannot be connected to gets none at once."""
 RESOLVE_EVERY = 5.0
-RESOLVE_TIMEOUT = 5.0
 LOST_AFTER = 15_000
 """Milliseconds without an acknowledgement of what was sent after which a connection is broken: nobody is there."""
 IDLE_PROBE = 10
@@ -247,22 +246,17 @@ class Replicas:
 
     async def _resolve(self, base: ServiceAddress) -> None:
         """Find the replicas of an address. Where DNS does not answer, those that are known stay."""
-        if refused := refusal(base.host, (), self._allowed):
-            self.refused[base.url] = refused
-            return
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT):
-                found = await asyncio.get_running_loop().getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError, TimeoutError) as error:
-            why = str(getattr(error, "strerror", "") or error) or f"no answer within {RESOLVE_TIMEOUT:g} s"
+            addresses = await resolve(base, self._allowed)
+        except Transient as error:
             if not any(one.base == base for one in self._replicas):
-                self._unresolved[base.url] = f"{base.host} cannot be resolved: {why}"
+                self._unresolved[base.url] = error.message
             return
+        except Invalid as error:
+            self.refused[base.url], addresses = error.message, []
+        else:
+            self.refused.pop(base.url, None)
         self._unresolved.pop(base.url, None)
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        self.refused.pop(base.url, None)
-        if refused := refusal(base.host, addresses, self._allowed):
-            self.refused[base.url], addresses = refused, []
         self._replace(base, addresses)
 
     def _replace(self, base: ServiceAddress, addresses: Sequence[str]) -> None:

@@ -1,12 +1,17 @@
-"""Which addresses of services may be asked. Pure."""
+"""Which addresses of services may be asked: those that are models, and those that alarms read signals from."""
 
+import asyncio
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tidegate.domain.errors import Invalid, Transient
 from tidegate.host.address_policy import is_named, metadata_refusal, networks_of, parse_address, public
 
 _PORTS = {"http": 80, "https": 443}
+RESOLVE_TIMEOUT = 5.0
+"""Seconds that DNS may take."""
 _OWNER = "the server's owner may list it in TIDEGATE_SERVICE_HOSTS"
 
 
@@ -29,10 +34,27 @@ class ServiceAddress:
 
 def parse_addresses(urls: str) -> list[ServiceAddress]:
     """Parse the checked addresses of a service, with commas between them."""
-    return [_parse(url) for url in urls.split(",")]
+    return [parse_service_address(url) for url in urls.split(",")]
 
 
-def _parse(url: str) -> ServiceAddress:
+async def resolve(base: ServiceAddress, allowed: Sequence[str] | None) -> list[str]:
+    """Find the IP addresses of a host, in the order to try them. ``allowed``: as in ``refusal``. Raises Invalid for a
+    host that must not be asked, and Transient where DNS has no answer."""
+    if refused := refusal(base.host, (), allowed):
+        raise Invalid(refused)
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT):
+            found = await asyncio.get_running_loop().getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError) as error:
+        why = str(getattr(error, "strerror", "") or error) or f"no answer within {RESOLVE_TIMEOUT:g} s"
+        raise Transient(f"{base.host} cannot be resolved: {why}") from None
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    if refused := refusal(base.host, addresses, allowed):
+        raise Invalid(refused)
+    return addresses
+
+
+def parse_service_address(url: str) -> ServiceAddress:
     parts = urlsplit(url)
     assert parts.hostname is not None
     return ServiceAddress(
