@@ -83,7 +83,9 @@ def verify(
     if record.rules < RULES:
         _say_what_follows(file, record, as_json)
         return
-    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    found = recompute(
+        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
+    )
     if found != record.verdict:
         said, follows = record.verdict.finding, found.finding
         raise Conflict(f"{file}: the verdict is {said}, and {follows} follows from its blocks")

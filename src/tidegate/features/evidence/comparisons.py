@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.evidence import Comparison, Counts, EvidenceConfig
-from tidegate.features.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay
+from tidegate.features.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay, harmful_delay
 from tidegate.features.evidence.texts import (
     TextCounts,
     add_texts,
@@ -27,6 +27,8 @@ ABOVE, BELOW = "above ", "below "
 UNUSABLE = "unusable"
 UNUSABLE_MORE = 0.01
 """Part of the answers that may be without a finite number in addition to those of the old version."""
+HARM = "harm "
+"""Before the level of the latencies by which a harm is ruled out. They are no test of a difference."""
 NOTHING: Counts = (0, 0, 0, 0)
 Thresholds = Mapping[str, tuple[float, float]]
 """By key of a test: threshold of the old and of the new version."""
@@ -90,6 +92,8 @@ def _thresholds(
         for test, level in LATENCY_LEVELS.items():
             old = past.latencies.quantile(level) or 0.0
             yield test_key(variant, Comparison.LATENCY, test), (old, allowed_delay(old, config.latency))
+            if config.assure is not None and config.assure.harm.latency is not None:
+                yield test_key(variant, Comparison.LATENCY, HARM + test), (old, harmful_delay(old, config.assure.harm.latency))
     if Comparison.PREDICTIONS in config.compare and past.predictions.total >= FEWEST:
         for name, level in PREDICTION_LEVELS.items():
             value = past.predictions.quantile(level) or 0.0
@@ -118,6 +122,9 @@ def count_block(
                 found[key] = (answers[0], old.unusable, answers[1], new.unusable)
             elif key in thresholds:
                 found[key] = _count_beyond(comparison, test, thresholds[key], old, new)
+    for level in LATENCY_LEVELS:
+        if (key := test_key(variant, Comparison.LATENCY, HARM + level)) in thresholds:
+            found[key] = _count_beyond(Comparison.LATENCY, level, thresholds[key], old, new)
     return {key: counts for key, counts in found.items() if counts != NOTHING}
 
 

@@ -62,7 +62,9 @@ def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:
         raise NotFound(f"endpoint {endpoint} has no rollout whose versions were compared")
     if record is None:
         return {"replay": replay}
-    again = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    again = recompute(
+        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
+    )
     found: dict[str, object] = msgspec.to_builtins(record)
     rates = false_alarm_rates(record.config, len(record.variants))
     found["false_alarm_rates"] = {one.value: rate for one, rate in rates.items()}
