@@ -93,7 +93,9 @@ class HarmRateTests:
         used = (self.requests >= rates.FEWEST) & (old_n > 0) & (new_n > 0)
         power = np.minimum(1.0, assurance.MOST_PER_SECOND * seconds / np.maximum(new_n, 1)) / assurance.CLUMP
         counts = (new_n, new_k, old_n, old_k)
-        steps = [power * log_ratios(counts, usual + part * self.harm, usual, -self.harm) for part in assurance.PARTS]
+        steps = [
+            power * log_ratios(counts, usual + part * self.harm, usual, -self.harm) for part in assurance.PARTS
+        ]
         self.stakes.multiply(np.array(steps), used)
         self.requests += old_n + new_n
         self.hits += old_k + new_k
@@ -117,7 +119,7 @@ def _project(old_n: Array, new_n: Array, old: Array, new: Array, delta: float) -
     low, high = np.maximum(old, LEAST - delta if delta < 0 else 0.0), new - delta
     at = np.clip((old_n * old + new_n * high) / np.maximum(old_n + new_n, 1), low, high)
     at = np.where((at > low) | (delta >= 0), at, (low + high) / 2)
-    for _ in range(NEWTONS):
+    for _ in range(NEWTONS if delta >= 0 else 3 * NEWTONS):
         shifted = at + delta
         one, two = at * (1 - at), shifted * (1 - shifted)
         slope = old_n * (at - old) / one + new_n * (shifted - new) / two

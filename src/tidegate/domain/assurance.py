@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-__all__ = ["Assurance", "AssuranceUnit", "Harm", "HarmResult", "PredictionHarm"]
+__all__ = ["ASSUMED", "Assurance", "AssuranceUnit", "Harm", "HarmResult", "PredictionHarm"]
 
 
 class AssuranceUnit(StrEnum):
@@ -81,9 +81,10 @@ class Assurance:
 @dataclass(frozen=True)
 class HarmResult:
     """What is known about one harm of one variant. ``harm`` has its name, such as ``latency p99``; ``limit`` is how
-    large it is, in the unit of ``estimate`` and ``bound``, the upper bound of how much worse the version is. ``evidence`` is
-    the logarithm of the largest e-value against the harm over that at which it is ruled out: 1 or more (of labelled
-    rows: 1 if ruled out, else 0). ``count`` requests, pairs or labels were seen in ``seconds``; ``needed`` is about
+    large it is, in the unit of ``estimate`` and of ``bound``, which is the upper bound of how much worse the version
+    is; of latencies it is 0, and these are shares of the requests beyond the slower quantile. ``evidence`` is the
+    logarithm of the largest e-value against the harm over that at which it is ruled out: 1 or more (of labelled rows:
+    1 if ruled out, else 0). ``count`` requests, pairs or labels were seen in ``seconds``; ``needed`` is about
     how many more it takes, 0 if none, None if that is unknown."""
 
     harm: str
@@ -96,3 +97,7 @@ class HarmResult:
     count: int = 0
     seconds: int = 0
     needed: int | None = None
+
+
+ASSUMED = HarmResult("every harm", "", 0.0, None, None, 1.0, True)
+"""Of simulated rollouts whose versions are assumed to be equal."""

@@ -352,9 +352,8 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return noted
     if ruling is not Ruling.ADVANCE:
         return None
-    if noted := _note_override(endpoint, rollout, seen, now):
-        return noted
-    return _finish_stage(endpoint, replace(rollout, bake_until=None), stage, now)
+    noted = _note_override(endpoint, rollout, seen, now)
+    return noted or _finish_stage(endpoint, replace(rollout, bake_until=None), stage, now)
 
 
 def _note_override(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:

@@ -107,8 +107,8 @@ def _rule_on_assurance(rollout: Rollout, seen: Observation, overdue: bool) -> Ru
 
 
 def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
-    """Return whether the next stage has a larger share than a version may have before every harm is ruled out, and one
-    is not."""
+    """Return whether the next stage has a larger share than a version may have before every harm is ruled out, while
+    one is not."""
     config, ahead = rollout.plan.evidence, rollout.plan.stages[rollout.stage + 1 : rollout.stage + 2]
     if config is None or config.assure is None or rollout.old is None or not ahead:
         return False

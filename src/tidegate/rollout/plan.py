@@ -139,8 +139,8 @@ def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> 
     harm = config.assure.harm
     if harm.errors is not None or harm.latency is not None or not gets_copies_first(config):
         raise Invalid(
-            f"evidence.assure: the first stage has {stages[0].share / 100:g} % of the traffic, and harm is to be ruled"
-            f" out before {config.assure.before / 100:g} %: make the first stage smaller, or raise 'before'"
+            f"evidence.assure: the first stage has {stages[0].share / 100:g} % of the traffic, and harm is to be"
+            f" ruled out before {config.assure.before / 100:g} %: make the first stage smaller, or raise 'before'"
         )
 
 

@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.evidence import Counts
-from tidegate.statistics.rates import FEWEST, PRIOR_HITS, PRIOR_REQUESTS, log_ratio
-from tidegate.statistics.stakes import Stakes
+from tidegate.statistics.rates import FEWEST, PRIOR_HITS, PRIOR_REQUESTS, log_ratio, project
+from tidegate.statistics.stakes import FIRST_PART, Stakes
 
 PARTS = (0.0, 0.5)
 """Parts of the harm that the alternatives assume of the new version."""
@@ -26,7 +26,7 @@ one. Of independent requests one would do."""
 MOST_PER_SECOND = 20
 """Requests of the new version as which those of one second count at most, before ``CLUMP``: a good second of many
 requests says little about the next one."""
-LARGEST_RATE = 0.999
+LEAST_RATE, LARGEST_RATE = 1e-5, 0.999
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ class HarmRateTest:
         return self.stakes.log_evidence
 
 
-def count_requests(harm: float, usual: float, missed: float) -> int:
-    """Return about how many requests of the new version a test needs whose versions both fail at the usual rate, where
-    the old version has three times as many and few of them come in a second."""
-    counts = 3, 3 * usual, 1, usual
-    step = log_ratio((counts[2], counts[3], counts[0], counts[1]), max(usual, 1e-6), max(usual, 1e-6), -harm) / CLUMP  # type: ignore[arg-type]
-    stake = -math.log(WEIGHTS[0])
-    return math.ceil((stake - math.log(missed)) / step) if step > 0 else 0
+def count_requests(harm: float, usual: float, missed: float, share: float = 0.25) -> int:
+    """Return about how many requests of the new version the test needs if both versions fail at the usual rate and
+    the new one gets this share of them, few in a second."""
+    usual = min(max(usual, LEAST_RATE), LARGEST_RATE - harm)
+    null = project(share, 1 - share, usual, usual, -harm)
+    new = usual * math.log(usual / null) + (1 - usual) * math.log((1 - usual) / (1 - null))
+    other = null - harm
+    old = usual * math.log(usual / other) + (1 - usual) * math.log((1 - usual) / (1 - other))
+    growth = (new + (1 - share) / share * old) / CLUMP
+    return math.ceil((-math.log(missed) - math.log(FIRST_PART * WEIGHTS[0])) / growth)

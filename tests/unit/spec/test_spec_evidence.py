@@ -243,10 +243,15 @@ def test_an_assurance_names_harm_in_the_units_of_the_user() -> None:
         ({"assure": {"harm": {"auc": 0.02}, "before": "25%"}}, "add replay to evidence"),
         ({"assure": {"harm": {"predictions": {"bias": 93}}, "before": "25%"}}, "add paired to compare"),
         ({"compare": ["errors"], "assure": {"harm": {"latency": "50%"}, "before": "25%"}}, "add it to compare"),
-        ({"compare": ["latency"], "assure": {"harm": {"latency": "50%"}, "before": "25%"}}, "add errors to compare"),
+        (
+            {"compare": ["latency"], "assure": {"harm": {"latency": "50%"}, "before": "25%"}},
+            "add errors to compare",
+        ),
     ],
 )
-def test_an_assurance_that_nothing_could_give_is_refused_with_what_to_add(evidence: dict[str, Any], says: str) -> None:
+def test_an_assurance_that_nothing_could_give_is_refused_with_what_to_add(
+    evidence: dict[str, Any], says: str
+) -> None:
     with pytest.raises(Invalid, match=says) as refused:
         parsed(evidence)
     assert "\n" not in str(refused.value)

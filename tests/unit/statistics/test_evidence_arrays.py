@@ -42,7 +42,10 @@ def test_many_rollouts_at_a_time_rule_out_the_harm_that_each_rules_out(harm: flo
     many, means = HarmRateTests(rollouts, harm), MeanTests(rollouts, 0.4)
     apart, alone = [HarmRateTest(harm)] * rollouts, [MeanTest(0.4)] * rollouts
     for number in range(60):
-        old_n, new_n = chance.poisson(60, rollouts), chance.poisson(20, rollouts) if number else np.zeros(rollouts, int)
+        old_n, new_n = (
+            chance.poisson(60, rollouts),
+            chance.poisson(20, rollouts) if number else np.zeros(rollouts, int),
+        )
         old_k, new_k = chance.binomial(old_n, rate), chance.binomial(new_n, rate)
         values = chance.normal(0.5, 0.1, (rollouts, 3))
         sums = [np.full(rollouts, 3.0), values.sum(axis=1), (values**2).sum(axis=1)]

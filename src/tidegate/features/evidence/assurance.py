@@ -6,7 +6,7 @@ as each block compares the versions within itself. A comparison that has no data
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from tidegate.domain.assurance import Assurance, AssuranceUnit, HarmResult
@@ -21,7 +21,7 @@ from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import BIAS, CLIP, DISTANCE, DOWN, SPREAD, TOP_BIAS, UP, split_test, sums_of
 from tidegate.features.evidence.spec_paired import MOST_UNITS
 from tidegate.statistics.assurance import HarmRateTest, count_requests
-from tidegate.statistics.means import HitTest, MeanTest, add_sums, mirror
+from tidegate.statistics.means import HitTest, MeanTest, add_sums
 from tidegate.statistics.shares import ShareTest
 
 ERRORS = "errors"
@@ -41,8 +41,8 @@ LABELLED = {"auc": "auc", "recall": "recall", "mean_error": "error"}
 @dataclass(frozen=True)
 class HarmState:
     """The test of one harm of one variant. ``most``: logarithm of its largest e-value so far. ``counts`` are of
-    requests; ``apart``: the number, sum and sum of squares of the differences between the shares of a block, or of
-    pairs in the prediction's own unit, of which the largest unit was ``largest``."""
+    requests, or the third is that of pairs; ``apart``: by block, the difference between the shares, or the mean
+    of pairs in the prediction's own unit, of which the largest unit was ``largest``."""
 
     harm: str
     variant: str
@@ -154,13 +154,15 @@ def _fold_harm(state: HarmState, block: EvidenceBlock) -> HarmState:
 
 
 def _fold_pairs(state: HarmState, test: MeanTest, block: EvidenceBlock) -> HarmState:
-    """Return the state after a block of pairs. What was measured in log-odds counts no more once predictions turn out
-    to be amounts."""
+    """Return the state after a block of pairs. Its mean counts as one observation, as pairs that come together may
+    depend on one another. What was measured in log-odds counts no more once predictions turn out to be amounts."""
     prefix = pair_key(state.variant, Comparison.PAIRED, "")
     named = {key.removeprefix(prefix): one for key, one in block.sums.items() if key.startswith(prefix)}
     sums, told = sums_of(state.harm, named), block.units.get(prefix)
     if told is not None and state.unit is None and state.apart[0]:
-        return replace(state, test=MeanTest(0.5), most=0.0, apart=NO_SUMS, largest=told, seconds=0, unit=told)
+        return replace(
+            state, test=MeanTest(0.5), most=0.0, counts=NOTHING, apart=NO_SUMS, largest=told, seconds=0, unit=told
+        )
     if not sums[0] or not 0 <= sums[2] <= sums[1] + 1e-6 or sums[1] > sums[0] + 1e-6:
         return state if told is None else replace(state, unit=told)
     # A unit is that of the blocks after it, or of this one if it is the first. A larger one makes a harm smaller.
@@ -168,14 +170,15 @@ def _fold_pairs(state: HarmState, test: MeanTest, block: EvidenceBlock) -> HarmS
     size = max(sizes, default=1.0) if split_test(state.harm)[0] in IN_UNITS else 1.0
     span, centre = _scale(state.harm)
     level = centre + min(state.limit / size, MOST_UNITS) / span
-    test = replace(test, tolerance=max(0.0, 1 - level)).update(mirror(sums), max(1, block.seconds))
-    count, total, squares = sums
-    far = total - count * centre, squares - 2 * centre * total + count * centre * centre
+    mean = sums[1] / sums[0]
+    left, apart = 1 - mean, (mean - centre) * span * size
+    test = replace(test, tolerance=max(0.0, 1 - level)).update((1, left, left * left), max(1, block.seconds))
     return replace(
         state,
         test=test,
         most=max(state.most, test.log_evidence),
-        apart=add_sums(state.apart, (count, far[0] * span * size, far[1] * (span * size) ** 2)),
+        counts=add_counts(state.counts, (0, 0, sums[0], 0)),
+        apart=add_sums(state.apart, (1, apart, apart * apart)),
         largest=max(state.largest, size) if state.apart[0] else size,
         seconds=state.seconds + block.seconds,
         unit=state.unit if told is None else told,
@@ -213,8 +216,8 @@ def find_mismatch(state: AssuranceState) -> str:
     """Describe the variants whose requests are not split as requested; empty: there are none."""
     limit = -math.log(SPLIT_CHANCE / 2 / max(1, len(state.splits)))
     return "; ".join(
-        f"the traffic is not split as requested: {one.share / WHOLE:.2%} of the requests of variant {one.variant} should"
-        f" reach the new version, and {one.new / (one.old + one.new):.2%} of {one.old + one.new:,} do"
+        f"the traffic is not split as requested: {one.share / WHOLE:.2%} of the requests of variant {one.variant}"
+        f" should reach the new version, and {one.new / (one.old + one.new):.2%} of {one.old + one.new:,} do"
         for one in state.splits
         if one.share is not None and one.most >= limit
     )
@@ -233,7 +236,6 @@ def _result(state: HarmState, config: Assurance) -> HarmResult:
     evidence = state.most / -math.log(config.missed)
     old_n, old_k, new_n, new_k = state.counts
     pairs = isinstance(state.test, MeanTest)
-    count = state.apart[0] if pairs else new_n
     estimate = bound = None
     if isinstance(state.test, HarmRateTest):
         if old_n and new_n:
@@ -248,27 +250,25 @@ def _result(state: HarmState, config: Assurance) -> HarmResult:
         around = squares / reach**2 + 2 * centre * total / reach + number * centre * centre
         bound = (mean_bounds((number, placed, around), centre, 1 - config.missed)[1] - centre) * reach
     excluded = evidence >= 1
-    needed = 0 if excluded else _find_needed(state, evidence, count, config)
+    needed = 0 if excluded else _find_needed(state, evidence, config)
     return HarmResult(
-        state.harm, state.variant, state.limit, estimate, bound, evidence, excluded, count, state.seconds, needed
+        state.harm, state.variant, state.limit, estimate, bound, evidence, excluded, new_n, state.seconds, needed
     )
 
 
-def _find_needed(state: HarmState, evidence: float, count: int, config: Assurance) -> int | None:
+def _find_needed(state: HarmState, evidence: float, config: Assurance) -> int | None:
     if evidence >= SOON:
-        return math.ceil(count * (1 / evidence - 1))
+        return math.ceil(state.counts[2] * (1 / evidence - 1))
     if isinstance(state.test, HarmRateTest):
         old_n, old_k = state.counts[:2]
         return max(1, count_requests(state.limit, old_k / max(1, old_n), config.missed))
     return None
 
 
-def _judge_labels(
-    name: str, limit: float, variant: str, result: ReplayResult | None, missed: float
-) -> HarmResult:
-    """Judge a harm by labelled rows. They are a fixed sample that is looked at once, so the bound is one of the normal
-    distribution: of the paired difference of two areas (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988), and
-    of paired means."""
+def _judge_labels(name: str, limit: float, variant: str, result: ReplayResult | None, missed: float) -> HarmResult:
+    """Judge a harm by labelled rows. They are a fixed sample that is looked at once, so the bound is one of the
+    normal distribution: of the paired difference of two areas (DeLong, DeLong and Clarke-Pearson, Biometrics 44,
+    1988), and of paired means."""
     found = [one for one in result.statistics if one.name == LABELLED[name] and not one.slice] if result else []
     harm = name.replace("_", " ")
     usable = result is not None and result.finding is not Finding.NO_DATA and found and found[0].error is not None
@@ -288,6 +288,25 @@ def describe_harms(harms: Iterable[HarmResult]) -> str:
         return "every harm that is named is ruled out"
     said = "; ".join(f"{one.harm} of variant {one.variant}: {describe_wait(one)}" for one in lacking)
     return f"harm is not ruled out yet: {said}"
+
+
+HARM_HEADS = ("harm", "variant", "what is known", "worse by", "at most", "seen")
+"""Heads of the columns of ``harm_cells``."""
+
+
+def name_limit(one: HarmResult, config: Assurance) -> str:
+    """Name how large a harm is, in the user's unit."""
+    if one.harm.startswith("latency"):
+        return f"{config.harm.latency or 0:.0%}"
+    shares = (ERRORS, "recall", "mean error", "moved", "top", "order")
+    return f"{one.limit * 100:.4g}%" if one.harm in shares else f"{one.limit:.4g}"
+
+
+def harm_cells(one: HarmResult, config: Assurance) -> tuple[str, str, str, str, str, str]:
+    """Return a row of a table: harm, variant, what is known, estimate, bound and count."""
+    known = f"shown to be less than {name_limit(one, config)}" if one.excluded else describe_wait(one)
+    estimate, bound = ("-" if value is None else f"{value:+.3g}" for value in (one.estimate, one.bound))
+    return one.harm, one.variant, known, estimate, bound, f"{one.count:,}"
 
 
 def describe_wait(one: HarmResult) -> str:

@@ -88,12 +88,13 @@ def find_thresholds(variant: str, config: EvidenceConfig, past: SideCounts) -> d
 def _thresholds(
     variant: str, config: EvidenceConfig, past: SideCounts
 ) -> Iterator[tuple[str, tuple[float, float]]]:
+    harm = None if config.assure is None else config.assure.harm.latency
     if Comparison.LATENCY in config.compare and past.latencies.total >= FEWEST:
         for test, level in LATENCY_LEVELS.items():
             old = past.latencies.quantile(level) or 0.0
             yield test_key(variant, Comparison.LATENCY, test), (old, allowed_delay(old, config.latency))
-            if config.assure is not None and config.assure.harm.latency is not None:
-                yield test_key(variant, Comparison.LATENCY, HARM + test), (old, harmful_delay(old, config.assure.harm.latency))
+            if harm is not None:
+                yield test_key(variant, Comparison.LATENCY, HARM + test), (old, harmful_delay(old, harm))
     if Comparison.PREDICTIONS in config.compare and past.predictions.total >= FEWEST:
         for name, level in PREDICTION_LEVELS.items():
             value = past.predictions.quantile(level) or 0.0

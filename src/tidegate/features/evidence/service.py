@@ -113,6 +113,8 @@ def describe_timeline(record: EvidenceRecord, rollout: Rollout | None, trace: Ev
         "at": list(trace.at),
         "stages": [{"stage": one.stage + 1, "at": one.at} for one in trace.stages],
         "comparisons": msgspec.to_builtins(trace.comparisons),
+        "assure": msgspec.to_builtins(record.config.assure),
+        "harms": msgspec.to_builtins(record.verdict.harms),
     }
 
 

@@ -51,9 +51,9 @@ class HarmSpec(Struct, forbid_unknown_fields=True):
     latency: Annotated[Share, about("How much slower p50 or p99 is, and by 1 ms at least.", "50%")] | None = None
     predictions: PredictionHarmSpec | None = None
     auc: Annotated[float, Meta(description="AUC lost, on the rows of replay.")] | None = None
-    recall: Annotated[Share, about("Positives that the highest 5 % of the scores lose, on the rows of replay.")] | None = (
-        None
-    )
+    recall: (
+        Annotated[Share, about("Positives that the highest 5 % of the scores lose, on the rows of replay.")] | None
+    ) = None
     mean_error: Annotated[Share, about("Mean absolute error gained, on the rows of replay.")] | None = None
 
 
@@ -88,7 +88,9 @@ def parse_assure(given: AssureSpec, config: EvidenceConfig, path: KeyPath) -> As
     if given.exposure is not None and given.exposure < 1:
         raise SpecError((*path, "exposure"), f"{given.exposure}: must be 1 or more")
     if config.on_no_data is NoDataAction.ADVANCE:
-        raise SpecError(path, "on_no_data: advance would give the assurance up for lack of data: use rollback or gate")
+        raise SpecError(
+            path, "on_no_data: advance would give the assurance up for lack of data: use rollback or gate"
+        )
     unit = AssuranceUnit(one_of(given.unit, UNITS, (*path, "unit")))
     return Assurance(harm, round(before * WHOLE / 100), missed / 100, given.exposure, unit)
 
@@ -122,12 +124,15 @@ def _parse_value(name: str, value: str | float | None, path: KeyPath) -> float |
 def _check_observed(harm: Harm, config: EvidenceConfig, path: KeyPath) -> None:
     """Refuse a harm that nothing compares. Raises SpecError."""
     if Comparison.ERRORS not in config.compare:
-        raise SpecError(path, "the split of the traffic is checked by the requests of errors: add errors to compare")
+        raise SpecError(
+            path, "the split of the traffic is checked by the requests of errors: add errors to compare"
+        )
     if harm.latency is not None and Comparison.LATENCY not in config.compare:
         raise SpecError((*path, "harm", "latency"), "nothing compares latency: add it to compare, or remove this")
     if harm.of_pairs and Comparison.PAIRED not in config.compare:
         raise SpecError(
-            (*path, "harm", "predictions"), "no pair of predictions shows it: add paired to compare, or remove this"
+            (*path, "harm", "predictions"),
+            "no pair of predictions shows it: add paired to compare, or remove this",
         )
     if harm.of_labels and config.replay is None:
         name = next(iter(harm.of_labels))
@@ -136,8 +141,12 @@ def _check_observed(harm: Harm, config: EvidenceConfig, path: KeyPath) -> None:
 
 def render_assure(given: Assurance) -> dict[str, Any]:
     """Plain data without defaults: the inverse of ``parse_assure``."""
-    harm = {name: value for name, value in asdict(given.harm).items() if value is not None and name != "predictions"}
-    made: dict[str, Any] = {name: value if name in _NUMBERS else percent_text(value) for name, value in harm.items()}
+    harm = {
+        name: value for name, value in asdict(given.harm).items() if value is not None and name != "predictions"
+    }
+    made: dict[str, Any] = {
+        name: value if name in _NUMBERS else percent_text(value) for name, value in harm.items()
+    }
     if pairs := given.harm.of_pairs:
         made["predictions"] = {
             name: percent_text(value) if name in _SHARES else value for name, value in pairs.items()

@@ -194,13 +194,13 @@ def _count_recall(rows: _Rows) -> ReplayStatistic:
     old, new = (_weigh_highest(scores) for scores in (rows.old, rows.new))
     places = [place for place, label in enumerate(rows.truth) if label == 1]
     lost, error = _mean_and_error([old[place] - new[place] for place in places])
-    shares = [_mean([weights[place] for place in places]) for weights in (old, new)]
-    return ReplayStatistic("recall", "", *shares, lost, None, 1.0, Finding.PASS, error=error)
+    before, after = (_mean([weights[place] for place in places]) for weights in (old, new))
+    return ReplayStatistic("recall", "", before, after, lost, None, 1.0, Finding.PASS, error=error)
 
 
 def _weigh_highest(scores: Sequence[float]) -> list[float]:
-    """Return 1 for each score among the highest 5 %, and 0 for each other. Of equal ones at the edge each has the same
-    part, so that those of a constant score are as good as drawn by lot."""
+    """Return 1 for each score among the highest 5 %, and 0 for each other. Equal ones at the edge share what is left,
+    so that a constant score is as good as drawing lots."""
     wanted = math.ceil(HIGHEST * len(scores))
     edge = sorted(scores)[-wanted]
     above, at = sum(score > edge for score in scores), sum(score == edge for score in scores)
