@@ -236,6 +236,7 @@ def test_an_assurance_names_harm_in_the_units_of_the_user() -> None:
         ({"assure": {**ERRORS, "before": "100%"}}, "above 0% and below 100%"),
         ({"assure": {**ERRORS, "missed": "20%"}}, "at most 10%"),
         ({"assure": {**ERRORS, "exposure": 0}}, "must be 1 or more"),
+        ({"assure": {**ERRORS, "exposure": 500}}, "takes about 2,096 requests even if none of them fails"),
         ({"assure": {**ERRORS, "unit": "minute"}}, "minute"),
         ({"assure": ERRORS, "on_no_data": "advance"}, "use rollback or gate"),
         ({"assure": {"harm": {"errors": "60%"}, "before": "25%"}}, "at most 50%"),

@@ -12,6 +12,7 @@ from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.unit_texts import percent_text
 from tidegate.spec.units import one_of, percent
 from tidegate.spec.value_types import about
+from tidegate.statistics.assurance import count_requests
 
 UNITS = tuple(one.value for one in AssuranceUnit)
 MOST_MISSED = 10
@@ -87,6 +88,10 @@ def parse_assure(given: AssureSpec, config: EvidenceConfig, path: KeyPath) -> As
         raise SpecError((*path, "before"), f"{given.before}: must be above 0% and below 100%")
     if given.exposure is not None and given.exposure < 1:
         raise SpecError((*path, "exposure"), f"{given.exposure}: must be 1 or more")
+    least = 0 if harm.errors is None else count_requests(harm.errors, 0.0, missed / 100)
+    if given.exposure is not None and given.exposure < least and given.unit == AssuranceUnit.REQUEST:
+        told = f"{given.exposure}: to rule out errors takes about {least:,} requests even if none of them fails"
+        raise SpecError((*path, "exposure"), told)
     if config.on_no_data is NoDataAction.ADVANCE:
         raise SpecError(
             path, "on_no_data: advance would give the assurance up for lack of data: use rollback or gate"
