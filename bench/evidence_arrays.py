@@ -117,9 +117,13 @@ def log_ratios(counts: tuple[Array, Array, Array, Array], old: Array, new: Array
 
 def _project(old_n: Array, new_n: Array, old: Array, new: Array, delta: float) -> Array:
     low, high = np.maximum(old, LEAST - delta if delta < 0 else 0.0), new - delta
-    at = np.clip((old_n * old + new_n * high) / np.maximum(old_n + new_n, 1), low, high)
-    at = np.where((at > low) | (delta >= 0), at, (low + high) / 2)
-    for _ in range(NEWTONS if delta >= 0 else 3 * NEWTONS):
+    start = (old_n * old + new_n * high) / np.maximum(old_n + new_n, 1)
+    if delta < 0:
+        # The root lies close to where the other version's rate would be zero.
+        pull = old_n * np.maximum(0.0, -delta - old) / (-delta * (1 + delta))
+        start = np.where(pull > 0, new * new_n / np.maximum(new_n + pull, LEAST) - delta, start)
+    at = np.clip(start, low, high)
+    for _ in range(NEWTONS):
         shifted = at + delta
         one, two = at * (1 - at), shifted * (1 - shifted)
         slope = old_n * (at - old) / one + new_n * (shifted - new) / two

@@ -158,10 +158,10 @@ def _promise_assurance(
     )
     for one in found:
         if not one.reached:
-            many = "" if one.count is None else f" takes about {one.count:,} requests to the new version, which"
+            many = "" if one.count is None else f", which takes about {one.count:,} requests to the new version"
             raise Invalid(
-                f"evidence.assure: {one.harm}{f' of variant {one.variant}' if one.variant else ''}{many} cannot be"
-                f" ruled out before the deadline with {setting.rate:g} requests per second: name a larger harm, bake"
+                f"evidence.assure: {one.harm}{f' of variant {one.variant}' if one.variant else ''} cannot be ruled out"
+                f" before the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
                 " longer, give the stages below 'before' a larger share, or use copies or labelled rows"
             )
     return found
