@@ -291,7 +291,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "ReplayToleranceSpec.error": ("replayed", "evidence.replay.tolerance.error", "2%"),
     "EvidenceSpec.assure": ("assured", "evidence.assure", GONE),
     "AssureSpec.harm": ("assured", "evidence.assure.harm", {"errors": "2%"}),
-    "AssureSpec.before": ("assured", "evidence.assure.before", "20%"),
+    "AssureSpec.before": ("assured", "evidence.assure.before", "50%"),
     "AssureSpec.missed": ("assured", "evidence.assure.missed", "2%"),
     "AssureSpec.exposure": ("assured", "evidence.assure.exposure", 5000),
     "AssureSpec.unit": ("assured", "evidence.assure.unit", "second"),

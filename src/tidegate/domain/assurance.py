@@ -7,7 +7,7 @@ __all__ = ["ASSUMED", "Assurance", "AssuranceUnit", "Harm", "HarmResult", "Predi
 
 
 class AssuranceUnit(StrEnum):
-    """What counts as one observation of errors."""
+    """One observation of errors."""
 
     REQUEST = "request"
     """A request, where failures come together in twos on average at most."""
@@ -80,7 +80,7 @@ class Assurance:
 
 @dataclass(frozen=True)
 class HarmResult:
-    """What is known about one harm of one variant. ``harm`` has its name, such as ``latency p99``; ``limit`` is how
+    """Finding about one harm of one variant. ``harm`` has its name, such as ``latency p99``; ``limit`` is how
     large it is, in the unit of ``estimate`` and of ``bound``, which is the upper bound of how much worse the version
     is; of latencies it is 0, and these are shares of the requests beyond the slower quantile. ``evidence`` is the
     logarithm of the largest e-value against the harm over that at which it is ruled out: 1 or more (of labelled rows:

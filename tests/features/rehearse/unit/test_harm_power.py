@@ -61,7 +61,11 @@ def test_what_follows_from_the_model_is_named_without_a_number() -> None:
 @pytest.mark.parametrize(
     ("harm", "unit", "says"),
     [
-        (Harm(errors=0.0002), AssuranceUnit.REQUEST, "errors cannot be .*, which takes about .* requests to the new version"),
+        (
+            Harm(errors=0.0002),
+            AssuranceUnit.REQUEST,
+            "errors cannot be .*, which takes about .* requests to the new version",
+        ),
         (
             Harm(errors=0.002),
             AssuranceUnit.SECOND,

@@ -1,4 +1,4 @@
-"""What an assurance needs: for each harm about how many requests, pairs or labels, and how long that takes. Pure.
+"""The cost of an assurance: for each harm about how many requests, pairs or labels, and how long that takes. Pure.
 
 An equal version is taken, and the mean growth of its evidence; chance makes it shorter or longer."""
 
@@ -24,7 +24,7 @@ quantile that does harm."""
 
 @dataclass(frozen=True)
 class HarmPromise:
-    """What ruling out one harm takes: so many ``counted`` (None: that follows from the model), and ``seconds`` from
+    """Cost of ruling out one harm: so many ``counted`` (None: that follows from the model), and ``seconds`` from
     the first shift (None: no stage below the assurance's share is long enough, or it takes none of the traffic).
     ``reached``: it can be ruled out before the deadline for evidence, as far as that can be computed."""
 

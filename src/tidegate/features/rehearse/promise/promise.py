@@ -158,10 +158,11 @@ def _promise_assurance(
     )
     for one in found:
         if not one.reached:
+            of = f" of variant {one.variant}" if one.variant else ""
             many = "" if one.count is None else f", which takes about {one.count:,} requests to the new version"
             raise Invalid(
-                f"evidence.assure: {one.harm}{f' of variant {one.variant}' if one.variant else ''} cannot be ruled out"
-                f" before the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
+                f"evidence.assure: {one.harm}{of} cannot be ruled out before"
+                f" the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
                 " longer, give the stages below 'before' a larger share, or use copies or labelled rows"
             )
     return found
