@@ -3,15 +3,31 @@
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from tidegate.domain.assurance import Assurance, AssuranceUnit, Harm, HarmResult, PredictionHarm
-from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
+from tidegate.domain.errors import Conflict
+from tidegate.domain.evidence import (
+    RULES,
+    Comparison,
+    EvidenceBlock,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+    Verdict,
+)
 from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
+from tidegate.features.evidence.command import verify
+from tidegate.features.evidence.command_report import make_report
 from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.replay.replay_judge import judge_replay
 from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.rows import harm_rows
+from tidegate.features.evidence.service import describe_timeline
+from tidegate.features.evidence.timeline import trace_evidence
 
 NUMBERS = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PAIRED)
 BEFORE = 2500
@@ -209,3 +225,35 @@ def test_blocks_in_which_the_share_changed_say_nothing_about_the_split() -> None
     assert judged(config, split(70, None)).mismatch == ""
     mended = [*split(45), *(replace(one, at=one.at + 100, stage=2) for one in split(25))]
     assert judged(config, mended).mismatch == "", "the next stage is split as requested"
+
+
+def recorded(seconds: int) -> EvidenceRecord:
+    config, blocks = assuring(Harm(errors=0.01, latency=0.5)), list(errors(seconds, new=0.001))
+    verdict = judged(config, blocks)
+    kept = {str(one.at): one for one in blocks}
+    return EvidenceRecord("fraud", "r1", "v1", "v2", config, ("main",), verdict, seconds, kept, rules=RULES)
+
+
+def test_an_assurance_is_recomputed_from_its_record_and_a_forged_one_is_refused(tmp_path: Path) -> None:
+    record, file = recorded(150), tmp_path / "evidence.json"
+    file.write_bytes(msgspec.json.encode(record))
+    verify(file)
+    forged = tuple(replace(one, excluded=True) for one in record.verdict.harms)
+    file.write_bytes(msgspec.json.encode(replace(record, verdict=replace(record.verdict, harms=forged))))
+    with pytest.raises(Conflict):
+        verify(file)
+
+
+def test_reports_and_the_console_have_a_row_for_each_harm() -> None:
+    record = recorded(150)
+    rows = {one["harm"]: one for one in harm_rows(record)}
+    assert rows["errors"]["known"] == "shown to be less than 1%" and rows["errors"]["tone"] == "good"
+    assert rows["latency p99"]["known"] == "no data yet" and rows["latency p99"]["tone"] == "warn"
+    told = describe_timeline(record, None, trace_evidence(record))
+    (table,) = [one for one in make_report(told).tables if one.title.startswith("Ruled out")]
+    assert table.title == "Ruled out before 25% of the traffic"
+    assert [row[0] for row in table.rows] == ["errors", "latency p50", "latency p99"]
+    assert table.rows[0][2] == "shown to be less than 1%"
+    waiting = {one["harm"]: one["known"] for one in harm_rows(recorded(60))}
+    assert waiting["errors"].startswith("not yet: needs about ") and waiting["errors"].endswith(" min")
+    assert harm_rows(replace(record, config=replace(record.config, assure=None))) == []
