@@ -49,7 +49,8 @@ def test_many_rollouts_at_a_time_rule_out_the_harm_that_each_rules_out(harm: flo
         old_k, new_k = chance.binomial(old_n, rate), chance.binomial(new_n, rate)
         values = chance.normal(0.5, 0.1, (rollouts, 3))
         sums = [np.full(rollouts, 3.0), values.sum(axis=1), (values**2).sum(axis=1)]
-        many.update(*(part.astype(float) for part in (old_n, old_k, new_n, new_k)), seconds=2)
+        counts = [part.astype(float) for part in (old_n, old_k, new_n, new_k)]
+        many.update(counts[0], counts[1], counts[2], counts[3], 2)
         means.update(*sums)
         for place in range(rollouts):
             apart[place] = apart[place].update(
