@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from tidegate.domain.assurance import ASSUMED
 from tidegate.domain.evidence import Finding, Verdict
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.observation import GuardCheck
@@ -77,4 +78,6 @@ def rolling(
 def complete_evidence(now: datetime, stage: int = 0) -> GuardCheck:
     """Evidence that everything up to now was counted and evaluated, and proof of a version that is not worse in the
     stage."""
-    return GuardCheck(now, datetime.min.replace(tzinfo=UTC), now, Verdict(Finding.PASS, stage, "as assumed"))
+    return GuardCheck(
+        now, datetime.min.replace(tzinfo=UTC), now, Verdict(Finding.PASS, stage, "as assumed", harms=(ASSUMED,))
+    )

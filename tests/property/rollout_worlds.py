@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
@@ -144,6 +145,12 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
     if steps and draw(st.booleans()):
         copies = draw(st.sampled_from([0, 30, 200]))
         compared = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED), copies=copies)
+        # The worlds' verdict rules every harm out, while there is one.
+        if config.blue_green is not None and config.blue_green.size in (percent(5), percent(33)):
+            before = draw(st.sampled_from([3300, 5000]))
+            compared = replace(
+                compared, assure=draw(st.sampled_from([None, Assurance(Harm(errors=0.01), before)]))
+            )
         config, waits = replace(config, evidence=compared), waits + copies
     return replace(config, execution_timeout=None if spare is None else waits + spare)
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.assurance import ASSUMED, Assurance, Harm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
 from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
@@ -27,6 +28,7 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
     {"alarm": AlarmState.ALARM},
 )
 NOTHING = GuardCheck(START, START, START)
+ASSURED = EvidenceConfig(assure=Assurance(Harm(errors=0.005), 2500, exposure=5000))
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
 
@@ -61,6 +63,19 @@ def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
             yield Observation(None, None, alarms, replace(judged or NOTHING, verdict=verdict))
             calm = replace(verdict, rising=False)
             yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=calm))
+            if rollout.plan.evidence.assure is not None:
+                for known in assurances(calm):
+                    yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=known))
+
+
+def assurances(verdict: Verdict) -> Iterator[Verdict]:
+    """Harm that is ruled out, in traffic that is split as requested or is not; one harm of two, with and without
+    requests left."""
+    lacking = replace(ASSUMED, excluded=False)
+    yield replace(verdict, harms=(ASSUMED,))
+    yield replace(verdict, harms=(ASSUMED,), mismatch="too many")
+    for exposed in (0, 5000):
+        yield replace(verdict, harms=(ASSUMED, lacking), exposed=exposed)
 
 
 def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
@@ -110,8 +125,19 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig()), 0),
         (replace(rolling(instances(1), 60), evidence=EvidenceConfig(action=EvidenceAction.GATE)), 0),
         (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig(on_no_data=NoDataAction.ADVANCE)), 0),
+        (replace(canary(percent(10), 60, 60), evidence=ASSURED), 0),
+        (replace(canary(percent(10), 60, 60), evidence=replace(ASSURED, on_no_data=NoDataAction.GATE)), 0),
     ],
-    ids=["canary", "rolling", "canary with a shadow", "compared", "compared with a gate", "compared if it can be"],
+    ids=[
+        "canary",
+        "rolling",
+        "canary with a shadow",
+        "compared",
+        "compared with a gate",
+        "compared if it can be",
+        "assured",
+        "assured with a gate",
+    ],
 )
 def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
     config: DeploymentConfig, shadow: int
@@ -153,6 +179,14 @@ def lets_what_is_rising_go_on(verdict: Verdict | None, stage: int) -> Verdict | 
     return verdict and replace(verdict, rising=False)
 
 
+def takes_any_harm_for_ruled_out(verdict: Verdict | None, stage: int) -> Verdict | None:
+    return verdict and replace(verdict, harms=(ASSUMED,))
+
+
+def overlooks_the_split_of_the_traffic(verdict: Verdict | None, stage: int) -> Verdict | None:
+    return verdict and replace(verdict, mismatch="")
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -160,12 +194,15 @@ def lets_what_is_rising_go_on(verdict: Verdict | None, stage: int) -> Verdict | 
         takes_any_stage_for_its_own,
         overlooks_a_difference,
         lets_what_is_rising_go_on,
+        takes_any_harm_for_ruled_out,
+        overlooks_the_split_of_the_traffic,
     ],
 )
 def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
     fault: Callable[[Verdict | None, int], Verdict | None],
 ) -> None:
-    config = replace(canary(percent(10), 60, 60), evidence=EvidenceConfig())
+    assured = fault in (takes_any_harm_for_ruled_out, overlooks_the_split_of_the_traffic)
+    config = replace(canary(percent(10), 60, 60), evidence=ASSURED if assured else EvidenceConfig())
     world = make_updating_world(version("v1", 2), version("v2", 2), config)
     world.run(1000, lambda w: bool(w.record and w.record.rollout and w.record.rollout.phase is Phase.BAKING))
     record, now = world.record, world.instant() + timedelta(seconds=90)

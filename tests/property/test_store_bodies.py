@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tidegate.ports.store import Kind
@@ -84,6 +84,7 @@ KINDS: tuple[Kind[Any], ...] = (*record_kinds.all_kinds(), Kind("everything", Ev
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@settings(suppress_health_check=[HealthCheck.large_base_example])
 @given(data=st.data())
 def test_a_body_comes_back_equal(kind: Kind[Any], data: st.DataObject) -> None:
     body = data.draw(values(kind.type))

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from tidegate.domain.assurance import Assurance, HarmResult
 from tidegate.domain.finding import Finding
-from tidegate.domain.replay import ReplayConfig
+from tidegate.domain.replay import ReplayConfig, ReplayResult
 
 __all__ = [
     "Comparison",
@@ -184,6 +185,8 @@ class EvidenceConfig:
     versions are given different values, and not that this does harm."""
     copies: int = 120
     """Seconds in which the new version gets copies of requests only, before it gets traffic. Only of pairs."""
+    assure: Assurance | None = None
+    """The harm that must be ruled out before the new version gets more than some share."""
 
 
 def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
@@ -219,6 +222,9 @@ class EvidenceBlock:
     units: dict[str, float] = field(default_factory=dict)
     """Of comparisons of pairs, from this block on, where it was another one before: what one unit of an output is in
     the prediction's own unit. Scores from 0 to 1 are measured in log-odds and have none."""
+    share: int | None = None
+    """Share of the requests that the new version should have had in the whole block, in basis points; None: it
+    changed in the block, or was not in force."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +296,17 @@ class Verdict:
     reason: str
     results: tuple[ComparisonResult, ...] = ()
     rising: bool = False
+    harms: tuple[HarmResult, ...] = ()
+    """Of an assurance: each harm of each variant."""
+    exposed: int = 0
+    """Of an assurance: requests to the new version so far."""
+    mismatch: str = ""
+    """In which way the traffic of this stage is not split as requested; empty: it is, as far as can be told."""
+
+    @property
+    def assured(self) -> bool:
+        """Whether every harm that the assurance names is ruled out."""
+        return bool(self.harms) and all(one.excluded for one in self.harms)
 
     @property
     def never(self) -> bool:
@@ -331,6 +348,8 @@ class EvidenceRecord:
     """Sampled answers of the old and of the new version without a finite number."""
     rules: int = 1
     """The RULES of the verdict."""
+    replayed: dict[str, ReplayResult] = field(default_factory=dict)
+    """By variant: the labelled rows that an assurance rests on."""
 
 
 @dataclass(frozen=True)

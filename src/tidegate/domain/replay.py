@@ -32,6 +32,8 @@ class ReplayConfig:
     """Of each class, or of labels that are amounts, without which nothing is decided."""
     within: int = 600
     """Seconds that each version may take."""
+    recall: bool = False
+    """Whether the positives among each version's highest 5 % are counted, for an assurance."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ReplayStatistic:
     tolerance: float
     finding: Finding
     reason: str = ""
+    error: float | None = None
+    """Standard error of ``worse``."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class ComparedVersions:
     """When the rollout's present phase began."""
     baking: bool = False
     """Whether the shares stand still in this phase."""
+    share: int = 0
+    """Share of the requests that the new version gets in this stage, in basis points."""
 
 
 def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
@@ -60,6 +62,7 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
         rollout.stage,
         rollout.phase_since,
         rollout.phase is Phase.BAKING,
+        rollout.plan.stages[rollout.stage].share,
     )
 
 

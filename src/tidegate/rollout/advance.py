@@ -11,6 +11,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
 from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, replay_rule, transitions
+from tidegate.rollout.commands import PROMOTED
 from tidegate.rollout.evidence_rule import Ruling
 from tidegate.rollout.transitions import Transition
 
@@ -33,6 +34,7 @@ FAILURES_TO_ROLL_BACK = 10
 WAITING_FOR_EVIDENCE = "WaitingForEvidence"
 CAPACITY_SHORT = "CapacityShort"
 HELD_BY_EVIDENCE = "HeldByEvidence"
+ASSURANCE_OVERRIDDEN = "AssuranceOverridden"
 
 
 def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
@@ -137,6 +139,8 @@ def _find_cause(
     if ruling is Ruling.ROLL_BACK:
         lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
         when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
+        if evidence_rule.is_exposure_spent(rollout, seen):
+            lacking, when = "harm not ruled out", "within the requests that the settings allow"
         return Cause.EVIDENCE, f"{lacking} {when}: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
@@ -360,7 +364,20 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return noted
     if ruling is not Ruling.ADVANCE:
         return None
-    return _finish_stage(endpoint, rollout, stage, now)
+    noted = _note_override(endpoint, rollout, seen, now)
+    return noted or _finish_stage(endpoint, rollout, stage, now)
+
+
+def _note_override(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
+    """Note that a person lets a version have more traffic than it may have before every harm is ruled out: nothing
+    else does that."""
+    if not evidence_rule.lacks_assurance(rollout, seen):
+        return None
+    said = f"after stage {rollout.stage + 1}, by {_condition_message(rollout, PROMOTED) or 'a person'}"
+    if said == _condition_message(rollout, ASSURANCE_OVERRIDDEN):
+        return None
+    text = f"the assurance is overridden {said}: {evidence_rule.explain(rollout, seen)}"
+    return _set_condition(endpoint, rollout, ASSURANCE_OVERRIDDEN, said, text, now)
 
 
 def _note_ruling(
@@ -370,6 +387,8 @@ def _note_ruling(
     waits = _WAITS.get(ruling, "")
     if ruling is Ruling.HOLD and evidence_rule.is_rising(rollout, seen):
         waits = "held by a difference that may be above its tolerance"
+    elif ruling is Ruling.HOLD and evidence_rule.lacks_assurance(rollout, seen):
+        waits = "waiting until harm is ruled out"
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
     text = f"{waits}: {evidence_rule.explain(rollout, seen)}" if waits else "the evidence lets the stage pass"

@@ -33,6 +33,7 @@ class Ruling(StrEnum):
     ROLL_BACK = "roll_back"
 
 
+_SEVERITY = (Ruling.ADVANCE, Ruling.HOLD, Ruling.GATE, Ruling.ROLL_BACK)
 _AT_DEADLINE = {
     NoDataAction.ROLLBACK: Ruling.ROLL_BACK,
     NoDataAction.GATE: Ruling.GATE,
@@ -78,7 +79,7 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
     overdue = is_hopeless(rollout, seen) or (until is not None and until <= now)
     if seen.unobserved and config.on_no_data is NoDataAction.ADVANCE:
         overdue = False  # the settings say what lacking data means, and not what it means that nobody looks
-    return rule(
+    ruling = rule(
         config,
         finding,
         promoted=rollout.skips_bake,
@@ -86,6 +87,42 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
         rising=verdict is not None and verdict.rising,
         action=action_on(config, verdict),
     )
+    return max(ruling, _rule_on_assurance(rollout, seen, overdue), key=_SEVERITY.index)
+
+
+def _rule_on_assurance(rollout: Rollout, seen: Observation, overdue: bool) -> Ruling:
+    """Return the ruling of an assurance: no stage above its share begins while a harm is not ruled out, or while the
+    traffic is not split as requested. At the deadline, and once its exposure is spent, the settings say what follows.
+    An assurance is not given up for lack of data: ADVANCE is not among that."""
+    config = rollout.plan.evidence
+    if config is None or config.assure is None or rollout.skips_bake:
+        return Ruling.ADVANCE
+    spent = is_exposure_spent(rollout, seen)
+    verdict = verdict_on_stage(rollout, seen)
+    split = verdict is None or not verdict.mismatch
+    if not spent and split and not lacks_assurance(rollout, seen):
+        return Ruling.ADVANCE
+    at_deadline = Ruling.ROLL_BACK if config.on_no_data is NoDataAction.ROLLBACK else Ruling.GATE
+    return at_deadline if spent or overdue else Ruling.HOLD
+
+
+def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
+    """Return whether the next stage has a larger share than a version may have before every harm is ruled out, while
+    one is not."""
+    config, ahead = rollout.plan.evidence, rollout.plan.stages[rollout.stage + 1 : rollout.stage + 2]
+    if config is None or config.assure is None or rollout.old is None or not ahead:
+        return False
+    verdict = verdict_on_stage(rollout, seen)
+    return ahead[0].share > config.assure.before and (verdict is None or not verdict.assured)
+
+
+def is_exposure_spent(rollout: Rollout, seen: Observation) -> bool:
+    """Return whether the new version has had as many requests as it may have before every harm is ruled out."""
+    config, verdict = rollout.plan.evidence, verdict_on_stage(rollout, seen)
+    if config is None or config.assure is None or config.assure.exposure is None or verdict is None:
+        return False
+    below = rollout.plan.stages[rollout.stage].share <= config.assure.before
+    return below and not verdict.assured and verdict.exposed >= config.assure.exposure
 
 
 def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:

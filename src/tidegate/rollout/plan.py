@@ -59,6 +59,7 @@ def compile_plan(
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
         _check_paired(deployment.evidence, new)
+        _check_assured(deployment.evidence, stages)
         if gets_copies_first(deployment.evidence):
             first = replace(stages[0], share=0, bake=deployment.evidence.copies)
             stages = (first, *stages)
@@ -128,6 +129,19 @@ def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
     if plan.stages[0].share >= WHOLE:
         raise Invalid(
             "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"
+        )
+
+
+def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> None:
+    """Refuse an assurance whose first traffic is more than a version may have before it, unless copies and labelled
+    rows alone can give it. Raises Invalid."""
+    if config.assure is None or stages[0].share <= config.assure.before:
+        return
+    harm = config.assure.harm
+    if harm.errors is not None or harm.latency is not None or not gets_copies_first(config):
+        raise Invalid(
+            f"evidence.assure: the first stage has {stages[0].share / 100:g} % of the traffic, and harm is to be"
+            f" ruled out before {config.assure.before / 100:g} %: make the first stage smaller, or raise 'before'"
         )
 
 

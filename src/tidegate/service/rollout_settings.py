@@ -67,6 +67,7 @@ def _evidence(config: EvidenceConfig) -> str:
         f" at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s; {config.on_rising} what is rising"
         f"{'' if config.replay is None else f'; replay of {config.replay}'}"
+        f"{'' if config.assure is None else f'; assured {config.assure}'}"
     )
 
 

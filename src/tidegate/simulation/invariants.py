@@ -181,6 +181,7 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
     """7: a stage is left on a pass of its own comparison, by a person, or past a deadline that allows it."""
     verdict = seen.guard_check.verdict if seen.guard_check else None
     failed = verdict is not None and verdict.finding is Finding.FAIL
+    _check_assurance(was, config, verdict)
     if config.action is EvidenceAction.REPORT:
         return
     expect(
@@ -194,6 +195,19 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
     late = was.bake_until is not None and now >= was.bake_until + timedelta(seconds=config.deadline)
     allowed = late and config.on_no_data is NoDataAction.ADVANCE
     expect(passed or allowed, "7 a stage without its evidence never passes", verdict)
+
+
+def _check_assurance(was: Rollout, config: EvidenceConfig, verdict: Verdict | None) -> None:
+    """7: no stage begins whose share a version may have only once every harm is ruled out, but by a person."""
+    ahead = was.plan.stages[was.stage + 1 : was.stage + 2]
+    if config.assure is None or was.skips_bake or was.plan.stages[was.stage].share >= WHOLE:
+        return
+    of_stage = verdict if verdict is not None and verdict.stage == was.stage else None
+    split = of_stage is None or not of_stage.mismatch
+    expect(split, "7 traffic that is not split as requested proves nothing", verdict)
+    if ahead and ahead[0].share > config.assure.before:
+        assured = of_stage is not None and of_stage.assured
+        expect(assured, "7 no larger share before every harm is ruled out", verdict)
 
 
 def _lets_pass(config: EvidenceConfig, verdict: Verdict) -> bool:

@@ -14,6 +14,7 @@ from math import inf
 from typing import Protocol
 
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.assurance import ASSUMED
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import Finding, Verdict
@@ -343,7 +344,9 @@ class World(SimulatedWorld):
         return GuardCheck(last, self.instant(min(self._counted_since, self.now)), last, verdict)
 
     def _verdict(self, stage: int) -> Verdict | None:
-        return Verdict(Finding.PASS, stage, "as assumed") if self.compared is None else self.compared.verdict
+        if self.compared is not None:
+            return self.compared.verdict
+        return Verdict(Finding.PASS, stage, "as assumed", harms=(ASSUMED,))
 
     # What happens to it
 

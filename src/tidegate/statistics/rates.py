@@ -89,10 +89,10 @@ def log_ratio(counts: Counts, old: float, new: float, tolerance: float) -> float
 
 def project(old_n: float, new_n: float, old: float, new: float, tolerance: float) -> float:
     """The old rate of the closest point of the null hypothesis: it lies on the edge, where new = old +
-    tolerance."""
+    tolerance. A negative tolerance is one by which the new rate must be smaller."""
     if tolerance == 0:
         return (old_n * old + new_n * new) / (old_n + new_n)
-    low, high = old, new - tolerance
+    low, high = max(old, -tolerance), new - tolerance
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         shifted = middle + tolerance

@@ -7,6 +7,7 @@ import pytest
 
 from tests.samples import all_at_once, canary, percent, version
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
+from tidegate.domain.assurance import ASSUMED, Assurance, Harm, HarmResult, PredictionHarm
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import (
@@ -331,3 +332,97 @@ def test_pairs_that_cannot_be_had_are_refused(compare: Comparison, can: Capabili
     deployment = replace(canary(percent(10), 60), evidence=EvidenceConfig(compare=(compare,)))
     with pytest.raises(Invalid, match=says):
         compile_plan(version("v1", 2), version("v2", 2), deployment, can)
+
+
+ASSURED = EvidenceConfig(deadline=600, assure=Assurance(Harm(errors=0.005), 2500, exposure=5000))
+RULED_OUT, LACKING = ASSUMED, replace(ASSUMED, excluded=False)
+
+
+def seen_with(endpoint: Endpoint, began: datetime, now: datetime, verdict: Verdict | None) -> RolloutDecision:
+    return step(endpoint, look(endpoint, GuardCheck(now, began, now, verdict)), now)
+
+
+def known(*harms: HarmResult, exposed: int = 100, mismatch: str = "") -> Verdict:
+    return Verdict(Finding.PASS, 0, "so far", harms=harms, exposed=exposed, mismatch=mismatch)
+
+
+def test_no_larger_share_begins_before_every_harm_is_ruled_out() -> None:
+    endpoint, began = baking(ASSURED)
+    after = began + BAKE + SECOND
+    for verdict in (known(), known(LACKING), known(RULED_OUT, LACKING), None, replace(known(RULED_OUT), stage=1)):
+        held = rollout_of(seen_with(endpoint, began, after, verdict).endpoint)
+        assert (held.stage, held.phase) == (0, Phase.BAKING)
+    held = rollout_of(seen_with(endpoint, began, after, known(LACKING)).endpoint)
+    assert [one.message for one in held.conditions if one.type == "HeldByEvidence"] == [
+        "waiting until harm is ruled out"
+    ]
+    assert rollout_of(seen_with(endpoint, began, after, known(RULED_OUT, RULED_OUT)).endpoint).stage == 1
+
+
+def test_smaller_shares_do_not_wait_for_an_assurance() -> None:
+    endpoint, began = baking(replace(ASSURED, assure=Assurance(Harm(errors=0.005), 2500)))
+    rollout = rollout_of(endpoint)
+    small = replace(rollout.plan.stages[0], share=2000)
+    plan = replace(rollout.plan, stages=(rollout.plan.stages[0], small, rollout.plan.stages[1]))
+    early = replace(endpoint, rollout=replace(rollout, plan=plan))
+    assert rollout_of(seen_with(early, began, began + BAKE + SECOND, known(LACKING)).endpoint).stage == 1
+
+
+@pytest.mark.parametrize("lack", [known(LACKING), known(RULED_OUT, mismatch="too many requests")])
+def test_at_the_deadline_the_settings_say_what_follows_without_an_assurance(lack: Verdict) -> None:
+    endpoint, began = baking(ASSURED)
+    before = seen_with(endpoint, began, began + BAKE + DEADLINE - 2 * SECOND, lack).endpoint
+    assert rollout_of(before).phase is Phase.BAKING
+    turned = rollout_of(seen_with(endpoint, began, began + BAKE + DEADLINE + SECOND, lack).endpoint)
+    assert (turned.phase, turned.cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
+    gate, began = baking(replace(ASSURED, on_no_data=NoDataAction.GATE))
+    waits = rollout_of(seen_with(gate, began, began + BAKE + DEADLINE + SECOND, lack).endpoint)
+    assert waits.phase is Phase.BAKING
+    assert "waiting for a person" in next(one.message for one in waits.conditions if one.type == "HeldByEvidence")
+
+
+def test_a_version_that_has_had_the_requests_that_it_may_have_waits_no_longer() -> None:
+    endpoint, began = baking(ASSURED)
+    spent = known(LACKING, exposed=5000)
+    turned = seen_with(endpoint, began, began + SECOND, spent).endpoint
+    assert rollout_of(turned).phase is Phase.ROLLING_BACK, "also in the bake"
+    assert "harm not ruled out within the requests that the settings allow" in (rollout_of(turned).reason or "")
+    assert turned is not None and not turned.rejected, "nothing was found against the version"
+    fewer = rollout_of(
+        seen_with(endpoint, began, began + SECOND, known(LACKING, exposed=4999)).endpoint or endpoint
+    )
+    assert fewer.phase is Phase.BAKING
+    done = rollout_of(
+        seen_with(endpoint, began, began + SECOND, known(RULED_OUT, exposed=9999)).endpoint or endpoint
+    )
+    assert done.phase is Phase.BAKING
+
+
+def test_a_difference_rolls_back_an_assured_version() -> None:
+    endpoint, began = baking(ASSURED)
+    failed = replace(known(RULED_OUT), finding=Finding.FAIL)
+    assert rollout_of(seen_with(endpoint, began, began + SECOND, failed).endpoint).phase is Phase.ROLLING_BACK
+
+
+def test_a_person_who_promotes_overrides_the_assurance_and_that_is_recorded() -> None:
+    endpoint, began = baking(ASSURED)
+    promoted = commands.promote(endpoint, "ann", began + SECOND)
+    first = seen_with(promoted, began, began + 2 * SECOND, known(LACKING))
+    said = [one.message for one in first.events if one.kind == "rollout.AssuranceOverridden"]
+    assert said == ["the assurance is overridden after stage 1, by ann: so far"]
+    assert rollout_of(first.endpoint).stage == 1
+    assured = seen_with(promoted, began, began + 2 * SECOND, known(RULED_OUT))
+    assert rollout_of(assured.endpoint).stage == 1
+    assert not [one for one in assured.events if one.kind == "rollout.AssuranceOverridden"]
+
+
+def test_a_first_stage_above_the_share_is_refused_unless_copies_and_labels_can_give_the_assurance() -> None:
+    half = replace(canary(percent(50), 60, 60), evidence=ASSURED)
+    with pytest.raises(
+        Invalid, match="the first stage has 50 % of the traffic, and harm is to be ruled out before 25 %"
+    ):
+        compile_plan(version("v1", 2), version("v2", 2), half, Capabilities())
+    by_pairs = Assurance(Harm(predictions=PredictionHarm(bias=93)), 2500)
+    config = EvidenceConfig((Comparison.ERRORS, Comparison.PAIRED), assure=by_pairs)
+    plan = compile_plan(version("v1", 2), version("v2", 2), replace(half, evidence=config), Capabilities())
+    assert [one.share for one in plan.stages] == [0, 5000, 10000]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate import spec
+from tidegate.domain.assurance import Assurance, AssuranceUnit, Harm, PredictionHarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import (
     Comparison,
@@ -192,3 +193,66 @@ def test_a_time_whose_end_is_no_date_is_refused(key: str, text: str) -> None:
     with pytest.raises(Invalid, match="must be at most 36500d"):
         parsed({"compare": ["paired"], key: text})
     assert parsed({"compare": ["paired"], key: "36500d"}) is not None
+
+
+REPLAYED = {"rows": "s3://rows/q3.csv", "label": "fraud"}
+ERRORS = {"harm": {"errors": "0.5%"}, "before": "25%"}
+
+
+def test_an_assurance_names_harm_in_the_units_of_the_user() -> None:
+    found = parsed(
+        {
+            "compare": ["errors", "latency", "paired"],
+            "replay": REPLAYED,
+            "assure": {
+                "harm": {
+                    "errors": "0.5%",
+                    "latency": "50%",
+                    "predictions": {"bias": 93, "moved": "10%"},
+                    "auc": 0.02,
+                    "recall": "1%",
+                    "mean_error": "5%",
+                },
+                "before": "12.5%",
+                "missed": "2%",
+                "exposure": 5000,
+                "unit": "second",
+            },
+        }
+    )
+    assert found is not None
+    harm = Harm(0.005, 0.5, PredictionHarm(bias=93.0, moved=0.1), 0.02, 0.01, 0.05)
+    assert found.assure == Assurance(harm, 1250, 0.02, 5000, AssuranceUnit.SECOND)
+    assert found.replay is not None and found.replay.recall, "the replay counts what the assurance asks for"
+    plain = parsed({"assure": ERRORS})
+    assert plain is not None and plain.assure == Assurance(Harm(errors=0.005), 2500)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "says"),
+    [
+        ({"assure": {"harm": {}, "before": "25%"}}, "name what would do harm"),
+        ({"assure": {**ERRORS, "before": "0%"}}, "above 0% and below 100%"),
+        ({"assure": {**ERRORS, "before": "100%"}}, "above 0% and below 100%"),
+        ({"assure": {**ERRORS, "missed": "20%"}}, "at most 10%"),
+        ({"assure": {**ERRORS, "exposure": 0}}, "must be 1 or more"),
+        ({"assure": {**ERRORS, "exposure": 500}}, "takes about 2,096 requests even if none of them fails"),
+        ({"assure": {**ERRORS, "unit": "minute"}}, "minute"),
+        ({"assure": ERRORS, "on_no_data": "advance"}, "use rollback or gate"),
+        ({"assure": {"harm": {"errors": "60%"}, "before": "25%"}}, "at most 50%"),
+        ({"assure": {"harm": {"auc": 0.7}, "before": "25%"}, "replay": REPLAYED}, "below 0.5"),
+        ({"assure": {"harm": {"auc": 0.02}, "before": "25%"}}, "add replay to evidence"),
+        ({"assure": {"harm": {"predictions": {"bias": 93}}, "before": "25%"}}, "add paired to compare"),
+        ({"compare": ["errors"], "assure": {"harm": {"latency": "50%"}, "before": "25%"}}, "add it to compare"),
+        (
+            {"compare": ["latency"], "assure": {"harm": {"latency": "50%"}, "before": "25%"}},
+            "add errors to compare",
+        ),
+    ],
+)
+def test_an_assurance_that_nothing_could_give_is_refused_with_what_to_add(
+    evidence: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(Invalid, match=says) as refused:
+        parsed(evidence)
+    assert "\n" not in str(refused.value)

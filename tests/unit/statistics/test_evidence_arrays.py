@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from bench.evidence_arrays import AssignmentTests, RateTests, ShareTests, log_mean
+from bench.evidence_arrays import AssignmentTests, HarmRateTests, MeanTests, RateTests, ShareTests, log_mean
 from tidegate.statistics.assignments import AssignmentTest
+from tidegate.statistics.assurance import HarmRateTest
+from tidegate.statistics.means import MeanTest
 from tidegate.statistics.rates import RateTest
 from tidegate.statistics.shares import ShareTest
 
@@ -48,6 +50,32 @@ def test_predictions_of_many_rollouts_have_the_evidence_of_each() -> None:
             one_by_one[number] = one.update((a, b, c, d), most)
     assert list(tests.log_evidence) == pytest.approx([one.log_evidence for one in one_by_one], abs=1e-9)
     assert max(tests.log_evidence) > 1, "there was something to find"
+
+
+@pytest.mark.parametrize(("harm", "rate"), [(0.005, 0.0), (0.005, 0.02), (0.2, 0.3)])
+def test_many_rollouts_at_a_time_rule_out_the_harm_that_each_rules_out(harm: float, rate: float) -> None:
+    chance, rollouts = np.random.default_rng(4), 20
+    many, means = HarmRateTests(rollouts, harm), MeanTests(rollouts, 0.4)
+    apart, alone = [HarmRateTest(harm)] * rollouts, [MeanTest(0.4)] * rollouts
+    for number in range(60):
+        old_n, new_n = (
+            chance.poisson(60, rollouts),
+            chance.poisson(20, rollouts) if number else np.zeros(rollouts, int),
+        )
+        old_k, new_k = chance.binomial(old_n, rate), chance.binomial(new_n, rate)
+        values = chance.normal(0.5, 0.1, (rollouts, 3))
+        sums = [np.full(rollouts, 3.0), values.sum(axis=1), (values**2).sum(axis=1)]
+        counts = [part.astype(float) for part in (old_n, old_k, new_n, new_k)]
+        many.update(counts[0], counts[1], counts[2], counts[3], 2)
+        means.update(*sums)
+        for place in range(rollouts):
+            apart[place] = apart[place].update(
+                (int(old_n[place]), int(old_k[place]), int(new_n[place]), int(new_k[place])), 2
+            )
+            alone[place] = alone[place].update((3, float(sums[1][place]), float(sums[2][place])))
+    assert list(many.log_evidence) == pytest.approx([one.log_evidence for one in apart], abs=1e-5)
+    assert list(means.log_evidence) == pytest.approx([one.log_evidence for one in alone], abs=1e-9)
+    assert max(many.log_evidence) > 1, "some of it was ruled out"
 
 
 def test_the_mean_of_e_values_is_taken_of_the_values() -> None:

@@ -8,7 +8,7 @@ from tidegate.console.page_context import PageContext
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceRecord
 from tidegate.domain.observation import Observation
-from tidegate.features.evidence.rows import describe_action, evidence_rows
+from tidegate.features.evidence.rows import describe_action, evidence_rows, harm_rows
 from tidegate.features.evidence.service import find_evidence
 from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Tx
@@ -34,6 +34,7 @@ class EvidenceCard(EndpointCard):
         return {
             "verdict": found.verdict,
             "compared": evidence_rows(found),
+            "harms": harm_rows(found),
             "decides": describe_action(rollout.plan.evidence if rollout else None),
         }
 

@@ -11,14 +11,18 @@ from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
+from tidegate.domain.assurance import Assurance, HarmResult
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, RULES, EvidenceRecord, Measurement
+from tidegate.domain.traffic import WHOLE
+from tidegate.features.evidence.assurance import HARM_HEADS, harm_cells
 from tidegate.features.evidence.bounds import LEVEL
 from tidegate.features.evidence.command_report import make_report
 from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.measures import measured_cells
 from tidegate.features.evidence.pairs import format_estimate
 from tidegate.features.evidence.replay.table import show_replay
+from tidegate.spec.unit_texts import percent_text
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -58,6 +62,11 @@ def show(name: Name, as_json: AsJson = False) -> None:
     if any(one.get("measurements") for one in verdict["results"]):
         print(f"\neach test: how much worse the new version is, with bounds ({LEVEL:.0%} at all looks together)")
         console().print(_measured(verdict["results"]))
+    if verdict.get("harms"):
+        print(
+            f"\nwhat is ruled out before {_before(document)} of the traffic ({verdict['exposed']:,} requests so far)"
+        )
+        console().print(_harms(document))
     print(f"action {document['config']['action']}, {len(document['blocks'])} blocks of requests", end="")
     print(f", {document['late']} late reports" if document["late"] else "")
     if any(document["unusable"]):
@@ -83,7 +92,9 @@ def verify(
     if record.rules < RULES:
         _say_what_follows(file, record, as_json)
         return
-    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    found = recompute(
+        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
+    )
     if found != record.verdict:
         said, follows = record.verdict.finding, found.finding
         raise Conflict(f"{file}: the verdict is {said}, and {follows} follows from its blocks")
@@ -136,6 +147,19 @@ def _measured(results: list[dict[str, Any]]) -> Table:
         name = f"{result['comparison']} ({result['variant']})" if several else result["comparison"]
         for one in result["measurements"]:
             shown.add_row(name, *measured_cells(msgspec.convert(one, Measurement)))
+    return shown
+
+
+def _before(document: dict[str, Any]) -> str:
+    return percent_text(document["config"]["assure"]["before"] / WHOLE)
+
+
+def _harms(document: dict[str, Any]) -> Table:
+    known, variant, said, *numbers = (head.upper() for head in HARM_HEADS)
+    shown = Table(key(known), key(variant), key(said), *map(number, numbers))
+    config = msgspec.convert(document["config"]["assure"], Assurance)
+    for one in document["verdict"]["harms"]:
+        shown.add_row(*harm_cells(msgspec.convert(one, HarmResult), config))
     return shown
 
 

@@ -8,8 +8,12 @@ import msgspec
 
 from tidegate.cli.plot_shapes import CurvePlot
 from tidegate.cli.report_files import Report, ReportTable
+from tidegate.domain.assurance import Assurance, HarmResult
 from tidegate.domain.evidence import Measurement
+from tidegate.domain.traffic import WHOLE
+from tidegate.features.evidence.assurance import HARM_HEADS, harm_cells
 from tidegate.features.evidence.measures import measured_cells
+from tidegate.spec.unit_texts import percent_text
 
 LEAST_TOP = 1.2
 """So that the threshold is below the upper edge."""
@@ -30,7 +34,7 @@ def make_report(told: Mapping[str, Any]) -> Report:
         f"Evidence of {told['endpoint']}",
         f"Verdict: {told['finding']}: {told['reason']}",
         lines,
-        [_table(told), *_measured(told)],
+        [_table(told), *_measured(told), *_harms(told)],
         list(_plots(told)) if told["at"] else [],
     )
 
@@ -71,6 +75,16 @@ def _measured(told: Mapping[str, Any]) -> Iterator[ReportTable]:
         heads = ("compared", "variant", "test", "finding", "difference", "bounds", "tolerance", "in stage")
         title = f"Each test: how much worse the new version is, with bounds ({told['level']:.0%} at all looks)"
         yield ReportTable(title, heads, rows)
+
+
+def _harms(told: Mapping[str, Any]) -> Iterator[ReportTable]:
+    """Each harm that an assurance names."""
+    if told.get("harms"):
+        config = msgspec.convert(told["assure"], Assurance)
+        rows = [harm_cells(msgspec.convert(one, HarmResult), config) for one in told["harms"]]
+        yield ReportTable(
+            f"Ruled out before {percent_text(config.before / WHOLE)} of the traffic", HARM_HEADS, rows
+        )
 
 
 def _share(line: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.evidence import Comparison, Counts, EvidenceConfig
-from tidegate.features.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay
+from tidegate.features.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay, harmful_delay
 from tidegate.features.evidence.texts import (
     TextCounts,
     add_texts,
@@ -30,6 +30,8 @@ ALIKE = "alike"
 """Not a test: of each version's predictions in a block, the largest number that is equal."""
 UNUSABLE_MORE = 0.01
 """Part of the answers that may be without a finite number in addition to those of the old version."""
+HARM = "harm "
+"""Before the level of the latencies by which a harm is ruled out. They are no test of a difference."""
 NOTHING: Counts = (0, 0, 0, 0)
 Test = RateTest | ShareTest | AssignmentTest
 Thresholds = Mapping[str, tuple[float, float]]
@@ -90,10 +92,13 @@ def find_thresholds(variant: str, config: EvidenceConfig, past: SideCounts) -> d
 def _thresholds(
     variant: str, config: EvidenceConfig, past: SideCounts
 ) -> Iterator[tuple[str, tuple[float, float]]]:
+    harm = None if config.assure is None else config.assure.harm.latency
     if Comparison.LATENCY in config.compare and past.latencies.total >= FEWEST:
         for test, level in LATENCY_LEVELS.items():
             old = past.latencies.quantile(level) or 0.0
             yield test_key(variant, Comparison.LATENCY, test), (old, allowed_delay(old, config.latency))
+            if harm is not None:
+                yield test_key(variant, Comparison.LATENCY, HARM + test), (old, harmful_delay(old, harm))
     if Comparison.PREDICTIONS in config.compare and past.predictions.total >= FEWEST:
         for name, level in PREDICTION_LEVELS.items():
             value = past.predictions.quantile(level) or 0.0
@@ -125,6 +130,9 @@ def count_block(
         if comparison is Comparison.PREDICTIONS:
             counts = (_count_alike(old.predictions), _count_alike(new.predictions))
             found[test_key(variant, comparison, ALIKE)] = (*counts[0], *counts[1])
+    for level in LATENCY_LEVELS:
+        if (key := test_key(variant, Comparison.LATENCY, HARM + level)) in thresholds:
+            found[key] = _count_beyond(Comparison.LATENCY, level, thresholds[key], old, new)
     return {key: counts for key, counts in found.items() if counts != NOTHING}
 
 

@@ -21,6 +21,15 @@ from tidegate.domain.evidence import (
     Verdict,
     gets_copies_first,
 )
+from tidegate.domain.replay import ReplayResult
+from tidegate.features.evidence.assurance import (
+    AssuranceState,
+    begin_assurance,
+    describe_harms,
+    find_harms,
+    find_mismatch,
+    fold_assurance,
+)
 from tidegate.features.evidence.bounds import LEVEL
 from tidegate.features.evidence.comparisons import (
     ALIKE,
@@ -95,10 +104,12 @@ class EvidenceState:
     config: EvidenceConfig
     comparisons: tuple[ComparisonState | PairState, ...]
     stage: int = 0
+    assurance: AssuranceState | None = None
 
 
 def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
     found: list[ComparisonState | PairState] = []
+    variants = tuple(variants)
     for variant in variants:
         for comparison in config.compare:
             if comparison in OF_PAIRS:
@@ -107,7 +118,8 @@ def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
             tests = make_tests(comparison, config)
             totals, stages = dict.fromkeys(tests, NOTHING), dict.fromkeys(tests, StageData())
             found.append(ComparisonState(comparison, variant, tests, totals, stages))
-    return EvidenceState(config, tuple(found))
+    assurance = None if config.assure is None else begin_assurance(config.assure, variants)
+    return EvidenceState(config, tuple(found), assurance=assurance)
 
 
 def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
@@ -115,7 +127,11 @@ def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     if block.stage != state.stage:
         fresh = tuple(_enter(one) for one in state.comparisons)
         state = replace(state, comparisons=fresh, stage=block.stage)
-    return replace(state, comparisons=tuple(_fold_one(one, block, state.config) for one in state.comparisons))
+    return replace(
+        state,
+        comparisons=tuple(_fold_one(one, block, state.config) for one in state.comparisons),
+        assurance=None if state.assurance is None else fold_assurance(state.assurance, block),
+    )
 
 
 def tested(state: EvidenceState, block: EvidenceBlock) -> Iterator[tuple[Counts, float]]:
@@ -186,9 +202,21 @@ def replay_rate(config: EvidenceConfig, variants: int) -> float:
     return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
-def judge(state: EvidenceState) -> Verdict:
+def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = None) -> Verdict:
     """Return the verdict on the present stage. A failure is final; all else needs the minimum of requests in every
-    comparison, and a pass needs that each of them proves its differences to be within their tolerances."""
+    comparison, and a pass needs that each of them proves its differences to be within their tolerances. ``replayed``:
+    the labelled rows that an assurance rests on, by variant."""
+    found = _compare(state)
+    if state.assurance is None:
+        return found
+    harms, mismatch = find_harms(state.assurance, replayed or {}), find_mismatch(state.assurance)
+    reasons = [one for one in (found.reason, mismatch, describe_harms(harms)) if one]
+    said = found.reason if found.finding is Finding.FAIL else "; ".join(reasons)
+    return replace(found, reason=said, harms=harms, exposed=state.assurance.exposed, mismatch=mismatch)
+
+
+def _compare(state: EvidenceState) -> Verdict:
+    """Return the verdict of the comparisons."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
     found_by = (_result(one, rates[one.comparison], state) for one in state.comparisons)
@@ -232,15 +260,19 @@ def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
 
 
 def recompute(
-    config: EvidenceConfig, variants: Iterable[str], blocks: Iterable[EvidenceBlock], stage: int
+    config: EvidenceConfig,
+    variants: Iterable[str],
+    blocks: Iterable[EvidenceBlock],
+    stage: int,
+    replayed: Mapping[str, ReplayResult] | None = None,
 ) -> Verdict:
-    """Recompute the verdict in this stage from blocks in the order of time."""
+    """Recompute the verdict in this stage from blocks in the order of time, and from labelled rows, by variant."""
     state = begin(config, variants)
     for block in sorted(blocks, key=lambda one: one.at):
         state = fold(state, block)
     if state.stage != stage:
         state = fold(state, EvidenceBlock(0, 0, stage, {}))
-    return judge(state)
+    return judge(state, replayed)
 
 
 def _result(state: ComparisonState | PairState, rate: float, whole: EvidenceState) -> ComparisonResult:

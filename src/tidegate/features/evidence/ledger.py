@@ -4,12 +4,13 @@ time.
 Counts of a second may come in several reports. A block is closed once every report of its seconds is in
 (``advance``). Counts that come later are ignored, because a verdict that has been given is not taken back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
 from tidegate.domain.pairs import Pair
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.features.evidence.block_widths import BlockWidths
 from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
@@ -122,6 +123,11 @@ class EvidenceLedger:
     """By variant: the unit of predictions, where it is known beforehand."""
     widest_report: int = 1
     """Seconds of the longest span that a report is on; no block is shorter."""
+    share_at: Callable[[int, int], int | None] = lambda at, seconds: None
+    """The share of the requests that the new version should have in a whole span, its first second and its length
+    given; None: it changed, or was not in force."""
+    replayed: Mapping[str, ReplayResult] = field(default_factory=dict)
+    """By variant: the labelled rows that an assurance rests on."""
     _state: EvidenceState = field(init=False)
     _stages: list[tuple[int, int]] = field(init=False)
     """Each stage with its first second, oldest first."""
@@ -207,7 +213,7 @@ class EvidenceLedger:
         state, stage = self._state, self._stages[-1][0]
         if state.stage != stage:
             state = fold(state, EvidenceBlock(0, 0, stage, {}))
-        return judge(state)
+        return judge(state, self.replayed)
 
     def _count(self, second: int, sides: dict[str, Sides]) -> None:
         stage, since = self._stage_at(second)
@@ -272,7 +278,8 @@ class EvidenceLedger:
         if counts or sums:
             # Whoever takes over counts what follows: a block that was cut short must not claim it.
             width = block.width if until is None else min(block.width, until - block.at)
-            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units))
+            share = None if self.config.assure is None else self.share_at(block.at, width)
+            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units, share))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

@@ -63,8 +63,10 @@ class _BakeSpans:
 
     _spans: list[tuple[int, int | None]] = field(default_factory=list)
     """First second, and the first one after it; the last span may go on."""
+    _shares: list[int] = field(default_factory=list)
+    """Of each span: the new version's share, in basis points."""
 
-    def follow(self, baking: bool, since: int) -> None:
+    def follow(self, baking: bool, since: int, share: int = 0) -> None:
         """The rollout's present phase began in the second before ``since``."""
         last = self._spans[-1] if self._spans else None
         goes_on = last is not None and last[1] is None
@@ -74,10 +76,18 @@ class _BakeSpans:
             self._spans[-1] = (last[0], max(last[0], since - 1))
         if baking:
             self._spans.append((since, None))
+            self._shares.append(share)
 
     def covers(self, at: int, seconds: int) -> bool:
         """Whether a period lies within one bake."""
-        return any(first <= at and (end is None or at + seconds <= end) for first, end in self._spans)
+        return self.share_at(at, seconds) is not None
+
+    def share_at(self, at: int, seconds: int) -> int | None:
+        """Return the new version's share in the whole of a period; None: it does not lie within one bake."""
+        for (first, end), share in zip(self._spans, self._shares, strict=True):
+            if first <= at and (end is None or at + seconds <= end):
+                return share
+        return None
 
 
 def _error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
@@ -200,14 +210,18 @@ class Comparisons(RolloutObserver):
         if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
             loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
             tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
+            tracked.ledger.share_at = tracked.bakes.share_at
             self._tracked[one.rollout] = tracked
         tracked.versions = one
-        tracked.ledger.units = _error_units(self.replayed(one.rollout) or {})
+        replayed = self.replayed(one.rollout) or {}
+        tracked.ledger.units = _error_units(replayed)
+        if one.config.assure is not None and one.config.assure.harm.of_labels:
+            tracked.ledger.replayed = replayed
         since = second if one.since is None else int(one.since.timestamp()) + 1
         tracked.ledger.enter(one.stage, since)
         if one.baking and one.since is not None:
             tracked.ledger.settle(one.stage, since)
-        tracked.bakes.follow(one.baking and one.since is not None, since)
+        tracked.bakes.follow(one.baking and one.since is not None, since, one.share)
         return tracked
 
     async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
@@ -324,6 +338,7 @@ def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
         late=ledger.late,
         unusable=ledger.unusable,
         rules=RULES,
+        replayed=dict(ledger.replayed),
     )
 
 

@@ -18,3 +18,8 @@ def allowed_delay(usual: float, tolerance: float) -> float:
 def allowed_speed(usual: float, tolerance: float) -> float:
     """The smallest speed that ``usual`` exceeds by no more than ``tolerance``."""
     return usual / (1 + tolerance) / SKETCH_ERROR
+
+
+def harmful_delay(usual: float, harm: float) -> float:
+    """Microseconds that a harmful latency exceeds for certain. ``harm``: the part by which it exceeds ``usual``."""
+    return max(usual * (1 + harm), usual + LEAST_DELAY) / SKETCH_ERROR

@@ -9,7 +9,7 @@ from tidegate.console.figures import format_percent
 from tidegate.console.plots import Band, Box, LinePlot, PlotMark, Points
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.evidence import EvidenceRecord, Finding
-from tidegate.features.evidence.rows import describe_action, evidence_rows, name_finding
+from tidegate.features.evidence.rows import describe_action, evidence_rows, harm_rows, name_finding
 
 REPLAYED: Mapping[Finding, tuple[str, str]] = {
     Finding.PASS: ("nothing worse found", ""),
@@ -44,6 +44,7 @@ def compared_page(record: EvidenceRecord, rollout: Rollout | None, told: Mapping
         "late": record.late,
         "unusable": record.unusable,
         "rows": evidence_rows(record),
+        "harms": harm_rows(record),
         "plots": list(_plots(told)),
     }
 

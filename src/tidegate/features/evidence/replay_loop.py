@@ -55,13 +55,15 @@ class Replays:
         return self._results.get(rollout)
 
     async def turn(self, versions: Iterable[ComparedVersions]) -> None:
-        """Begin with rollouts that are new and in their first stage, and leave those that have ended."""
+        """Begin with rollouts that are new and in their first stage, and leave those that have ended. An assurance
+        rests on labelled rows in each stage, also for a controller that was started anew."""
         present = {one.rollout: one for one in versions if one.config.replay is not None}
         for rollout in self._tasks.keys() - present.keys():
             self._tasks.pop(rollout).cancel()
             self._results.pop(rollout, None)
         for rollout, one in present.items():
-            if rollout not in self._tasks and one.config.replay is not None and one.stage == 0:
+            wanted = one.stage == 0 or (one.config.assure is not None and one.config.assure.harm.of_labels)
+            if rollout not in self._tasks and one.config.replay is not None and wanted:
                 work = self._follow(one, one.config.replay)
                 self._tasks[rollout] = asyncio.create_task(work, name=f"replay for {one.endpoint}")
 

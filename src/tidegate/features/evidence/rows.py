@@ -15,6 +15,7 @@ from tidegate.domain.evidence import (
     Finding,
     Measurement,
 )
+from tidegate.features.evidence.assurance import harm_cells
 from tidegate.features.evidence.measures import measured_cells
 from tidegate.features.evidence.pairs import format_estimate
 
@@ -66,6 +67,18 @@ def evidence_rows(record: EvidenceRecord) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def harm_rows(record: EvidenceRecord) -> list[dict[str, str]]:
+    """Return a row for each harm that an assurance names; none if there is no assurance."""
+    config = record.config.assure
+    if config is None:
+        return []
+    names = ("harm", "variant", "known", "estimate", "bound", "count")
+    return [
+        {**dict(zip(names, harm_cells(one, config), strict=True)), "tone": "good" if one.excluded else "warn"}
+        for one in record.verdict.harms
+    ]
 
 
 def name_finding(finding: Finding, rising: bool) -> tuple[str, str]:

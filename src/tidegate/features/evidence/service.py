@@ -62,7 +62,9 @@ def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:
         raise NotFound(f"endpoint {endpoint} has no rollout whose versions were compared")
     if record is None:
         return {"replay": replay}
-    again = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    again = recompute(
+        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
+    )
     found: dict[str, object] = msgspec.to_builtins(record)
     rates = false_alarm_rates(record.config, len(record.variants))
     found["false_alarm_rates"] = {one.value: rate for one, rate in rates.items()}
@@ -111,6 +113,8 @@ def describe_timeline(record: EvidenceRecord, rollout: Rollout | None, trace: Ev
         "at": list(trace.at),
         "stages": [{"stage": one.stage + 1, "at": one.at} for one in trace.stages],
         "comparisons": msgspec.to_builtins(trace.comparisons),
+        "assure": msgspec.to_builtins(record.config.assure),
+        "harms": msgspec.to_builtins(record.verdict.harms),
     }
 
 

@@ -16,6 +16,7 @@ from tidegate.domain.evidence import (
     RisingAction,
 )
 from tidegate.domain.rollout import TrafficRouting
+from tidegate.features.evidence.spec_assure import AssureSpec, parse_assure, render_assure
 from tidegate.features.evidence.spec_paired import (
     MOST_SLICES,
     FeatureSpec,
@@ -112,6 +113,7 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
     on_rising: Annotated[
         str, about("What happens to a stage whose difference may be above its tolerance.", enum=RISING)
     ] = "hold"
+    assure: AssureSpec | None = None
 
 
 def build_evidence(given: EvidenceSpec, draft: Draft) -> EvidenceConfig:
@@ -143,7 +145,13 @@ def build_evidence(given: EvidenceSpec, draft: Draft) -> EvidenceConfig:
         on_rising=RisingAction(one_of(given.on_rising, RISING, (*path, "on_rising"))),
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
-    return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
+    if given.tolerance is not None:
+        found = _tolerate(found, given.tolerance, (*path, "tolerance"))
+    if given.assure is None:
+        return found
+    assure = parse_assure(given.assure, found, (*path, "assure"))
+    replay = None if found.replay is None else replace(found.replay, recall=assure.harm.recall is not None)
+    return replace(found, assure=assure, replay=replay)
 
 
 def _on_features(given: EvidenceSpec, compare: tuple[Comparison, ...], path: KeyPath) -> EvidenceAction:
@@ -211,6 +219,8 @@ def render_evidence(deployed: DesiredDeployment) -> dict[str, Any]:
         made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
     if given.replay is not None:
         made["replay"] = render_replay(given.replay)
+    if given.assure is not None:
+        made["assure"] = render_assure(given.assure)
     texts: dict[str, Callable[[Any], object]] = {
         "copies": duration_text,
         "false_rollback_rate": percent_text,

@@ -169,12 +169,24 @@ def _render_evidence(found: Promise) -> Iterator[str | Text | Table]:
     if found.labels:
         yield f"\nSmallest loss of AUC that labels find with {often}, of 0.8"
         yield _label_table(found)
+    if found.harms:
+        yield "\nto rule the harm out of an equal version takes about"
+        yield _harm_table(found)
     if found.kinds:
         yield f"\nKinds of evidence: the smallest harm that each one sees first, with {often}"
         yield _kinds_table(found)
         for one in found.kinds:
             if one.blind or one.proposal:
                 yield Text(_describe_blind(one), style="yellow" if one.asked and one.blind else "")
+
+
+def _harm_table(found: Promise) -> Table:
+    shown = Table(key("HARM"), *map(number, ("COUNT", "OF", "AFTER")))
+    for one in found.harms:
+        name = f"{one.harm} ({one.variant})" if one.variant else one.harm
+        after = "-" if one.seconds is None else draw.format_duration(one.seconds)
+        shown.add_row(name, "by the model" if one.count is None else f"{one.count:,}", one.counted, after)
+    return shown
 
 
 def _kinds_table(found: Promise) -> Table:

@@ -11,6 +11,7 @@ import pytest
 from tests.memory_metrics import MemoryMetrics
 from tests.memory_store import MemoryStore
 from tests.samples import canary, percent, version
+from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
@@ -412,3 +413,20 @@ async def test_pairs_count_if_the_old_versions_workers_report_them_of_the_new_ve
     assert kept is not None
     again = recompute(config, ("main",), kept.blocks.values(), 0)
     assert again.finding is finding
+
+
+@pytest.mark.parametrize(
+    ("share", "baking", "found"), [(1_000, True, ""), (5_000, True, "not split as requested"), (5_000, False, "")]
+)
+async def test_an_assurance_checks_the_split_by_the_share_in_force(share: int, baking: bool, found: str) -> None:
+    """The new version gets a tenth of the requests. While shares are shifted nothing is checked."""
+    config = replace(CONFIG, assure=Assurance(Harm(errors=0.05), 2_500))
+    today = await day(versions=replace(VERSIONS, config=config, share=share, baking=baking))
+    await today.pass_by(60)
+    verdict = today.comparisons.verdict("r1")
+    assert verdict is not None
+    assert found in verdict.mismatch and bool(verdict.mismatch) is bool(found)
+    assert verdict.exposed == 600
+    kept = await today.kept()
+    assert kept is not None
+    assert {one.share for one in kept.blocks.values()} - {None} == ({share} if baking else set())

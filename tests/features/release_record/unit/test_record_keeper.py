@@ -12,7 +12,6 @@ from tests.unit.service.test_deploy import START, run, settle, wish
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.history import HistoryEntry
 from tidegate.features.release_record import loop, signing
-from tidegate.features.release_record.document import describe_release
 from tidegate.features.release_record.kinds import RELEASE
 from tidegate.features.release_record.loop import RecordKeeper
 from tidegate.ports.store import Tx
@@ -53,7 +52,6 @@ async def test_a_record_that_cannot_be_composed_is_logged_once_and_made_later(
         "the record of a release of endpoint fraud cannot be composed"
     ]
     assert await count_records(store) == 0
-    assert loop.describe_release is describe_release
     await store.run(lambda tx: roll_out(tx, "3"))
     await keeper.turn()
     assert await count_records(store) == 3

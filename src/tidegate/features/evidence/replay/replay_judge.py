@@ -34,6 +34,8 @@ known."""
 PARTS = 20
 """Parts of the rows that are left out one after the other, for the error of a calibration error (jackknife)."""
 MOST_SLICES = 100
+HIGHEST = 0.05
+"""Part of the rows whose scores are the highest, for the recall."""
 SLICED = 2.0
 """Times its tolerance by which labels may be worse in a slice: honest versions differ more in a part of the rows, of
 which they learned less."""
@@ -92,6 +94,7 @@ def judge_replay(answers: ScoredRows, config: ReplayConfig, false_rollback_rate:
     both_sides = NormalDist().inv_cdf(1 - false_rollback_rate / tests / 2)
     found = (
         *(_JUDGED[kind](rows, config, surely) for rows in judged for kind in kinds),
+        *([_count_recall(judged[0])] if config.recall and labelled.binary is not None else []),
         *_lacking_calibration(labelled, config),
         _judge_mean("mean", "", answers.old, answers.new, config.mean, both_sides),
         *(_judge_mean("slice", name, *_pick(answers, places), config.slice, both_sides)
@@ -181,8 +184,27 @@ def _judge_auc(rows: _Rows, config: ReplayConfig, surely: float) -> ReplayStatis
     before, after = (one.auc for one in found.binary)
     assert before is not None and after is not None  # there are both classes
     lost = before - after
-    bound = lost - surely * error_of_auc_change(rows.old, rows.new, rows.truth)
-    return _judge("auc", rows.slice, before, after, lost, bound, config.auc)
+    error = error_of_auc_change(rows.old, rows.new, rows.truth)
+    found_lost = _judge("auc", rows.slice, before, after, lost, lost - surely * error, config.auc)
+    return replace(found_lost, error=error)
+
+
+def _count_recall(rows: _Rows) -> ReplayStatistic:
+    """Count the positives among each version's highest 5 %. It decides nothing by itself: an assurance uses it."""
+    old, new = (_weigh_highest(scores) for scores in (rows.old, rows.new))
+    places = [place for place, label in enumerate(rows.truth) if label == 1]
+    lost, error = _mean_and_error([old[place] - new[place] for place in places])
+    before, after = (_mean([weights[place] for place in places]) for weights in (old, new))
+    return ReplayStatistic("recall", "", before, after, lost, None, 1.0, Finding.PASS, error=error)
+
+
+def _weigh_highest(scores: Sequence[float]) -> list[float]:
+    """Return 1 for each score among the highest 5 %, and 0 for each other. Equal ones at the edge share what is left,
+    so that a constant score is as good as drawing lots."""
+    wanted = math.ceil(HIGHEST * len(scores))
+    edge = sorted(scores)[-wanted]
+    above, at = sum(score > edge for score in scores), sum(score == edge for score in scores)
+    return [1.0 if score > edge else (wanted - above) / at if score == edge else 0.0 for score in scores]
 
 
 def _judge_calibration(rows: _Rows, config: ReplayConfig, surely: float) -> ReplayStatistic:
@@ -240,7 +262,8 @@ def _judge_losses(
     old, new = _mean(before), _mean(after)
     worse, error = _mean_and_error([b - a for a, b in zip(before, after, strict=True)])
     base = max(old, least) or (1.0 if worse == 0 else math.ulp(0.0))
-    return _judge(name, slice, old, new, worse / base, (worse - surely * error) / base, tolerance)
+    judged = _judge(name, slice, old, new, worse / base, (worse - surely * error) / base, tolerance)
+    return replace(judged, error=error / base)
 
 
 def _error_of_calibration_gain(old: Sequence[float], new: Sequence[float], truth: Sequence[float]) -> float:

@@ -73,7 +73,7 @@ def chance_of_replay(
     config: ReplayConfig, positives: int, loss: float, rate: float, auc: float, agreement: float
 ) -> float:
     """Return the probability that a replay with so many positives fails for a loss of AUC."""
-    old, new = _place_variance(auc), _place_variance(max(0.0, auc - loss))
+    old, new = place_variance(auc), place_variance(max(0.0, auc - loss))
     spread = max(1e-12, old + new - 2 * agreement * math.sqrt(old * new))
     error = math.sqrt(spread * (1 + 1 / NEGATIVES) / positives)
     surely = NormalDist().inv_cdf(1 - rate / TESTS)
@@ -82,7 +82,7 @@ def chance_of_replay(
 
 
 @cache
-def _place_variance(auc: float) -> float:
+def place_variance(auc: float) -> float:
     """Return the variance of the share of negatives below a positive, where scores are normal in both classes."""
     normal, steps = NormalDist(), 200
     apart = math.sqrt(2) * normal.inv_cdf(min(max(auc, 0.01), 0.99))

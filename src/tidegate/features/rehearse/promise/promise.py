@@ -14,6 +14,7 @@ from tidegate.features.rehearse.promise.baseline import Baseline, Quantity, Vers
 from tidegate.features.rehearse.promise.detection import AlarmWatch, PromiseTerms, RolloutSetting
 from tidegate.features.rehearse.promise.evidence_kinds import EvidenceKind, KindTerms, list_kinds
 from tidegate.features.rehearse.promise.evidence_power import smallest_difference
+from tidegate.features.rehearse.promise.harm_power import HarmPromise, promise_harms
 from tidegate.features.rehearse.promise.label_power import LabelPromise, promise_labels
 from tidegate.features.rehearse.promise.passage import ComparedStage
 from tidegate.features.rehearse.promise.proposals import Proposal
@@ -96,6 +97,8 @@ class Promise:
     evidence: tuple[EvidencePromise, ...] = ()
     labels: tuple[LabelPromise, ...] = ()
     kinds: tuple[EvidenceKind, ...] = ()
+    harms: tuple[HarmPromise, ...] = ()
+    """What an assurance needs."""
 
     @property
     def kept(self) -> bool:
@@ -139,7 +142,30 @@ def promise(
         if plan.evidence is None
         else tuple(promise_labels(plan.evidence, terms.power, _parts_of(terms))),
         kinds=() if plan.evidence is None else tuple(_list_kinds(plan.evidence, setting, terms, compared)),
+        harms=() if plan.evidence is None else _promise_assurance(plan.evidence, setting, terms),
     )
+
+
+def _promise_assurance(
+    config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
+) -> tuple[HarmPromise, ...]:
+    """Promise what each harm of an assurance takes. Raises Invalid for one that cannot be ruled out in time."""
+    usual = setting.baseline.error_rate + setting.baseline.refusal_rate
+    found = tuple(
+        harm
+        for variant, part in (terms.parts or {"": 1.0}).items()
+        for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), usual)
+    )
+    for one in found:
+        if not one.reached:
+            of = f" of variant {one.variant}" if one.variant else ""
+            many = "" if one.count is None else f", which takes about {one.count:,} requests to the new version"
+            raise Invalid(
+                f"evidence.assure: {one.harm}{of} cannot be ruled out before"
+                f" the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
+                " longer, give the stages below 'before' a larger share, or use copies or labelled rows"
+            )
+    return found
 
 
 def _list_kinds(

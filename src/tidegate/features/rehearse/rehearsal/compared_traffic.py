@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import NormalDist
 
+from tidegate.domain.assurance import ASSUMED
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, Finding, Verdict
 from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence.block_widths import block_width
@@ -122,6 +123,7 @@ class RehearsedComparison:
         if not self.config.compare:
             self._judge(0.0)
         if self.replay is not None:
+            self._ledger.replayed = self.replay
             self.recorder.take_replay(self.replay)
 
     def follow(self, stage: int, at: float, *, copied: bool, active: bool) -> None:
@@ -183,7 +185,8 @@ class RehearsedComparison:
 
     def _judge(self, at: float) -> bool:
         if not self.config.compare:
-            self.verdict = Verdict(Finding.PASS, self._stage, "nothing that is compared was drawn")
+            reason = "nothing that is compared was drawn"
+            self.verdict = Verdict(Finding.PASS, self._stage, reason, harms=(ASSUMED,))
             return False
         self.verdict = self._ledger.verdict
         return self.recorder.take(self.verdict, self._stage, at - self._began)

@@ -1,0 +1,274 @@
+"""How often a version with a harm gets past an assurance, and how long a version without one is held by it.
+
+    python -m bench.assure [--rollouts 100000] [--seconds 200] [--keep]
+
+Each rollout is looked at every second, and gets past the assurance once the harm is ruled out at 1 %. The endpoint
+has 100 requests a second, of which a quarter goes to the new version. A version at the harm is worse by exactly that,
+which is the hardest case; one beyond it by twice as much. ``drifting``: what both versions do changes over time;
+``bursts``: one second of twenty is ten times as bad for both, or half of what chance does to latencies and
+predictions is common to a second; ``retries``: a request that fails on the new version is sent four more times, to
+either version; ``sticky``: a client sends so many requests in a second, which all fail or all do not; ``outages``:
+the new version alone fails everything for two seconds now and then. Rows ``by second`` have ``unit: second``. A
+unit test compares the arrays with the tests of the package."""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from statistics import NormalDist
+
+import numpy as np
+
+from bench import tables
+from bench.evidence_arrays import Array, HarmRateTests, MeanTests, ShareTests
+from tidegate.features.evidence.replay.labelled import compare_labelled, error_of_auc_change
+
+MISSED = 0.01
+LIMIT = -math.log(MISSED)
+CHUNK = 20_000
+RATE, SHARE = 100.0, 0.25
+PAIRS = 10
+"""Pairs of predictions in a second."""
+ERRORS, BIAS, AUC = 0.005, 0.4, 0.05
+"""Harms; ``BIAS`` in units of half a standard deviation."""
+USUAL, SPREAD = 0.001, 0.5
+"""Part of the requests that fail on the old version; standard deviation of the difference of two predictions."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of some rollouts: how many got past the assurance, and the seconds that it took those."""
+
+    rollouts: int
+    seconds: Array
+
+    @property
+    def passed(self) -> int:
+        return int(np.isfinite(self.seconds).sum())
+
+
+class _Rollouts:
+    """Many rollouts at a time; each ``step`` is a second, and returns the logarithm of the evidence."""
+
+    def __init__(self, kind: str, times: float, rollouts: int, random: np.random.Generator) -> None:
+        self.kind, self.times, self.rollouts, self.random = kind, times, rollouts, random
+
+    def step(self, second: int) -> Array:
+        raise NotImplementedError
+
+    def poisson(self, mean: Array | float) -> Array:
+        return self.random.poisson(mean, self.rollouts).astype(float)
+
+    def binomial(self, n: Array, chance: Array | float) -> Array:
+        return self.random.binomial(n.astype(int), np.minimum(chance, 1.0)).astype(float)
+
+    def factor(self, second: int) -> Array:
+        """How bad this second is for both versions."""
+        if self.kind == "drifting":
+            return np.full(self.rollouts, 1 + second / 20)
+        if self.kind == "bursts":
+            return np.where(self.random.random(self.rollouts) < 0.05, 10.0, 1.0)
+        return np.ones(self.rollouts)
+
+
+class _Errors(_Rollouts):
+    def __init__(self, kind: str, times: float, rollouts: int, random: np.random.Generator) -> None:
+        super().__init__(kind.removesuffix(" by second"), times, rollouts, random)
+        by_second = kind.endswith(" by second")
+        self.test = ShareTests(rollouts, -ERRORS) if by_second else HarmRateTests(rollouts, ERRORS)
+        self.outage = np.zeros(rollouts)
+
+    def step(self, second: int) -> Array:
+        usual, more = USUAL * self.factor(second), ERRORS * self.times
+        old_n, new_n = self.poisson(RATE * (1 - SHARE)), self.poisson(RATE * SHARE)
+        old_k = self.binomial(old_n, usual)
+        if self.kind == "retries":
+            first = self.binomial(new_n, more / (1 + 4 * SHARE))
+            again = self.binomial(4 * first, SHARE)
+            new_k = first + again + self.binomial(new_n - first, usual)
+            new_n, old_n = new_n + again, old_n + 4 * first - again
+        elif self.kind.startswith("sticky"):
+            each = int(self.kind.removeprefix("sticky, "))
+            clients = self.poisson(RATE * SHARE / each)
+            new_n, new_k = each * clients, each * self.binomial(clients, usual + more)
+        elif self.kind == "outages":
+            self.outage -= 1
+            begin = (self.outage <= 0) & (self.random.random(self.rollouts) < more / 2)
+            self.outage = np.where(begin, 2, self.outage)
+            new_k = np.where(self.outage > 0, new_n, self.binomial(new_n, usual))
+        else:
+            new_k = self.binomial(new_n, usual + more)
+        if isinstance(self.test, ShareTests):
+            self.test.update(new_n, new_k, old_n, old_k)
+        else:
+            self.test.update(old_n, old_k, new_n, new_k)
+        return self.test.log_evidence
+
+
+class _Latency(_Rollouts):
+    """``level``: of the quantile that the new version exceeds by half as much again."""
+
+    level, harm, spread = 0.5, 1.5, 0.3
+
+    def __init__(self, kind: str, times: float, rollouts: int, random: np.random.Generator) -> None:
+        super().__init__(kind, times, rollouts, random)
+        self.test = ShareTests(rollouts, 0.0)
+
+    def step(self, second: int) -> Array:
+        """The latencies are lognormal; a bad second is slower for both."""
+        normal, luck = NormalDist(), self.luck(second)
+        slower = math.log(self.harm) * (1 - self.times) / self.spread
+        place = normal.inv_cdf(self.level)
+        old = np.array(_normal(luck - place))
+        new = np.array(_normal(luck - place - slower))
+        old_n, new_n = self.poisson(RATE * (1 - SHARE)), self.poisson(RATE * SHARE)
+        self.test.update(new_n, self.binomial(new_n, new), old_n, self.binomial(old_n, old))
+        return self.test.log_evidence
+
+    def luck(self, second: int) -> Array:
+        """By how many standard deviations all latencies of a second are longer than usual."""
+        if self.kind == "drifting":
+            return np.full(self.rollouts, second / 200)
+        return self.random.normal(0, 1.0, self.rollouts) if self.kind == "bursts" else np.zeros(self.rollouts)
+
+
+class _SlowTail(_Latency):
+    level = 0.99
+
+
+class _Bias(_Rollouts):
+    """The new version predicts more."""
+
+    def __init__(self, kind: str, times: float, rollouts: int, random: np.random.Generator) -> None:
+        super().__init__(kind, times, rollouts, random)
+        self.test = MeanTests(rollouts, 1 - (BIAS + 3) / 6)
+
+    def step(self, second: int) -> Array:
+        noise = self.random.normal(0, SPREAD, (self.rollouts, PAIRS))
+        if self.kind == "bursts":
+            noise += self.random.normal(0, SPREAD, (self.rollouts, 1))
+        if self.kind == "drifting":
+            noise *= 1 + second / 100
+        worse = (BIAS * self.times + np.clip(noise, -2, 2) + 3) / 6
+        left = 1 - worse.mean(axis=1)
+        self.test.update(np.ones(self.rollouts), left, left**2)
+        return self.test.log_evidence
+
+
+KINDS: dict[str, tuple[type[_Rollouts], tuple[str, ...]]] = {
+    "errors +0.5 points": (
+        _Errors,
+        (
+            "independent", "drifting", "bursts", "retries", "sticky, 2",
+            "sticky, 5", "sticky, 5 by second", "outages", "outages by second",
+        ),
+    ),
+    "p50 +50 %": (_Latency, ("independent", "drifting", "bursts")),
+    "p99 +50 %": (_SlowTail, ("independent", "drifting", "bursts")),
+    "bias 0.4 units": (_Bias, ("independent", "drifting", "bursts")),
+}  # fmt: skip
+AT, BEYOND, GOOD = "at the harm", "beyond", "equal"
+
+
+def _normal(z: Array) -> Array:
+    """The distribution function of the normal distribution (Abramowitz and Stegun, 7.1.26)."""
+    x = np.abs(z) / math.sqrt(2)
+    t = 1 / (1 + 0.3275911 * x)
+    series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
+    upper = 1 - series * np.exp(-x * x) / 2
+    return np.where(z >= 0, upper, 1 - upper)
+
+
+def run(harm: str, kind: str, times: float, rollouts: int, seconds: int, seed: int = 1) -> Outcome:
+    """Simulate rollouts of a version that is worse by so many times the harm."""
+    made, found = KINDS[harm][0], list[Array]()
+    for number, begin in enumerate(range(0, rollouts, CHUNK)):
+        some = min(CHUNK, rollouts - begin)
+        random = np.random.default_rng((seed, number))
+        one, when = made(kind, times, some, random), np.full(some, np.inf)
+        for second in range(seconds):
+            new = (one.step(second) >= LIMIT) & np.isinf(when)
+            when[new] = second + 1
+        found.append(when)
+    return Outcome(rollouts, np.concatenate(found))
+
+
+def run_labels(loss: float, rollouts: int, positives: int = 200, negatives: int = 1000) -> int:
+    """Count replays of labelled rows that rule out a loss of AUC, of versions that lose so much. Scores are normal in
+    both classes, and half of what chance does to them is common to both versions."""
+    chance, normal, passed = Random(5), NormalDist(), 0
+    apart = [math.sqrt(2) * normal.inv_cdf(auc) for auc in (0.8, 0.8 - loss)]
+    labels = [1.0] * positives + [0.0] * negatives
+    for _ in range(rollouts):
+        common = [chance.gauss(0, 1) for _ in labels]
+        old, new = (
+            [one * math.sqrt(0.5) + chance.gauss(0, 1) * math.sqrt(0.5) + label * far
+             for one, label in zip(common, labels, strict=True)]
+            for far in apart
+        )  # fmt: skip
+        found = compare_labelled(old, new, labels)
+        assert found is not None and found.binary is not None
+        before, after = (one.auc for one in found.binary)
+        assert before is not None and after is not None
+        bound = before - after + normal.inv_cdf(1 - MISSED) * error_of_auc_change(old, new, labels)
+        passed += bound < AUC
+    return passed
+
+
+def harm_rows(rollouts: int, seconds: int) -> Iterator[list[object]]:
+    for harm, (_, kinds) in KINDS.items():
+        for version, times in ((AT, 1.0), (BEYOND, 2.0)):
+            for kind in kinds if version == AT else kinds[:1]:
+                found = run(harm, kind, times, rollouts, seconds)
+                yield [harm, kind, version, rollouts, found.passed, _share(found.passed, rollouts)]
+    replays = max(100, rollouts // 50)
+    for version, loss in ((AT, AUC), (BEYOND, 2 * AUC)):
+        passed = run_labels(loss, replays)
+        yield [f"AUC -{AUC}", "200 labels of 1", version, replays, passed, _share(passed, replays)]
+
+
+def held_rows(rollouts: int, seconds: int) -> Iterator[list[object]]:
+    for harm, (_, kinds) in KINDS.items():
+        for kind in [one for one in kinds if one in ("independent", "bursts", "outages by second")]:
+            found = run(harm, kind, 0.0, rollouts, seconds, seed=2)
+            each = PAIRS if harm.startswith("bias") else RATE * SHARE
+            times = [tables.percentile(list(found.seconds), at) for at in (50, 95)]
+            cells = [f"{one:.0f} ({one * each:,.0f})" if math.isfinite(one) else "-" for one in times]
+            yield [harm, kind, rollouts, *cells, f"{1 - found.passed / rollouts:.1%}"]
+
+
+def _share(hits: int, of: int) -> str:
+    low, high = tables.wilson(hits, of)
+    return f"{hits / of:.2%} ({low:.2%} to {high:.2%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rollouts", type=int, default=100_000, help="harmful rollouts of each kind")
+    parser.add_argument("--seconds", type=int, default=200, help="looks at each of them")
+    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    given = parser.parse_args()
+    began, rows = time.perf_counter(), list[list[object]]()
+    for row in harm_rows(given.rollouts, given.seconds):
+        rows.append(row)
+        print(*row, f"({time.perf_counter() - began:.0f} s)", flush=True)
+    header = ["harm", "requests are", "version", "rollouts", "got past", "share (95 % interval)"]
+    title = "Harmful versions that got past an assurance (1 % allowed)"
+    tables.show("assure", title, header, rows, keep=given.keep)
+    header = [
+        "harm",
+        "requests are",
+        "rollouts",
+        "seconds (requests or pairs), median",
+        "95 %",
+        "held until the end",
+    ]
+    held = list(held_rows(max(100, given.rollouts // 50), 6 * given.seconds))
+    title = f"Equal versions held by an assurance, for at most {6 * given.seconds} s"
+    tables.show("assure-held", title, header, held, keep=given.keep, command="assure")
+
+
+if __name__ == "__main__":
+    main()
