@@ -94,7 +94,7 @@ class LoopModel:
     async def _open(self, seconds: float) -> ModelEngine:
         until = self._loop.time() + seconds
         if any(container.data_url for container in self._spec.containers):  # else it is in the package
-            await fetch(self._spec, until)
+            await fetch(self._spec, until, lambda _: None)
         return await open_engine(self._spec, self._note_program_end, until)
 
     def _note_program_end(
