@@ -8,8 +8,8 @@ requests that come again within the second, sessions of similar requests that ar
 bursts, in which all that a second asks is alike, and rows that are sent in a circle.
 
 All of it needs a random split. The proxy once spread the numbers of requests evenly, by the golden ratio: equal
-versions were rolled back in 62 of 400 rollouts where 89 rows were sent in a circle, and in 9 to 62 % where 55 or 144
-were, since a row then goes to the same version for a long time."""
+versions were called worse in 62 of 400 rollouts where 89 rows were sent in a circle, and in 9 to 62 % with 55, 89 or
+144 rows by the kind of test, since a row then went to the same version for a long time."""
 
 import argparse
 import math

@@ -290,7 +290,7 @@ frontend queued from all
 
 DRAWN = f"uuid(4),field(1,-),hex2i,mul({WHOLE}),div({2**32})"
 """A number from 0 to 9,999, drawn for each request: the statistics that judge versions assume that chance assigns
-each request by itself. HAProxy 2.8 does not seed ``rand()``, which draws the same numbers again after each start;
+each request by itself. HAProxy 2.8.0 does not seed ``rand()``, which draws the same numbers again after each start;
 those of ``uuid`` are seeded by the system in each process."""
 
 
