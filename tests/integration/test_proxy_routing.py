@@ -13,7 +13,7 @@ from tidegate.domain.traffic import Route, RouteTable, build_route_table
 from tidegate.ports.router import View
 
 pytestmark = each_haproxy
-CHANCE = 1e-10
+CHANCE = 1e-12
 """Probability at most of a split by chance that a check takes for a wrong one."""
 
 
