@@ -5,8 +5,11 @@
 Requests are drawn one by one, with the old version's prediction as a place from 0 to 1 among all of its predictions.
 The new version moves some of them to the top. Some kinds of traffic break tests that take requests for independent:
 requests that come again within the second, sessions of similar requests that are moved together and yet not equal,
-bursts, in which all that a second asks is alike, and rows that are sent in a circle. The proxy's own split is one of
-them: it does not draw, but spreads the numbers of requests evenly (``proxy.config.GOLDEN_RATIO``)."""
+bursts, in which all that a second asks is alike, and rows that are sent in a circle.
+
+All of it needs a random split. The proxy once spread the numbers of requests evenly, by the golden ratio: equal
+versions were called worse in 62 of 400 rollouts where 89 rows were sent in a circle, and in 9 to 62 % with 55, 89 or
+144 rows by the kind of test, since a row then went to the same version for a long time."""
 
 import argparse
 import math
@@ -25,14 +28,13 @@ BEFORE, MOST = 10, 400
 """Seconds before the new version has requests, and with them."""
 TOLERANCE = 0.1
 LIMIT = -math.log(0.01)
-GOLDEN, NUMBERS = 2654435769, 2**32
 
 
 @dataclass(frozen=True)
 class Traffic:
     """``group``: requests of a second that belong together; ``equal``: they are equal, and not only similar.
     ``burst``: how far the old predictions of a second lie together, 0 to 1. ``circle``: so many rows are sent again
-    and again. ``even``: the proxy's split instead of chance."""
+    and again."""
 
     rate: float = 50.0
     share: float = 0.25
@@ -40,13 +42,11 @@ class Traffic:
     equal: bool = True
     burst: float = 0.0
     circle: int = 0
-    even: bool = False
 
 
 KINDS = {
     "independent": Traffic(),
     "independent, 10 % of 100/s": Traffic(100, 0.1),
-    "independent, the proxy's split": Traffic(even=True),
     "each request 5 times": Traffic(group=5),
     "each request 20 times": Traffic(group=20),
     "each request 20 times, 10 % of 100/s": Traffic(100, 0.1, group=20),
@@ -55,8 +55,8 @@ KINDS = {
     "sessions of 10 similar requests": Traffic(group=10, equal=False),
     "bursts": Traffic(burst=0.8),
     "100 rows in a circle": Traffic(circle=100),
-    "100 rows in a circle, the proxy's split": Traffic(circle=100, even=True),
-    "89 rows in a circle, the proxy's split": Traffic(circle=89, even=True),
+    "89 rows in a circle": Traffic(circle=89),
+    "144 rows in a circle": Traffic(circle=144),
 }
 
 Place = Callable[[Array, Array], Array]
@@ -80,7 +80,7 @@ class Stream:
     """Old and new places of the rows that are sent in a circle."""
 
     def __post_init__(self) -> None:
-        self.number = int(self.drawn.integers(NUMBERS))
+        self.number = int(self.drawn.integers(2**32))
         count = self.traffic.circle
         rows = (np.arange(count) + 0.5) / max(1, count)
         # Of few rows exactly the tolerance is moved, and not about so many of them.
@@ -105,10 +105,8 @@ class Stream:
         """Return for each level the requests and those above it of the old version, the same of the new version, and
         how many of the old version's are equal."""
         old, new, group = self._draw()
-        numbers = self.number + np.arange(len(old))
         self.number += len(old)
-        split = numbers % 2**20 * GOLDEN % NUMBERS / NUMBERS if self.traffic.even else self.drawn.random(len(old))
-        on_new = (split < self.traffic.share) & shifted
+        on_new = (self.drawn.random(len(old)) < self.traffic.share) & shifted
         alike = int(np.bincount(group[~on_new]).max(initial=1)) if self.traffic.equal else 1
         before, after = old[~on_new], new[on_new]
         return [

@@ -1,6 +1,7 @@
 """Where a prediction goes: splits, swaps of whole tables, variants by name, fences."""
 
 import asyncio
+import math
 from collections import Counter
 
 import pytest
@@ -12,8 +13,8 @@ from tidegate.domain.traffic import Route, RouteTable, build_route_table
 from tidegate.ports.router import View
 
 pytestmark = each_haproxy
-OFF = 10
-"""Requests that a split may be off, however many there are: it is even, not left to chance."""
+CHANCE = 1e-12
+"""Probability at most of a split by chance that a check takes for a wrong one."""
 
 
 async def split(running: ProxyHarness, requests: int) -> Counter[str]:
@@ -30,8 +31,12 @@ async def split(running: ProxyHarness, requests: int) -> Counter[str]:
     return seen
 
 
-def even(count: int, share: int, total: int) -> bool:
-    return abs(count - total * share / 10_000) <= (OFF if 0 < share < 10_000 else 0)
+def fits(count: int, share: int, total: int) -> bool:
+    """Whether chance gives so many of ``total`` requests at this share, by Bernstein's inequality."""
+    part, log = share / 10_000, math.log(2 / CHANCE)
+    variance = total * part * (1 - part)
+    bound = log / 3 + math.sqrt((log / 3) ** 2 + 2 * log * variance) if variance else 0
+    return abs(count - total * part) <= bound
 
 
 async def test_requests_are_split_by_the_shares(program: str) -> None:
@@ -42,23 +47,36 @@ async def test_requests_are_split_by_the_shares(program: str) -> None:
             shares = {1: share, 2: 10_000 - share}
             wanted = await running.share(fence, {g: s for g, s in shares.items() if s})
             seen = await split(running, 1600)
-            assert even(seen["a"], share, 1600), (share, seen)
+            assert fits(seen["a"], share, 1600), (share, seen)
             view = await running.proxy.view(ENDPOINT)
             assert view.routes == wanted
             nothing = View(RouteTable("other", 0), {})
             assert await running.proxy.views([ENDPOINT, "other"]) == {ENDPOINT: view, "other": nothing}
 
 
-async def test_a_short_stretch_is_split_as_evenly_as_a_long_one(program: str) -> None:
+async def test_chance_assigns_each_request_by_itself(program: str) -> None:
+    """Whether two requests go to the same version is a fair coin, too, independent of that of any other two as far
+    apart. So it is for requests that are sent in a circle, and for those before and after a restart."""
     async with stand(program) as running:
         await running.fleet(1, "a")
         await running.fleet(2, "b")
-        await running.share(1, {1: 9_000, 2: 1_000})
-        for _ in range(5):
+        await running.share(1, {1: 5_000, 2: 5_000})
+
+        async def ask(requests: int) -> list[bytes]:
             client = Client(running.port)
-            seen = Counter([(await client.post()).body for _ in range(100)])
+            seen = [(await client.post()).body for _ in range(requests)]
             await client.close()
-            assert abs(seen[b"b"] - 10) <= 2, seen
+            assert set(seen) == {b"a", b"b"}
+            return seen
+
+        first = await ask(1_200)
+        await running.kill()
+        await running.proxy.ensure()
+        pairs = {distance: (first, first[distance:]) for distance in range(1, 200)}
+        pairs[0] = (first, await ask(1_000))
+        for distance, (some, others) in pairs.items():
+            equal = [one == other for one, other in zip(some, others, strict=False)]
+            assert fits(sum(equal), 5_000, len(equal)), distance
 
 
 async def test_twenty_fleets_share_one_endpoint(program: str) -> None:
@@ -70,7 +88,7 @@ async def test_twenty_fleets_share_one_endpoint(program: str) -> None:
         assert (await running.proxy.view(ENDPOINT)).routes == wanted
         seen = await split(running, 4000)
         for generation, share in shares.items():
-            assert even(seen[f"w{generation}"], share, 4000), (generation, seen)
+            assert fits(seen[f"w{generation}"], share, 4000), (generation, seen)
 
 
 async def test_tables_are_swapped_whole_under_load(program: str) -> None:

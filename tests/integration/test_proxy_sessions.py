@@ -90,7 +90,7 @@ async def test_a_session_stays_with_its_version_while_that_has_requests(program:
     async def play(running: ProxyHarness) -> None:
         await running.fleet(2, "new", "newer", routing=LEAST)
         await running.share(2, {1: 5_000, 2: 5_000})
-        homes = {f"s{number}": await begin(running, f"s{number}") for number in range(30)}
+        homes = {f"s{number}": await begin(running, f"s{number}") for number in range(70)}
         old, new = (
             {s for s, home in homes.items() if home.startswith("new") is is_new} for is_new in (False, True)
         )

@@ -111,7 +111,7 @@ def test_rollout_keeps_its_weights_while_the_api_server_is_away(running: OnClust
         whole = sum(one.count for one in after.by_config.values()) - sum(
             one.count for one in before.by_config.values()
         )
-        assert abs(new / whole - 0.2) < 0.02
+        assert abs(new / whole - 0.2) < 0.03  # six standard deviations of chance
         settled = running.scene.settled("away", 240)
         report = load.stop()
     assert settled["EndpointConfigName"] == config

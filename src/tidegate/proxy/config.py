@@ -288,10 +288,10 @@ frontend queued from all
 """
 
 
-GOLDEN_RATIO = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
-"""Spreads consecutive request numbers over 0 to 9,999 by the golden ratio, so that any run of requests, and any
-regular subset of one, is split as evenly as possible: of a hundred requests, 10 % are ten or nearly so, where random
-choice would often give six or fourteen. An alarm on a small share then has evidence sooner."""
+DRAWN = f"uuid(4),field(1,-),hex2i,mul({WHOLE}),div({2**32})"
+"""A number from 0 to 9,999, drawn for each request: the statistics that judge versions assume that chance assigns
+each request by itself. HAProxy 2.8.0 does not seed ``rand()``, which draws the same numbers again after each start;
+those of ``uuid`` are seeded by the system in each process."""
 
 
 SINGLE_FLEET = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
@@ -304,8 +304,7 @@ def _split_rules(where: str = "") -> str:
     rules apply."""
     lines = [
         f"http-request allow if {where}{SINGLE_FLEET}",
-        "http-request set-var-fmt(txn.count) %rt",
-        f"http-request set-var(txn.number) var(txn.count),and({2**20 - 1}),{GOLDEN_RATIO}",
+        f"http-request set-var(txn.number) {DRAWN}",
         "http-request set-var(txn.slot) var(txn.routes),word(3,|)",
     ]
     for route in range(1, MAX_ROUTES):
