@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import ContainerDefinition, Upstream
-from tidegate.features.services.worker.policy import parse_addresses
 from tidegate.features.services.worker.replicas import Replicas
+from tidegate.host.service_addresses import parse_addresses
 from tidegate.ports.target import CheckFinding, Level
 from tidegate.serving.contract.beside import health_path
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
