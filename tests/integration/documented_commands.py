@@ -14,8 +14,10 @@ from tidegate.cli.commands import ENTRIES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
-OWN = ("getting-started.md", "ci-cd.md", "lab.md", "fastapi.md")
+GUIDES = sorted((DOCS / "how-to").glob("*.md"))
+PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")), *GUIDES)}
+"""By their names, which differ in all folders."""
+OWN = ("README.md", "getting-started.md", "ci-cd.md", "lab.md", "fastapi.md")
 """Pages that are run on a server of their own, which they start and stop."""
 FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("tidegate", "make", "pip", "python", "python3", "aws", "curl", "sudo", "systemctl")
@@ -275,14 +277,9 @@ def _here(page: str, spec: str, folder: Path) -> str:
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
-Train = Callable[[int], Path]
-"""An XGBoost model of so many columns."""
-
-
-def prepare(page: str, folder: Path, train: Train) -> None:
-    """What a reader of the page has: a model under the names that pages use, and rows."""
-    columns = 10 if page == "README.md" else 3
-    shutil.copy(train(columns), folder / "model.ubj")
+def prepare(page: str, folder: Path, model: Path) -> None:
+    """What a reader of the page has: ``model``, XGBoost on three columns, under the names that pages use, and rows."""
+    shutil.copy(model, folder / "model.ubj")
     for name in ("model.tar.gz", "candidate.tar.gz", "clients/acme.tar.gz"):
         (folder / name).parent.mkdir(exist_ok=True)
         with tarfile.open(folder / name, "w:gz") as archive:

@@ -163,6 +163,14 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = list_tasks(ENTRIES)
 MEMBERS: Mapping[str, tuple[CommandEntry, ...]] = list_members(ENTRIES)
 MEMBER_NAMES: Mapping[str, frozenset[str]] = list_member_names()
 ALIASES = {"ls": "list"}
+START_HERE = (
+    ("up --detach", "Start the platform on this machine."),
+    ("spec init MODEL", "Write a spec file for your model."),
+    ("deploy SPEC --wait", "Deploy it; again, to roll out a new version."),
+    ("invoke ENDPOINT", "Ask for a prediction: --body or --file."),
+    ("rollout undo ENDPOINT", "Go back to the last good version."),
+)
+"""The first commands of a new user, in their order, for the top of the help."""
 
 
 class DeferredCommand(TyperCommand):
@@ -238,6 +246,11 @@ class TaskGroup(PlainGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         refuse_switched_off(cmd_name)
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Start here"):
+            formatter.write_dl([(f"{self.name} {words}", text) for words, text in START_HERE])
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         names = {name: f"{name}, {alias}" for alias, name in ALIASES.items()}

@@ -14,6 +14,7 @@ from tidegate.cli.evidence_notes import evidence_notes
 from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
+from tidegate.cli.target_options import TargetName
 from tidegate.host.late_import import load
 
 FOLLOW = "tidegate.cli.follow_rollout"
@@ -27,10 +28,7 @@ def deploy(
         bool, typer.Option("--override", help="Roll out even a version that alarms rejected before.")
     ] = False,
     supersede: Annotated[bool, typer.Option("--supersede", help="Replace an update that is in progress.")] = False,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", metavar="NAME", help="Where it runs, instead of the spec's own target."),
-    ] = None,
+    target: TargetName = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an endpoint from a spec file, or update it.

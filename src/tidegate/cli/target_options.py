@@ -12,9 +12,20 @@ from tidegate.host.late_import import load
 from tidegate.ports.target import Options
 from tidegate.settings import Settings
 
+
+def complete_target(incomplete: str) -> list[str]:
+    """Names of targets that begin so, for the shell."""
+    return [name for name in load("tidegate.targets.registry", "MODULES") if name.startswith(incomplete)]
+
+
 TargetName = Annotated[
     str | None,
-    typer.Option("--target", metavar="NAME", help="The target. Default: the spec's, then the file's default."),
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="The target. Default: the spec's, then the file's default.",
+        autocompletion=complete_target,
+    ),
 ]
 TargetsFile = Annotated[
     Path | None,

@@ -144,6 +144,18 @@ def test_the_commands_of_the_first_level_can_be_surveyed_and_help_shows_each_who
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_help_starts_with_commands_that_exist() -> None:
+    shown = CliRunner().invoke(app, ["--help"], prog_name="tidegate", env={"COLUMNS": "80"}).output
+    section = shown.partition("\nStart here:\n")[2].partition("\n\n")[0]
+    assert shown.index("Start here:") < shown.index("Options:")
+    for line in section.splitlines():
+        words = line.split()[1:3]
+        name = next(name for name in (" ".join(words), words[0]) if name in LEAVES)
+        options = {option for one in LEAVES[name].params for option in one.opts}
+        assert {word for word in line.split("  ")[1].split() if word.startswith("--")} <= options
+    assert len(section.splitlines()) == 5
+
+
 def leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
     """Every command below this one that does something, with its words."""
     if isinstance(command, DeferredCommand):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.cli.stub_server import API, found, stub
 from tidegate.cli.app import app
+from tidegate.cli.target_options import complete_target
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.target import CheckFinding, Document, Level, Options, Rendering
@@ -138,3 +139,8 @@ def test_doctor_checks_the_server_of_this_machine() -> None:
     away = CliRunner().invoke(app, ["target", "doctor"], env={"TIDEGATE_URL": "http://127.0.0.1:9"})
     assert away.exit_code == 1
     assert "start it with 'tidegate up'" in " ".join(away.stdout.split())
+
+
+def test_the_shell_completes_names_of_targets() -> None:
+    assert complete_target("sa") == ["sagemaker"]
+    assert complete_target("none") == []

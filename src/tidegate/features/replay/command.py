@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tidegate.cli import plot_files
 from tidegate.cli.client import ApiClient
 from tidegate.cli.draw import format_number
-from tidegate.cli.output import AsJson, client, console, print_note, show
+from tidegate.cli.output import AsJson, client, complete_endpoint, console, print_note, show
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.plot_shapes import CurvePlot, hold, round_up
 from tidegate.domain.errors import Invalid, TidegateError
@@ -106,7 +106,9 @@ def _write_trace(out: Path, made: traces.Trace, said: str, as_json: bool) -> Non
 
 def replay(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="CSV with the column at, or at and count.")],
-    endpoint: Annotated[str, typer.Option("--endpoint", help="Name of the endpoint.")],
+    endpoint: Annotated[
+        str, typer.Option("--endpoint", help="Name of the endpoint.", autocompletion=complete_endpoint)
+    ],
     payloads: Annotated[
         Path, typer.Option("--payloads", help="Bodies to send in random order, one per line: JSON Lines or CSV.")
     ],
