@@ -10,13 +10,9 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests.documentation import ROOT, read_page
 from tidegate.cli.commands import ENTRIES
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-GUIDES = sorted((DOCS / "how-to").glob("*.md"))
-PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")), *GUIDES)}
-"""By their names, which differ in all folders."""
 OWN = ("README.md", "getting-started.md", "ci-cd.md", "lab.md", "fastapi.md")
 """Pages that are run on a server of their own, which they start and stop."""
 FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -114,6 +110,11 @@ NOT_RUN: Mapping[str, str] = {
         "needs labels that were joined: tests/features/evidence/unit/test_cli_reports.py has some"
     ),
     "tidegate show capture fraud --samples 5": ("needs a captured file: test_platform_capture.py has one"),
+    "curl https://tidegate.example.com/readyz": "needs a host with a certificate",
+    "tidegate deploy fraud.yaml --target kubernetes": CLUSTER,
+    "tidegate rollout retry fraud --override": (
+        "needs a version that an alarm rejected: tests/integration/test_cli_platform.py has one"
+    ),
     "tidegate access user sign-out oidc:alice@example.com": PART,
     "tidegate spec render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
@@ -127,7 +128,39 @@ NOT_RUN: Mapping[str, str] = {
 SHORTER = {"tidegate rehearse": "--runs 20", "tidegate examples up": "--scale 0.05"}
 """Options that make a command shorter, and nothing else different."""
 TARGETS = "export TIDEGATE_TARGETS=$PWD/targets.yaml"
+RETRAIN = (
+    "python3 -c \"import xgboost; model = xgboost.Booster(model_file='model.ubj'); "
+    "model.set_attr(trained='$RANDOM'); model.save_model('model.ubj')\""
+)
+AT_ONCE = (
+    "printf 'endpoint: fraud\\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\\n"
+    "rollout: {strategy: all_at_once}\\n' > fraud.yaml"
+)
+DEPLOY = "tidegate deploy fraud.yaml --wait"
+COUNTED = (
+    "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
+    "-H 'X-Amzn-SageMaker-Inference-Id: payment-1' --data 1200,3,0.5"
+)
+SERVICE = (
+    "echo ok > healthz; timeout 300 python3 -u -m http.server 0 --bind 127.0.0.1 > service.txt 2>&1 & "
+    "until grep -q port service.txt; do sleep 0.1; done; "
+    "sed -i \"s#url: .*#url: http://127.0.0.1:$(grep -o 'port [0-9]*' service.txt | cut -d' ' -f2)#\" fraud.yaml"
+)
+"""An HTTP service that answers its health check."""
 FIRST: Mapping[tuple[str, str], str] = {
+    ("roll-back.md", "tidegate rollout undo fraud --wait"): f"{AT_ONCE}; {DEPLOY}; {RETRAIN}; {DEPLOY}",
+    ("roll-back.md", "tidegate rollout pause fraud"): (
+        f"{RETRAIN}; sed -i 's/all_at_once/canary, size: 50%, wait: 10m/' fraud.yaml; "
+        "sed -i 's/^model/instances: 2\\nmodel/' fraud.yaml; "
+        "tidegate deploy fraud.yaml"
+    ),
+    ("judge-by-late-labels.md", COUNTED): DEPLOY,
+    ("judge-by-late-labels.md", "tidegate labels measure fraud labels.jsonl --post"): (
+        'echo "{\\"id\\": \\"payment-1\\", \\"label\\": 1}" > labels.jsonl'
+    ),
+    ("guard-a-running-service.md", DEPLOY): SERVICE,
+    ("send-requests-from-boto3.md", "program"): DEPLOY,
+    ("see-why-a-version-was-rolled-back.md", "tidegate rollout status fraud"): DEPLOY,
     ("targets.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
     ("targets-sagemaker.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
     (
@@ -204,14 +237,17 @@ def commands(page: str) -> list[str]:
 
 
 def steps(page: str) -> Iterator[tuple[str, str]]:
-    """``command`` or ``spec`` (a file ``fraud.yaml``), and its text, in the order of the page."""
-    text, end = PAGES[page].read_text(), 0
+    """``command``, ``spec`` (a file ``fraud.yaml``) or ``program`` (a file ``program.py``), and its text, in the
+    order of the page."""
+    text, end = read_page(page), 0
     for fence in FENCE.finditer(text):
         yield from _spans(text[end : fence.start()])
         end = fence.end()
         language, name, block = fence.groups()
         if language == "yaml" and re.search(r"^endpoint: fraud$", block, re.MULTILINE):
             yield "spec", block
+        elif language == "python" and name and page not in OWN:
+            yield "program", block
         elif language in ("", "sh", "bash") and name != "install":
             lines = block.replace("\\\n", " ").splitlines()
             yield from (("command", _plain(line)) for line in lines if COMMAND.match(line))
@@ -239,6 +275,12 @@ def script(page: str, folder: Path, port: int) -> str:
     for kind, text in steps(page):
         if kind == "spec":
             lines += ["clear", f"cat > fraud.yaml <<'END OF FILE'\n{_here(page, text, folder)}END OF FILE"]
+        elif kind == "program":
+            lines += [
+                FIRST[page, kind],
+                f"cat > program.py <<'END OF FILE'\n{text}END OF FILE",
+                "python3 program.py",
+            ]
         elif text not in NOT_RUN:
             lines.append(f"echo {shlex.quote(f'$ {text}')}")
             lines += [FIRST[page, text]] if (page, text) in FIRST else []
@@ -277,8 +319,9 @@ def _here(page: str, spec: str, folder: Path) -> str:
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
+
 def prepare(page: str, folder: Path, model: Path) -> None:
-    """What a reader of the page has: ``model``, XGBoost on three columns, under the names that pages use, and rows."""
+    """What a reader of the page has: ``model``, of three columns, under the names that pages use, and rows."""
     shutil.copy(model, folder / "model.ubj")
     for name in ("model.tar.gz", "candidate.tar.gz", "clients/acme.tar.gz"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -291,7 +334,7 @@ def prepare(page: str, folder: Path, model: Path) -> None:
         re.sub(r"data: \S+", "data: ./model.ubj", (folder / "fraud.yaml").read_text())
     )
     (folder / "answers.yaml").write_text(
-        next(block for _, _, block in FENCE.findall(PAGES["planner.md"].read_text()) if block.startswith("name:"))
+        next(block for _, _, block in FENCE.findall(read_page("planner.md")) if block.startswith("name:"))
     )
     if page in MAKERS:
         MAKERS[page](folder)
@@ -315,9 +358,7 @@ def _runtimes(folder: Path) -> None:
     import numpy  # noqa: PLC0415
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    blocks = [
-        text for language, _, text in FENCE.findall(PAGES["runtimes.md"].read_text()) if language == "python"
-    ]
+    blocks = [text for language, _, text in FENCE.findall(read_page("runtimes.md")) if language == "python"]
     rows = numpy.random.default_rng(1).random((40, 3))
     joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 0.5), folder / "model.joblib")
     (folder / "inference.py").write_text(next(text for text in blocks if "def model_fn" in text))
@@ -330,7 +371,7 @@ def _targets(folder: Path) -> None:
     """The file of TIDEGATE_TARGETS with the settings that the pages of targets show."""
     settings = []
     for target in ("sagemaker", "ecs"):
-        blocks = [text for _, _, text in FENCE.findall(PAGES[f"targets-{target}.md"].read_text())]
+        blocks = [text for _, _, text in FENCE.findall(read_page(f"targets-{target}.md"))]
         settings.append(next(text for text in blocks if text.startswith(f"{target}:\n")))
     (folder / "targets.yaml").write_text("".join(settings))
 

@@ -19,15 +19,13 @@ from pathlib import Path
 import pytest
 from website.lab_notebook import notebook
 
+from tests.documentation import DOCS, PAGES, ROOT, read_page
 from tests.integration.documented_commands import (
     CLEAR,
-    DOCS,
     FENCE,
     FIRST,
     NOT_RUN,
     OWN,
-    PAGES,
-    ROOT,
     commands,
     environment,
     prepare,
@@ -91,10 +89,8 @@ def test_what_is_not_run_is_documented_and_what_is_prepared_is_run() -> None:
 
 
 def test_the_notebook_of_the_lab_has_what_the_page_says() -> None:
-    made = json.loads(notebook(PAGES["lab.md"].read_text()))
-    assert (DOCS / "lab.ipynb").read_text() == notebook(PAGES["lab.md"].read_text()), (
-        "python -m website.lab_notebook"
-    )
+    made = json.loads(notebook(read_page("lab.md")))
+    assert (DOCS / "lab.ipynb").read_text() == notebook(read_page("lab.md")), "python -m website.lab_notebook"
     sources = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
     assert all(source.startswith("%%bash\nset -e\n") for source in sources)
     run = {line for source in sources for line in source.replace("\\\n", " ").splitlines()}
@@ -111,7 +107,7 @@ def own_script(page: str, port: int) -> str:
     pages = [page] if page in (START, README) else [START, page]
     lines = ["set -eu", "trap 'kill $(jobs -p) 2> ended.txt || true' EXIT"]
     for each in pages:
-        for language, name, text in FENCE.findall(PAGES[each].read_text()):
+        for language, name, text in FENCE.findall(read_page(each)):
             here = text.replace(ADDRESS, f"127.0.0.1:{port}")
             if language == "sh" and not name and each == page:
                 lines.append(re.sub(r"(?<=--train-only --speed 120\n)", PATIENT, here))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.documentation import PAGES, ROOT, read_page
 from tidegate import settings, spec
 from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS, DeferredCommand
 from tidegate.features.asynchronous.spec import AsyncSpec
@@ -18,8 +19,6 @@ from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec
 from tidegate.spec.sections import spec_file
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -83,7 +82,7 @@ def test_every_key_of_a_spec_is_in_its_page(kind: type[msgspec.Struct]) -> None:
     assert [f.name for f in msgspec.structs.fields(kind) if f"`{f.encode_name}`" not in text] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES.values(), ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert "://" in target or (path.parent / target).exists(), target
@@ -92,7 +91,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def shown(kind: str) -> list[tuple[str, str]]:
     """Blocks of code: (page, text)."""
     fence = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [(path.name, text) for path in PAGES for word, text in fence.findall(path.read_text()) if word == kind]
+    return [(name, text) for name in PAGES for word, text in fence.findall(read_page(name)) if word == kind]
 
 
 def test_every_spec_that_is_shown_is_a_good_one() -> None:
@@ -128,7 +127,7 @@ def test_nothing_tells_people_to_use_a_former_name() -> None:
     call = re.compile(rf"\btidegate ({names})(?=[ `'\"])(?: ([\w{{\"<-]+))?")
     sources = [path for kind in ("py", "html", "js") for path in (ROOT / "src").rglob(f"*.{kind}")]
     found = []
-    for path in (*PAGES, *sources):
+    for path in (*PAGES.values(), *sources):
         for name, word in call.findall(path.read_text()):
             group = MEMBER_NAMES.get(name, frozenset())
             if name not in MEMBER_NAMES or (

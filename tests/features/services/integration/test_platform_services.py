@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.documented_commands import DOCS, FENCE
+from tests.documentation import DOCS
+from tests.integration.documented_commands import FENCE
 from tests.scene import Scene
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.host.platform import Platform, free_port, wait_until
