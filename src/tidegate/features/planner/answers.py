@@ -11,7 +11,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import rules
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.units import rate, seconds
+from tidegate.features.planner.units import number, rate, seconds
 from tidegate.schedules.schedule import load_zone
 
 Question = Mapping[str, Any]
@@ -37,7 +37,9 @@ class PlanAnswers:
     latency: float | None
     payload: int
     processing_time: float | None
+    p99: float | None
     records: int
+    records_per_object: int
     runs_per_month: float
     deadline: float | None
     rate: float
@@ -68,6 +70,10 @@ class PlanAnswers:
     region: str
     instance_type: str
     capacity: float | None
+    quota: int | None
+    availability: float | None
+    vpc: bool
+    own_key: bool
     assumed: tuple[str, ...] = ()
     """Keys that were not answered and follow from other answers."""
 
@@ -179,11 +185,7 @@ _FLAGS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false"
 
 def _number(value: object, question: Question) -> float:
     if isinstance(value, str):
-        value = (
-            float(value.replace(",", ""))
-            if re.fullmatch(r"-?[0-9][0-9,]*(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", value)
-            else value
-        )
+        value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
     if not math.isfinite(value):
@@ -227,6 +229,8 @@ def _list(value: object, question: Question) -> tuple[str, ...]:
         raise ValueError(f"{len(names)} names, expected {least} to {most}")
     choices = question.get("choices")
     for name in names:
+        if choices is not None and name in question.get("elsewhere", {}):
+            raise ValueError(f"{name} is not served as it is: {question['elsewhere'][name]}")
         if choices is not None and name not in choices:
             raise ValueError(f"unknown name {name!r}{_suggest(name, choices)}")
         if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):

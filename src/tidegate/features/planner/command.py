@@ -20,7 +20,6 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.answers import asked, parsed
 from tidegate.features.planner.card import card
-from tidegate.features.planner.document import all_notes
 from tidegate.features.planner.models import with_models
 from tidegate.features.planner.plan_promise import lines
 from tidegate.features.planner.planning import Plan, PlanAnswers
@@ -78,7 +77,7 @@ def plan(
             _show_why(made, console())
     if out is not None:
         _write(out, planner.render_spec(made, spec))
-        run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
+        run = f"tidegate {'batch' if 'job' in made.spec else 'deploy'} {out}"
         print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 
 
@@ -115,8 +114,9 @@ def _show_why(made: Plan, screen: Console) -> None:
     for row in made.rows:
         screen.print(Text.assemble("  ", (row.name, "bold"), f": {row.reason}"))
         screen.print(Text(f"      change: {row.change}", style="dim"))
-    screen.print("\nAlarms that turn a rollout back:")
-    for key, alarm in made.spec["alarms"].items():
+    if made.spec.get("alarms"):
+        screen.print("\nAlarms that turn a rollout back:")
+    for key, alarm in made.spec.get("alarms", {}).items():
         span = f"{alarm['datapoints']} of {alarm['periods']} periods of {alarm['period']}"
         screen.print(f"  {key}: {alarm['metric']} {alarm['statistic']} above {alarm['above']}, {span}")
     if made.promise is not None:
@@ -128,7 +128,7 @@ def _show_why(made: Plan, screen: Console) -> None:
         screen.print("\nOther choices:")
         for choice in made.choices:
             screen.print(Text(f"  {choice.say}"))
-    for one in all_notes(made):
+    for one in made.notes:
         screen.print(Text.assemble(("\nNote: ", "yellow"), one.say, f"\n  {one.change}" if one.change else ""))
     for text in made.assumptions:
         screen.print(Text.assemble(("\nAssumed: ", "dim"), text))

@@ -9,9 +9,8 @@ from tidegate.features.planner import units
 from tidegate.features.planner.assumptions import words
 from tidegate.features.planner.candidates import FARGATE
 from tidegate.features.planner.flowchart import FlowchartStep, Place
-from tidegate.features.planner.guardrails import GuardrailFit
+from tidegate.features.planner.rollouts import PerformedRollout
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
-from tidegate.features.planner.strategy import Strategy
 from tidegate.features.planner.tables import table
 from tidegate.prices import HOME
 
@@ -37,9 +36,8 @@ class PlanDecision:
     steps: Sequence[FlowchartStep]
     place: Place
     size: FleetSize | OnDemandSize
-    strategy: Strategy
+    rollout: PerformedRollout
     bill: Bill
-    guardrail: GuardrailFit | None = None
     calendar: Sequence[Mapping[str, Any]] = ()
 
 
@@ -142,18 +140,19 @@ def _metric(place: Place) -> str:
 
 
 def _strategy(of: PlanDecision) -> Told:
-    chosen, facts = of.strategy, of.facts
+    chosen, wanted, facts = of.rollout.strategy, of.rollout.wanted, of.facts
     by = (
-        f"the playbook's for {chosen.preset}"
-        if chosen.preset
+        f"the playbook's for {wanted.preset}"
+        if wanted.preset
         else f"criticality {facts['criticality']}, {'can' if facts['reversible'] else 'cannot'} be undone, "
         f"{'seen' if facts['user_facing'] else 'not seen'} by people"
     )
     reason = f"{chosen.because} ({by})"
     if of.place.mode == "batch":
         return chosen.title, f"{reason}; {table('strategies')['batch']['because']}", chosen.change
-    held = "" if of.guardrail is None else "".join(f"; {text}" for text in of.guardrail.says)
-    return f"{chosen.title}, alarm rollback", reason + held, chosen.change
+    held = "".join(f"; {text}" for text in of.rollout.says)
+    value = chosen.title if "alarms" in chosen.rollout else f"{chosen.title}, alarm rollback"
+    return value + ("" if chosen.title == wanted.title else f" (asked for {wanted.title})"), reason + held, chosen.change
 
 
 def _cost(of: PlanDecision) -> Told:

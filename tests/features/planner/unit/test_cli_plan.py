@@ -29,7 +29,7 @@ def refused(*arguments: str, answers: str = "") -> str:
 
 def test_an_example_in_words() -> None:
     shown, _ = run("--example", "payroll-fraud", "--why")
-    assert "ml.c5.xlarge" in shown and "Linear: 25 % steps, 1-hour bake, alarm rollback" in shown
+    assert "ml.c5.xlarge" in shown and "Linear: 50 % (1 of 2 instances) steps" in shown
     assert "Is a response needed for each individual request? yes" in shown
     assert "ModelLatency p99 above 100ms, 2 of 3 periods of 1m" in shown
 

@@ -311,19 +311,32 @@ def test_the_deadline_of_a_job_is_asked_and_kept() -> None:
 # Rollouts
 
 
-def test_bakes_that_no_guardrail_has_are_said_with_the_nearest() -> None:
+def test_a_linear_rollout_has_steps_and_bakes_that_fit_a_guardrail() -> None:
     plan = made(criticality="high", reversible=False, user_facing=True, rate=2000)
-    assert plan.strategy.title == "Linear: 10 % steps, 1-hour bake"
-    held = plan.guardrail
-    assert held is not None and not held.expressible and held.nearest is not None
-    assert held.nearest["step"] == "10%" and held.nearest["wait"] == "46m"
-    assert "no guardrail of SageMaker, which ends within 8h" in "; ".join(held.says)
+    assert plan.rollout.wanted.title == "Linear: 10 % steps, 1-hour bake"
+    count = plan.spec["instances"]
+    step, wait = int(plan.spec["rollout"]["step"]), plan.spec["rollout"]["wait"]
+    assert 0.1 <= step / count <= 0.5 and wait == "46m"
+    assert "SageMaker" in "; ".join(plan.rollout.says)
 
 
 def test_a_share_of_few_instances_is_the_share_that_they_have() -> None:
-    held = example("payroll-fraud").guardrail
-    assert held is not None and held.share == 0.5
-    assert "1 of 2 is 50 %, not 25 %, which 4 instances would give" in held.says[0]
+    plan = example("payroll-fraud")
+    assert plan.strategy.first_part == 0.5 and plan.spec["rollout"]["step"] == "1"
+    assert "1 of 2 are 50 % of the traffic; 25 % need 4 instances" in plan.rollout.says[0]
+    assert plan.promise is not None and plan.promise.stages[0].share == 50
+
+
+def test_one_instance_takes_all_traffic_at_once() -> None:
+    plan = made(criticality="medium", user_facing=True, rate=1)
+    assert plan.spec["instances"] == 1 and plan.spec["rollout"] == {"strategy": "all_at_once", "final_bake": "1h"}
+    assert plan.strategy.title == "All at once" and "there is one" in plan.rollout.says[0]
+
+
+def test_a_serverless_endpoint_is_updated_all_at_once_and_without_alarms() -> None:
+    plan = made(pattern="intermittent", latency="10s", rate=1, criticality="high")
+    assert plan.spec["rollout"] == {"strategy": "all_at_once", "alarms": []}
+    assert "tidegate's engine" not in plan.rows[4].reason and "no alarm rolls back" in plan.rows[4].reason
 
 
 @pytest.mark.parametrize(
@@ -332,22 +345,29 @@ def test_a_share_of_few_instances_is_the_share_that_they_have() -> None:
         ({"custom_logic": True, "platform": "kubernetes"}, "Amazon EKS"),
         ({"custom_logic": True, "platform": "containers"}, "Amazon ECS"),
         ({"event_driven": True}, "AWS Lambda"),
-        ({"pattern": "intermittent", "latency": "10s", "rate": 1}, "serverless"),
     ],
 )
 def test_where_there_are_no_guardrails_tidegates_engine_shifts_the_traffic(
     given: dict[str, Any], name: str
 ) -> None:
     plan = made(**given, criticality="high")
-    held = plan.guardrail
-    assert held is not None and not held.expressible
-    assert name in held.says[0] and "tidegate's engine shifts the traffic" in held.says[0]
-    assert held.says[0] in plan.rows[4].reason
+    assert plan.strategy == plan.rollout.wanted
+    assert name in plan.rollout.says[0] and "tidegate's engine shifts the traffic" in plan.rollout.says[0]
+    assert plan.rollout.says[0] in plan.rows[4].reason
+
+
+def test_instances_are_replaced_a_few_at_a_time_where_the_quota_has_none_for_two_fleets() -> None:
+    known = {"rate": 95, "processing_time": "20ms", "shape": "payroll", "criticality": "high"}
+    plan = made(**known, quota=12)
+    assert plan.spec["autoscaling"]["max"] == 10
+    assert plan.spec["rollout"]["strategy"] == "rolling" and plan.strategy.kind == "rolling"
+    assert "11 instances and not 20" in plan.rollout.says[0]
+    assert made(**known, quota=20).strategy.kind == "linear"
 
 
 @pytest.mark.parametrize("name", planner.examples())
 def test_alarms_have_periods_in_which_sagemaker_publishes(name: str) -> None:
-    assert {alarm["period"] for alarm in example(name).spec["alarms"].values()} <= {"1m", "5m"}
+    assert {alarm["period"] for alarm in example(name).spec.get("alarms", {}).values()} <= {"1m", "5m", "15m"}
 
 
 def test_a_fleet_of_accelerators_is_told_of_its_second_half() -> None:
@@ -408,8 +428,8 @@ def test_images_of_a_job_are_objects_of_their_own_in_the_bill_and_in_the_job() -
     amounts = {line.item: line.amount for line in plan.bill.lines}
     assert amounts["s3/put"] == pytest.approx(12 * 2 * 1e6 / 1000 * 0.005)
     assert amounts["s3/gb-month"] > 1, "the bytes of every record are kept"
-    assert plan.job is not None and plan.job["source"]["content_type"] == "application/x-image"
-    assert "split" not in plan.job["source"] and "processing" not in plan.job
+    assert plan.spec["job"]["content_type"] == "application/x-image"
+    assert "split" not in plan.spec["job"] and "join" not in plan.spec["job"]
 
 
 def test_a_cluster_that_is_there_is_not_paid_twice() -> None:
