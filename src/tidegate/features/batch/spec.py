@@ -20,12 +20,18 @@ from tidegate.spec.unit_texts import duration_text
 from tidegate.spec.units import one_of, seconds
 from tidegate.spec.value_types import Duration, about
 
-SPLITS = {"none": SplitType.NONE, "line": SplitType.LINE, "recordio": SplitType.RECORD_IO, "tfrecord": SplitType.TF_RECORD}
+SPLITS = {
+    "none": SplitType.NONE,
+    "line": SplitType.LINE,
+    "recordio": SplitType.RECORD_IO,
+    "tfrecord": SplitType.TF_RECORD,
+}
 _WORDS = {split: word for word, split in SPLITS.items()}
 
 
 class TransformSection(Struct, forbid_unknown_fields=True):
-    """A batch transform job in place of an endpoint, on ``instances`` of ``instance_type``: the model scores files."""
+    """A batch transform job in place of an endpoint, on ``instances`` of ``instance_type``: the model scores
+    files."""
 
     input: Annotated[str, about("A file or prefix with the records.", "s3://data/claims/")]
     output: Annotated[str, about("Prefix for the answers.", "s3://answers/claims/")]

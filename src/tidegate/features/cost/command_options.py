@@ -103,9 +103,7 @@ def figures(said: CostOptions, bounds: tuple[int, int], lanes: int) -> tuple[Fig
         models = ModelPool(said["models"], said["model_size"], said["hot"])
     job = None
     if said["records"] is not None:
-        job = BatchJob(
-            said["records"], said["runs"], int(said["jobs_on"]), said["startup"], said["per_object"]
-        )
+        job = BatchJob(said["records"], said["runs"], int(said["jobs_on"]), said["startup"], said["per_object"])
     gigabytes = said["volume"] / 1e9
     extras = Extras(said["in"], said["out"], gigabytes, int(said["alarms"]), said["keep"] / 86400)
     made = Figures(

@@ -66,7 +66,10 @@ def eks(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extra
 def node_job(tariff: Tariff, instance: str, job: BatchJob, work: RequestWork) -> Bill:
     """A year of batch jobs on EC2 nodes: the instance-hours alone. ``instance`` is a type without its ``ml.``."""
     item = EC2 + instance
-    return bill([BillLine(item, _job_hours(job, work), tariff.rate(item), f"{job.runs:g} jobs a year, EC2 instances")], 8760.0)
+    return bill(
+        [BillLine(item, _job_hours(job, work), tariff.rate(item), f"{job.runs:g} jobs a year, EC2 instances")],
+        8760.0,
+    )
 
 
 def fargate_job(tariff: Tariff, task: Task, job: BatchJob, work: RequestWork) -> Bill:

@@ -19,7 +19,10 @@ FEATURE = Feature(
     sections=(
         Section("workload", ".workload:WorkloadSpec", ".workload:build_workload", ".workload:render_workload"),
     ),
+    kinds=".kinds:KINDS",
+    endpoint_kinds=".kinds:KINDS",
     hooks={
+        "endpoint": ".endpoint:EXTENSION",
         "endpoint_cards": ".pages:make_cards",
         "endpoint_columns": ".pages:make_columns",
         "page_work": ".pages:list_page_work",

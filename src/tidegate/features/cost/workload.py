@@ -24,7 +24,7 @@ from tidegate.spec.value_types import about
 PLACES = ("sagemaker", "eks", "ecs", "lambda")
 
 
-class WorkloadPeak(Struct, forbid_unknown_fields=True):
+class WorkloadPeak(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Recurring days of more traffic."""
 
     name: Annotated[str, about("Name of the peak.", "pay days")]
@@ -35,7 +35,7 @@ class WorkloadPeak(Struct, forbid_unknown_fields=True):
     ahead: Annotated[int, Meta(description="Working days before that belong to it.")] = 0
 
 
-class WorkloadSpec(Struct, forbid_unknown_fields=True):
+class WorkloadSpec(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What the deployment was planned for. It changes nothing that runs: ``tidegate cost estimate`` prices it."""
 
     place: Annotated[str, about("Whose prices count.", enum=PLACES)] = PLACES[0]
@@ -68,9 +68,8 @@ def render_workload(deployed: DesiredDeployment) -> dict[str, Any]:
 
 def render_structure(workload: WorkloadSpec) -> dict[str, Any]:
     """Return the section as plain data without defaults."""
-    usual = msgspec.to_builtins(WorkloadSpec())
     plain: dict[str, Any] = msgspec.to_builtins(workload)
-    return {key: value for key, value in plain.items() if value != usual[key]}
+    return plain
 
 
 def traffic_of(workload: WorkloadSpec) -> Traffic:
@@ -89,8 +88,8 @@ def peak_of(peak: PeakDays) -> WorkloadPeak:
 
 
 def way_of(workload: WorkloadSpec, kind: str, of: str) -> PricingOption:
-    """What serves, at the place of the workload. ``kind`` is ``real-time``, ``serverless``, ``async`` or ``batch``, ``of``
-    an instance type or an amount of memory."""
+    """What serves, at the place of the workload. ``kind`` is ``real-time``, ``serverless``, ``async`` or ``batch``,
+    ``of`` an instance type or an amount of memory."""
     if kind == "real-time" and ":" in of:
         return PricingOption.named(of)
     kinds: Mapping[tuple[str, str], str] = {

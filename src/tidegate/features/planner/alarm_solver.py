@@ -1,5 +1,5 @@
-"""Alarms that roll back at most one of a hundred good versions and detect the harm that matters, for the rollout that the
-target performs; where there are none, why."""
+"""Alarms that roll back at most one of a hundred good versions and detect the harm that matters, for the rollout
+that the target performs; where there are none, why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +32,8 @@ SHAPES = (
     *((60, 2, 3), (60, 3, 3), (60, 3, 5), (60, 5, 5)),
     *((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 1, 1), (900, 2, 2), (900, 2, 3), (1800, 1, 1), (3600, 2, 2)),
 )
-"""Alarms to try: seconds per period, periods that must breach, periods evaluated. SageMaker publishes every minute."""
+"""Alarms to try: seconds per period, periods that must breach, periods evaluated. SageMaker publishes every
+minute."""
 STATISTICS = ("p99", "p90", "p50")
 """Of latencies, in the order of what clients notice."""
 BAKES = (3600, 7200, 14_400, 43_200, 86_400)
@@ -50,8 +51,8 @@ class SolvedAlarms:
 
 
 def solve(facts: Mapping[str, Any], wish: DesiredDeployment, target: str, longest: int) -> SolvedAlarms:
-    """Solve for the alarms that guard the rollout; ``longest`` is the longest bake that the target can have, in seconds.
-    No alarm guards what SageMaker does all at once."""
+    """Solve for the alarms that guard the rollout; ``longest`` is the longest bake that the target can have, in
+    seconds. No alarm guards what SageMaker does all at once."""
     plan, _ = compile_rollout(wish, target)
     guards = {one.name: one for one in wish.alarms if one.name in plan.alarms}
     budget = DEFAULT_FALSE_ALARMS / max(1, len(guards))
@@ -134,7 +135,9 @@ def _members(found: Proposal, alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def _prove(setting: RolloutSetting, quantity: Quantity, size: float, bake: int, found: Proposal | None) -> PlanNote:
+def _prove(
+    setting: RolloutSetting, quantity: Quantity, size: float, bake: int, found: Proposal | None
+) -> PlanNote:
     rise = format_rise(quantity, size)
     needed, have = _fewest(setting, quantity, size, DEFAULT_FALSE_ALARMS), _expected(setting, bake)
     share = "" if found is None else f"; the alarm of the plan sees it in {found.power:.0%} of rollouts"

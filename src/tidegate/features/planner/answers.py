@@ -54,7 +54,11 @@ class PlanAnswers:
     user_facing: bool
     playbook: str
     model_kind: str
+    measured_on: str | None
     model_size: int | None
+    prompt_tokens: int
+    answer_tokens: int
+    weight_bits: str | None
     alike_models: int
     stages: tuple[str, ...]
     frameworks: tuple[str, ...]
@@ -87,6 +91,11 @@ def read(data: object) -> PlanAnswers:
     for question in _missing(values, data):
         raise Invalid(f"{question['key']} is missing: {question['ask']}")
     return PlanAnswers(**values, assumed=assumed)
+
+
+def read_partly(data: object) -> dict[str, Any]:
+    """Return every answer in its type, defaults where there is none. Raises Invalid as ``read`` does."""
+    return _values(data)[0]
 
 
 def missing(data: object) -> list[str]:
@@ -136,7 +145,7 @@ def _default_by(question: Question, values: Mapping[str, Any], stated: Mapping[s
 
 def asked(question: Question, values: Mapping[str, Any]) -> bool:
     """Whether the question makes sense after the answers so far."""
-    return rules.holds(question.get("when", {}), values)
+    return rules.holds(question.get("when", {}), rules.add_conditions(values, table("conditions")))
 
 
 def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
@@ -167,6 +176,7 @@ def _text(value: object, question: Question) -> str:
 def _choice(value: object, question: Question) -> str:
     choices = question["choices"]
     text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    text = str(text) if isinstance(text, int) else text
     if text not in choices:
         raise ValueError(f"expected one of {', '.join(choices)}{_suggest(str(value), choices, listed=False)}")
     return str(text)

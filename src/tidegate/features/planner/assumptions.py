@@ -26,7 +26,7 @@ def find_facts(answers: PlanAnswers) -> dict[str, Any]:
     kind, memory = book["kinds"][answers.model_kind], book["memory"]
     facts: dict[str, Any] = {field.name: getattr(answers, field.name) for field in fields(answers)}
     del facts["assumed"]
-    facts["time_stated"] = answers.processing_time is not None
+    facts["processing_time_stated"] = answers.processing_time is not None
     facts["deadline"] = answers.deadline or units.seconds(book["deadline"])
     if facts["model_size"] is None:
         facts["model_size"] = parse_bytes(kind["model_size"])
@@ -39,6 +39,10 @@ def find_facts(answers: PlanAnswers) -> dict[str, Any]:
         "framework_count": len(answers.frameworks),
         "container_count": containers,
         "peaks_named": bool(answers.peaks),
+        "time_by_type": answers.model_kind == "llm"
+        and facts["accelerated"]
+        and answers.processing_time is None
+        and answers.capacity is None,
         "name_length": len(answers.name),
         "quota_known": answers.quota is not None,
         "has_latency": answers.latency is not None,

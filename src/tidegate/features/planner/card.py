@@ -36,9 +36,7 @@ def card(plan: Plan, width: int, today: date) -> list[str]:
 
 
 def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    notes = [
-        note.say + (f" ({note.change})" if note.about in ("budget", "prices") else "") for note in plan.notes
-    ]
+    notes = [note.say + (f" ({note.change})" if note.about in ("budget", "prices") else "") for note in plan.notes]
     yield "Mind:", [*notes, *plan.rollout.says]
     yield "Not taken:", [_choice(one.name, one.month, one.because) for one in plan.choices]
     yield "Assumed:", list(plan.assumptions)

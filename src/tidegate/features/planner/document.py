@@ -69,6 +69,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "cost": _cost(plan),
         "choices": [asdict(one) for one in plan.choices],
         "promise": None if plan.promise is None else _promise(plan.promise),
+        "outlook": asdict(plan.outlook),
         "notes": [asdict(note) for note in plan.notes],
         "assumptions": list(plan.assumptions),
         "overrides": list(plan.overrides),
@@ -82,6 +83,7 @@ def _size(plan: Plan) -> dict[str, Any]:
     size = plan.size
     if not isinstance(size, FleetSize):
         return {"kind": "on_demand", "memory_gib": size.memory_gib, "max_concurrency": size.concurrency}
+    written = plan.facts["generation"]
     return {
         "kind": "instances",
         "instance_type": size.type.name,
@@ -91,6 +93,8 @@ def _size(plan: Plan) -> dict[str, Any]:
         "capacity": size.capacity,
         "planned": size.planned,
         "basis": size.basis,
+        "first_token": None if written is None else written.first_token,
+        "tokens_per_second": None if written is None else 1 / written.per_token,
     }
 
 

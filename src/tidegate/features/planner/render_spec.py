@@ -54,7 +54,9 @@ def _body(plan: Plan, spec: Mapping[str, Any], *, filled: bool) -> Iterator[str]
         if key in ("alarms", "tags"):
             yield ""
         if key == "workload":
-            yield from _comment("What it was planned for: 'tidegate cost estimate THIS-FILE' prices it.", blank=True)
+            yield from _comment(
+                "What it was planned for: 'tidegate cost estimate THIS-FILE' prices it.", blank=True
+            )
         yield yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=WIDTH).rstrip("\n")
 
 

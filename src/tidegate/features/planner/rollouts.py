@@ -22,8 +22,9 @@ _MINUTE = 60
 
 @dataclass(frozen=True)
 class PerformedRollout:
-    """``strategy`` is what the target performs, ``wanted`` what the answers ask for. ``says`` are sentences for people on
-    the difference, without a full stop. ``longest`` is the longest bake that the target can have, in seconds."""
+    """``strategy`` is what the target performs, ``wanted`` what the answers ask for. ``says`` are sentences for
+    people on the difference, without a full stop. ``longest`` is the longest bake that the target can have, in
+    seconds."""
 
     strategy: Strategy
     wanted: Strategy
@@ -51,7 +52,8 @@ def perform(
     if not isinstance(size, FleetSize) or size.type.family == "inf1":
         what = "a serverless endpoint" if not isinstance(size, FleetSize) else "ml.inf1"
         says = (
-            f"SageMaker updates {what} all at once: no bake, and no alarm rolls back; try the version by a replay, or under"
+            f"SageMaker updates {what} all at once: no bake, and no alarm rolls back; try the version by a"
+            f" replay, or under"
             " another name, before"
         )
         return PerformedRollout(replace(wanted, kind="all_at_once", rollout=_UNGUARDED), wanted, (says,))
@@ -125,7 +127,9 @@ def _say_most(first: int, wait: int, final: int, size: FleetSize) -> list[str]:
     most = first * min(int(100 // rules.limit("guardrail_step")), int(left // wait) + 1)
     if most >= size.most:
         return []
-    return [f"deploy while at most {most} of {size.most} instances run: more steps do not fit SageMaker's eight hours"]
+    return [
+        f"deploy while at most {most} of {size.most} instances run: more steps do not fit SageMaker's eight hours"
+    ]
 
 
 def _must_roll(facts: Mapping[str, Any], size: FleetSize) -> bool:
@@ -146,7 +150,8 @@ def _rolling(
     rollout = {"strategy": "rolling", "batch": str(batch), "wait": units.format_spec_time(wait)}
     made = replace(wanted, kind="rolling", rollout=rollout, instances=count, because=book["because"])
     says = (
-        f"{batch} of {count} instances are replaced at a time, so the quota needs {size.most + batch} instances and not"
+        f"{batch} of {count} instances are replaced at a time, so the quota needs {size.most + batch} instances"
+        f" and not"
         f" {2 * size.most}; a rollback takes as long as new instances take to start"
     )
     return PerformedRollout(made, wanted, (says,), longest)

@@ -12,8 +12,8 @@ WHOLE = 1.0
 
 @dataclass(frozen=True)
 class Strategy:
-    """``rollout`` is the section of a spec; ``preset`` the playbook's name, None for the rule. ``instances``: of which
-    a size without a percent sign is a part."""
+    """``rollout`` is the section of a spec; ``preset`` the playbook's name, None for the rule. ``instances``: of
+    which a size without a percent sign is a part."""
 
     kind: str
     rollout: Mapping[str, Any]

@@ -36,6 +36,8 @@ def number(text: str) -> float:
     if re.fullmatch(r"[0-9]+,[0-9]+", text):
         raise ValueError(f"a comma stands before three digits of thousands only: say {text.replace(',', '.')}")
     raise ValueError("expected a number")
+
+
 _DECIMAL = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 

@@ -83,7 +83,9 @@ def test_no_plan_breaks_a_rule_of_its_target(given: dict[str, Any]) -> None:
         _assert_hardware_is_consistent(plan, plan.size)
     _LIMITS[plan.place.target](plan)
     _assert_target_takes_it(plan)
-    assert cost_of(plan) == pytest.approx(plan.bill.total, rel=1e-9), "'cost estimate' of its spec is the plan's bill"
+    assert cost_of(plan) == pytest.approx(plan.bill.total, rel=1e-9), (
+        "'cost estimate' of its spec is the plan's bill"
+    )
     if plan.promise is not None:
         assert plan.promise.false_alarm <= 0.01
         unseen = [one for one in plan.promise.wanted if not one.seen]
@@ -115,7 +117,9 @@ def _assert_target_takes_it(plan: Plan) -> None:
     if renderer is None:
         assert plan.place.target != "sagemaker", "it runs here"
         return
-    rendering = renderer(wish, {**place["stands_in"], **({"region": "us-east-1"} if kind is not KINDS["kubernetes"] else {})})
+    rendering = renderer(
+        wish, {**place["stands_in"], **({"region": "us-east-1"} if kind is not KINDS["kubernetes"] else {})}
+    )
     assert [one for one in rendering.refusals if not one.startswith("image ")] == []
     if wish.job is not None:
         assert rendering.documents[-1].body["operation"] == "CreateTransformJob"
@@ -154,7 +158,7 @@ def _assert_hardware_is_consistent(plan: Plan, size: FleetSize) -> None:
         return
     spread = chips(plan.facts, size.type)
     assert spread is not None and model <= spread * size.type.accelerator_gib * 2**30 / size.type.accelerators
-    if plan.answers.capacity is None:
+    if plan.answers.capacity is None and plan.facts["generation"] is None:
         slots = table("compute")["kinds"][plan.answers.model_kind]["slots"]
         copies = size.type.accelerators // spread
         assert size.capacity <= slots * copies / plan.facts["processing_time"] * (1 + 1e-9)

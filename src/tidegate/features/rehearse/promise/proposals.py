@@ -112,8 +112,8 @@ def solve_alarm(
     false_alarms: float,
     shapes: Sequence[tuple[int, int, int]],
 ) -> Proposal | None:
-    """The first of the ``shapes`` (seconds per period, periods that must breach, periods evaluated) that detects a fault
-    of this size in the first bake with ``power``, at the lowest threshold that rolls back a good version with a
+    """The first of the ``shapes`` (seconds per period, periods that must breach, periods evaluated) that detects a
+    fault of this size in the first bake with ``power``, at the lowest threshold that rolls back a good version with a
     probability of at most ``false_alarms``; where none does, the alarm that detects it most often. None if every
     threshold of every shape rolls back good versions more often."""
     search = _Search(now, VersionFault.of(quantity, size), power, false_alarms)
