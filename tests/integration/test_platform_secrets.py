@@ -31,7 +31,7 @@ KINDS = {
     "program": "stand_in_model.py",
     "dispatcher": "-m tidegate.features.asynchronous.dispatcher_main",
     "runner of a transform job": "-m tidegate.features.batch.runner",
-    "simulation": "-m tidegate.features.rehearse.compute_process",
+    "computation of a page": "-m tidegate.console.page_process",
     "reader of models": "-m tidegate.features.multi_model.worker.artifact_builder",
 }
 """What is looked for in command lines to know that a kind of process was there."""
