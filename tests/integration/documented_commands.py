@@ -66,9 +66,6 @@ NOT_RUN: Mapping[str, str] = {
     "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
     "--data 9.6,0.17,1,1,603,1,1.7,0,1,2 "
     "-H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'": TRACED,
-    "make demo": "tests/unit/demo and CI run it",
-    "make test": "is what runs this test",
-    "pip install '.[xgboost]'": "needs a package index; make wheel installs",
     "tidegate server backup /backups/tidegate-$(date +%F).backup": "needs a folder; another page backs up",
     "pip install 'tidegate[aws]'": "needs a package index; make wheel installs",
     "tidegate drift schedule show fraud": ("needs captures to look at: test_platform_drift.py has some"),
@@ -141,6 +138,10 @@ COUNTED = (
     "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
     "-H 'X-Amzn-SageMaker-Inference-Id: payment-1' --data 1200,3,0.5"
 )
+LABELLED = (
+    'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
+    " > labels.jsonl"
+)
 SERVICE = (
     "echo ok > healthz; timeout 300 python3 -u -m http.server 0 --bind 127.0.0.1 > service.txt 2>&1 & "
     "until grep -q port service.txt; do sleep 0.1; done; "
@@ -155,9 +156,7 @@ FIRST: Mapping[tuple[str, str], str] = {
         "tidegate deploy fraud.yaml"
     ),
     ("judge-by-late-labels.md", COUNTED): DEPLOY,
-    ("judge-by-late-labels.md", "tidegate labels measure fraud labels.jsonl --post"): (
-        'echo "{\\"id\\": \\"payment-1\\", \\"label\\": 1}" > labels.jsonl'
-    ),
+    ("judge-by-late-labels.md", "tidegate labels measure fraud labels.jsonl --post"): LABELLED,
     ("guard-a-running-service.md", DEPLOY): SERVICE,
     ("send-requests-from-boto3.md", "program"): DEPLOY,
     ("see-why-a-version-was-rolled-back.md", "tidegate rollout status fraud"): DEPLOY,
@@ -186,11 +185,7 @@ FIRST: Mapping[tuple[str, str], str] = {
         "sed s/fraud/chat/ fraud.yaml > chat.yaml; tidegate deploy chat.yaml --wait; "
         'echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
     ),
-    ("labels.md", "tidegate labels measure fraud labels.jsonl --post"): (
-        "tidegate deploy fraud.yaml --wait; "
-        'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
-        " > labels.jsonl"
-    ),
+    ("labels.md", "tidegate labels measure fraud labels.jsonl --post"): (f"{DEPLOY}; {LABELLED}"),
     ("drift.md", "tidegate drift check fraud --baseline train.csv --captures captures/"): (
         "mkdir -p captures; echo amount,country > train.csv; for i in $(seq 60); do "
         "echo $i,US >> train.csv; "
