@@ -16,9 +16,14 @@ def test_a_key_is_explained_with_its_values() -> None:
 
 
 def test_a_section_lists_its_keys_and_marks_the_required_ones() -> None:
-    shown = words("spec", "explain", "alarms")
-    assert "metric *" in shown and "above" in shown and "NAME" not in shown.partition("\n")[2]
+    shown = words("spec", "explain", "quotas")
+    assert "rate *" in shown and "burst  " in shown and "burst *" not in shown
     assert shown.endswith("* required\n")
+
+
+def test_a_section_of_named_ones_lists_the_keys_of_each() -> None:
+    shown = words("spec", "explain", "alarms")
+    assert "metric" in shown and "above" in shown
 
 
 def test_the_top_is_listed() -> None:
