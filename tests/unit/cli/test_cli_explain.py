@@ -24,6 +24,7 @@ def test_a_section_lists_its_keys_and_marks_the_required_ones() -> None:
 def test_a_section_of_named_ones_lists_the_keys_of_each() -> None:
     shown = words("spec", "explain", "alarms")
     assert "metric" in shown and "above" in shown
+    assert not any(line.startswith("NAME") for line in shown.splitlines())
 
 
 def test_the_top_is_listed() -> None:

@@ -16,7 +16,7 @@ from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.bounds import difference_bounds, mean_bounds
 from tidegate.features.evidence.comparisons import HARM, LATENCY_LEVELS, NOTHING, test_key
-from tidegate.features.evidence.measures import add_counts
+from tidegate.features.evidence.measures import add_counts, take_usable
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import BIAS, CLIP, DISTANCE, DOWN, SPREAD, TOP_BIAS, UP, split_test, sums_of
 from tidegate.features.evidence.spec_paired import MOST_UNITS
@@ -60,7 +60,7 @@ class HarmState:
 @dataclass(frozen=True)
 class SplitState:
     """The check of one variant's split of requests in the present stage: the tests of too many requests of the new
-    version, and of too few. ``log``: the larger logarithm of their e-values so far."""
+    version, and of too few. ``most``: the larger logarithm of their e-values so far."""
 
     variant: str
     share: int | None = None
@@ -118,13 +118,7 @@ def fold_assurance(state: AssuranceState, block: EvidenceBlock) -> AssuranceStat
 
 
 def _count_requests(variant: str, block: EvidenceBlock) -> Counts:
-    return _usable(block.counts.get(test_key(variant, Comparison.ERRORS, ERRORS), NOTHING))
-
-
-def _usable(counts: Counts) -> Counts:
-    """Return the counts, or none if they make no sense: such counts are no evidence."""
-    old_n, old_k, new_n, new_k = counts
-    return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
+    return take_usable(block.counts.get(test_key(variant, Comparison.ERRORS, ERRORS), NOTHING))
 
 
 def _fold_harm(state: HarmState, block: EvidenceBlock) -> HarmState:
@@ -134,7 +128,7 @@ def _fold_harm(state: HarmState, block: EvidenceBlock) -> HarmState:
         counts = _count_requests(state.variant, block)
     else:
         level = state.harm.partition(" ")[2]
-        counts = _usable(block.counts.get(test_key(state.variant, Comparison.LATENCY, HARM + level), NOTHING))
+        counts = take_usable(block.counts.get(test_key(state.variant, Comparison.LATENCY, HARM + level), NOTHING))
     old_n, old_k, new_n, new_k = counts
     if isinstance(state.test, HarmRateTest):
         test: HarmRateTest | ShareTest = state.test.update(counts, max(1, block.seconds))

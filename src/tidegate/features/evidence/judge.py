@@ -49,6 +49,7 @@ from tidegate.features.evidence.measures import (
     conclude,
     describe_measured,
     measure_counts,
+    take_usable,
 )
 from tidegate.features.evidence.pair_judge import (
     PairState,
@@ -140,7 +141,7 @@ def tested(state: EvidenceState, block: EvidenceBlock) -> Iterator[tuple[Counts,
         if isinstance(one, ComparisonState):
             for name, test in one.tests.items():
                 key = test_key(one.variant, one.comparison, name)
-                yield _usable(block.counts.get(key, NOTHING)), test.tolerance
+                yield take_usable(block.counts.get(key, NOTHING)), test.tolerance
 
 
 def _enter(state: ComparisonState | PairState) -> ComparisonState | PairState:
@@ -157,7 +158,7 @@ def _fold_one(
     if isinstance(state, PairState):
         return fold_pairs(state, block, config)
     keys = {test: test_key(state.variant, state.comparison, test) for test in state.tests}
-    counts = {test: _usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
+    counts = {test: take_usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
     alike = block.counts.get(test_key(state.variant, state.comparison, ALIKE))
     most = None if alike is None else max(1, alike[1])
     tests = {
@@ -177,12 +178,6 @@ def _fold_one(
         stage_requests=(state.stage_requests[0] + first[0], state.stage_requests[1] + first[2]),
         stage_blocks=state.stage_blocks + (first[0] > 0 and first[2] > 0),
     )
-
-
-def _usable(counts: Counts) -> Counts:
-    """Return the counts, or none if they make no sense: such counts are no evidence."""
-    old_n, old_k, new_n, new_k = counts
-    return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
 
 
 def _log_evidence(tests: Mapping[str, Test]) -> float:

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 from tidegate.domain.evidence import NO_SUMS, ComparisonResult, Counts, Finding, Measurement, Sums
 from tidegate.features.evidence.bounds import difference_bounds, mean_bounds
-from tidegate.features.evidence.comparisons import Test
+from tidegate.features.evidence.comparisons import NOTHING, Test
 from tidegate.statistics.means import add_sums
 from tidegate.statistics.rates import RateTest
 
@@ -73,6 +73,12 @@ def _add_mean(blocks: Sums, mean: float) -> Sums:
 
 def add_counts(one: Counts, other: Counts) -> Counts:
     return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
+
+
+def take_usable(counts: Counts) -> Counts:
+    """Return the counts, or none if they make no sense: such counts are no evidence."""
+    old_n, old_k, new_n, new_k = counts
+    return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
 
 
 def is_above(data: StageData, tolerance: float, tests: int) -> bool:
