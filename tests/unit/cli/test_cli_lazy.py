@@ -31,8 +31,8 @@ TOP = [entry for task in TASKS.values() for entry in task]
 MOST_COMMANDS = 30
 """Of the first level, which a person can survey."""
 MOST_MODULES = 217
-"""Of ``tidegate --help``: Typer and Python's own are most, and the manifests of features, two modules each. An installed
-version adds the module that names it."""
+"""Of ``tidegate --help``: Typer and Python's own are most, and the manifests of features, two modules each. An
+installed version adds the module that names it."""
 HEAVY = ("rich", "pydantic", "httpx", "botocore", "asyncio", "msgspec", "yaml", "sqlalchemy", "numpy")
 
 
