@@ -18,6 +18,8 @@ from tidegate.serving.formats.slice_values import name_slice_value
 from tidegate.serving.front.body_values import read_first_row
 
 LEAST_PROBABILITY = 1e-6
+LONGEST_ID = 1_024
+SHORT_MEMBERS = frozenset(("id", "label", "at", "probability"))
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _PLACE = re.compile(r"(?:[^.\[\]]+|\[\d+\])(?:\.[^.\[\]]+|\[\d+\])*")
@@ -120,11 +122,15 @@ def read_event_id(line: bytes) -> str | None:
 
 
 def read_label(line: bytes, path: str) -> Label | LineProblem:
-    """A line of ground truth. Its time is ``labelTime`` in the metadata, a member of ours; otherwise the hour that
-    the ``path`` of its file names, as captures' paths do. ``selectionProbability`` is ours as well."""
+    """Read a line of ground truth in SageMaker's form, or in the short form that is posted (``read_short_label``).
+
+    Its time is ``labelTime`` in SageMaker's metadata, a member of ours, or ``at`` in the short form; otherwise the
+    hour that the ``path`` of its file names, as captures' paths do. ``selectionProbability`` is ours as well."""
     document = _document(line)
     if document is None:
         return LineProblem.BROKEN
+    if "groundTruthData" not in document and "label" in document:
+        return read_short_label(document, _hour(path))
     truth, about = document.get("groundTruthData"), document.get("eventMetadata")
     if not isinstance(truth, dict) or not isinstance(about, dict):
         return LineProblem.BROKEN
@@ -141,6 +147,37 @@ def read_label(line: bytes, path: str) -> Label | LineProblem:
         return Label(id, value, at)
     probability = read_probability(about["selectionProbability"])
     return LineProblem.NO_PROBABILITY if probability is None else Label(id, value, at, probability)
+
+
+def read_short_label(document: Mapping[str, object], at: float | None) -> Label | LineProblem:
+    """Read ``{"id": .., "label": .., "at": .., "probability": ..}``, of which the last two may be left out.
+
+    ``at``: epoch seconds of a label that states no time."""
+    if document.keys() - SHORT_MEMBERS:
+        return LineProblem.BROKEN
+    id, value = document.get("id"), read_number(document.get("label"))
+    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID or not _is_text(id):
+        return LineProblem.NO_ID
+    if value is None:
+        return LineProblem.NO_NUMBER
+    if document.get("at") is not None and (at := read_time(document["at"])) is None:
+        return LineProblem.NO_TIME
+    probability = None
+    if (
+        document.get("probability") is not None
+        and (probability := read_probability(document["probability"])) is None
+    ):
+        return LineProblem.NO_PROBABILITY
+    return Label(id, value, at, probability)
+
+
+def _is_text(id: str) -> bool:
+    """Half of a surrogate pair, which JSON can say, is none, and no captured id has it."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_place(where: str) -> None:

@@ -77,6 +77,17 @@ def test_a_captured_line_is_a_prediction_or_a_problem(line: bytes, where: str, f
         (truth(True), "", LineProblem.NO_NUMBER),
         (truth("1", eventId=None), "", LineProblem.NO_ID),
         (b'{"groundTruthData": "1"}', "", LineProblem.BROKEN),
+        (b'{"id": "e1", "label": 1}', "", Label("e1", 1.0, None)),
+        (b'{"id": "e1", "label": "1"}', "labels/2026/03/01/12/00-00-000.jsonl", Label("e1", 1.0, AT)),
+        (
+            json.dumps({"id": "e1", "label": 0, "at": TIME, "probability": 0.5}).encode(),
+            "",
+            Label("e", 0.0, AT, 0.5),
+        ),
+        (b'{"id": "e1", "label": 1, "at": "soon"}', "", LineProblem.NO_TIME),
+        (b'{"id": 7, "label": 1}', "", LineProblem.NO_ID),
+        (b'{"id": "e1", "label": "fraud"}', "", LineProblem.NO_NUMBER),
+        (b'{"id": "e1", "label": 1, "score": 3}', "", LineProblem.BROKEN),
         (b"1", "", LineProblem.BROKEN),
     ],
 )

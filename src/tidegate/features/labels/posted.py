@@ -2,20 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tidegate.domain.errors import Invalid
 from tidegate.features.labels.label_terms import LabelTerms
 from tidegate.features.labels.ledger import LabelKind
-from tidegate.rows.label_lines import Label, LineProblem, check_place, read_number, read_probability, read_time
+from tidegate.rows.label_lines import Label, LineProblem, check_place, read_short_label
 
 MOST_LABELS = 10_000
 """Labels of one request."""
-LONGEST_ID = 1_024
 THUMBS = {"up": 1.0, "down": 0.0, True: 1.0, False: 0.0}
 """What feedback may be said with instead of a number."""
 TERMS = ("score", "kind")
-MEMBERS = frozenset(("id", "label", "at", "probability"))
 
 
 def read_terms(body: Mapping[str, object]) -> LabelTerms:
@@ -56,31 +55,12 @@ def read_posted(given: object, now: float, feedback: bool = False) -> tuple[list
 
 
 def _read_one(given: object, now: float, feedback: bool) -> Label | LineProblem:
-    if not isinstance(given, dict) or given.keys() - MEMBERS:
+    if not isinstance(given, dict):
         return LineProblem.BROKEN
-    id, said = given.get("id"), given.get("label")
+    said = given.get("label")
     thumb = THUMBS.get(said) if feedback and isinstance(said, str | bool) else None
-    value = read_number(said) if thumb is None else thumb
-    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID or not _is_text(id):
-        return LineProblem.NO_ID
-    if value is None:
-        return LineProblem.NO_NUMBER
-    at: float | None = now
-    if given.get("at") is not None and (at := read_time(given["at"])) is None:
-        return LineProblem.NO_TIME
-    probability = None
-    if given.get("probability") is not None and (probability := read_probability(given["probability"])) is None:
-        return LineProblem.NO_PROBABILITY
-    return Label(id, value, at, probability, now)
-
-
-def _is_text(id: str) -> bool:
-    """Half of a surrogate pair, which JSON can say, is none, and no captured id has it."""
-    try:
-        id.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    read = read_short_label(given if thumb is None else {**given, "label": thumb}, now)
+    return read if isinstance(read, LineProblem) else replace(read, received=now)
 
 
 def render_posted(labels: Sequence[Label]) -> list[dict[str, object]]:
