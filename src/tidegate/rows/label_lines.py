@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from tidegate.domain.prediction_path import parse_path
 from tidegate.serving.formats.slice_values import name_slice_value
 from tidegate.serving.front.body_values import read_first_row
 
+LARGEST_NUMBER = 1e100
+"""A larger label or score is none: sums of its squares could not be computed."""
 LEAST_PROBABILITY = 1e-6
 LONGEST_ID = 1_024
 SHORT_MEMBERS = frozenset(("id", "label", "at", "probability"))
@@ -288,12 +289,12 @@ def find_at(found: Any, where: str) -> Any:
 
 
 def read_number(value: object) -> float | None:
-    """A finite number, also as text."""
+    """A finite number, also as text, at most LARGEST_NUMBER in size."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+    return float(value) if abs(value) <= LARGEST_NUMBER else None
 
 
 def read_probability(value: object) -> float | None:

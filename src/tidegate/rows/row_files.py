@@ -14,9 +14,8 @@ import msgspec
 
 from tidegate.domain.errors import Invalid
 from tidegate.rows.captured_rows import CapturedReader, Unusable, parse_time, parse_value
-from tidegate.rows.label_lines import read_number
+from tidegate.rows.label_lines import LARGEST_NUMBER, read_number
 from tidegate.rows.profile import PREDICTION, Row, Value
-from tidegate.rows.scores import LARGEST
 
 CSV, JSON = "text/csv", "application/json"
 MOST_ROWS = 200_000
@@ -199,7 +198,7 @@ def _value(value: object) -> Value:
 def _label(row: Row, terms: RowTerms, where: str) -> float | None:
     """Return the label of a row; None if it has none. Raises Invalid for a label that is not a number."""
     label = row.get(terms.label) if terms.label else None
-    if isinstance(label, str) or abs(label or 0) > LARGEST:
+    if isinstance(label, str) or abs(label or 0) > LARGEST_NUMBER:
         raise Invalid(f"{where}: the label {label!r} is no number")
     return label
 

@@ -7,9 +7,6 @@ import msgspec
 
 from tidegate.rows.label_lines import find_rows, read_number, read_score
 
-LARGEST = 1e100
-"""A larger score is none: sums of its squares could not be computed."""
-
 
 def read_scores(body: bytes, content_type: str, where: str) -> list[float] | None:
     """A finite number for each row of the request, in order; None if the answer is something else.
@@ -70,5 +67,5 @@ def _unwrap(found: Any) -> Any:
 
 def _extract_numbers(values: list[Any]) -> list[float] | None:
     numbers = [read_number(value) for value in values]
-    found = [number for number in numbers if number is not None and abs(number) <= LARGEST]
+    found = [number for number in numbers if number is not None]
     return found if found and len(found) == len(numbers) else None

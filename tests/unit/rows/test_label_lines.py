@@ -73,6 +73,9 @@ def test_a_captured_line_is_a_prediction_or_a_problem(line: bytes, where: str, f
         (truth("1", labelTime="soon"), "", LineProblem.NO_TIME),
         (truth("fraud"), "", LineProblem.NO_NUMBER),
         (truth("nan"), "", LineProblem.NO_NUMBER),
+        (truth("1e100"), "", Label("e1", 1e100, None)),
+        (truth("-1e200"), "", LineProblem.NO_NUMBER),
+        (truth("1" + "0" * 400), "", LineProblem.NO_NUMBER),
         (truth(None), "", LineProblem.NO_NUMBER),
         (truth(True), "", LineProblem.NO_NUMBER),
         (truth("1", eventId=None), "", LineProblem.NO_ID),
@@ -80,7 +83,7 @@ def test_a_captured_line_is_a_prediction_or_a_problem(line: bytes, where: str, f
         (b'{"id": "e1", "label": 1}', "", Label("e1", 1.0, None)),
         (b'{"id": "e1", "label": "1"}', "labels/2026/03/01/12/00-00-000.jsonl", Label("e1", 1.0, AT)),
         (
-            json.dumps({"id": "e1", "label": 0, "at": TIME, "probability": 0.5}).encode(),
+            json.dumps({"id": "e", "label": 0, "at": TIME, "probability": 0.5}).encode(),
             "",
             Label("e", 0.0, AT, 0.5),
         ),

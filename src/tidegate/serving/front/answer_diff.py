@@ -49,7 +49,8 @@ def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> AnswerD
     known = [d for d in apart if math.isfinite(d)]
     if not known:
         return AnswerDiff(same)
-    mean = math.fsum(d / len(known) for d in known)  # a sum of differences need not be a number
+    # Halved: the sum of the differences, and even that of their equal parts when it is rounded, need not be a number.
+    mean = 2 * math.fsum(d / 2 / len(known) for d in known)
     return AnswerDiff(same, min(mean, max(known)), max(known))
 
 

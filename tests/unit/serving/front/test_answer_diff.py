@@ -54,6 +54,11 @@ def test_a_large_answer_is_compared_by_its_bytes() -> None:
     assert compare(large, large + b".0", CSV, CSV) == (False, None, None)
 
 
+def test_the_mean_of_the_largest_differences_is_a_number() -> None:
+    one, other = (json.dumps([number] * 3).encode() for number in (0.0, MAX))
+    assert compare(one, other, JSON, JSON) == (False, MAX, MAX)
+
+
 extreme = st.floats(allow_nan=False, allow_infinity=False)
 
 
