@@ -329,7 +329,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     """Leave the bake once every condition holds. Invariant 14: only on fresh verdicts that reach to its end and rest
     on requests counted without a gap."""
     stage = rollout.plan.stages[rollout.stage]
-    whole = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen)
+    whole = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=_is_untried(endpoint, rollout))
     if whole != (rollout.phase_deadline is None):
         return _track_capacity(endpoint, rollout, whole, now)
     if rollout.answers_before is None and (noted := _record_baseline(endpoint, rollout, seen)):

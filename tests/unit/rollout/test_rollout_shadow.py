@@ -6,6 +6,7 @@ import pytest
 
 from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
@@ -73,6 +74,26 @@ def test_a_shadow_that_does_not_come_up_turns_the_update_back_before_any_traffic
     assert world.record.last.phase is Phase.ROLLED_BACK
     assert "variant AllTraffic" in (world.record.last.reason or "")
     assert "variant Shadow" in (world.record.last.reason or "")
+
+
+def test_a_shadow_that_is_lost_while_copies_are_compared_is_waited_for_before_the_first_traffic() -> None:
+    compared = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED))
+    world = make_updating_world(
+        version("v1", 2),
+        version("v2", 2, shadow=1),
+        replace(canary(percent(50), 60, 60), evidence=compared),
+        physics=WorldTiming(startups=(200.0,)),
+        watchers=(Invariants(),),
+    )
+    while not (world.record and world.record.rollout and world.record.rollout.phase is Phase.BAKING):
+        world.run(world.now + 1)
+    assert world.record.rollout.plan.stages[world.record.rollout.stage].share == 0
+    shadow = next(fleet for id, fleet in world.target.fleets.items() if id.variant == "Shadow")
+    world.target.kill(shadow, 1)
+    world.run(world.now + 150)
+    assert world.record.rollout is not None and world.record.rollout.phase is Phase.BAKING
+    world.run(3600)
+    assert world.record.last is not None and world.record.last.phase is Phase.SUCCEEDED
 
 
 def test_a_scaled_shadow_is_asked_for_and_nothing_waits_for_it() -> None:
