@@ -2,7 +2,8 @@
 
 pytest-xdist begins with the files that have the most tests. Those that take longest start a whole platform and have
 few: begun last, they run at the end beside idle processes. ``file_seconds.txt`` has the seconds of each file that
-takes five or more; ``make seconds`` runs everything and writes it again. ``--shorter-than`` leaves files out by it.
+takes five or more; ``make seconds`` runs everything and writes it again. ``--shorter-than`` leaves files out by it,
+and files of ``LONG`` seconds and more are marked ``slow``, but for those in ``FLOWS``: `make test` leaves them to CI.
 
 Files in ``SHARED_OUT`` are dealt out test by test, after all others: their tests compute for seconds, share no
 fixture, and fill the time in which other processes finish their last file.
@@ -23,6 +24,27 @@ ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("file_seconds.txt")
 SHORTEST = 5.0
 """Seconds; shorter files are not in the table."""
+LONG = 15.0
+"""Seconds from which a file is left to `make test-all`."""
+FLOWS = frozenset(
+    f"tests/{name}.py"
+    for name in (
+        "browser/test_operate",
+        "features/batch/integration/test_platform_transform",
+        "features/capture/integration/test_platform_capture",
+        "features/compare/integration/test_compare",
+        "features/containers/integration/test_platform_container_images",
+        "features/drift/integration/test_platform_drift",
+        "features/evidence/integration/test_platform_evidence",
+        "features/labels/integration/test_platform_labels",
+        "features/multi_model/integration/test_platform_models",
+        "features/release_record/integration/test_platform_release_records",
+        "features/services/integration/test_platform_services",
+        "features/shadow/integration/test_platform_shadow",
+        "integration/test_platform_rollouts",
+    )
+)
+"""Long files that `make test` runs all the same: they are what it has of a feature, of a rollout and of the console."""
 SHARED_OUT = frozenset(
     f"tests/{name}.py"
     for name in (
@@ -63,6 +85,10 @@ def rank(nodeid: str, seconds: Mapping[str, float]) -> float:
     return inf if path in SHARED_OUT else -seconds.get(path, 0.0)
 
 
+def is_left_to_ci(path: str, seconds: Mapping[str, float]) -> bool:
+    return path not in FLOWS and seconds.get(path, 0.0) >= LONG
+
+
 def scope_of(nodeid: str) -> str:
     """What one process gets as a whole."""
     path = path_of(nodeid)
@@ -91,6 +117,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seconds = read_table(TABLE.read_text())
+    for item in items:
+        if is_left_to_ci(path_of(item.nodeid), seconds):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: rank(item.nodeid, seconds))
 
 

@@ -1,6 +1,18 @@
 """The table of how long test files take is of files that exist, and decides the order in which they run."""
 
-from tests.file_order import ROOT, SHARED_OUT, TABLE, count_seconds, rank, read_table, scope_of, write_table
+from tests.file_order import (
+    FLOWS,
+    LONG,
+    ROOT,
+    SHARED_OUT,
+    TABLE,
+    count_seconds,
+    is_left_to_ci,
+    rank,
+    read_table,
+    scope_of,
+    write_table,
+)
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.unit.test_short" name="test_a" time="4.9"/>
@@ -37,3 +49,15 @@ def test_tests_of_shared_files_run_last_and_each_for_itself() -> None:
 def test_shared_files_exist_and_have_no_fixture_of_a_module() -> None:
     for path in SHARED_OUT:
         assert "pytest.fixture" not in (ROOT / path).read_text()
+
+
+def test_long_files_are_left_to_ci_but_for_the_flows() -> None:
+    flow = min(FLOWS)
+    assert is_left_to_ci("a.py", {"a.py": LONG})
+    assert not is_left_to_ci("a.py", {"a.py": LONG - 1}) and not is_left_to_ci("a.py", {})
+    assert not is_left_to_ci(flow, {flow: 10 * LONG})
+
+
+def test_every_flow_exists_and_is_long() -> None:
+    seconds = read_table(TABLE.read_text())
+    assert [path for path in sorted(FLOWS) if not (ROOT / path).exists() or seconds.get(path, 0.0) < LONG] == []
