@@ -43,8 +43,7 @@ class Settings:
     ever."""
 
     undo_versions: int = 10
-    """Versions of each endpoint whose model data is kept in the state folder for ``tidegate rollout undo``, beyond
-    those that run."""
+    """Versions of each endpoint whose model data is kept in the state folder for undo, beyond those that run."""
 
     undo_bytes: int = 20 * 1024**3
     """Bytes of model data that are kept for undo, of all endpoints together; the oldest goes first. What runs is
