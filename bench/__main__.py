@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other, tables kept in docs/benchmarks.md: ``python -m bench``."""
+"""Every benchmark, one after the other, tables kept in bench/results.md: ``python -m bench``."""
 
 import subprocess
 import sys

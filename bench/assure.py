@@ -248,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=100_000, help="harmful rollouts of each kind")
     parser.add_argument("--seconds", type=int, default=200, help="looks at each of them")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     began, rows = time.perf_counter(), list[list[object]]()
     for row in harm_rows(given.rollouts, given.seconds):

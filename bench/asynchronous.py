@@ -68,7 +68,7 @@ def main() -> None:
         "--kills", type=int, default=0, help="with --chaos; unless given one per 1,000 requests, at most 200"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     with postgres_server(DURABLE) if given.postgres else contextlib.nullcontext(None) as folder:
         if folder is not None:

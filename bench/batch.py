@@ -152,7 +152,7 @@ def large(sagemaker: Any, platform: Platform, folder: Path, gigabytes: float) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="keep the tables in docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="keep the tables in bench/results.md")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of a larger input; 0: none")
     parser.add_argument("--gigabytes", type=float, default=0.0, help="size of a large input besides")
     parser.add_argument("--parquet", action="store_true", help="parquet to parquet, of doubles")

@@ -38,7 +38,7 @@ Stages = dict[str, Callable[[], Any]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--keep", action="store_true", help="keep the table in docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="keep the table in bench/results.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidegate-") as name:
         folder = Path(name)

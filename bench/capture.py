@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--rate", type=float, default=300)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     rows = measure(given.seconds, given.rounds, given.rate)
     load = f"load average {os.getloadavg()[1]:.1f}"

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=None, help="folder of the downloaded wheels")
     parser.add_argument("--looks", type=int, default=100)
     parser.add_argument("--only", choices=("false", "delay", "seasons", "real"), help="one of the tables")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     load = f"load average {os.getloadavg()[0]:.1f}"
     shows: dict[str, Callable[[], None]] = {

@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--labels", action="store_true", help="late labels of amounts instead")
     parser.add_argument("--late", action="store_true", help="faults that begin after a good time instead")
     parser.add_argument("--within", type=float, default=86_400.0, help="seconds in which live rollouts begin")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     if given.labels:
         show_labels(keep=given.keep)

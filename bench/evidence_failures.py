@@ -227,7 +227,7 @@ def power_rows(rollouts: int) -> Iterator[list[object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=400)
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     header = ["failures", "of both versions", "rollouts", "by pairs", "by errors", "rolled back", "95 % interval"]
     title = "Equal versions that fail now and then, rolled back by evidence (1 % allowed)"

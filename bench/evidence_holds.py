@@ -211,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=2_000, help="stages of the table of errors")
     parser.add_argument("--whole", type=int, default=0, help="rollouts of all comparisons, one by one, instead")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     if given.whole:
         show_whole(given.whole, given.keep)

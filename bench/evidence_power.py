@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=1_000)
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     command = f"evidence_power --rollouts {given.rollouts}"
     header = [

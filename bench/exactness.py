@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="a runtime's name")
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     found: dict[tuple[str, str], Tally] = defaultdict(Tally)
     for name in [name for name in MAKERS if given.only in ("", name)]:

@@ -142,7 +142,7 @@ def _day(case: Case, day: int, count: int) -> ScalingRun:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="write the table into docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table into bench/results.md")
     parser.add_argument("--days", type=int, default=7)
     asked = parser.parse_args()
     rows = [compared(case).row(case) for case in cases(asked.days)]

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side of the comparison")
     parser.add_argument("--parts", action="store_true", help="ask a gateway and a worker past what is before them")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     if (reason := harness.why_not() or image.why_not()) is not None:
         sys.exit(f"bench.kubernetes: {reason}")

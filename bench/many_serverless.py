@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", type=_numbers, default=[100, 1000])
     parser.add_argument("--seconds", type=float, default=30, help="of rest that are measured")
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     rows = [measure(count, given.seconds) for count in given.endpoints]
     header = [

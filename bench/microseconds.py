@@ -43,7 +43,7 @@ HEAD = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     with ours() as tidegate:
         rows = [*by_process(tidegate, given.seconds), *uvloop.run(by_step(tidegate.model))]

@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few models, short runs: whether it works at all")
     parser.add_argument("--models", type=int, help="another number of models")
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     scale = QUICK if given.quick else FULL
     models = given.models or scale.models

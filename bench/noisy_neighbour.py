@@ -42,7 +42,7 @@ class Turns:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     with Platform(environment=slowed.ENVIRONMENT) as platform:
         for name, quotas in (("held", QUOTAS), ("open", None)):

@@ -160,7 +160,7 @@ def main() -> None:
     options.add_argument("--tokens", type=int, default=64)
     options.add_argument("--firsts", type=int, default=12)
     options.add_argument("--tiny", action="store_true", help="llama.cpp: a model that is quicker than any of use")
-    options.add_argument("--keep", action="store_true", help="keep the table in docs/benchmarks.md")
+    options.add_argument("--keep", action="store_true", help="keep the table in bench/results.md")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         running = stack.enter_context(engine(given.engine, given.tiny, Path(folder)))

@@ -142,7 +142,7 @@ class Side:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="put the table into bench/results.md")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each of the runs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--program", choices=STAGES, help=argparse.SUPPRESS)

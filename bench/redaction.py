@@ -70,7 +70,7 @@ KINDS: dict[str, Callable[[random.Random], Row]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     parser.add_argument("--planted", type=int, default=10_000)
     given = parser.parse_args()
     plants = [plant(kind, given.planted // len(PLANTS)) for kind in PLANTS]

@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollbacks", type=int, default=50)
     parser.add_argument("--rate", type=float, default=200)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     with Platform() as platform:
         models = train(platform.state / "models", 1), train(platform.state / "models", 2)

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--rollbacks", type=int, default=20, help="at each latency")
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--latency", type=float, nargs="+", default=[0.02, 0.2], help="seconds")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     with open_stage() as stage:
         stage.weather.latency = given.latency[0]

@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--fleets", type=_numbers, default=[30, 90, 180])
     parser.add_argument("--replicas", type=_numbers, default=[5, 15, 45])
     parser.add_argument("--only", type=_names, help="of these curves, separated by commas")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     for curve in CURVES if given.only else ():
         if curve not in given.only:

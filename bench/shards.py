@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--database", required=True)
     parser.add_argument("--runners", type=lambda given: [int(part) for part in given.split(",")], default=[])
     parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     parser.add_argument("--runner", nargs=3, metavar=("JOB", "NAME", "SECONDS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.runner:

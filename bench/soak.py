@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=40)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the table to bench/results.md")
     given = parser.parse_args()
     soak = run(given.minutes * 60, given.rate, given.seed)
     show(soak, keep=given.keep)

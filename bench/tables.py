@@ -1,4 +1,5 @@
-"""Benchmark tables: printed for people, kept in docs/benchmarks.md between marks for the next reader."""
+"""Benchmark tables: printed for people, and kept between marks in bench/results.md and, where it has the same marks,
+in the page for users."""
 
 import math
 import platform
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from tidegate.statistics.quantiles import quantile
 
-BENCHMARKS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+RESULTS = Path(__file__).parent / "results.md"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def show(
@@ -22,8 +24,9 @@ def show(
     picture: str = "",
     command: str = "",
 ) -> None:
-    """Prints a Markdown table; with ``keep`` it replaces the section ``name`` of docs/benchmarks.md. ``picture`` is
-    Markdown that goes before the table; ``command`` is what follows ``python -m bench.`` where that is another."""
+    """Print a Markdown table. With ``keep`` it replaces the section ``name`` of bench/results.md, and of
+    docs/benchmarks.md if that has one. ``picture`` is Markdown that goes before the table; ``command`` is what
+    follows ``python -m bench.`` where that is another."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     day = datetime.now(UTC).date().isoformat()
@@ -62,12 +65,12 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def _keep(name: str, text: str) -> None:
-    document = BENCHMARKS.read_text() if BENCHMARKS.exists() else "# Benchmarks\n"
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     section = f"{begin}\n{text}\n{end}"
     pattern = re.compile(re.escape(begin) + r"[\s\S]*?" + re.escape(end))
-    if pattern.search(document):
-        document = pattern.sub(lambda _: section, document)
-    else:
-        document = document.rstrip() + "\n\n" + section + "\n"
-    BENCHMARKS.write_text(document)
+    for path in (RESULTS, PAGE):
+        document = path.read_text()
+        if pattern.search(document):
+            path.write_text(pattern.sub(lambda _: section, document))
+        elif path == RESULTS:
+            path.write_text(f"{document.rstrip()}\n\n{section}\n")

@@ -190,7 +190,7 @@ def deviations(old: int, share: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="put the tables into docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="put the tables into bench/results.md")
     parser.add_argument("--haproxy", default="", help="which HAProxy; without it the one that tidegate would run")
     given = parser.parse_args()
     program = find_haproxy(given.haproxy)

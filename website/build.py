@@ -37,6 +37,10 @@ def copy_pages(folder: Path) -> None:
         shutil.copy(ROOT / name, folder / name)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / name)
+    for page in (ROOT / "bench").rglob("*.md"):  # results and findings, which pages link to
+        copy = folder / page.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(page, copy)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from bench.peers.running import Unfit, running
 from bench.sides import Round
 
 HEADER = ("load", "peer", "requests/s", "ratio", "CPU µs a request", "ratio", "p50 ms", "ratio", "p99 ms", "ratio")
-CHART = tables.BENCHMARKS.parent / "peers.svg"
+CHART = tables.PAGE.parent / "peers.svg"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all when none is given")
     parser.add_argument("--seconds", type=float, default=4, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="write docs/benchmarks.md and docs/peers.svg")
+    parser.add_argument("--keep", action="store_true", help="write bench/results.md and docs/peers.svg")
     given = parser.parse_args()
     if strangers := set(given.names) - set(names):
         parser.error(f"no peer {', '.join(sorted(strangers))}; there are {', '.join(names)}")
@@ -110,7 +110,7 @@ def show(results: Sequence[Result], *, keep: bool) -> None:
                 cells += [f"{mine:.{places}f} / {other:.{places}f}", f"{ratio:.2f}"]
             rows.append([label, result.peer.title, *cells, f"{ours[4]:.0f} / {theirs[4]:.0f}"])
     title = "Against other model servers (tidegate / peer)"
-    picture = f"![requests/s and CPU of each]({CHART.name})" if keep else ""
+    picture = f"![requests/s and CPU of each](../docs/{CHART.name})" if keep else ""
     if keep:
         CHART.write_text(chart.draw(bars(results), f"One XGBoost model, one row a request, {tables.machine()}"))
     tables.show("peers", title, (*HEADER, "failed"), rows, keep=keep, picture=picture)

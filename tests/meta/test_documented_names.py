@@ -15,7 +15,7 @@ GUIDES = ("CONTRIBUTING.md", "docs/dev/glossary.md", "docs/dev/readers-walk.md")
 PAGES = [
     *(ROOT / name for name in GUIDES),
     ROOT / "SECURITY.md",
-    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "dev" / "architecture.md",
     *sorted((ROOT / "docs" / "dev").rglob("*.md")),
 ]
 PATH = re.compile(r"`((?:[\w.-]+/)+|(?:[\w.-]+/)*[\w.-]+\.(?:py|md|toml|yaml|html))`")
@@ -96,7 +96,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), target
 
 
-IDENTIFIERS = ("docs/architecture.md", "docs/planner.md")
+IDENTIFIERS = ("docs/dev/architecture.md", "docs/planner.md")
 FOREIGN = frozenset({
     *("FailureReason", "InService", "ModelError", "Updating", "ProductionVariantInstanceType"),
     *("TransformInstanceType", "None", "Mapping"),

@@ -3,6 +3,7 @@ operations as the code has them."""
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 
@@ -26,7 +27,8 @@ AWS's APIs are in [API coverage](api.md), the commands in [Commands](cli.md), th
 SETTINGS = """\
 ## Settings
 
-Environment variables, read once when the server starts. "Empty" is what a variable has that is not set.
+Environment variables, read once when the server starts; `--host`, `--port` and `--state` of `tidegate up` win over
+theirs. Switches are `1` or `0`; sizes may have a unit, such as `512MiB`.
 """
 METRICS = """\
 ## Metrics
@@ -52,7 +54,7 @@ def render_page() -> str:
     parts = (
         HEAD,
         SETTINGS,
-        _table(("Variable", "Without it", "Meaning"), _settings()),
+        _table(("Variable", "Default", "Meaning"), _settings()),
         METRICS,
         _table(("Metric", "Kind", "Meaning"), ((f"`{n}`", kind, text) for n, kind, text in prometheus.families())),
         ERRORS,
@@ -73,7 +75,8 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 def _settings() -> Iterator[tuple[str, ...]]:
     meanings, plain = read_docstrings(Settings), Settings()
     for variable, (name, _) in settings.VARIABLES.items():
-        yield f"`{variable}`", _show(getattr(plain, name)), meanings[name]
+        meaning = re.sub(r"docs/([\w-]+)\.md", r"[\1](\1.md)", meanings[name])
+        yield f"`{variable}`", _show(getattr(plain, name)), meaning
 
 
 def read_docstrings(described: type) -> dict[str, str]:
@@ -90,7 +93,11 @@ def read_docstrings(described: type) -> dict[str, str]:
 def _show(value: object) -> str:
     if value in ("", None, (), {}, frozenset()):
         return "empty"
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(value, bool):
+        return f"`{int(value)}`"
+    if isinstance(value, int) and value >= 1024**2 and value % 1024**2 == 0:
+        return f"`{value // 1024**3}GiB`" if value % 1024**3 == 0 else f"`{value // 1024**2}MiB`"
+    return f"`{value}`"
 
 
 def _errors() -> Iterator[tuple[str, ...]]:
