@@ -13,7 +13,9 @@ ROW = re.compile(r"^\| (\d+) \| ((?:`[\w./]+` ?)+)\|", re.MULTILINE)
 
 @pytest.mark.parametrize(("table", "container"), [(0, "tidegate"), (1, "tidegate.serving")])
 def test_the_table_of_layers_is_the_contract(table: int, container: str) -> None:
-    pages = (ROOT / "docs" / "dev" / "architecture.md").read_text().split("| Layer | Packages | What they hold |")[1:]
+    pages = (
+        (ROOT / "docs" / "dev" / "architecture.md").read_text().split("| Layer | Packages | What they hold |")[1:]
+    )
     rows = ROW.findall(pages[table].split("\n\n")[0])
     documented = [set(re.findall(r"`(\w+)", packages)) for _, packages in rows]
     contract = next(one for one in CONTRACTS if one["type"] == "layers" and one["containers"] == [container])

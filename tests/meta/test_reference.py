@@ -1,15 +1,19 @@
 """The reference of settings, metrics, errors and operations is current and complete."""
 
+import re
 from pathlib import Path
 
 from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import reference
 from tidegate.gateway import native
+from tidegate.gateway.error_responses import MethodNotAllowed
 from tidegate.gateway.paths import NATIVE
 from tidegate.service.prometheus import families, render, render_storage
 from tidegate.settings import VARIABLES, Settings
+from tidegate.wire.errors import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
+FIXES = PAGE.with_name("troubleshooting.md")
 
 
 def test_the_page_is_what_the_code_would_generate_now() -> None:
@@ -20,6 +24,18 @@ def test_the_page_is_what_the_code_would_generate_now() -> None:
 def test_every_setting_has_a_meaning() -> None:
     meanings = reference.read_docstrings(Settings)
     assert [name for name, _ in VARIABLES.values() if len(meanings.get(name, "")) < 10] == []
+
+
+def test_every_error_code_has_a_fix_and_its_name_in_sagemaker() -> None:
+    listed = re.findall(
+        r"^\| `(\w+)` \| (?:`(\w+)` )?\| [^|]*\w[^|]* \| [^|]*\w[^|]* \|$", FIXES.read_text(), re.MULTILINE
+    )
+    names = TABLE["sagemaker"]
+    expected = {
+        kind.code: "" if kind is MethodNotAllowed else next(names[one][0] for one in kind.__mro__ if one in names)
+        for kind in reference.error_kinds()
+    }
+    assert {code: name for code, name in listed if code in expected} == expected
 
 
 def test_metrics_of_the_page_are_listed() -> None:

@@ -40,7 +40,7 @@ ERRORS = """\
 ## Error codes
 
 The native API answers `{"error": {"code": ..., "message": ...}}`. Commands print the message. AWS's APIs use
-AWS's own codes.
+AWS's own codes. [Troubleshooting](troubleshooting.md#error-codes) says what to do about each.
 """
 OPERATIONS = f"""\
 ## Operations of the native API
@@ -101,7 +101,14 @@ def _show(value: object) -> str:
 
 
 def _errors() -> Iterator[tuple[str, ...]]:
-    """One row for each code, of the class that brings it."""
+    for kind in error_kinds():
+        status = 405 if kind is MethodNotAllowed else status_of(kind.__new__(kind))
+        meaning = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+        yield f"`{kind.code}`", str(status), " ".join(meaning.replace("``", "`").split())
+
+
+def error_kinds() -> Iterator[type[errors.TidegateError]]:
+    """Errors of the native API: for each code the class that brings it."""
     seen = set[str]()
     for kind in _subclasses(errors.TidegateError):
         shown = (
@@ -109,9 +116,7 @@ def _errors() -> Iterator[tuple[str, ...]]:
         )
         if shown and kind.code not in seen:
             seen.add(kind.code)
-            status = 405 if kind is MethodNotAllowed else status_of(kind.__new__(kind))
-            meaning = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
-            yield f"`{kind.code}`", str(status), " ".join(meaning.replace("``", "`").split())
+            yield kind
 
 
 def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.TidegateError]]:
