@@ -55,6 +55,8 @@ def compile_plan(
         _check_guarded(old, new, deployment)
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
+    if deployment.holdback is not None:
+        plan = replace(plan, stages=_add_holdback(plan.stages, deployment))
     stages = tuple(_round_shares(plan.stages, can))
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
@@ -200,6 +202,22 @@ def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -
             shares = list(_linear(size, new))
     stages = [RolloutStage(share, config.wait) for share in shares[:-1]]
     return RolloutPlan(stages=(*stages, RolloutStage(WHOLE, config.termination_wait)))
+
+
+def _add_holdback(stages: tuple[RolloutStage, ...], config: DeploymentConfig) -> tuple[RolloutStage, ...]:
+    """Add the stage in which the old version keeps a share, before the one without it. Raises Invalid."""
+    held, last = config.holdback, stages[-1]
+    assert held is not None
+    if config.rolling is not None or len(stages) == 1:
+        raise Invalid("holdback needs both versions whole, and steps of traffic: choose CANARY or LINEAR")
+    if last.bake:
+        raise Invalid("holdback takes the place of the final bake: leave that out")
+    if WHOLE - held.share <= stages[-2].share:
+        raise Invalid(
+            f"holdback: the last step has {stages[-2].share / 100:g} % of the traffic, which leaves no room for"
+            f" {held.share / 100:g} % on the old version: hold less back"
+        )
+    return (*stages[:-1], RolloutStage(WHOLE - held.share, held.seconds, holdback=True), last)
 
 
 def _linear(size: CapacitySize, new: Version) -> Iterator[int]:
