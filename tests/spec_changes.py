@@ -30,7 +30,12 @@ BASES: dict[str, dict[str, Any]] = {
     "canary": {**PLAIN, "rollout": {"strategy": "canary", "size": "10%", "wait": "1h"}},
     "held back": {
         **PLAIN,
-        "rollout": {"strategy": "canary", "size": "10%", "holdback": {"share": "1%", "for": "1d"}},
+        "rollout": {
+            "strategy": "canary",
+            "size": "10%",
+            "holdback": {"share": "1%", "for": "1d"},
+            "stick": {"header": "X-Client"},
+        },
     },
     "rolling": {**PLAIN, "rollout": {"strategy": "rolling", "batch": "10%", "wait": "1h"}},
     "signals": {**PLAIN, "alarms": {"lost": {**QUERY, "for": "1m"}, "rate": DOCUMENT}},
@@ -265,6 +270,8 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "RolloutSpec.final_bake": ("plain", "rollout.final_bake", "2m"),
     "RolloutSpec.timeout": ("plain", "rollout.timeout", "9h"),
     "RolloutSpec.alarms": ("plain", "rollout.alarms", ["slow"]),
+    "RolloutSpec.stick": ("plain", "rollout.stick", {"header": "X-Client"}),
+    "StickSpec.header": ("held back", "rollout.stick.header", "X-Tenant"),
     "RolloutSpec.holdback": ("canary", "rollout.holdback", {"share": "1%", "for": "24h"}),
     "HoldbackSpec.share": ("held back", "rollout.holdback.share", "2%"),
     "HoldbackSpec.for": ("held back", "rollout.holdback.for", "1h"),

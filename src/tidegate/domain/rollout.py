@@ -96,6 +96,8 @@ class DeploymentConfig:
     approval: Approval | None = None
     """None: nobody has to approve."""
     holdback: Holdback | None = None
+    stick: str = ""
+    """Header whose value names the client, who stays on one version; empty: chance assigns each request."""
 
 
 def part_of(count: int, total: int) -> int:
@@ -186,6 +188,7 @@ class RolloutPlan:
     rolling: bool = False
     evidence: EvidenceConfig | None = None
     approval: Approval | None = None
+    stick: str = ""
 
 
 @dataclass(frozen=True)

@@ -290,6 +290,7 @@ def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
         rolling=None,
         evidence=None,
         holdback=None,
+        stick="",
     )
 
 

@@ -55,6 +55,8 @@ def compile_plan(
         _check_guarded(old, new, deployment)
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
+    if deployment.stick:
+        _check_stick(new, stages=plan.stages, can=can)
     if deployment.holdback is not None:
         plan = replace(plan, stages=_add_holdback(plan.stages, deployment))
     stages = tuple(_round_shares(plan.stages, can))
@@ -75,6 +77,7 @@ def compile_plan(
         require_evidence=deployment.require_evidence,
         evidence=deployment.evidence,
         approval=deployment.approval,
+        stick=deployment.stick,
     )
     if old is None:
         return replace(
@@ -84,6 +87,7 @@ def compile_plan(
             execution_timeout=None,
             alarms=(),
             evidence=None,
+            stick="",
             rollback_parts=(),
         )
     if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
@@ -144,6 +148,18 @@ def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> 
         raise Invalid(
             f"evidence.assure: the first stage has {stages[0].share / 100:g} % of the traffic, and harm is to be"
             f" ruled out before {config.assure.before / 100:g} %: make the first stage smaller, or raise 'before'"
+        )
+
+
+def _check_stick(new: Version, stages: tuple[RolloutStage, ...], can: Capabilities) -> None:
+    """Raises Invalid where nothing could keep a client on a version."""
+    if not can.sticks:
+        raise Invalid("stick: this target cannot keep clients on one version: leave it out")
+    if new.asynchronous is not None:
+        raise Invalid("stick: requests of an asynchronous endpoint come from its queue, without their headers")
+    if len(stages) == 1:
+        raise Invalid(
+            "stick: traffic moves all at once, and no client could stay: shift it in steps, such as CANARY"
         )
 
 

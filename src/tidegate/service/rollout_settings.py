@@ -47,6 +47,7 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
         "wait": f"{wait}s",
         "final_bake": f"{bake}s",
         "holdback": "none" if held is None else f"{held.share / 100:g}% for {held.seconds}s",
+        "stick": deployment.stick or "none",
         "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
         "alarms": ", ".join(deployment.alarms) or "none",
         "require_evidence": str(deployment.require_evidence).lower(),

@@ -13,7 +13,7 @@ from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Holdback, RollingUpdate, TrafficRouting
 from tidegate.domain.traffic import WHOLE
 from tidegate.spec import serverless, serving_options, structures, value_types
-from tidegate.spec.admission import admission
+from tidegate.spec.admission import HEADER, admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
 from tidegate.spec.placeholders import refuse_placeholders
@@ -25,9 +25,9 @@ from tidegate.spec.upstream import check_scaling
 Variant = tuple[KeyPath, structures.VariantSection]
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
-    "canary": {"size", "wait", "final_bake", "holdback"},
-    "linear": {"step", "wait", "final_bake", "holdback"},
-    "rolling": {"batch", "wait", "rollback_batch"},
+    "canary": {"size", "wait", "final_bake", "holdback", "stick"},
+    "linear": {"step", "wait", "final_bake", "holdback", "stick"},
+    "rolling": {"batch", "wait", "rollback_batch", "stick"},
 }
 
 
@@ -248,7 +248,14 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
         alarms=tuple(dict.fromkeys(alarm_names[key] for key in keys)),
         require_evidence=spec.require_evidence,
         holdback=holdback,
+        stick="" if spec.stick is None else _stick(spec.stick.header),
     )
+
+
+def _stick(header: str) -> str:
+    if not HEADER.fullmatch(header):
+        raise SpecError(("rollout", "stick", "header"), f"{header!r}: expected a header's name such as X-Client")
+    return header
 
 
 def _holdback(spec: structures.RolloutSpec, given: structures.HoldbackSpec) -> Holdback:
@@ -266,7 +273,7 @@ def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
     if needed and getattr(spec, needed) is None:
         raise SpecError(("rollout",), f"strategy {strategy} needs {needed!r}, such as {needed}: 10%")
     empty = structures.RolloutSpec()
-    for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake", "holdback"):
+    for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake", "holdback", "stick"):
         if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
             users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
             raise SpecError(("rollout", key), f"applies to {' and '.join(users)}, but the strategy is {strategy}")

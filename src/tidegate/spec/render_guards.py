@@ -21,6 +21,8 @@ def render_rollout(deployed: DesiredDeployment) -> dict[str, Any]:
     if given.holdback is not None:
         share = percent_text(given.holdback.share / WHOLE)
         made["holdback"] = {"share": share, "for": duration_text(given.holdback.seconds)}
+    if given.stick:
+        made["stick"] = {"header": given.stick}
     if given.execution_timeout is not None:
         made["timeout"] = duration_text(given.execution_timeout)
     if set(given.alarms) != {alarm.name for alarm in deployed.alarms}:

@@ -245,6 +245,12 @@ class HoldbackSpec(Struct, forbid_unknown_fields=True):
     for_: Annotated[Duration, about("How long.", "24h")] = field(name="for")
 
 
+class StickSpec(Struct, forbid_unknown_fields=True):
+    """Keep each client on one version while traffic moves; evidence then counts clients."""
+
+    header: Annotated[str, about("Header whose value names the client.", "X-Client")]
+
+
 class RolloutSpec(Struct, forbid_unknown_fields=True):
     """How an update is rolled out and what rolls it back."""
 
@@ -256,6 +262,7 @@ class RolloutSpec(Struct, forbid_unknown_fields=True):
     wait: Annotated[Duration, about("Bake after each step, while alarms are watched.")] = "0"
     final_bake: Annotated[Duration, about("Bake at 100 %, while the old version is still complete.")] = "0"
     holdback: HoldbackSpec | None = None
+    stick: StickSpec | None = None
     timeout: Annotated[Duration, about("Longest duration of the update, after which it rolls back.")] | None = None
     alarms: (
         Annotated[list[str], Meta(description="Alarms that roll it back. Default: all alarms of this file.")]
