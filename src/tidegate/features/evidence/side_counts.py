@@ -41,9 +41,9 @@ def count_side(second: FleetSecond) -> SideCounts:
     )
 
 
-def _without(whole: Latency, part: Latency | None) -> Latency:
+def _without(whole: Latency | None, part: Latency | None) -> Latency | None:
     """Leave out latencies that are counted in both."""
-    if part is None:
+    if whole is None or part is None:
         return whole
     left = {index: count - part.bins.get(index, 0) for index, count in whole.bins.items()}
     return replace(whole, bins={index: count for index, count in left.items() if count > 0})
