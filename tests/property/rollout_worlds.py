@@ -13,7 +13,7 @@ from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.rollout import DeploymentConfig, Holdback, Phase, Version
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands
@@ -152,6 +152,9 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
                 compared, assure=draw(st.sampled_from([None, Assurance(Harm(errors=0.01), before)]))
             )
         config, waits = replace(config, evidence=compared), waits + copies
+    fits = config.blue_green is not None and steps and not config.blue_green.termination_wait
+    if fits and size != percent(50) and draw(st.booleans()):
+        config, waits = replace(config, holdback=Holdback(100, 600)), waits + 600
     return replace(config, execution_timeout=None if spare is None else waits + spare)
 
 

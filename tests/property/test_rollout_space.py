@@ -11,10 +11,10 @@ import pytest
 from tests.samples import canary, instances, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.assurance import ASSUMED, Assurance, Harm
-from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
 from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
-from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.domain.rollout import DeploymentConfig, Holdback, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import RolloutDecision, step
@@ -29,6 +29,7 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
 )
 NOTHING = GuardCheck(START, START, START)
 ASSURED = EvidenceConfig(assure=Assurance(Harm(errors=0.005), 2500, exposure=5000))
+HELD_BACK = replace(canary(percent(10), 60), evidence=ASSURED, holdback=Holdback(100, 120))
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
 
@@ -127,6 +128,8 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig(on_no_data=NoDataAction.ADVANCE)), 0),
         (replace(canary(percent(10), 60, 60), evidence=ASSURED), 0),
         (replace(canary(percent(10), 60, 60), evidence=replace(ASSURED, on_no_data=NoDataAction.GATE)), 0),
+        (HELD_BACK, 0),
+        (replace(HELD_BACK, evidence=EvidenceConfig(action=EvidenceAction.GATE)), 0),
     ],
     ids=[
         "canary",
@@ -137,6 +140,8 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         "compared if it can be",
         "assured",
         "assured with a gate",
+        "held back",
+        "held back with a gate",
     ],
 )
 def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
@@ -224,3 +229,53 @@ def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
                 yield str(error)
 
     assert any("7 " in text or "a difference turns" in text for text in broken())
+
+
+def waits_for_evidence(rollout: Rollout) -> Rollout:
+    return restaged(rollout, holdback=False)
+
+
+def overlooks_that_it_failed(rollout: Rollout) -> Rollout:
+    return replace(rollout, plan=replace(rollout.plan, evidence=None))
+
+
+def lets_the_old_version_go(rollout: Rollout) -> Rollout:
+    return restaged(rollout, old_part=100)
+
+
+def restaged(rollout: Rollout, **changed: int) -> Rollout:
+    stages = tuple(replace(one, **changed) if one.holdback else one for one in rollout.plan.stages)  # type: ignore[arg-type]
+    return replace(rollout, plan=replace(rollout.plan, stages=stages))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (waits_for_evidence, "16 a holdback ends in time"),
+        (overlooks_that_it_failed, "a difference turns the rollout back"),
+        (lets_the_old_version_go, "16 what is held back is whole"),
+    ],
+)
+def test_a_fault_in_a_holdback_breaks_an_invariant(fault: Callable[[Rollout], Rollout], words: str) -> None:
+    world = make_updating_world(version("v1", 2), version("v2", 2), HELD_BACK)
+    world.run(10_000, lambda w: bool(w.record and w.record.rollout and w.record.rollout.holds_back))
+    record, now = world.record, world.instant() + timedelta(seconds=150)
+    assert record is not None and record.rollout is not None
+    whole = record.rollout.plan
+
+    def faulty(endpoint: Endpoint, seen: Observation, at: datetime) -> RolloutDecision:
+        assert endpoint.rollout is not None
+        decision = step(replace(endpoint, rollout=fault(endpoint.rollout)), seen, at)
+        after = decision.endpoint
+        if after is None or after.rollout is None or fault is lets_the_old_version_go:
+            return decision
+        return replace(decision, endpoint=replace(after, rollout=replace(after.rollout, plan=whole)))
+
+    def broken() -> Iterator[str]:
+        for seen in sights(record, now):
+            try:
+                Invariants().decided(record, seen, now, faulty(record, seen, now), faulty)
+            except InvariantBroken as error:
+                yield str(error)
+
+    assert any(words in text for text in broken())

@@ -61,6 +61,9 @@ class RolloutDocument(Struct, rename={"before": "from", "after": "to"}):
     before: Annotated[str | None, Meta(description="Config that served before; None at a first deployment.")]
     after: Annotated[str, Meta(description="Config that it leads to.")]
     phase: str
+    holdback: Annotated[
+        bool, Meta(description="The new version has passed; the old one keeps a share for a while.")
+    ]
     stage: Annotated[int, Meta(description="From 1.")]
     stages: int
     share: ShareDocument

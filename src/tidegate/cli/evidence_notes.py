@@ -15,6 +15,12 @@ def evidence_notes(wish: DesiredDeployment) -> Iterator[str]:
     config = wish.deployment.evidence
     if config is None:
         return
+    if wish.deployment.stick:
+        yield (
+            "rollout.stick: evidence counts clients, each with its first request in a stage:"
+            f" {config.minimum} clients (minimum) must come to each version, and requests"
+            f" without {wish.deployment.stick} count one by one"
+        )
     yield from _notes_on_reach(wish, config)
     if Comparison.PAIRED not in config.compare:
         return

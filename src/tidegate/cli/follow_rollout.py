@@ -85,7 +85,10 @@ def _find_endpoint(server: ApiClient, name: str) -> dict[str, Any] | None:
 
 
 def _has_rollout(document: dict[str, Any] | None) -> bool:
-    return document is not None and (document["rollout"] is not None or document["status"] == "Deleting")
+    """Whether the end is to be waited for. A holdback is not: the new version has passed and serves."""
+    if document is None or document["status"] == "Deleting":
+        return document is not None
+    return document["rollout"] is not None and not document["rollout"].get("holdback")
 
 
 def _follow_as_lines(server: ApiClient, name: str, after: int, as_json: bool) -> dict[str, Any] | None:

@@ -138,7 +138,8 @@ def _is_told(why: str, told: Iterable[str]) -> bool:
 
 def _describe_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Text]:
     share = rollout["share"]
-    where = f"{rollout['phase']}, stage {rollout['stage']} of {rollout['stages']}"
+    phase = "Holdback" if rollout.get("holdback") else rollout["phase"]
+    where = f"{phase}, stage {rollout['stage']} of {rollout['stages']}"
     baking = f", {draw.format_time_left(rollout['bake_until'])} of the bake left" if rollout["bake_until"] else ""
     paused = f"  paused by {rollout['paused']['by']}" if rollout["paused"] else ""
     following = f"  next {share['next']:g} %" if share["next"] is not None else ""

@@ -170,6 +170,7 @@ def rollout_view(
     told = document["rollout"]
     share = told["share"]["now"] if told else points[-1][1] / 100
     outcome, tone = OUTCOMES.get(str(rollout.phase), (PHASES.get(str(rollout.phase), str(rollout.phase)), PLAIN))
+    outcome = "holdback" if rollout.holds_back else outcome
     return {
         "under_way": endpoint.rollout is not None,
         "old": rollout.old.config_name if rollout.old else None,

@@ -33,6 +33,7 @@ def stage_steps(rollout: Rollout) -> list[dict[str, Any]]:
         else:
             state = "never" if turned else "ahead"
         bake = f"bake {format_clock(stage.bake)}" if stage.bake else "no bake"
+        bake = f"holdback {format_clock(stage.bake)}" if stage.holdback else bake
         found.append({"share": f"{stage.share / 100:g} %", "bake": bake, "state": state})
     return found
 

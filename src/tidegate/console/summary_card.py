@@ -76,6 +76,9 @@ def describe_strategy(deployment: DeploymentConfig | None) -> str:
         return f"All at once{end}"
     name, step = ("Canary", "first") if green.routing is TrafficRouting.CANARY else ("Linear", "a step")
     size = _size(green.size) if green.size else UNKNOWN
+    if deployment.holdback is not None:
+        held = deployment.holdback
+        end = f", then {held.share / 100:g} % held back for {format_clock(held.seconds)}"
     return f"{name}: {size} {step}, {format_clock(green.wait)} after {'it' if step == 'first' else 'each'}{end}"
 
 

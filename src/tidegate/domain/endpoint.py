@@ -163,6 +163,11 @@ class Rollout:
         """Whether the bake of the present stage is skipped, by request."""
         return self.promote or self.promoted_stage == self.stage
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether the new version has passed, and the old one keeps its share for a while."""
+        return self.phase is Phase.BAKING and self.plan.stages[self.stage].holdback
+
 
 @dataclass(frozen=True)
 class ClockMark:

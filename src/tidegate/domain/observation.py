@@ -41,6 +41,8 @@ class Capabilities:
     compares: frozenset[Comparison] = frozenset(Comparison)
     """What of two versions can be compared. That of traffic needs requests counted second by second, with a sample of
     the predictions; that of pairs needs copies of requests that the new version answers, too."""
+    sticks: bool = True
+    """Clients can be kept on one version by a header."""
     keeps_models: bool = True
     """Model data of earlier versions is kept, so that a rollout can go back to them."""
     shortest_schedule: int = 60

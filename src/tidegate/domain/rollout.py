@@ -72,6 +72,14 @@ class Approval:
 
 
 @dataclass(frozen=True)
+class Holdback:
+    """After the last step the old version stays complete and keeps a share (basis points) for some seconds."""
+
+    share: int
+    seconds: int
+
+
+@dataclass(frozen=True)
 class DeploymentConfig:
     """How an update is rolled out and what rolls it back."""
 
@@ -87,6 +95,9 @@ class DeploymentConfig:
     """How the two versions are compared; None: the comparison decides nothing."""
     approval: Approval | None = None
     """None: nobody has to approve."""
+    holdback: Holdback | None = None
+    stick: str = ""
+    """Header whose value names the client, who stays on one version; empty: chance assigns each request."""
 
 
 def part_of(count: int, total: int) -> int:
@@ -150,6 +161,9 @@ class RolloutStage:
     bake: int
     new_part: int = WHOLE
     old_part: int = WHOLE
+    holdback: bool = False
+    """The new version has passed, and the rest of the traffic stays on the old one: no lack of evidence holds this
+    stage, and a new update ends it."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +188,7 @@ class RolloutPlan:
     rolling: bool = False
     evidence: EvidenceConfig | None = None
     approval: Approval | None = None
+    stick: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,16 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Stickiness:
+    """Clients stay on one version: a hash of the header's value and of the salt decides which. ``floor``: the new
+    version's share, in basis points, before that of the table; clients below it have been on the new version."""
+
+    header: str
+    salt: str
+    floor: int = 0
+
+
+@dataclass(frozen=True)
 class RouteTable:
     """The routes of one endpoint, replaced as a whole.
 
@@ -30,6 +40,8 @@ class RouteTable:
     fence: int
     routes: tuple[Route, ...] = ()
     targets: dict[str, tuple[Route, ...]] = field(default_factory=dict)
+    stick: Stickiness | None = None
+    """None: chance assigns each request by itself."""
 
     def share_of(self, generation: int) -> int:
         """Basis points of the fleets of one generation."""
@@ -50,10 +62,13 @@ def split(whole: int, weights: Mapping[str, float]) -> dict[str, int]:
 
 
 def build_route_table(
-    endpoint: str, fence: int, sides: Iterable[tuple[int, int, Mapping[str, float]]]
+    endpoint: str,
+    fence: int,
+    sides: Iterable[tuple[int, int, Mapping[str, float]]],
+    stick: Stickiness | None = None,
 ) -> RouteTable:
     """Build the table for sides ``(generation, share, {variant: weight})``. Their shares sum to 10,000, or there are
-    no sides."""
+    no sides. A client that sticks to the first side stays there as long as the side's share does not shrink."""
     routes: list[Route] = []
     targets: dict[str, list[Route]] = {}
     for generation, share, weights in sides:
@@ -67,4 +82,4 @@ def build_route_table(
     for variant, parts in targets.items():
         shares = split(WHOLE, {str(r.fleet): float(r.share) for r in parts})
         named[variant] = tuple(Route(r.fleet, shares[str(r.fleet)]) for r in parts)
-    return RouteTable(endpoint, fence, tuple(routes), named)
+    return RouteTable(endpoint, fence, tuple(routes), named, stick)

@@ -27,7 +27,15 @@ UNUSABLE_PREDICTION = "UnusablePrediction"
 """Sampled answers without a finite number."""
 SESSION_REPEAT = "SessionRepeat"
 """Requests of a session after its first one: 1 if it failed, else 0."""
-COMPARED = frozenset({PREDICTION, NEGATIVE_PREDICTION, UNUSABLE_PREDICTION, SESSION_REPEAT})
+CLIENT_REPEAT = "ClientRepeat"
+"""The same of requests with REPEAT_HEADER."""
+REPEATED_LATENCY = "RepeatedLatency"
+"""Their latency, in microseconds."""
+REPEAT_HEADER = "X-Tidegate-Repeat"
+"""Of a request of a client who stays on one version and was counted in this stage, or is not to be counted in it."""
+COMPARED = frozenset(
+    {PREDICTION, NEGATIVE_PREDICTION, UNUSABLE_PREDICTION, SESSION_REPEAT, CLIENT_REPEAT, REPEATED_LATENCY}
+)
 """Series that only the comparison of two versions reads; they are no metrics."""
 
 PROMPT_TOKENS, COMPLETION_TOKENS = "PromptTokens", "CompletionTokens"

@@ -161,5 +161,6 @@ def _active_tables(state: ProxyState, entries: Mapping[str, str]) -> list[RouteT
         end = routes.route_key(endpoint)
         named = {other.removesuffix(end): some for other, (_, some) in parsed.items() if other.endswith(end)}
         targets = {name: some for name, some in named.items() if routes.NAME.fullmatch(name)}
-        tables.append(RouteTable(endpoint, fence, whole, targets))
+        stick = routes.parse_stickiness(entries[key])
+        tables.append(RouteTable(endpoint, fence, whole, targets, stick))
     return tables

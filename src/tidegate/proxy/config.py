@@ -11,6 +11,7 @@ A streamed answer is forwarded as it arrives; only a request without a response 
 """
 
 import re
+from collections.abc import Iterable
 from functools import partial
 
 from tidegate.auth import request_target
@@ -18,9 +19,8 @@ from tidegate.domain.admission import DEFAULT_QUEUE_TIME
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
-from tidegate.domain.traffic import WHOLE
 from tidegate.domain.worker_stats import PAIR_PATH
-from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions, succession, usual_requests
+from tidegate.proxy import clients, cold_start_hold, pools, rate_limits, sessions, succession, usual_requests
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     COPY,
@@ -130,6 +130,7 @@ def render_config(state: ProxyState, options: Options) -> str:
         pools.MODELS_TABLE,
         rate_limits.render_table(bool(options.peers)),
         sessions.render_table(bool(options.peers)),
+        clients.render_table(bool(options.peers)),
     ]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
@@ -227,7 +228,7 @@ frontend public from all
   http-request set-var(txn.target) var(txn.variant),concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
-{_split_rules("!of_session ")}\
+{_split_rules("!of_session ", clients.number_rules(options.headers))}\
 {_indent(sessions.routing_rules())}\
   http-after-response allow if {{ status lt 400 }}
   http-after-response set-header x-amzn-RequestId %[uuid] if {PROXY_MADE}
@@ -288,7 +289,7 @@ frontend queued from all
 """
 
 
-DRAWN = f"uuid(4),field(1,-),hex2i,mul({WHOLE}),div({2**32})"
+DRAWN = f"uuid(4),field(1,-),hex2i,{clients.NUMBER}"
 """A number from 0 to 9,999, drawn for each request: the statistics that judge versions assume that chance assigns
 each request by itself. HAProxy 2.8.0 does not seed ``rand()``, which draws the same numbers again after each start;
 those of ``uuid`` are seeded by the system in each process."""
@@ -298,13 +299,14 @@ SINGLE_FLEET = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
 """True if all requests go to one fleet."""
 
 
-def _split_rules(where: str = "") -> str:
+def _split_rules(where: str = "", numbers: Iterable[str] = ()) -> str:
     """Fields of a map value: endpoint, fence, slot, then a bound and a slot for each further route. The last slot
     whose bound does not exceed the request's number gets the request. ``where``: condition under which no further
-    rules apply."""
+    rules apply. ``numbers``: rules that may give the request another number."""
     lines = [
         f"http-request allow if {where}{SINGLE_FLEET}",
         f"http-request set-var(txn.number) {DRAWN}",
+        *numbers,
         "http-request set-var(txn.slot) var(txn.routes),word(3,|)",
     ]
     for route in range(1, MAX_ROUTES):

@@ -253,8 +253,10 @@ class HAProxy:
                 return
             new = routes.route_entries(table, self._state.slots)
             before = routes.route_keys(old, self._state.slots) if old else set()
-            self._state = self._state.with_table(table)
+            headers, self._state = self._state.headers, self._state.with_table(table)
             try:
+                if self._state.headers != headers:
+                    await self._reload(None if self._master is None else self._master.identity())
                 for key in sorted(before - set(new)):
                     await self._runtime.del_map(config.MAP, key)
                 if new:

@@ -67,9 +67,9 @@ def quota_entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) ->
     return {slot: f"{by}|{_render_bucket(quotas.rate)}", **own}
 
 
-def merge_headers(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
+def merge_headers(headers: tuple[str, ...], header: str) -> tuple[str, ...]:
     """Headers that HAProxy has to know. None is ever removed, so that the others keep their numbers."""
-    name = quotas.header.lower() if quotas is not None else ""
+    name = header.lower()
     return headers if not name or name in headers else (*headers, name)
 
 

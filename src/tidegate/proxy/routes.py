@@ -9,7 +9,8 @@ or, for an asynchronous endpoint, one that no request path can match:
 
     :queued/endpoints/fraud/invocations   fraud|12|q0
 
-A value is the endpoint, the fence, and the slots with the bounds between them: a request whose number (0 to 9,999) is
+A value is the endpoint, the fence (where clients stay on one version ``12:x-client:SALT:FLOOR``, see ``clients``),
+and the slots with the bounds between them: a request whose number (0 to 9,999) is
 below 9,000 goes to slot r3, any other to r7. A whole table is one string, so a single command swaps it, and the table
 in force can be read back with its fence. The key is the request path: a path without an entry is not a prediction for
 a fleet and goes to the controller.
@@ -21,12 +22,13 @@ from itertools import pairwise
 
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.traffic import WHOLE, Route, RouteTable
+from tidegate.domain.traffic import WHOLE, Route, RouteTable, Stickiness
 from tidegate.proxy.state import QUEUED
 
 MAX_ROUTES = 20
 """Maximum number of slots in one value: SageMaker's 10 variants, twice during a rollout."""
 
+HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", re.ASCII)
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})", re.ASCII)
 
 
@@ -84,7 +86,7 @@ def encode_routes(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[F
     used = [route for route in routes if route.share > 0]
     if len(used) > MAX_ROUTES or sum(route.share for route in used) != WHOLE:
         raise TargetRefused(f"routes of {table.endpoint} must be at most {MAX_ROUTES} and sum to {WHOLE}: {used}")
-    words = [check_name(table.endpoint), str(int(table.fence))]
+    words = [check_name(table.endpoint), _encode_fence(table)]
     bound = 0
     for route in used:
         if route.fleet not in slots:
@@ -96,9 +98,25 @@ def encode_routes(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[F
     return "|".join(words)
 
 
+def _encode_fence(table: RouteTable) -> str:
+    stick, fence = table.stick, str(int(table.fence))
+    if stick is None:
+        return fence
+    if not HEADER.fullmatch(stick.header) or not NAME.fullmatch(stick.salt):
+        raise TargetRefused(f"clients of {table.endpoint} cannot stay on a version by {stick}")
+    return f"{fence}:{stick.header.lower()}:{stick.salt}:{int(stick.floor)}"
+
+
+def parse_stickiness(text: str) -> Stickiness | None:
+    """Decode how clients stay on one version. ``text``: a value."""
+    words = text.split("|")[1].split(":")[1:]
+    return Stickiness(words[0], words[1], int(words[2])) if words else None
+
+
 def parse_routes(text: str, fleets: Mapping[str, FleetId]) -> tuple[int, tuple[Route, ...]]:
     """Decode fence and routes of a value. Raises KeyError for a slot without fleet."""
     _, fence, *words = text.split("|")
+    fence = fence.partition(":")[0]
     bounds = [0, *(int(word) for word in words[1::2]), WHOLE]
     shares = [high - low for low, high in pairwise(bounds)]
     return int(fence), tuple(Route(fleets[slot], share) for slot, share in zip(words[::2], shares, strict=True))

@@ -58,7 +58,7 @@ def _view(
         targets = {name: routes.parse_routes(value, state.fleets)[1] for name, value in named.items()}
     except KeyError as slot:
         raise Transient(f"routes of {endpoint} name slot {slot}, which is being reassigned; try again") from None
-    return View(RouteTable(endpoint, fence, whole, targets), alive)
+    return View(RouteTable(endpoint, fence, whole, targets, routes.parse_stickiness(text)), alive)
 
 
 async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[str, int]:

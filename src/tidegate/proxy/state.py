@@ -195,7 +195,7 @@ class ProxyState:
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != DEFAULT_QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
-        headers = rate_limits.merge_headers(self.headers, admission.quotas)
+        headers = rate_limits.merge_headers(self.headers, admission.quotas.header if admission.quotas else "")
         if seat == self.seat(fleet) and (queues, headers) == (self.queues, self.headers):
             return self
         return replace(grown, queues=queues, headers=headers)._with_index(self._index.with_seat(seat))
@@ -215,7 +215,8 @@ class ProxyState:
     def with_table(self, table: RouteTable) -> "ProxyState":
         """The state with this table. An empty table removes the endpoint with its fence, since the name may be reused
         for a new endpoint."""
-        return self._with_index(self._index.with_table(table))
+        headers = rate_limits.merge_headers(self.headers, table.stick.header if table.stick else "")
+        return replace(self, headers=headers)._with_index(self._index.with_table(table))
 
     def _with_index(self, index: _Index) -> "ProxyState":
         """Return the state with the seats and tables of the index."""

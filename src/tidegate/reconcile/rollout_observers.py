@@ -14,6 +14,7 @@ from tidegate.domain.evidence import OF_TRAFFIC, EvidenceAction, EvidenceConfig,
 from tidegate.domain.metric import CollectionRound, Sample
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.rollout import Phase
+from tidegate.rollout import desired_state
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class ComparedVersions:
     baking: bool = False
     """Whether the shares stand still in this phase."""
     share: int = 0
-    """Share of the requests that the new version gets in this stage, in basis points."""
+    """Share of what is counted that the new version gets in this stage, in basis points."""
 
 
 def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
@@ -62,7 +63,7 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
         rollout.stage,
         rollout.phase_since,
         rollout.phase is Phase.BAKING,
-        rollout.plan.stages[rollout.stage].share,
+        desired_state.counted_share(rollout),
     )
 
 

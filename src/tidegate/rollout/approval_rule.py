@@ -16,7 +16,8 @@ APPROVED, HELD_FOR_APPROVAL = "Approved", "HeldForApproval"
 
 def is_missing(rollout: Rollout, stage: int) -> bool:
     """Return whether the traffic of this stage needs an approval that was not given yet."""
-    needed = rollout.plan.approval is not None and rollout.plan.stages[stage].share >= WHOLE
+    ahead = rollout.plan.stages[stage]
+    needed = rollout.plan.approval is not None and (ahead.holdback or ahead.share >= WHOLE)
     return needed and find_approval(rollout) is None
 
 

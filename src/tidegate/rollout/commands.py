@@ -49,7 +49,7 @@ def begin(
     """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
     an alarm rejected before. ``undo``: it goes back to an earlier version, in this way."""
     _require_usable(endpoint)
-    endpoint, _ = end_removal(endpoint, now)
+    endpoint, _ = end_passed(endpoint, now)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
@@ -72,7 +72,7 @@ def supersede(
     """Like ``begin``; a rollout in progress is rolled back completely first. One that only removes a version's fleets
     ends at once."""
     _require_usable(endpoint)
-    endpoint, _ = end_removal(endpoint, now, follows=False)
+    endpoint, _ = end_passed(endpoint, now, follows=False)
     rollout = endpoint.rollout
     if rollout is None:
         return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
@@ -202,7 +202,7 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
     progress."""
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is already being deleted")
-    endpoint, _ = end_removal(endpoint, now)
+    endpoint, _ = end_passed(endpoint, now)
     if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
         raise Conflict(f"Cannot update in-progress endpoint {endpoint.name}; wait until its update has ended")
     last = endpoint.last
@@ -222,11 +222,13 @@ def _require_usable(endpoint: Endpoint) -> None:
         raise Conflict(f"endpoint {endpoint.name} could not be created: deploy it again, or delete it")
 
 
-def end_removal(endpoint: Endpoint, now: datetime, follows: bool = True) -> Transition:
-    """The endpoint without a rollout of which nothing is left but fleets that are ending: they lock nothing, and the
-    steady-state rules go on removing them. ``follows``: whether the successor of a rollout that was rolled back
-    starts."""
+def end_passed(endpoint: Endpoint, now: datetime, follows: bool = True) -> Transition:
+    """The endpoint without a rollout of which nothing is left but a holdback, unless somebody paused it, or fleets
+    that are ending: they lock nothing, and the steady-state rules go on removing them. ``follows``: whether the
+    successor of a rollout that was rolled back starts."""
     rollout = endpoint.rollout
+    if rollout is not None and rollout.holds_back and not rollout.pause:
+        return transitions.end_holdback(endpoint, now)
     if rollout is not None and rollout.phase is Phase.TERMINATING:
         return transitions.succeed(endpoint, now)
     if rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == len(rollout.back):
@@ -287,6 +289,8 @@ def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
         blue_green=BlueGreen(TrafficRouting.ALL_AT_ONCE, termination_wait=wait),
         rolling=None,
         evidence=None,
+        holdback=None,
+        stick="",
     )
 
 

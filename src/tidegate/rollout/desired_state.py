@@ -7,7 +7,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import OF_PAIRS, Comparison
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, VariantSpec
 from tidegate.domain.rollout import Phase, RolloutStage, Version
-from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
+from tidegate.domain.traffic import WHOLE, RouteTable, Stickiness, build_route_table
 
 FleetSpecs = dict[FleetId, FleetSpec]
 
@@ -112,7 +112,25 @@ def build_table(endpoint: Endpoint, share: int) -> RouteTable:
         sides.append((endpoint.mixed.version.generation, beside, endpoint.mixed.version.weights))
     if endpoint.serving and not endpoint.deleting:
         sides.append((endpoint.serving.generation, rest, endpoint.serving.weights))
-    return build_route_table(endpoint.name, 0, (side for side in sides if side[1]))
+    stick = find_stickiness(endpoint.rollout) if share and endpoint.rollout else None
+    return build_route_table(endpoint.name, 0, (side for side in sides if side[1]), stick)
+
+
+def find_stickiness(rollout: Rollout) -> Stickiness | None:
+    """How the rollout's clients stay on one version; None: chance assigns each request."""
+    if not rollout.plan.stick:
+        return None
+    stage = rollout.stage
+    floor = rollout.plan.stages[stage - 1].share if stage else 0
+    return Stickiness(rollout.plan.stick, rollout.id, floor)
+
+
+def counted_share(rollout: Rollout) -> int:
+    """The share of what a comparison counts that the present stage gives to the new version, in basis points. Where
+    clients stay, these are the clients that are not on the new version since the stage before."""
+    stick, share = find_stickiness(rollout), rollout.plan.stages[rollout.stage].share
+    floor = 0 if stick is None else stick.floor
+    return (share - floor) * WHOLE // max(1, WHOLE - floor)
 
 
 def has_same_routes(one: RouteTable, other: RouteTable) -> bool:

@@ -67,13 +67,14 @@ def rule(
 
 def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
     """The ruling on the present stage. With all traffic on the new version nothing is left to compare: only a
-    failure that was found before counts there."""
+    failure that was found before counts there. In a holdback only a failure counts, too: the version has passed."""
     config = rollout.plan.evidence
     if config is None or rollout.old is None:
         return Ruling.ADVANCE
     verdict = verdict_on_stage(rollout, seen)
     finding = None if verdict is None else verdict.finding
-    if rollout.plan.stages[rollout.stage].share >= WHOLE and finding is not Finding.FAIL:
+    stage = rollout.plan.stages[rollout.stage]
+    if (stage.holdback or stage.share >= WHOLE) and finding is not Finding.FAIL:
         return Ruling.ADVANCE
     until = deadline(rollout)
     overdue = is_hopeless(rollout, seen) or (until is not None and until <= now)
@@ -111,6 +112,8 @@ def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
     one is not."""
     config, ahead = rollout.plan.evidence, rollout.plan.stages[rollout.stage + 1 : rollout.stage + 2]
     if config is None or config.assure is None or rollout.old is None or not ahead:
+        return False
+    if rollout.plan.stages[rollout.stage].holdback:
         return False
     verdict = verdict_on_stage(rollout, seen)
     return ahead[0].share > config.assure.before and (verdict is None or not verdict.assured)

@@ -55,6 +55,10 @@ def compile_plan(
         _check_guarded(old, new, deployment)
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
+    if deployment.stick:
+        _check_stick(new, stages=plan.stages, can=can)
+    if deployment.holdback is not None:
+        plan = replace(plan, stages=_add_holdback(plan.stages, deployment))
     stages = tuple(_round_shares(plan.stages, can))
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
@@ -73,6 +77,7 @@ def compile_plan(
         require_evidence=deployment.require_evidence,
         evidence=deployment.evidence,
         approval=deployment.approval,
+        stick=deployment.stick,
     )
     if old is None:
         return replace(
@@ -82,6 +87,7 @@ def compile_plan(
             execution_timeout=None,
             alarms=(),
             evidence=None,
+            stick="",
             rollback_parts=(),
         )
     if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
@@ -145,6 +151,18 @@ def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> 
         )
 
 
+def _check_stick(new: Version, stages: tuple[RolloutStage, ...], can: Capabilities) -> None:
+    """Raises Invalid where nothing could keep a client on a version."""
+    if not can.sticks:
+        raise Invalid("stick: this target cannot keep clients on one version: leave it out")
+    if new.asynchronous is not None:
+        raise Invalid("stick: requests of an asynchronous endpoint come from its queue, without their headers")
+    if len(stages) == 1:
+        raise Invalid(
+            "stick: traffic moves all at once, and no client could stay: shift it in steps, such as CANARY"
+        )
+
+
 def _check_paired(config: EvidenceConfig, new: Version) -> None:
     """Refuse comparisons of pairs where no copies can be made. Raises Invalid."""
     kinds = [one.value for one in config.compare if one in OF_PAIRS]
@@ -200,6 +218,22 @@ def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -
             shares = list(_linear(size, new))
     stages = [RolloutStage(share, config.wait) for share in shares[:-1]]
     return RolloutPlan(stages=(*stages, RolloutStage(WHOLE, config.termination_wait)))
+
+
+def _add_holdback(stages: tuple[RolloutStage, ...], config: DeploymentConfig) -> tuple[RolloutStage, ...]:
+    """Add the stage in which the old version keeps a share, before the one without it. Raises Invalid."""
+    held, last = config.holdback, stages[-1]
+    assert held is not None
+    if config.rolling is not None or len(stages) == 1:
+        raise Invalid("holdback needs both versions whole, and steps of traffic: choose CANARY or LINEAR")
+    if last.bake:
+        raise Invalid("holdback takes the place of the final bake: leave that out")
+    if WHOLE - held.share <= stages[-2].share:
+        raise Invalid(
+            f"holdback: the last step has {stages[-2].share / 100:g} % of the traffic, which leaves no room for"
+            f" {held.share / 100:g} % on the old version: hold less back"
+        )
+    return (*stages[:-1], RolloutStage(WHOLE - held.share, held.seconds, holdback=True), last)
 
 
 def _linear(size: CapacitySize, new: Version) -> Iterator[int]:

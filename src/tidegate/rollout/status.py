@@ -10,6 +10,7 @@ from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable, split
 from tidegate.rollout import desired_state
+from tidegate.rollout.transitions import describe_holdback
 
 
 class EndpointStatus(StrEnum):
@@ -66,6 +67,8 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
         return EndpointStatus.DELETING, "traffic is off; fleets are drained and removed"
     if endpoint.failed:
         return EndpointStatus.FAILED, endpoint.failure_reason or "the creation failed"
+    if rollout is not None and rollout.holds_back:
+        return EndpointStatus.IN_SERVICE, _describe_rollout(rollout)
     if rollout is not None:
         return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _describe_rollout(
             rollout
@@ -95,17 +98,25 @@ def _describe_rollout(rollout: Rollout) -> str:
         return f"{rollout.new.config_name} has passed; the fleet before it is being removed"
     stage = rollout.plan.stages[rollout.stage]
     where = f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}, {stage.share / 100:g} % of the traffic"
+    if rollout.holds_back:
+        where = f"holdback: {describe_holdback(rollout)}"
     held = "".join(f"; {c.type}: {c.message}" for c in rollout.conditions if c.status and c.type not in _PASSED)
-    return f"{rollout.phase}, {where}{held}"
+    return f"{where if rollout.holds_back else f'{rollout.phase}, {where}'}{held}"
+
+
+def serving_version(endpoint: Endpoint) -> Version | None:
+    """The version that serves. In a holdback that is the new one: it has passed, and nobody waits for it any more."""
+    held = endpoint.rollout is not None and endpoint.rollout.holds_back
+    return endpoint.rollout.new if held and endpoint.rollout else endpoint.serving
 
 
 def variant_views(endpoint: Endpoint, seen: Observation | None) -> Variants:
     """Variants of the serving and of the pending version; shadow variants separately."""
-    rollout = endpoint.rollout
+    rollout, serving = endpoint.rollout, serving_version(endpoint)
     current: list[VariantView] = []
-    if endpoint.serving is not None:
-        current = _views(endpoint, endpoint.serving, seen, pending=False)
-    if rollout is None:
+    if serving is not None:
+        current = _views(endpoint, serving, seen, pending=False)
+    if rollout is None or rollout.holds_back:
         return Variants(_select(current, shadow=False), shadows=_select(current, shadow=True))
     pending = _views(endpoint, rollout.new, seen, pending=True)
     return Variants(

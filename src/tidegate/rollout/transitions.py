@@ -65,6 +65,8 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
         case Phase.BAKING:
             bake = rollout.plan.stages[rollout.stage].bake
             text = f"baking for {bake} s with {share / 100:g} % on {rollout.new.config_name}, {where}"
+            if rollout.holds_back:
+                text = describe_holdback(rollout)
         case Phase.TERMINATING:
             text = f"{rollout.new.config_name} has passed; removing the old version: past the point of no return"
         case _:
@@ -72,6 +74,21 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
             if rollout.failures:
                 data["failures"] = list(rollout.failures)
     return Event(f"rollout.{rollout.phase}", text, data)
+
+
+def describe_holdback(rollout: Rollout) -> str:
+    stage, old = rollout.plan.stages[rollout.stage], rollout.old.config_name if rollout.old else ""
+    new, kept = rollout.new.config_name, (WHOLE - stage.share) / 100
+    return (
+        f"{new} has passed and serves; {old} keeps {kept:g} % of the traffic for {stage.bake} s, and gets all of it"
+        f" back if {new} turns out worse"
+    )
+
+
+def end_holdback(endpoint: Endpoint, now: datetime) -> Transition:
+    """End the rollout before its holdback is over: the new version gets the rest of the traffic."""
+    ended, events = succeed(endpoint, now)
+    return desired_state.route(ended, 0), events
 
 
 def _describe_rollback(rollout: Rollout) -> str:

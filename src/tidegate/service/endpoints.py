@@ -326,10 +326,10 @@ def get_endpoint(tx: Tx, name: str) -> StoredRecord[Endpoint]:
 
 
 def require_settled(tx: Tx, name: str, now: datetime) -> StoredRecord[Endpoint]:
-    """The endpoint. A rollout of which nothing is left but fleets that are ending has ended before: they lock
-    nothing. Raises NotFound."""
+    """The endpoint. A rollout of which nothing is left but a holdback, or fleets that are ending, has ended before:
+    they lock nothing. Raises NotFound."""
     saved = require(tx, ENDPOINT, name)
-    ended, events = commands.end_removal(saved.body, now)
+    ended, events = commands.end_passed(saved.body, now)
     if not events:
         return saved
     tx.put(ENDPOINT, name, ended, expect=saved.version, now=now, events=events)

@@ -32,7 +32,7 @@ def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterab
 
 def settings(deployment: DeploymentConfig) -> dict[str, str]:
     """Keys of ``rollout`` in a spec, with their values as text."""
-    green, rolling = deployment.blue_green, deployment.rolling
+    green, rolling, held = deployment.blue_green, deployment.rolling, deployment.holdback
     part: CapacitySize | None
     if rolling is not None:
         strategy, wait, bake, part = "rolling", rolling.wait, 0, rolling.batch
@@ -46,6 +46,8 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
         "rollback_batch": _size(rolling.rollback_batch if rolling is not None else None),
         "wait": f"{wait}s",
         "final_bake": f"{bake}s",
+        "holdback": "none" if held is None else f"{held.share / 100:g}% for {held.seconds}s",
+        "stick": deployment.stick or "none",
         "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
         "alarms": ", ".join(deployment.alarms) or "none",
         "require_evidence": str(deployment.require_evidence).lower(),

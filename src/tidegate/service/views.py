@@ -12,7 +12,7 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
-from tidegate.rollout.status import confirmed_table, status
+from tidegate.rollout.status import confirmed_table, serving_version, status
 from tidegate.service.alarms import read_shown
 
 EndpointDocument = dict[str, object]
@@ -61,7 +61,7 @@ def unreadable_view(found: Unreadable) -> EndpointDocument:
 def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
     """Make the status document of an endpoint. Unknown values are None."""
     now, why = status(endpoint)
-    serving, notes = endpoint.serving, _notes(seen)
+    serving, notes = serving_version(endpoint), _notes(seen)
     return {
         "name": endpoint.name,
         "target": endpoint.target,
@@ -113,6 +113,7 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "from": rollout.old.config_name if rollout.old else None,
         "to": rollout.new.config_name,
         "phase": str(rollout.phase),
+        "holdback": rollout.holds_back,
         "stage": rollout.stage + 1,
         "stages": len(stages),
         "share": {

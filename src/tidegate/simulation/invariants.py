@@ -79,6 +79,7 @@ class Invariants:
         _check_alarms(before, after, seen)
         _check_difference(before, after, seen)
         _check_losses(before, after, seen, now)
+        _check_holdback(before, after, seen, now)
         _check_shadow_independence(before, seen, now, decision, step)
         if before.rollout is not None:
             self._count_pauses(before.rollout)
@@ -172,7 +173,7 @@ def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
         expect(evidence.through >= since, "14 a verdict reaches into the bake", (since, evidence))
         return
     expect(evidence.through >= until, "14 a verdict reaches to the end of the bake", (until, evidence))
-    if was.plan.alarms:
+    if was.plan.alarms and was.plan.stages[was.stage].bake:
         whole = evidence.since <= since + timedelta(seconds=1)
         expect(whole, "14 a verdict rests on all of the bake", (since, evidence))
 
@@ -189,7 +190,8 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
         "7 a difference never passes",
         verdict,
     )
-    if was.skips_bake or was.plan.stages[was.stage].share >= WHOLE:
+    stage = was.plan.stages[was.stage]
+    if was.skips_bake or stage.holdback or stage.share >= WHOLE:
         return
     passed = verdict is not None and verdict.stage == was.stage and _lets_pass(config, verdict)
     late = was.bake_until is not None and now >= was.bake_until + timedelta(seconds=config.deadline)
@@ -200,7 +202,8 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
 def _check_assurance(was: Rollout, config: EvidenceConfig, verdict: Verdict | None) -> None:
     """7: no stage begins whose share a version may have only once every harm is ruled out, but by a person."""
     ahead = was.plan.stages[was.stage + 1 : was.stage + 2]
-    if config.assure is None or was.skips_bake or was.plan.stages[was.stage].share >= WHOLE:
+    stage = was.plan.stages[was.stage]
+    if config.assure is None or was.skips_bake or stage.holdback or stage.share >= WHOLE:
         return
     of_stage = verdict if verdict is not None and verdict.stage == was.stage else None
     split = of_stage is None or not of_stage.mismatch
@@ -402,6 +405,35 @@ def _check_losses(before: Endpoint, after: Endpoint, seen: Observation, now: dat
         failing = any(fleet.failure for id, fleet in seen.fleets.items() if id.generation == was.new.generation)
         late = was.phase_deadline is not None and was.phase_deadline <= now
         expect(failing or late or was.losses >= MOST_LOSSES, "15 a loss gets time to be regained", is_.reason)
+
+
+def _check_holdback(before: Endpoint, after: Endpoint, seen: Observation, now: datetime) -> None:
+    """16: in a holdback the old version is whole, so that one move leads back, and no lack of evidence prolongs
+    it."""
+    is_, was = after.rollout, before.rollout
+    for one in (was, is_):
+        if one is not None and one.phase in FORWARD and one.plan.stages[one.stage].holdback:
+            expect(one.plan.stages[one.stage].old_part == WHOLE, "16 what is held back is whole", one.plan.stages)
+    if was is None or not was.holds_back or was.pause or was.old is None or is_ is None:
+        return
+    check = seen.guard_check
+    stayed = (is_.phase, is_.stage) == (was.phase, was.stage)
+    if not stayed or check is None or was.bake_until is None or is_.bake_until is None:
+        return
+    judged = check.through >= is_.bake_until and abs(now - check.judged_at) <= STALE
+    counted = was.phase_since is not None and check.since <= was.phase_since + timedelta(seconds=1)
+    found = check.verdict is not None and check.verdict.finding is Finding.FAIL
+    quiet = (
+        not found
+        and all((seen.alarms or {}).get(name) is AlarmState.OK for name in was.plan.alarms)
+        and not seen.from_before
+    )
+    there = seen.fleets is not None and not any(
+        one.missing or one.answered == 0 or one.failure for one in seen.fleets.values()
+    )
+    whole = there and not list(_missing_replicas(after.name, was.new, WHOLE, seen, shadow=False))
+    over = now >= is_.bake_until and _is_own_table(after, seen)
+    expect(not (judged and counted and quiet and whole and over), "16 a holdback ends in time", (is_, seen))
 
 
 def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:

@@ -17,7 +17,7 @@ MAX_CONCURRENT = 20_000
 """Concurrent requests: the proxy's limit over all endpoints."""
 MAX_QUEUE_TIME = 60.0
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _CLIENT = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 _KEY = "key"
 
@@ -101,7 +101,7 @@ def _header(by: str, path: KeyPath) -> str:
     if by == _KEY:
         return ""
     kind, _, name = by.partition(" ")
-    if kind != "header" or not _HEADER.fullmatch(name.strip()):
+    if kind != "header" or not HEADER.fullmatch(name.strip()):
         raise SpecError(path, f"{by!r}: expected key, or header and its name such as header X-Client")
     return name.strip()
 

@@ -10,9 +10,10 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.devices import MOST_DEVICES
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, DeploymentConfig, RollingUpdate, TrafficRouting
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Holdback, RollingUpdate, TrafficRouting
+from tidegate.domain.traffic import WHOLE
 from tidegate.spec import serverless, serving_options, structures, value_types
-from tidegate.spec.admission import admission
+from tidegate.spec.admission import HEADER, admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
 from tidegate.spec.placeholders import refuse_placeholders
@@ -24,9 +25,9 @@ from tidegate.spec.upstream import check_scaling
 Variant = tuple[KeyPath, structures.VariantSection]
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
-    "canary": {"size", "wait", "final_bake"},
-    "linear": {"step", "wait", "final_bake"},
-    "rolling": {"batch", "wait", "rollback_batch"},
+    "canary": {"size", "wait", "final_bake", "holdback", "stick"},
+    "linear": {"step", "wait", "final_bake", "holdback", "stick"},
+    "rolling": {"batch", "wait", "rollback_batch", "stick"},
 }
 
 
@@ -235,7 +236,9 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
             raise SpecError(("rollout", "alarms", index), f"unknown alarm {key!r}{hint}")
     timeout = None if spec.timeout is None else seconds(spec.timeout, ("rollout", "timeout"), least=1)
     blue_green = None if strategy == "rolling" else _blue_green(spec, strategy)
+    holdback = None if spec.holdback is None else _holdback(spec, spec.holdback)
     waits = duration(spec.wait, ("rollout", "wait")) + duration(spec.final_bake, ("rollout", "final_bake"))
+    waits += holdback.seconds if holdback is not None else 0
     if timeout is not None and timeout <= waits:
         raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be longer than the waits in total")
     return DeploymentConfig(
@@ -244,7 +247,25 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
         execution_timeout=timeout,
         alarms=tuple(dict.fromkeys(alarm_names[key] for key in keys)),
         require_evidence=spec.require_evidence,
+        holdback=holdback,
+        stick="" if spec.stick is None else _stick(spec.stick.header),
     )
+
+
+def _stick(header: str) -> str:
+    if not HEADER.fullmatch(header):
+        raise SpecError(("rollout", "stick", "header"), f"{header!r}: expected a header's name such as X-Client")
+    return header
+
+
+def _holdback(spec: structures.RolloutSpec, given: structures.HoldbackSpec) -> Holdback:
+    path = ("rollout", "holdback")
+    if duration(spec.final_bake, ("rollout", "final_bake")):
+        raise SpecError(path, "takes the place of final_bake: leave one of them out")
+    share = round(percent(given.share, (*path, "share")) * WHOLE / 100)
+    if not 0 < share <= WHOLE // 2:
+        raise SpecError((*path, "share"), f"{given.share}: must be above 0% and at most 50%")
+    return Holdback(share, seconds(given.for_, (*path, "for"), least=1))
 
 
 def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
@@ -252,7 +273,7 @@ def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
     if needed and getattr(spec, needed) is None:
         raise SpecError(("rollout",), f"strategy {strategy} needs {needed!r}, such as {needed}: 10%")
     empty = structures.RolloutSpec()
-    for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake"):
+    for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake", "holdback", "stick"):
         if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
             users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
             raise SpecError(("rollout", key), f"applies to {' and '.join(users)}, but the strategy is {strategy}")

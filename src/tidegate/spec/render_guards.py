@@ -5,10 +5,11 @@ from typing import Any
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.domain.traffic import WHOLE
 from tidegate.spec import alarms as definitions
 from tidegate.spec import structures
 from tidegate.spec.signals import render_signal
-from tidegate.spec.unit_texts import duration_text, size_text, threshold_text
+from tidegate.spec.unit_texts import duration_text, percent_text, size_text, threshold_text
 
 _STEPS = {"canary": "size", "linear": "step"}
 _COMPARED = {operator: key for key, operator in definitions.COMPARISONS.items()}
@@ -17,6 +18,11 @@ _COMPARED = {operator: key for key, operator in definitions.COMPARISONS.items()}
 def render_rollout(deployed: DesiredDeployment) -> dict[str, Any]:
     given = deployed.deployment
     made = _strategy(given)
+    if given.holdback is not None:
+        share = percent_text(given.holdback.share / WHOLE)
+        made["holdback"] = {"share": share, "for": duration_text(given.holdback.seconds)}
+    if given.stick:
+        made["stick"] = {"header": given.stick}
     if given.execution_timeout is not None:
         made["timeout"] = duration_text(given.execution_timeout)
     if set(given.alarms) != {alarm.name for alarm in deployed.alarms}:

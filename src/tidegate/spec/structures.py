@@ -238,6 +238,19 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     download_timeout: Duration | None = None
 
 
+class HoldbackSpec(Struct, forbid_unknown_fields=True):
+    """Keep the old version complete, and a share of the traffic on it, after the last step."""
+
+    share: Annotated[str, about("Share of the traffic, at most 50 %.", "1%")]
+    for_: Annotated[Duration, about("How long.", "24h")] = field(name="for")
+
+
+class StickSpec(Struct, forbid_unknown_fields=True):
+    """Keep each client on one version while traffic moves; evidence then counts clients."""
+
+    header: Annotated[str, about("Header whose value names the client.", "X-Client")]
+
+
 class RolloutSpec(Struct, forbid_unknown_fields=True):
     """How an update is rolled out and what rolls it back."""
 
@@ -248,6 +261,8 @@ class RolloutSpec(Struct, forbid_unknown_fields=True):
     rollback_batch: Annotated[Size, about("rolling: batch of a rollback. Default: all.")] | None = None
     wait: Annotated[Duration, about("Bake after each step, while alarms are watched.")] = "0"
     final_bake: Annotated[Duration, about("Bake at 100 %, while the old version is still complete.")] = "0"
+    holdback: HoldbackSpec | None = None
+    stick: StickSpec | None = None
     timeout: Annotated[Duration, about("Longest duration of the update, after which it rolls back.")] | None = None
     alarms: (
         Annotated[list[str], Meta(description="Alarms that roll it back. Default: all alarms of this file.")]

@@ -8,7 +8,7 @@ from tidegate.domain.image_name import unpin
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.rollout.status import Variants, VariantView, status, variant_views
+from tidegate.rollout.status import Variants, VariantView, serving_version, status, variant_views
 from tidegate.wire.config_members import config_members
 from tidegate.wire.operation import OperationCall, Params
 from tidegate.wire.sagemaker_deployment import render_deployment
@@ -53,7 +53,7 @@ def _render_deployment(endpoint: Endpoint) -> Params | None:
 def _version_to_describe(endpoint: Endpoint) -> Version | None:
     """The version that serves; before there is one, the version that is or was to be brought up."""
     first = endpoint.rollout or endpoint.last
-    return endpoint.serving or (first.new if first else None)
+    return serving_version(endpoint) or (first.new if first else None)
 
 
 def _render_pending(views: Variants) -> Params | None:

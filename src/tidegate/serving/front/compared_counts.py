@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable
 
 from tidegate.domain.sessions import NEW_SESSION
-from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
+from tidegate.domain.worker_stats import (
+    CLIENT_REPEAT,
+    NEGATIVE_PREDICTION,
+    PREDICTION,
+    REPEAT_HEADER,
+    REPEATED_LATENCY,
+    SESSION_REPEAT,
+    UNUSABLE_PREDICTION,
+)
 from tidegate.serving.contract.invocation import Answer, Note, Stream
 from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.sampling import Sampler
@@ -89,6 +97,11 @@ class ComparedCounts:
             else:
                 self._note(at, Note(PREDICTION if value >= 0 else NEGATIVE_PREDICTION, abs(value)))
 
+    def count_repeat(self, at: int, failed: bool, latency: int) -> None:
+        """Count a request of a client who is not to be counted with it."""
+        self._note(at, Note(CLIENT_REPEAT, int(failed)))
+        self._note(at, Note(REPEATED_LATENCY, latency))
+
     def count_session(self, at: int, session: bytes, failed: bool) -> None:
         """Count a request of a session, which is a repeat unless it opens the session or is the first with its
         id."""
@@ -100,6 +113,9 @@ class ComparedCounts:
             self._note(at, Note(SESSION_REPEAT, int(failed)))
         elif len(self._sessions) > MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
+
+
+REPEAT = REPEAT_HEADER.lower().encode()
 
 
 def read_prediction(body: bytes, cut: bool, content_type: str) -> float | None:

@@ -36,7 +36,7 @@ from tidegate.serving.formats.prediction_cut import make_cut
 from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
 from tidegate.serving.front.captures import make_captures
-from tidegate.serving.front.compared_counts import ComparedCounts
+from tidegate.serving.front.compared_counts import REPEAT, ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, PING, control_page
 from tidegate.serving.front.control_port import ControlPort
@@ -380,7 +380,8 @@ class Server:
             at = now()
             latency = self._count(request, call, 200, at)
             readable = None if fmt is self._plain else fmt.readable
-            self._compared.offer(at, outcome, latency, call.headers.get(HEADER), readable)
+            if REPEAT not in call.headers:
+                self._compared.offer(at, outcome, latency, call.headers.get(HEADER), readable)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
@@ -425,7 +426,8 @@ class Server:
             self.waiting.end(connection, request)
 
         since = began(request, stamp(request.stamp, request.arrived))
-        text = self._compared.open(since, stream, call.headers.get(HEADER))
+        repeat = REPEAT in call.headers
+        text = None if repeat else self._compared.open(since, stream, call.headers.get(HEADER))
         close, read = partial(self._closes_after, request), None if text is None else text.read
         delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started, read=read)
         self._deliveries.add(delivery)
@@ -464,7 +466,9 @@ class Server:
             stamped = stamp(request.stamp, request.arrived)
             latency = max(0, at - (stamped if request.at_once else request.complete))
             self._stats.count(at, status, latency, request.arrived - stamped)
-            if HEADER in call.headers:
+            if REPEAT in call.headers:
+                self._compared.count_repeat(at, not 200 <= status < 300, latency)
+            elif HEADER in call.headers:
                 self._compared.count_session(at, call.headers[HEADER], not 200 <= status < 300)
         if call.notes:
             self._stats.note_all(at, call.notes)

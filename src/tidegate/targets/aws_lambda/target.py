@@ -42,6 +42,7 @@ CAPABILITIES = Capabilities(
     capture=False,
     admission=False,
     devices=False,
+    sticks=False,
     scales_in_rollouts=False,
     compares=frozenset({Comparison.ERRORS}),
     keeps_models=False,

@@ -40,6 +40,7 @@ CAPABILITIES = Capabilities(
     capture=False,
     admission=False,
     devices=False,
+    sticks=False,
     compares=frozenset({Comparison.ERRORS}),
     keeps_models=False,
 )

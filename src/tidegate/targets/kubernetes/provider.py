@@ -157,7 +157,7 @@ def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities
     own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
     chosen = replace(chosen, devices=False, keeps_models=False, compares=chosen.compares & set(OF_TRAFFIC))
-    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, admission=own)
+    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, admission=own, sticks=False)
 
 
 def no_usage(pids: object) -> dict[int, ReplicaUsage]:

@@ -156,6 +156,10 @@ def _note_what_aws_lacks(
         found.refuse(f"{wish.endpoint} has instances, and cannot become serverless: deploy it under another name")
     if wish.deployment.evidence is not None:
         found.refuse("evidence: SageMaker compares no versions: leave it out and guard the rollout by alarms")
+    if wish.deployment.holdback is not None:
+        found.refuse("rollout.holdback: SageMaker removes the old fleet after its last step: use final_bake")
+    if wish.deployment.stick:
+        found.refuse("rollout.stick: SageMaker cannot keep clients on one version: leave it out")
     if wish.drift is not None:
         found.refuse(
             "drift: no server compares captures here: leave it out, and set up Model Monitor at SageMaker"

@@ -56,6 +56,7 @@ CAN = Capabilities(
     asynchronous=False,
     capture=False,
     admission=False,
+    sticks=False,
     compares=frozenset({Comparison.ERRORS}),
     keeps_models=False,
 )

@@ -67,6 +67,14 @@ def test_repeats_of_sessions_are_no_requests() -> None:
     assert (odd.requests, odd.failed) == (0, 0)
 
 
+def test_repeats_of_clients_are_neither_requests_nor_latencies() -> None:
+    whole = second(invocations=4, errors_5xx=2)
+    repeats = (series("ClientRepeat", 1, 0), series("RepeatedLatency", 700, 9_000))
+    found = count_side(replace(whole, model_latency=series("", 500, 700, 700, 9_000).values, series=repeats))
+    assert (found.requests, found.failed) == (2, 1)
+    assert found.latencies.total == 2 and found.latencies.above(5_000) == 0
+
+
 def test_latencies_and_signed_predictions_are_values_with_counts() -> None:
     latency = Latency({sketch.index(1000.0): 3.0}, 3000, 1000, 1000)
     found = count_side(

@@ -130,6 +130,14 @@ def test_of_a_session_only_the_first_prediction_is_sampled() -> None:
     assert notes.values("Prediction") == [0.0, 2.0, 3.0, 4.0]
 
 
+def test_what_a_client_repeats_is_noted_with_its_latency() -> None:
+    notes = Notes()
+    counts = counts_into(notes)
+    for failed, latency in ((True, 900), (False, 1_200)):
+        counts.count_repeat(SECOND, failed, latency)
+    assert (notes.values("ClientRepeat"), notes.values("RepeatedLatency")) == ([1, 0], [900, 1_200])
+
+
 def test_sessions_are_remembered_up_to_a_limit() -> None:
     notes = Notes()
     counts = counts_into(notes)
