@@ -13,13 +13,13 @@ import re
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import httpx
 import psutil
 
 from bench import tables
-from bench.tables import BENCHMARKS
 from tests.scene import Scene, train
 from tidegate.host.platform import Platform
 from tidegate.load import LoadGenerator
@@ -56,7 +56,7 @@ def main() -> None:
 def measure(seconds: float, rounds: int, rate: float) -> list[list[object]]:
     platform = Platform()
     images = platform.state / "images.yaml"
-    program = BENCHMARKS.parents[1] / "bench" / "hanging_server.py"
+    program = Path(__file__).with_name("hanging_server.py")
     images.write_text(f"images:\n  {HANGING}:\n    command: [{sys.executable}, {program}]\n")
     platform.environment = {"TIDEGATE_IMAGES": str(images), "TIDEGATE_DRAIN_TIMEOUT": "5"}
     with platform:

@@ -44,7 +44,7 @@ FLOWS = frozenset(
         "integration/test_platform_rollouts",
     )
 )
-"""Long files that `make test` runs all the same: they are what it has of a feature, of a rollout and of the console."""
+"""Long files that `make test` runs all the same: what it has of each feature, of a rollout and of the console."""
 SHARED_OUT = frozenset(
     f"tests/{name}.py"
     for name in (

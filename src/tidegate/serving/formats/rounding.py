@@ -1,8 +1,8 @@
 """Decides whether two answers to the same rows differ by rounding only.
 
 Libraries round differently for batches of different sizes: a matrix product is summed in another order than a vector
-product. A difference up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding; bench/findings/batching.md
-has measurements. If a row's terms cancel, the relative difference is unbounded. Then the row is scored alone with the
+product. A difference up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding (measurements are in
+bench/findings/batching.md). If a row's terms cancel, the relative difference is unbounded. Then the row is scored alone with the
 last bits of its numbers changed, and the answer must change by about as much.
 """
 
