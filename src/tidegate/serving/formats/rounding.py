@@ -2,8 +2,8 @@
 
 Libraries round differently for batches of different sizes: a matrix product is summed in another order than a vector
 product. A difference up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding (measurements are in
-bench/findings/batching.md). If a row's terms cancel, the relative difference is unbounded. Then the row is scored alone with the
-last bits of its numbers changed, and the answer must change by about as much.
+bench/findings/batching.md). If a row's terms cancel, the relative difference is unbounded. Then the row is scored
+alone with the last bits of its numbers changed, and the answer must change by about as much.
 """
 
 from collections.abc import Callable
