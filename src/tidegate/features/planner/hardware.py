@@ -105,7 +105,9 @@ def _estimate(facts: Facts, kind: Mapping[str, Any], hardware: str) -> float:
     if hardware == CPU:
         time = kind["time"]
         words = float(facts["answer_tokens"]) / float(time["tokens"])
-        return units.seconds(time["base"]) + units.seconds(time["per_gb"]) * float(facts["model_size"]) / 1e9 * words
+        return (
+            units.seconds(time["base"]) + units.seconds(time["per_gb"]) * float(facts["model_size"]) / 1e9 * words
+        )
     model = model_of(facts)
     name = table("accelerators")["reference"][hardware]
     count = max(1, math.ceil(model.size * table("compute")["memory"]["working"] / (REFERENCE_GIB * 2**30)))

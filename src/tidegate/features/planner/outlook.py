@@ -89,9 +89,9 @@ def _first_change(made: "Plan", key: str, value: float, replan: Replan) -> FlipP
     for factor in FACTORS:
         for times in (factor, 1 / factor):
             other = value * times
-            given = other if key in ("rate", "processing_time") else int(other)
+            given: dict[str, Any] = {key: other if key in ("rate", "processing_time") else int(other)}
             try:
-                plan = replan(replace(made.answers, **{key: given}))
+                plan = replan(replace(made.answers, **given))
             except TidegateError:
                 continue
             if _choice(plan) != _choice(made):

@@ -82,7 +82,10 @@ def workload(facts: Facts, size: FleetSize | OnDemandSize, beside: Extras) -> Wo
         figures |= {
             **{"records": facts["records"], "runs": facts["runs_per_month"] * MONTHS},
             **{"startup": book["instance_start_minutes"] * 60},
-            **{"per_object": facts["records_per_object"] if facts["by_line"] else 1, "jobs_on": size.least},
+            **{
+                "per_object": facts["records_per_object"] if facts["by_line"] else 1,
+                "jobs_on": 1 if isinstance(size, OnDemandSize) else size.least,
+            },
         }
         return WorkloadSpec(facts["target"], facts["region"], YEAR, figures=figures)
     peaks = [peak_of(one) for one in named_peaks(facts)]
