@@ -72,20 +72,26 @@ def batch(
     with client() as server:
         if len(words) == 2 and words[0] == "resume":
             return _finish(server, server.resume_transform(words[1], user_name()), as_json)
-        if len(words) == 1 and words[0].endswith(_SPECS):
-            asked = _model_option(server, words[0])
-            return _finish(server, server.transform({**asked, "name": name} if name else asked), as_json)
-        if len(words) != 3:
-            raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
-        model, source, output = words
-        asked = {
-            **_model_option(server, model),
-            **_data_options(_to_uri(source), _to_uri(output), split, content_type),
+        options = {
             "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
         }
+        asked = _read_words(server, words, options, split, content_type)
         _finish(server, server.transform({**asked, "name": name} if name else asked), as_json)
+
+
+def _read_words(
+    server: ApiClient, words: list[str], options: dict[str, Any], split: str | None, content_type: str
+) -> dict[str, Any]:
+    """Return the request for a job; that of a spec alone has all in its section ``job``."""
+    if len(words) == 1 and words[0].endswith(_SPECS):
+        return _model_option(server, words[0])
+    if len(words) != 3:
+        raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
+    model, source, output = words
+    data = _data_options(_to_uri(source), _to_uri(output), split, content_type)
+    return {**_model_option(server, model), **data, **options}
 
 
 def _finish(server: ApiClient, job: dict[str, Any], as_json: bool) -> None:

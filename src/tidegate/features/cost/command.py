@@ -87,7 +87,7 @@ def cost(
         int | None, typer.Option("--max", help="Instances at most; as many as are needed when left out.")
     ] = None,
     traffic: Annotated[
-        str | None, typer.Option(metavar="SHAPE", help=", ".join(SHAPES), show_default="steady")
+        str | None, typer.Option(metavar="SHAPE", help=f"{', '.join(SHAPES)}. Default: steady.")
     ] = None,
     rps: Annotated[
         float | None, typer.Option(help="Requests/s in the busiest ordinary hour, before peaks.")
@@ -113,13 +113,14 @@ def cost(
     if written.assumed and instance is None:
         print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
     if case.traffic is None and spec_file is not None and way.kind in _WITH_FLEETS:
-        assumed = _assume_rps(case, way, spec_file)
-        case = _case(figures, (low, high), _traffic(None, traffic, assumed, figures["growth"]))
+        rps = _assume_rps(case, way, spec_file)
+        case = _case(figures, (low, high), _traffic(None, traffic, rps, figures["growth"]))
+    ways = [one for one in (way, other) if one is not None]
     answer = _CostReport(
         case,
         way,
-        {str(one): case.bill(one) for one in (way, other) if one is not None},
-        {str(one): case.assumed(one) for one in (way, other) if one is not None},
+        {str(one): case.bill(one) for one in ways},
+        {str(one): case.assumed(one) for one in ways},
         _commitments(case, way, years) if years is not None else None,
         _crossing(case, way, other) if other is not None else None,
     )

@@ -36,7 +36,7 @@ class WorkloadPeak(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class WorkloadSpec(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What the deployment was planned for. It changes nothing that runs: ``tidegate cost estimate`` prices it."""
+    """The plan behind a deployment. It changes nothing that runs: ``tidegate cost estimate`` prices it."""
 
     place: Annotated[str, about("Whose prices count.", enum=PLACES)] = PLACES[0]
     region: Annotated[str, about("Region of the prices.", "eu-central-1")] = HOME
@@ -88,8 +88,8 @@ def peak_of(peak: PeakDays) -> WorkloadPeak:
 
 
 def way_of(workload: WorkloadSpec, kind: str, of: str) -> PricingOption:
-    """What serves, at the place of the workload. ``kind`` is ``real-time``, ``serverless``, ``async`` or ``batch``,
-    ``of`` an instance type or an amount of memory."""
+    """Name the way of serving at the place of the workload. ``kind`` is ``real-time``, ``serverless``, ``async`` or
+    ``batch``, ``of`` an instance type or an amount of memory."""
     if kind == "real-time" and ":" in of:
         return PricingOption.named(of)
     kinds: Mapping[tuple[str, str], str] = {

@@ -42,9 +42,7 @@ def plan(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One answer other than in there.")
     ] = None,
     further: Annotated[bool, typer.Option("--all", help="Ask the further questions, too.")] = False,
-    resume: Annotated[
-        bool, typer.Option("--continue", help="Go on with the questions where they stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--continue", help="Go on where the questions stopped.")] = False,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,9 +71,8 @@ def plan(
     """
     if answers is not None and example is not None:
         raise Invalid("give --answers or --example, not both")
-    made = _make_plan(
-        answers, example, dict(_change(text) for text in change or ()), further=further, resume=resume
-    )
+    changes = dict(_change(text) for text in change or ())
+    made = _make_plan(answers, example, changes, further=further, resume=resume)
     spec = with_models(made.spec, [_address(text, out) for text in model]) if model else None
     document = _describe(made, quiet=as_json)
     if as_json:
@@ -85,9 +82,13 @@ def plan(
         if why:
             _show_why(made, console())
     if out is not None:
-        _write(out, planner.render_spec(made, spec))
-        run = f"tidegate {'batch' if 'job' in made.spec else 'deploy'} {out}"
-        print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+        _write_spec(out, made, spec)
+
+
+def _write_spec(out: Path, made: Plan, spec: dict[str, Any] | None) -> None:
+    _write(out, planner.render_spec(made, spec))
+    run = f"tidegate {'batch' if 'job' in made.spec else 'deploy'} {out}"
+    print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 
 
 def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a plan turns on: the answers that would change it, what it is elsewhere, and how it stands a bad day."""
+"""The outlook of a plan: the answers that would change it, the same load elsewhere, and bad days."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +67,7 @@ def look_out(made: "Plan", replan: Replan) -> Outlook:
 
 
 def _flips(made: "Plan", replan: Replan) -> Iterator[FlipPoint]:
-    """Of what was not measured: the nearest value at which another type, mode or number of instances is planned."""
+    """Yield for each unmeasured answer the nearest value that changes type, mode or number of instances."""
     for key in ("rate", "processing_time", "model_size", "payload", "records"):
         value = made.facts[key]
         if (
