@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -113,10 +113,16 @@ def cost(
     if written.assumed and instance is None:
         print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
     if case.traffic is None and spec_file is not None and way.kind in _WITH_FLEETS:
-        rps = _assume_rps(case, way, spec_file)
-        case = _case(figures, (low, high), _traffic(None, traffic, rps, figures["growth"]))
-    ways = [one for one in (way, other) if one is not None]
-    answer = _CostReport(
+        case = _case(figures, (low, high), replace(case.asked, rps=_assume_rps(case, way, spec_file)))
+    answer = _report(case, way, other, years)
+    print(json.dumps(_document(answer))) if as_json else _show(answer)
+
+
+def _report(
+    case: _PricedDeployment, way: PricingOption, other: PricingOption | None, years: int | None
+) -> "_CostReport":
+    ways = [way] if other is None else [way, other]
+    return _CostReport(
         case,
         way,
         {str(one): case.bill(one) for one in ways},
@@ -124,7 +130,6 @@ def cost(
         _commitments(case, way, years) if years is not None else None,
         _crossing(case, way, other) if other is not None else None,
     )
-    print(json.dumps(_document(answer))) if as_json else _show(answer)
 
 
 def _traffic(workload: WorkloadSpec | None, curve: str | None, rps: float | None, growth: float) -> Traffic:

@@ -64,7 +64,6 @@ def plan(
     \b
     Examples:
       tidegate plan
-      tidegate plan --continue
       tidegate plan --example payroll-fraud --why
       tidegate plan --answers answers.yaml --set rate=200 --json
       tidegate plan --example payroll-fraud --model model.tar.gz --out plan.yaml

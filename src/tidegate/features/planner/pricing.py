@@ -77,7 +77,7 @@ def workload(facts: Facts, size: FleetSize | OnDemandSize, beside: Extras) -> Wo
     else:
         figures |= {"per_instance": size.capacity, "target": size.planned / size.capacity}
         figures |= {"seconds": 1 / size.capacity, "at_once": 1}
-    if facts["mode"] == "batch":
+    if facts["mode"] == "batch" and isinstance(size, FleetSize):
         book = table("compute")
         figures |= {
             **{"records": facts["records"], "runs": facts["runs_per_month"] * MONTHS},
