@@ -165,8 +165,8 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("send-requests-from-boto3.md", "program"): DEPLOY,
     ("see-why-a-version-was-rolled-back.md", "tidegate rollout status fraud"): DEPLOY,
     ("targets.md", "tidegate spec render fraud.yaml --target sagemaker"): (
-        f"{TARGETS}; sed -i 's#^model:.*#instance_type: ml.c5.xlarge\\nmodel: {{image: tidegate/xgboost, data: ./model.ubj}}#' "
-        "fraud.yaml"
+        f"{TARGETS}; sed -i 's#^model:.*#instance_type: ml.c5.xlarge\\n"
+        "model: {image: tidegate/xgboost, data: ./model.ubj}#' fraud.yaml"
     ),
     ("targets-sagemaker.md", "tidegate spec render fraud.yaml --target sagemaker"): (
         f"{TARGETS}; sed -i 's/step: .*/step: 50%/' fraud.yaml"
