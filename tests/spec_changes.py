@@ -24,7 +24,10 @@ PLAIN: dict[str, Any] = {
     "alarms": {"slow": ALARM, "own": OWN},
     "tags": {"team": "pay"},
 }
+WORKLOAD = {"rps": 5, "peaks": [{"name": "pay days", "factor": 4, "days": [15, -1]}], "figures": {"in": 2000}}
 BASES: dict[str, dict[str, Any]] = {
+    "planned": {**PLAIN, "workload": WORKLOAD},
+    "job": {"endpoint": "fraud", "model": MODEL, "job": {"input": "s3://data/in/", "output": "s3://data/out/"}},
     "plain": PLAIN,
     "approved": {**PLAIN, "approval": {"role": "operator"}},
     "canary": {**PLAIN, "rollout": {"strategy": "canary", "size": "10%", "wait": "1h"}},
@@ -153,6 +156,46 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "SpecFile.rollout": ("plain", "rollout", GONE),
     "SpecFile.alarms": ("plain", "alarms", {"slow": ALARM}),
     "SpecFile.tags": ("plain", "tags", {"team": "risk"}),
+    "SpecFile.job": ("job", "job", {"input": "s3://other/", "output": "s3://data/out/"}),
+    "SpecFile.workload": ("planned", "workload", GONE),
+    **{
+        f"TransformSection.{key}": ("job", f"job.{key}", value)
+        for key, value in (
+            *(
+                ("input", "s3://other/"),
+                ("output", "s3://other/"),
+                ("content_type", "text/csv"),
+                ("split", "line"),
+            ),
+            *(("join", True), ("on_bad_rows", "errors"), ("megabytes", 7), ("timeout", "20m")),
+        )
+    },
+    **{
+        f"WorkloadSpec.{key}": ("planned", f"workload.{key}", value)
+        for key, value in (
+            *(
+                ("place", "lambda"),
+                ("region", "eu-central-1"),
+                ("year", 2027),
+                ("traffic", "payroll"),
+                ("rps", 6.0),
+            ),
+            *(("peaks", GONE), ("figures", {"in": 3000.0})),
+        )
+    },
+    **{
+        f"WorkloadPeak.{key}": ("planned", f"workload.peaks.0.{key}", value)
+        for key, value in (
+            *(
+                ("name", "month end"),
+                ("factor", 5.0),
+                ("days", [-1]),
+                ("months", [1]),
+                ("working", True),
+                ("ahead", 1),
+            ),
+        )
+    },
     "ModelSpec.image": ("plain", "model.image", "tidegate/auto"),
     "ModelSpec.data": ("plain", "model.data", "file:///m/later.tar.gz"),
     "ModelSpec.environment": ("plain", "model.environment", {"THREADS": 2}),
@@ -411,6 +454,10 @@ def keys() -> set[str]:
                 found.add(f"{kind.__name__}.{field.encode_name}")
                 waiting.append(field.type)
     return found - {"SpecFile.endpoint"}
+
+
+JOBS = frozenset(key for key in CHANGES if CHANGES[key][0] == "job")
+"""Keys of a job, which is no endpoint and is not deployed."""
 
 
 def pair(key: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -59,8 +59,12 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --join --on-bad-rows errors": S3,
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly": S3,
     "tidegate batch resume nightly": S3,
+    "tidegate batch plan.yaml": (
+        "needs a planned job: tests/features/planner/integration/test_platform_planner.py runs one"
+    ),
     "tidegate plan": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
     "tidegate plan --json": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
+    "tidegate plan --continue": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
     "pip install '.[otel]'": "needs a package index; the tests' environment has it",
     "TIDEGATE_TRACE_ENDPOINT=http://127.0.0.1:4318 tidegate up --detach": TRACED,
     "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
@@ -160,8 +164,13 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("guard-a-running-service.md", DEPLOY): SERVICE,
     ("send-requests-from-boto3.md", "program"): DEPLOY,
     ("see-why-a-version-was-rolled-back.md", "tidegate rollout status fraud"): DEPLOY,
-    ("targets.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
-    ("targets-sagemaker.md", "tidegate spec render fraud.yaml --target sagemaker"): TARGETS,
+    ("targets.md", "tidegate spec render fraud.yaml --target sagemaker"): (
+        f"{TARGETS}; sed -i 's#^model:.*#instance_type: ml.c5.xlarge\\n"
+        "model: {image: tidegate/xgboost, data: ./model.ubj}#' fraud.yaml"
+    ),
+    ("targets-sagemaker.md", "tidegate spec render fraud.yaml --target sagemaker"): (
+        f"{TARGETS}; sed -i 's/step: .*/step: 50%/' fraud.yaml"
+    ),
     (
         "targets-ecs.md",
         "tidegate spec render fraud.yaml --target ecs --as cloudformation",

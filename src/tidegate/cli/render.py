@@ -15,6 +15,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.suggestions import suggest
 from tidegate.host.late_import import load
 from tidegate.ports.target import Renderer, Rendering
+from tidegate.targets.kind import TargetKind
 
 
 def render(
@@ -38,15 +39,26 @@ def render(
     loaded = with_target(read_spec(spec_file), target)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
     name, options = choose_target(wish.target, targets)
-    renderer = choose_form(load("tidegate.targets.registry", "KINDS")[name].renderers, name, form)
+    kind = load("tidegate.targets.registry", "KINDS")[name]
+    renderer = choose_form(kind.renderers, name, form) if wish.job is None else _job_renderer(kind, name)
     rendering = renderer(wish, options)
     if as_json:
         documents = [{"name": one.name, "body": one.body} for one in rendering.documents]
-        print(json.dumps({"target": name, "documents": documents, "notes": list(rendering.notes)}))
-        return
-    print(to_yaml(rendering), end="")
-    for note in rendering.notes:
-        print_note(f"note: {note}")
+        made = {"target": name, "documents": documents, "notes": list(rendering.notes)}
+        print(json.dumps({**made, "refusals": list(rendering.refusals)}))
+    else:
+        print(to_yaml(rendering), end="")
+        for note in rendering.notes:
+            print_note(f"note: {note}")
+    if rendering.refusals:
+        raise Invalid(f"{name} would refuse this: {'; '.join(rendering.refusals)}")
+
+
+def _job_renderer(kind: TargetKind, name: str) -> Renderer:
+    """Raises Invalid."""
+    if kind.render_job is None:
+        raise Invalid(f"target {name} has no batch transform jobs: 'tidegate batch SPEC' runs it here")
+    return kind.render_job
 
 
 def choose_form(renderers: Mapping[str, Renderer], target: str, form: str | None) -> Renderer:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     # For annotations only: few specs scale, and these classes take a third of the time that reading a spec takes.
     from tidegate.domain.drift import DriftSchedule
     from tidegate.domain.scaling import Dimension, ScalingPolicy
+    from tidegate.domain.transform import TransformJob
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,8 @@ class DesiredDeployment:
     @property
     def drift(self) -> "DriftSchedule | None":
         return self.sections.get("drift")
+
+    @property
+    def job(self) -> "TransformJob | None":
+        """The batch transform job that the spec describes in place of an endpoint."""
+        return self.sections.get("job")

@@ -177,10 +177,11 @@ class Document:
 @dataclass(frozen=True)
 class Rendering:
     """Documents that a target would create. ``notes`` has what a reader should know and the documents do not say, one
-    line each."""
+    line each; ``refusals`` what the target would refuse, so that the documents could not be created."""
 
     documents: tuple[Document, ...]
     notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
 
 class Level(StrEnum):

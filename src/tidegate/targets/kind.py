@@ -27,3 +27,5 @@ class TargetKind:
     """Whether the target can be observed from here, asked by a controller that waits to lead. None: it always can."""
     archive: Callable[[Path], ArtifactArchive] | None = None
     """Kept model data of a state folder, for backups: without a target that runs. None: it keeps none."""
+    render_job: Renderer | None = None
+    """Prints a batch transform job. None: the target has no service that runs one by itself."""

@@ -15,6 +15,7 @@ from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient
 from tidegate.cli.output import AsJson, client, console, user_name
 from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.features.batch.spec import SPLITS
 
 POLL_EVERY = 0.2
 TYPES = {
@@ -24,7 +25,7 @@ TYPES = {
     ".parquet": "application/x-parquet",
     ".npy": "application/x-npy",
 }
-SPLITS = {"none": "None", "line": "Line", "recordio": "RecordIO", "tfrecord": "TFRecord"}
+_SPECS = (".yaml", ".yml")
 
 
 class _JobUnfinished(TidegateError):
@@ -35,9 +36,9 @@ def batch(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL_OR_SPEC INPUT OUTPUT | resume JOB",
+            metavar="MODEL_OR_SPEC [INPUT OUTPUT] | resume JOB",
             help="A registered model or a spec file; a file, folder, s3:// or file:// prefix; where to put the "
-            "answers. Or a failed or stopped job to resume.",
+            "answers (a spec with a job says both). Or a failed or stopped job to resume.",
             show_default=False,
         ),
     ],
@@ -65,22 +66,32 @@ def batch(
       tidegate batch fraud.yaml employees.csv scores/
       tidegate batch fraud-v2 s3://data/in/ s3://data/out/ --split line --on-bad-rows errors
       tidegate batch fraud-v2 ids.csv scores/ --input-filter '$[1:]' --join --output-filter '$[0,-1]'
+      tidegate batch plan.yaml
       tidegate batch resume nightly
     """
     with client() as server:
         if len(words) == 2 and words[0] == "resume":
             return _finish(server, server.resume_transform(words[1], user_name()), as_json)
-        if len(words) != 3:
-            raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
-        model, source, output = words
-        asked: dict[str, Any] = {
-            **_model_option(server, model),
-            **_data_options(_to_uri(source), _to_uri(output), split, content_type),
+        options = {
             "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
         }
+        asked = _read_words(server, words, options, split, content_type)
         _finish(server, server.transform({**asked, "name": name} if name else asked), as_json)
+
+
+def _read_words(
+    server: ApiClient, words: list[str], options: dict[str, Any], split: str | None, content_type: str
+) -> dict[str, Any]:
+    """Return the request for a job; that of a spec alone has all in its section ``job``."""
+    if len(words) == 1 and words[0].endswith(_SPECS):
+        return _model_option(server, words[0])
+    if len(words) != 3:
+        raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
+    model, source, output = words
+    data = _data_options(_to_uri(source), _to_uri(output), split, content_type)
+    return {**_model_option(server, model), **data, **options}
 
 
 def _finish(server: ApiClient, job: dict[str, Any], as_json: bool) -> None:
@@ -103,14 +114,14 @@ def _data_options(source: str, output: str, split: str | None, content_types: st
     if cut not in SPLITS:
         raise Invalid(f"--split {cut}: expected one of {', '.join(SPLITS)}")
     return {
-        "source": {"uri": source, "content_type": kind, "split": SPLITS[cut], "gzip": packed},
+        "source": {"uri": source, "content_type": kind, "split": SPLITS[cut].value, "gzip": packed},
         "sink": {"uri": output, "accept": accept, "by_line": cut == "line"},
     }
 
 
-def _model_option(server: ApiClient, given: str) -> dict[str, object]:
+def _model_option(server: ApiClient, given: str) -> dict[str, Any]:
     path = Path(given)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in _SPECS:
         return {"model": given}
     try:
         loaded = spec.load(path.read_text(), str(path))

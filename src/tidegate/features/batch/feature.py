@@ -1,13 +1,15 @@
 """The manifest of the feature batch."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, Loop, Menu, NativeRoute, PageLink
+from tidegate.domain.feature import CommandEntry, Feature, Loop, Menu, NativeRoute, PageLink, Section
 
 FEATURE = Feature(
     name="batch",
     summary="Transform jobs: a model over files, without an endpoint.",
     page="batch.md",
     notes=".notes:NOTES",
+    sections=(Section("job", ".spec:TransformSection", ".spec:build_job", ".spec:render_job"),),
+    hooks={"endpoint": ".endpoint:EXTENSION"},
     operations={"sagemaker": (".operations:OPERATIONS",)},
     routes=(
         NativeRoute("GET", "/transforms", ".native:list_jobs", Access.READ),

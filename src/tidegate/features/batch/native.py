@@ -34,40 +34,45 @@ MEMBERS = (
 
 async def create(gateway: Gateway, request: Request) -> Response:
     """Create a job. ``model`` names a registered model, or ``spec`` is a spec file's data, whose first model is
-    used."""
+    used, and whose ``job`` section says what the body does not."""
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, MEMBERS)
-    made = None if "spec" not in body else spec.parse_runnable(body["spec"], now).models[0]
+    wish = None if "spec" not in body else spec.parse_runnable(body["spec"], now)
+    made = None if wish is None else wish.models[0]
     name = body.get("name") or context.ids.new("batch")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
 
     def work(tx: Tx) -> None:
         model = made or use.get_model(tx, str(body.get("model", "")))
-        use.create(tx, _make_job(name, model, body, now), {}, runnable=context.runnable, now=now)
+        described = wish.job if wish is not None else None
+        use.create(tx, _make_job(name, model, body, described, now), {}, runnable=context.runnable, now=now)
 
     await context.store.run(work)
     context.kick(FLEET_PREFIX + name)
     return await _render_job(gateway, name)
 
 
-def _make_job(name: str, model: Model, body: dict[str, Any], now: datetime) -> TransformJob:
-    job = TransformJob(
-        name,
-        model,
-        _parse_member(body, "source", TransformInput),
-        _parse_member(body, "sink", TransformOutput),
-        now,
-        processing=_parse_member(body, "processing", DataProcessing),
-        pace=_parse_member(body, "pace", RequestLimits),
-    )
-    given = {key: body[key] for key in ("on_bad_rows", "instances", "environment") if key in body}
-    kinds = {"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]}
-    return replace(job, **{key: _convert(key, value, kinds[key]) for key, value in given.items()})
+def _make_job(
+    name: str, model: Model, body: dict[str, Any], described: TransformJob | None, now: datetime
+) -> TransformJob:
+    """``described``: the job of the spec's section, over which the members of the body go."""
+    if described is None:
+        job = TransformJob(name, model, _parse(body, "source"), _parse(body, "sink"), now)
+    else:
+        job = replace(described, name=name, created_at=now, instance_type=TransformJob.instance_type)
+    return replace(job, **{key: _parse(body, key) for key in KINDS if key in body})
 
 
-def _parse_member(body: dict[str, Any], name: str, kind: Any) -> Any:
-    return _convert(name, body.get(name, {}), kind)
+KINDS: dict[str, Any] = {
+    **{"source": TransformInput, "sink": TransformOutput, "processing": DataProcessing, "pace": RequestLimits},
+    **{"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]},
+}
+"""Members of the body that are members of a job."""
+
+
+def _parse(body: dict[str, Any], name: str) -> Any:
+    return _convert(name, body.get(name, {}), KINDS[name])
 
 
 def _convert(name: str, value: object, kind: Any) -> Any:

@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tidegate.features.cost.pricing_options import EXAMPLES, Figures, PricingOpt
 from tidegate.features.cost.shapes import SHAPES, shape
 from tidegate.features.cost.spec_cost import ASSUMED_TYPE, SpecCost, read_spec_cost
 from tidegate.features.cost.traffic import Load, Traffic
+from tidegate.features.cost.workload import WorkloadSpec, traffic_of
 from tidegate.prices import HOSTING, Catalogue, Discount, price_folder
 from tidegate.settings import Settings
 
@@ -48,9 +49,13 @@ class _PricedDeployment:
     tariff: Tariff
     said: CostOptions
     bounds: tuple[int, int]
-    traffic: Traffic | None
+    asked: Traffic
     load: Load
     year: int
+
+    @property
+    def traffic(self) -> Traffic | None:
+        return self.asked if self.asked.rps else None
 
     def bill(self, way: PricingOption) -> Bill:
         if self.traffic is None and way.kind != "batch":
@@ -81,7 +86,9 @@ def cost(
     most: Annotated[
         int | None, typer.Option("--max", help="Instances at most; as many as are needed when left out.")
     ] = None,
-    traffic: Annotated[str, typer.Option(metavar="SHAPE", help=", ".join(SHAPES))] = "steady",
+    traffic: Annotated[
+        str | None, typer.Option(metavar="SHAPE", help=f"{', '.join(SHAPES)}. Default: steady.")
+    ] = None,
     rps: Annotated[
         float | None, typer.Option(help="Requests/s in the busiest ordinary hour, before peaks.")
     ] = None,
@@ -101,21 +108,35 @@ def cost(
     low = written.least if least is None else least
     high = most if most is not None else written.most if least is None and spec_file is not None else MOST
     figures = said.over(written.figures)
-    case = _case(figures, (low, high), traffic, rps)
+    case = _case(figures, (low, high), _traffic(written.workload, traffic, rps, figures["growth"]))
     way, other = PricingOption.named(instance or written.way), PricingOption.named(against) if against else None
     if written.assumed and instance is None:
         print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
-    if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
-        case = _case(figures, (low, high), traffic, _assume_rps(case, way, spec_file))
-    answer = _CostReport(
+    if case.traffic is None and spec_file is not None and way.kind in _WITH_FLEETS:
+        case = _case(figures, (low, high), replace(case.asked, rps=_assume_rps(case, way, spec_file)))
+    answer = _report(case, way, other, years)
+    print(json.dumps(_document(answer))) if as_json else _show(answer)
+
+
+def _report(
+    case: _PricedDeployment, way: PricingOption, other: PricingOption | None, years: int | None
+) -> "_CostReport":
+    ways = [way] if other is None else [way, other]
+    return _CostReport(
         case,
         way,
-        {str(one): case.bill(one) for one in (way, other) if one is not None},
-        {str(one): case.assumed(one) for one in (way, other) if one is not None},
+        {str(one): case.bill(one) for one in ways},
+        {str(one): case.assumed(one) for one in ways},
         _commitments(case, way, years) if years is not None else None,
         _crossing(case, way, other) if other is not None else None,
     )
-    print(json.dumps(_document(answer, traffic))) if as_json else _show(answer)
+
+
+def _traffic(workload: WorkloadSpec | None, curve: str | None, rps: float | None, growth: float) -> Traffic:
+    """The options' traffic, and the workload's where they say nothing."""
+    planned = Traffic(0.0, shape("steady")) if workload is None else traffic_of(workload)
+    rate = planned.rps if rps is None else rps
+    return Traffic(rate, planned.shape if curve is None else shape(curve), growth)
 
 
 _WITH_FLEETS = ("real-time", "fixed", "multi-model", "dedicated", "fargate", "ecs", "eks")
@@ -165,9 +186,9 @@ def _carried_rate(case: _PricedDeployment, way: PricingOption) -> float:
     return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
 
 
-def _document(answer: _CostReport, shape_name: str) -> dict[str, Any]:
+def _document(answer: _CostReport) -> dict[str, Any]:
     return {
-        "traffic": _traffic_document(answer.case, shape_name),
+        "traffic": _traffic_document(answer.case),
         "assumed": answer.assumed,
         "bills": {name: bill_document(bill) for name, bill in answer.bills.items()},
         "savings": answer.chosen and [_commitment_document(*one) for one in answer.chosen],
@@ -191,19 +212,17 @@ def _show(answer: _CostReport) -> None:
             print_note(f"assumed for {name}: {text}")
 
 
-def _case(said: CostOptions, bounds: tuple[int, int], curve: str, rps: float | None) -> _PricedDeployment:
+def _case(said: CostOptions, bounds: tuple[int, int], asked: Traffic) -> _PricedDeployment:
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     year = said["year"] or datetime.now(UTC).year
-    asked = Traffic(rps or 0.0, shape(curve), said["growth"])
-    known = None if rps is None else asked
-    return _PricedDeployment(Tariff(catalogue, said["region"]), said, bounds, known, asked.hours(year), year)
+    return _PricedDeployment(Tariff(catalogue, said["region"]), said, bounds, asked, asked.hours(year), year)
 
 
-def _traffic_document(case: _PricedDeployment, name: str) -> dict[str, Any]:
+def _traffic_document(case: _PricedDeployment) -> dict[str, Any]:
     load = case.load
     return {
-        "shape": name,
+        "shape": case.asked.shape.name,
         "rps": case.traffic.rps if case.traffic else None,
         "year": case.year,
         "requests": load.requests,

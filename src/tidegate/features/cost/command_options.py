@@ -45,6 +45,8 @@ READ: Mapping[str, tuple[Callable[[str], Any], Any, str]] = {
     "records": (float, None, "of one batch job"),
     "runs": (float, 12.0, "batch jobs a year"),
     "jobs_on": (int, 1, "instances of one batch job"),
+    "startup": (_seconds, 240.0, "of one batch job until it works, which are paid"),
+    "per_object": (float, 1000.0, "records of a batch job in one object of S3"),
     "models": (int, None, "that one endpoint has (multi-model, dedicated)"),
     "model_size": (_bytes, None, "of one in memory, such as 50kB"),
     "hot": (_part, 1.0, "part of them that is loaded at one time"),
@@ -101,12 +103,12 @@ def figures(said: CostOptions, bounds: tuple[int, int], lanes: int) -> tuple[Fig
         models = ModelPool(said["models"], said["model_size"], said["hot"])
     job = None
     if said["records"] is not None:
-        job = BatchJob(said["records"], said["runs"], said["jobs_on"])
+        job = BatchJob(said["records"], said["runs"], int(said["jobs_on"]), said["startup"], said["per_object"])
     gigabytes = said["volume"] / 1e9
-    extras = Extras(said["in"], said["out"], gigabytes, said["alarms"], said["keep"] / 86400)
+    extras = Extras(said["in"], said["out"], gigabytes, int(said["alarms"]), said["keep"] / 86400)
     made = Figures(
         ScalingBounds(per_instance, *bounds, said["target"], SCALE_IN, said["waves"]),
-        RequestWork(said["seconds"], said["at_once"]),
+        RequestWork(said["seconds"], int(said["at_once"])),
         said["provisioned"],
         extras,
         job,

@@ -6,6 +6,7 @@ from tidegate.features.cost.bill import Bill, BillLine, Tariff, bill
 from tidegate.features.cost.errors import above
 from tidegate.features.cost.extras import NOTHING, Extras, alarms, balancer
 from tidegate.features.cost.fleet import ScalingBounds, fleet, instances, shortage
+from tidegate.features.cost.hosted import BatchJob, RequestWork
 from tidegate.features.cost.traffic import Load
 from tidegate.prices import EC2
 
@@ -60,3 +61,26 @@ def eks(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extra
     nodes = ecs(tariff, instance, scaling, load, extras)
     plane = tariff.line("eks/cluster-hour", float(load.hours), "the cluster's control plane at all hours")
     return Bill((plane, *nodes.lines), nodes.hours, nodes.warnings)
+
+
+def node_job(tariff: Tariff, instance: str, job: BatchJob, work: RequestWork) -> Bill:
+    """A year of batch jobs on EC2 nodes: the instance-hours alone. ``instance`` is a type without its ``ml.``."""
+    item = EC2 + instance
+    return bill(
+        [BillLine(item, _job_hours(job, work), tariff.rate(item), f"{job.runs:g} jobs a year, EC2 instances")],
+        8760.0,
+    )
+
+
+def fargate_job(tariff: Tariff, task: Task, job: BatchJob, work: RequestWork) -> Bill:
+    """A year of batch jobs on Fargate."""
+    hours, why = _job_hours(job, work), f"{job.runs:g} jobs a year"
+    lines = [
+        tariff.line("fargate/vcpu-hour", hours * task.vcpus, f"{why}, {task.vcpus:g} vCPU"),
+        tariff.line("fargate/gb-hour", hours * task.memory_gb, f"{why}, their memory"),
+    ]
+    return bill(lines, 8760.0)
+
+
+def _job_hours(job: BatchJob, work: RequestWork) -> float:
+    return job.runs * job.hours(work) * job.instances

@@ -1,7 +1,7 @@
 """The manifest of the feature cost."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.feature import CommandEntry, Feature, Menu, NativeRoute, PageLink
+from tidegate.domain.feature import CommandEntry, Feature, Menu, NativeRoute, PageLink, Section
 
 FEATURE = Feature(
     name="cost",
@@ -16,7 +16,13 @@ FEATURE = Feature(
         ),
     ),
     page_routes=".pages:page_routes",
+    sections=(
+        Section("workload", ".workload:WorkloadSpec", ".workload:build_workload", ".workload:render_workload"),
+    ),
+    kinds=".kinds:KINDS",
+    endpoint_kinds=".kinds:KINDS",
     hooks={
+        "endpoint": ".endpoint:EXTENSION",
         "endpoint_cards": ".pages:make_cards",
         "endpoint_columns": ".pages:make_columns",
         "page_work": ".pages:list_page_work",

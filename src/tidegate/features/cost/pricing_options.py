@@ -112,6 +112,10 @@ def _asynchronous(way: PricingOption, tariff: Tariff, figures: Figures, load: Lo
 def _batch(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     if figures.job is None:
         raise Invalid("a batch job needs the number of its records: say records=50000")
+    if way.of.startswith("fargate:"):
+        return containers.fargate_job(tariff, _task(PricingOption.named(way.of)), figures.job, figures.work)
+    if not way.of.startswith("ml."):
+        return containers.node_job(tariff, way.of, figures.job, figures.work)
     return hosted.batch(tariff, way.of, figures.job, figures.work, hours=float(load.hours), extras=figures.extras)
 
 

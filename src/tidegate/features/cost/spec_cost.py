@@ -13,6 +13,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import FastPolicy, PredefinedMetricType, ScalingPolicy, TargetTracking
+from tidegate.features.cost.workload import WorkloadSpec, way_of
 
 GIB = 2**30
 LOCAL_TYPE = "local"
@@ -31,6 +32,7 @@ class SpecCost:
     most: int
     figures: Mapping[str, Any]
     assumed: bool = False
+    workload: WorkloadSpec | None = None
 
 
 def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
@@ -44,8 +46,10 @@ def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
             f"{path}: several variants ({names}); compute the cost of each with --instance, --min, --max and --rps"
         )
     variant = wish.config.variants[0]
+    workload: WorkloadSpec | None = wish.sections.get("workload")
     figures: dict[str, Any] = {"alarms": len(wish.alarms)}
-    way, least, most = _serving_way(wish, variant, figures)
+    (kind, of), least, most = _serving_way(wish, variant, figures)
+    way = way_of(workload or WorkloadSpec(), kind, of)
     if wish.autoscaling is not None and variant.serverless is None:
         least, most = wish.autoscaling.minimum, wish.autoscaling.maximum
         planned = [_planned_rate(policy, seconds) for policy in wish.autoscaling.policies]
@@ -53,22 +57,27 @@ def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
         if known:
             figures["per_instance"] = min(known) / target
     assumed = variant.serverless is None and variant.instance_type == LOCAL_TYPE
-    return SpecCost(way, least, max(1, most), figures, assumed)
+    if workload is not None:
+        figures |= {**workload.figures, "region": workload.region, "year": workload.year}
+    return SpecCost(str(way), least, max(1, most), figures, assumed, workload)
 
 
 def _serving_way(
     wish: DesiredDeployment, variant: ProductionVariant, figures: dict[str, Any]
-) -> tuple[str, int, int]:
+) -> tuple[tuple[str, str], int, int]:
     if variant.serverless is not None:
         figures["provisioned"] = variant.serverless.provisioned
-        return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
+        return ("serverless", f"{variant.serverless.memory / GIB:g}GB"), 1, 1
     instance = ASSUMED_TYPE if variant.instance_type == LOCAL_TYPE else variant.instance_type
+    if wish.job is not None:
+        figures["jobs_on"] = wish.job.instances
+        return ("batch", instance), 1, 1
     queued = wish.config.asynchronous
     if queued is not None:
         figures["at_once"] = queued.max_concurrent
         least = variant.instance_count if queued.idle_after is None else 0
-        return f"async:{instance}", least, variant.instance_count
-    return instance, variant.instance_count, variant.instance_count
+        return ("async", instance), least, variant.instance_count
+    return ("real-time", instance), variant.instance_count, variant.instance_count
 
 
 def _planned_rate(policy: ScalingPolicy, seconds: float) -> float | None:

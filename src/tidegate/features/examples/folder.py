@@ -75,7 +75,7 @@ def read_requests(folder: Path) -> list[SampleRequest]:
 
 
 def is_batch(example: Example, prices: Catalogue) -> bool:
-    return planner.plan(_answers(example), prices).job is not None
+    return planner.plan(_answers(example), prices).place.mode == "batch"
 
 
 def _train(example: Example, folder: Path, scale: float) -> None:

@@ -58,7 +58,7 @@ def choices(
     """List the alternatives of a plan. A job has none but another type. What cannot be priced is left out."""
     tariff = Tariff(catalogue, facts["region"])
     if made.load is None:
-        return tuple(_types(made.others))
+        return tuple(_types(made.others, made.bill.month))
     beside, _ = pricing.extras(facts, tariff)
     case = _ServedPlan(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
     makers: tuple[Callable[[_ServedPlan], Iterator[Alternative]], ...] = (
@@ -82,7 +82,7 @@ def _choice(name: str, month: float | None, what: str, because: str, **figures: 
 
 
 def _other_types(case: _ServedPlan) -> Iterator[Alternative]:
-    yield from _types(case.others)
+    yield from _types(case.others, case.month)
 
 
 def _other_hardware(case: _ServedPlan) -> Iterator[Alternative]:
@@ -117,11 +117,15 @@ def _other_hardware(case: _ServedPlan) -> Iterator[Alternative]:
         yield _choice(f"on_{hardware}", month, what, because)
 
 
-def _types(others: tuple[AlternativeType, ...]) -> Iterator[Alternative]:
-    """Yield the next cheapest type."""
+def _types(others: tuple[AlternativeType, ...], month: float) -> Iterator[Alternative]:
+    """Yield the second cheapest type that fits."""
     for other in others[:1]:
         what = f"the next type in its place: about {format_money(other.month)} a month"
-        yield _choice("other_type", other.month, what, f"{other.name} fits as well, and is dearer over the year")
+        more = other.month - month
+        because = f"{other.name} fits as well, and costs {format_money(more)} more"
+        if more < 0.005:
+            because = f"{other.name} fits as well, at the same price"
+        yield _choice("other_type", other.month, what, because)
 
 
 def _commitments(case: _ServedPlan) -> Iterator[Alternative]:

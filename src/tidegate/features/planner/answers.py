@@ -11,7 +11,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import rules
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.units import rate, seconds
+from tidegate.features.planner.units import number, rate, seconds
 from tidegate.schedules.schedule import load_zone
 
 Question = Mapping[str, Any]
@@ -37,7 +37,9 @@ class PlanAnswers:
     latency: float | None
     payload: int
     processing_time: float | None
+    p99: float | None
     records: int
+    records_per_object: int
     runs_per_month: float
     deadline: float | None
     rate: float
@@ -52,7 +54,11 @@ class PlanAnswers:
     user_facing: bool
     playbook: str
     model_kind: str
+    measured_on: str | None
     model_size: int | None
+    prompt_tokens: int
+    answer_tokens: int
+    weight_bits: str | None
     alike_models: int
     stages: tuple[str, ...]
     frameworks: tuple[str, ...]
@@ -68,6 +74,10 @@ class PlanAnswers:
     region: str
     instance_type: str
     capacity: float | None
+    quota: int | None
+    availability: float | None
+    vpc: bool
+    own_key: bool
     assumed: tuple[str, ...] = ()
     """Keys that were not answered and follow from other answers."""
 
@@ -81,6 +91,11 @@ def read(data: object) -> PlanAnswers:
     for question in _missing(values, data):
         raise Invalid(f"{question['key']} is missing: {question['ask']}")
     return PlanAnswers(**values, assumed=assumed)
+
+
+def read_partly(data: object) -> dict[str, Any]:
+    """Return every answer in its type, defaults where there is none. Raises Invalid as ``read`` does."""
+    return _values(data)[0]
 
 
 def missing(data: object) -> list[str]:
@@ -130,7 +145,7 @@ def _default_by(question: Question, values: Mapping[str, Any], stated: Mapping[s
 
 def asked(question: Question, values: Mapping[str, Any]) -> bool:
     """Whether the question makes sense after the answers so far."""
-    return rules.holds(question.get("when", {}), values)
+    return rules.holds(question.get("when", {}), rules.add_conditions(values, table("conditions")))
 
 
 def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
@@ -161,6 +176,7 @@ def _text(value: object, question: Question) -> str:
 def _choice(value: object, question: Question) -> str:
     choices = question["choices"]
     text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    text = str(text) if isinstance(text, int) else text
     if text not in choices:
         raise ValueError(f"expected one of {', '.join(choices)}{_suggest(str(value), choices, listed=False)}")
     return str(text)
@@ -179,11 +195,7 @@ _FLAGS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false"
 
 def _number(value: object, question: Question) -> float:
     if isinstance(value, str):
-        value = (
-            float(value.replace(",", ""))
-            if re.fullmatch(r"-?[0-9][0-9,]*(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", value)
-            else value
-        )
+        value = number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
     if not math.isfinite(value):
@@ -227,6 +239,8 @@ def _list(value: object, question: Question) -> tuple[str, ...]:
         raise ValueError(f"{len(names)} names, expected {least} to {most}")
     choices = question.get("choices")
     for name in names:
+        if choices is not None and name in question.get("elsewhere", {}):
+            raise ValueError(f"{name} is not served as it is: {question['elsewhere'][name]}")
         if choices is not None and name not in choices:
             raise ValueError(f"unknown name {name!r}{_suggest(name, choices)}")
         if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):

@@ -1,5 +1,6 @@
 """The consequences of the answers: assumptions for what was left out, names for conditions, and words for texts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -13,6 +14,7 @@ from tidegate.features.planner.tables import table
 from tidegate.features.planner.traffic import busiest, has_idle_hours
 
 UTC = "UTC"
+_USUAL_RECORDS = 1000
 BINARY = ("images",)
 """Kinds of model whose requests are not text."""
 
@@ -24,7 +26,7 @@ def find_facts(answers: PlanAnswers) -> dict[str, Any]:
     kind, memory = book["kinds"][answers.model_kind], book["memory"]
     facts: dict[str, Any] = {field.name: getattr(answers, field.name) for field in fields(answers)}
     del facts["assumed"]
-    facts["time_stated"] = answers.processing_time is not None
+    facts["processing_time_stated"] = answers.processing_time is not None
     facts["deadline"] = answers.deadline or units.seconds(book["deadline"])
     if facts["model_size"] is None:
         facts["model_size"] = parse_bytes(kind["model_size"])
@@ -37,13 +39,22 @@ def find_facts(answers: PlanAnswers) -> dict[str, Any]:
         "framework_count": len(answers.frameworks),
         "container_count": containers,
         "peaks_named": bool(answers.peaks),
+        "time_by_type": answers.model_kind == "llm"
+        and facts["accelerated"]
+        and answers.processing_time is None
+        and answers.capacity is None,
+        "name_length": len(answers.name),
+        "quota_known": answers.quota is not None,
         "has_latency": answers.latency is not None,
         "shape_idle": has_idle_hours(answers.shape),
         "binary": answers.model_kind in BINARY,
         "by_line": answers.model_kind not in BINARY and answers.payload <= parse_bytes(book["line"]),
-        "slowest": facts["processing_time"] * book["slowest_of_mean"],
+        "slowest": answers.p99 or facts["processing_time"] * book["slowest_of_mean"],
+        "availability_known": answers.availability is not None,
+        "p99_stated": answers.p99 is not None,
         "memory_needed": loaded * memory["working"] + parse_bytes(memory["beside_the_model"]),
     }
+    facts["slowest_from_zero"] = facts["slowest"] + units.seconds(book["from_zero"])
     facts["concurrency"] = _concurrency(facts) if answers.individual_responses else 0
     facts = rules.add_conditions(facts, table("architectures")["facts"])
     return rules.add_conditions(facts, table("flowchart")["facts"])
@@ -72,6 +83,10 @@ def assumptions(answers: PlanAnswers, *, has_calendar: bool = False) -> tuple[st
         found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['text']}")
     if not answers.individual_responses and answers.deadline is None:
         found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
+    if not answers.individual_responses and facts["by_line"] and answers.records_per_object == _USUAL_RECORDS:
+        found.append(
+            f"records_per_object is taken to be {_USUAL_RECORDS:,}: S3 charges each object that is written and read"
+        )
     if has_calendar and answers.timezone is None:
         found.append(f"timezone is taken to be {UTC}: the calendar's hours are of that place")
     return tuple(found)
@@ -100,6 +115,8 @@ def words(facts: Mapping[str, Any]) -> dict[str, str]:
         | {
             "memory_needed_text": units.format_size(facts["memory_needed"]),
             "slowest_text": units.format_seconds(facts["slowest"]),
+            "slowest_from_zero_text": units.format_seconds(facts["slowest_from_zero"]),
+            "timeout_seconds": str(min(3600, math.ceil(facts["slowest"] / 60) * 60)),
             "hardware_text": table("compute")["hardware"]
             .get(facts["hardware_asked"], {})
             .get("text", "an accelerator"),

@@ -13,6 +13,7 @@ from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.hardware import CPU, INFERENTIA, is_arm
+from tidegate.features.planner.language_models import Generation, accelerator, model_of, serve
 from tidegate.features.planner.tables import table
 from tidegate.prices import EC2, HOSTING, InstanceType
 
@@ -58,7 +59,34 @@ def fits(facts: Facts, type: InstanceType) -> bool:
         return bool(facts["memory_needed"] <= type.memory_gib * GIB)
     memory = table("compute")["memory"]
     host = parse_bytes(memory["beside_the_model"]) + _accelerated_size(facts) * memory["host_part"][type.kind]
-    return replicas(facts, type) > 0 and host <= type.memory_gib * GIB
+    return replicas(facts, type) > 0 and host <= type.memory_gib * GIB and _in_time(facts, type)
+
+
+def generation(facts: Facts, type: InstanceType) -> Generation | None:
+    """Return how fast one replica of a language model writes on this type; None where a time was stated or measured,
+    and for what is no language model on accelerators."""
+    untimed = facts["processing_time_stated"] is False and facts["capacity"] is None
+    spread = chips(facts, type) if type.kind != CPU else None
+    if facts["model_kind"] != "llm" or spread is None or not untimed:
+        return None
+    on = accelerator(type.accelerator, spread, type.accelerator_gib / type.accelerators)
+    return serve(model_of(facts), on, facts["latency"])
+
+
+def work_time(facts: Facts, type: InstanceType) -> float:
+    """Return the seconds of one request on this type."""
+    written = generation(facts, type)
+    return float(facts["work_times"][type.kind]) if written is None else written.seconds
+
+
+def _in_time(facts: Facts, type: InstanceType) -> bool:
+    """Whether a language model writes its answer in time: as is needed, and within what the mode allows."""
+    written = generation(facts, type)
+    if written is None:
+        return True
+    needed = facts["latency"] is None or written.seconds <= facts["latency"]
+    slowest = written.seconds * table("compute")["slowest_of_mean"]
+    return bool(needed and (facts["mode"] != "real_time" or slowest <= rules.limit("real_time_time")))
 
 
 def chips(facts: Facts, type: InstanceType) -> int | None:
@@ -240,6 +268,15 @@ def _too_large(facts: Facts, known: list[InstanceType]) -> Invalid:
     what = " or ".join(book[one]["text"] for one in facts["runs_on"])
     largest = max(known, key=lambda one: (one.accelerator_gib, one.memory_gib), default=None)
     told = "there is none" if largest is None else f"the largest is {largest.name}"
+    if facts["model_kind"] == "llm" and any(replicas(facts, one) for one in known if one.kind != CPU):
+        times = [work_time(facts, one) for one in known if one.kind != CPU and replicas(facts, one)]
+        return Invalid(
+            f"latency and answer_tokens: the fastest instance takes {units.format_seconds(min(times))} for an"
+            f" answer of"
+            f" {facts['answer_tokens']} tokens by {size}, or its machine is too small: allow more latency,"
+            f" shorter answers,"
+            " or a smaller or quantised model"
+        )
     return Invalid(
         f"model_size: {size} fit no instance of {what} for {facts['mode'].replace('_', ' ')} on {facts['target']}"
         f" ({told}): give a smaller model, fewer containers, or other hardware"

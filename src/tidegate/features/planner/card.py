@@ -4,7 +4,6 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import date
 
-from tidegate.features.planner.document import all_notes
 from tidegate.features.planner.planning import Plan
 from tidegate.features.planner.units import format_money
 
@@ -37,11 +36,8 @@ def card(plan: Plan, width: int, today: date) -> list[str]:
 
 
 def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
-    notes = [
-        note.say + (f" ({note.change})" if note.about in ("budget", "prices") else "") for note in all_notes(plan)
-    ]
-    held = list(plan.guardrail.says) if plan.guardrail else []
-    yield "Mind:", [*notes, *held]
+    notes = [note.say + (f" ({note.change})" if note.about in ("budget", "prices") else "") for note in plan.notes]
+    yield "Mind:", [*notes, *plan.rollout.says]
     yield "Not taken:", [_choice(one.name, one.month, one.because) for one in plan.choices]
     yield "Assumed:", list(plan.assumptions)
 

@@ -18,16 +18,18 @@ from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
-from tidegate.features.planner.answers import asked, parsed
 from tidegate.features.planner.card import card
-from tidegate.features.planner.document import all_notes
+from tidegate.features.planner.interview import Interview
 from tidegate.features.planner.models import with_models
 from tidegate.features.planner.plan_promise import lines
 from tidegate.features.planner.planning import Plan, PlanAnswers
-from tidegate.features.planner.tables import table
 from tidegate.host.atomic_write import write_atomically
 from tidegate.prices import Catalogue, price_folder
 from tidegate.settings import Settings
+
+BACK, EXPLAIN = "back", "?"
+KEPT = "plan-answers.json"
+"""File in the state folder with the answers of questions that were not answered to the end."""
 
 
 def plan(
@@ -40,6 +42,7 @@ def plan(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One answer other than in there.")
     ] = None,
     further: Annotated[bool, typer.Option("--all", help="Ask the further questions, too.")] = False,
+    resume: Annotated[bool, typer.Option("--continue", help="Go on where the questions stopped.")] = False,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,8 +70,9 @@ def plan(
     """
     if answers is not None and example is not None:
         raise Invalid("give --answers or --example, not both")
-    made = _make_plan(answers, example, dict(_change(text) for text in change or ()), further=further)
-    spec = with_models(made.spec, [_address(text) for text in model]) if model else None
+    changes = dict(_change(text) for text in change or ())
+    made = _make_plan(answers, example, changes, further=further, resume=resume)
+    spec = with_models(made.spec, [_address(text, out) for text in model]) if model else None
     document = _describe(made, quiet=as_json)
     if as_json:
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
@@ -77,9 +81,13 @@ def plan(
         if why:
             _show_why(made, console())
     if out is not None:
-        _write(out, planner.render_spec(made, spec))
-        run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
-        print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+        _write_spec(out, made, spec)
+
+
+def _write_spec(out: Path, made: Plan, spec: dict[str, Any] | None) -> None:
+    _write(out, planner.render_spec(made, spec))
+    run = f"tidegate {'batch' if 'job' in made.spec else 'deploy'} {out}"
+    print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 
 
 def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
@@ -88,13 +96,27 @@ def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
         return planner.document(made)
 
 
-def _make_plan(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:
+def _make_plan(
+    answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool, resume: bool
+) -> Plan:
     """From the file or the example with its changes; asked in the terminal where there is neither."""
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     if answers is None and example is None:
-        return planner.plan(_ask_all(changes, further=further), catalogue)
-    return planner.plan(planner.read({**_read_answers(answers, example), **changes}), catalogue)
+        kept = settings.state.expanduser() / KEPT
+        interview = _resume(kept, changes) if resume else Interview(changes, further)
+        return _plan_or_relax(_ask_all(interview, kept), catalogue)
+    return _plan_or_relax(planner.read({**_read_answers(answers, example), **changes}), catalogue)
+
+
+def _plan_or_relax(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
+    """The plan; where there is none, the changes that would make one come before the refusal."""
+    try:
+        return planner.plan(answers, catalogue)
+    except Invalid:
+        for one in planner.relaxations(answers, catalogue):
+            print_note(f"with {one.say}")
+        raise
 
 
 def show(made: Plan, screen: Console) -> None:
@@ -115,8 +137,9 @@ def _show_why(made: Plan, screen: Console) -> None:
     for row in made.rows:
         screen.print(Text.assemble("  ", (row.name, "bold"), f": {row.reason}"))
         screen.print(Text(f"      change: {row.change}", style="dim"))
-    screen.print("\nAlarms that turn a rollout back:")
-    for key, alarm in made.spec["alarms"].items():
+    if made.spec.get("alarms"):
+        screen.print("\nAlarms that turn a rollout back:")
+    for key, alarm in made.spec.get("alarms", {}).items():
         span = f"{alarm['datapoints']} of {alarm['periods']} periods of {alarm['period']}"
         screen.print(f"  {key}: {alarm['metric']} {alarm['statistic']} above {alarm['above']}, {span}")
     if made.promise is not None:
@@ -128,10 +151,19 @@ def _show_why(made: Plan, screen: Console) -> None:
         screen.print("\nOther choices:")
         for choice in made.choices:
             screen.print(Text(f"  {choice.say}"))
-    for one in all_notes(made):
+    _show_outlook(made, screen)
+    for one in made.notes:
         screen.print(Text.assemble(("\nNote: ", "yellow"), one.say, f"\n  {one.change}" if one.change else ""))
     for text in made.assumptions:
         screen.print(Text.assemble(("\nAssumed: ", "dim"), text))
+
+
+def _show_outlook(made: Plan, screen: Console) -> None:
+    screen.print("\nWhat would change it (the most for the bill first):")
+    for text in (*(one.say for one in made.outlook.flips), *(one.say for one in made.outlook.elsewhere)):
+        screen.print(Text(f"  {text}"))
+    for text in made.outlook.bad_days:
+        screen.print(Text(f"  {text}"))
 
 
 def _show_costs(made: Plan, screen: Console) -> None:
@@ -163,13 +195,17 @@ def _change(text: str) -> tuple[str, object]:
     return key.strip(), value.strip() or None
 
 
-def _address(text: str) -> str:
-    """A path as a file:// address; a name before it stays."""
+def _address(text: str, out: Path | None) -> str:
+    """A path as the spec file ``out`` has it: relative to its folder, as it was given; otherwise a file:// address.
+    A name before it stays."""
     name, mark, rest = text.partition("=")
     before, path = (f"{name}=", rest) if mark and "/" not in name else ("", text)
     if "://" in path:
         return text
-    found = Path(path).expanduser().absolute()
+    given = Path(path).expanduser()
+    if out is not None and not given.is_absolute():
+        return before + os.path.relpath(given, out.parent) + ("/" if path.endswith("/") or given.is_dir() else "")
+    found = given.absolute()
     return before + found.as_uri() + ("/" if path.endswith("/") or found.is_dir() else "")
 
 
@@ -180,62 +216,64 @@ def _write(path: Path, text: str) -> None:
         raise Invalid(f"{path}: {error.strerror}") from None
 
 
-def _ask_all(given: Mapping[str, object], *, further: bool) -> PlanAnswers:
-    """Ask the questions that make sense after the answers so far, and again where an answer is none. ``given`` is not
-    asked.
-
-    Prompts go to stderr, so that stdout has the plan alone. Raises Invalid where there is nobody to answer.
-    """
-    questions = table("questions")
-    values = {one["key"]: parsed(one, one["default"], stated=False) for one in questions}
-    said: dict[str, object] = dict(given)
-    for question in questions:
-        if question["key"] in given:
-            values[question["key"]] = parsed(question, given[question["key"]])
-    for more in (False, True):
-        if more and not further:
-            break
-        for question in questions:
-            if bool(question.get("further")) is more and question["key"] not in given and asked(question, values):
-                typed, values[question["key"]] = _ask(question)
-                said |= {question["key"]: typed} if typed else {}
-    return planner.read(said)
-
-
-def _ask(question: Mapping[str, Any]) -> tuple[str, Any]:
-    """Ask one question until its answer is valid. Returns the text that was typed, empty for the default, and the
-    answer."""
-    typer.echo(f"\n{question['ask']}", err=True)
-    for choice, told in (question.get("choices") or {}).items():
-        if told:
-            typer.echo(f"    {choice}: {told}", err=True)
-    if question.get("help"):
-        typer.echo(f"    {question['help']}", err=True)
-    while True:
+def _ask_all(interview: Interview, kept: Path) -> PlanAnswers:
+    """Ask until all is answered. Each answer is kept in a file as it is given, which ends with the last one: Ctrl-C
+    and a refusal lose none. Prompts go to stderr, so that stdout has the plan alone. Raises Invalid where nobody
+    answers."""
+    typer.echo("'back' goes back, '?' explains, Enter takes what is in brackets.", err=True)
+    while (question := interview.next_question()) is not None:
+        number, count = interview.number()
+        typer.echo(f"\n{number} of {count}. {question['ask']}", err=True)
         text = _answer(question)
-        try:
-            return text, parsed(question, text if text else _default(question), stated=bool(text))
-        except Invalid as error:
-            typer.echo(f"  {error.message}", err=True)
+        if text == BACK:
+            interview.go_back()
+        elif text == EXPLAIN:
+            _explain(question)
+            continue
+        else:
+            try:
+                interview.answer(question, text)
+            except Invalid as error:
+                typer.echo(f"  {error.message}", err=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _write(kept, json.dumps({"given": interview.given, "said": interview.said, "further": interview.further}))
+    return planner.read(interview.answers)
+
+
+def _resume(kept: Path, given: Mapping[str, object]) -> Interview:
+    """The interview where it stopped. Raises Invalid where none is kept."""
+    try:
+        found = json.loads(kept.read_text())
+        return Interview({**found["given"], **given}, found["further"], found["said"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Invalid(f"{kept}: no answers are kept here: start with 'tidegate plan'") from None
+
+
+def _explain(question: Mapping[str, Any]) -> None:
+    if question.get("choices"):
+        typer.echo(f"    one of {', '.join(question['choices'])}", err=True)
+    if question.get("explain"):
+        typer.echo(f"    {question['explain']}", err=True)
+    typer.echo(f"    default: {_format_default(question['default']) or 'none'} ({question['key']})", err=True)
 
 
 def _answer(question: Mapping[str, Any]) -> str:
     """Prompt for one answer and return the line that was typed, empty for the default. Raises Invalid at the end of
     input."""
+    for choice, told in (question.get("choices") or {}).items():
+        if told:
+            typer.echo(f"    {choice}: {told}", err=True)
+    if question.get("help"):
+        typer.echo(f"    {question['help']}", err=True)
     shown = "" if question.get("required") else _format_default(question["default"])
     typer.echo(f"  {f'[{shown}] ' if shown else ''}> ", err=True, nl=False)
     line = sys.stdin.readline()
     if not line:
         raise Invalid(
-            f"nobody answers {question['ask']!r}: give --answers or --example where there is no terminal"
+            f"nobody answers {question['ask']!r}: give --answers or --example where there is no terminal;"
+            " 'tidegate plan --continue' goes on"
         )
     return line.strip()
-
-
-def _default(question: Mapping[str, Any]) -> object:
-    if question.get("required"):
-        raise Invalid(f"{question['key']}: this has to be answered")
-    return question["default"]
 
 
 def _format_default(value: object) -> str:

@@ -5,9 +5,8 @@ from typing import Any
 
 from tidegate.domain.errors import NotFound
 from tidegate.features.planner.answers import PlanAnswers, read
-from tidegate.features.planner.flowchart import PlanNote
 from tidegate.features.planner.plan import Plan
-from tidegate.features.planner.plan_promise import lines, notes
+from tidegate.features.planner.plan_promise import lines
 from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
 from tidegate.features.rehearse.promise import Promise
@@ -60,20 +59,23 @@ def document(plan: Plan) -> dict[str, Any]:
         "strategy": {
             "kind": plan.strategy.kind,
             "preset": plan.strategy.preset,
-            "rollout": dict(plan.spec["rollout"]),
+            "rollout": dict(plan.spec.get("rollout", plan.strategy.rollout)),
             "title": plan.strategy.title,
-            "guardrail": None if plan.guardrail is None else asdict(plan.guardrail),
+            "first_part": plan.strategy.first_part,
+            "wanted": dict(plan.rollout.wanted.rollout),
+            "says": list(plan.rollout.says),
         },
-        "alarms": dict(plan.spec["alarms"]),
+        "alarms": dict(plan.spec.get("alarms", {})),
         "cost": _cost(plan),
         "choices": [asdict(one) for one in plan.choices],
         "promise": None if plan.promise is None else _promise(plan.promise),
-        "notes": [asdict(note) for note in all_notes(plan)],
+        "outlook": asdict(plan.outlook),
+        "notes": [asdict(note) for note in plan.notes],
         "assumptions": list(plan.assumptions),
         "overrides": list(plan.overrides),
         "answers": {key: value for key, value in asdict(plan.answers).items() if key != "assumed"},
         "spec": dict(plan.spec),
-        "job": None if plan.job is None else dict(plan.job),
+        "job": plan.spec.get("job"),
     }
 
 
@@ -81,6 +83,7 @@ def _size(plan: Plan) -> dict[str, Any]:
     size = plan.size
     if not isinstance(size, FleetSize):
         return {"kind": "on_demand", "memory_gib": size.memory_gib, "max_concurrency": size.concurrency}
+    written = plan.facts["generation"]
     return {
         "kind": "instances",
         "instance_type": size.type.name,
@@ -90,6 +93,8 @@ def _size(plan: Plan) -> dict[str, Any]:
         "capacity": size.capacity,
         "planned": size.planned,
         "basis": size.basis,
+        "first_token": None if written is None else written.first_token,
+        "tokens_per_second": None if written is None else 1 / written.per_token,
     }
 
 
@@ -119,11 +124,6 @@ def _cost(plan: Plan) -> dict[str, Any]:
             for line in bill.lines
         ],
     }
-
-
-def all_notes(plan: Plan) -> tuple[PlanNote, ...]:
-    """Return the notes of the plan, and those on what its rollout can promise."""
-    return plan.notes if plan.promise is None else (*plan.notes, *notes(plan.promise))
 
 
 def _promise(promise: Promise) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from typing import Any
 
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import units
+from tidegate.features.planner.language_models import accelerator, model_of, serve
 from tidegate.features.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 CPU, GPU, INFERENTIA, ANY = "cpu", "gpu", "inferentia", "any"
 Facts = Mapping[str, Any]
+REFERENCE_GIB = 24.0
+"""Memory of an accelerator before a type is chosen."""
 
 
 def _family_hardware(name: str) -> str:
@@ -45,7 +48,7 @@ def derive_facts(facts: Facts) -> dict[str, Any]:
     asked = _family_hardware(facts["instance_type"]) if facts["instance_type"] else facts["hardware"]
     times = {one: _time(facts, kind, one) for one in (CPU, GPU, INFERENTIA)}
     named = (asked,) if asked in able else ()
-    runs_on = _kind_hardware(facts, kind, able) if asked == ANY else named
+    runs_on = _kind_hardware(facts, kind, able, times) if asked == ANY else named
     first = runs_on[0] if runs_on else CPU
     return {
         "usable": tuple(one for one in (CPU, GPU, INFERENTIA) if one in able),
@@ -56,34 +59,59 @@ def derive_facts(facts: Facts) -> dict[str, Any]:
         "accelerated": bool(runs_on) and CPU not in runs_on,
         "processor_untimed": first == CPU and CPU not in kind["hardware"] and _untimed(facts) and GPU in able,
         "work_times": times,
-        "processor_time": _estimate(facts, kind, CPU) if "time" in kind else None,
+        "processor_time": times[CPU] if "time" in kind else None,
         "processing_time": times[first],
         "model_parts": len(serving(facts)) if facts["stages"] or facts["separate_invocation"] else 1,
     }
 
 
-def _kind_hardware(facts: Facts, kind: Mapping[str, Any], able: set[str]) -> tuple[str, ...]:
+def _kind_hardware(facts: Facts, kind: Mapping[str, Any], able: set[str], times: Facts) -> tuple[str, ...]:
     found = tuple(one for one in kind["hardware"] if one in able)
-    if "time" in kind and CPU in found and len(found) > 1:
-        stated = facts["processing_time"]
+    if "cpu_within" in kind and CPU in found and len(found) > 1:
         within = units.seconds(kind["cpu_within"])
-        bound = 2 * stated if stated is not None else min(within, facts["latency"] or within)
-        if _estimate(facts, kind, CPU) > bound:
+        measured = facts["processing_time"] is not None and facts["measured_on"] == CPU
+        if times[CPU] > min(within, facts["latency"] or within) and not measured:
             found = tuple(one for one in found if one != CPU)
     return found or ((CPU,) if CPU in able else ())
 
 
 def _time(facts: Facts, kind: Mapping[str, Any], hardware: str) -> float:
-    if facts["processing_time"] is not None:
-        return float(facts["processing_time"])
-    return _estimate(facts, kind, hardware) if "time" in kind else units.seconds(kind["processing_time"])
+    """Seconds of one request: estimated, or as stated, and then by the proportion of the estimates where it was
+    measured on other hardware."""
+    stated = facts["processing_time"]
+    if stated is None:
+        return _estimate(facts, kind, hardware)
+    measured = _measured_on(facts, kind)
+    if hardware == measured or facts["capacity"] is not None:
+        return float(stated)
+    return float(stated) * _estimate(facts, kind, hardware) / _estimate(facts, kind, measured)
+
+
+def _measured_on(facts: Facts, kind: Mapping[str, Any]) -> str:
+    if facts["measured_on"] is not None:
+        return str(facts["measured_on"])
+    if facts["hardware"] != ANY or facts["instance_type"]:
+        return _family_hardware(facts["instance_type"]) if facts["instance_type"] else str(facts["hardware"])
+    large = "cpu_size" in kind and facts["model_size"] > parse_bytes(kind["cpu_size"])
+    usual = [one for one in kind["hardware"] if not large or one != CPU]
+    return str(usual[0])
 
 
 def _estimate(facts: Facts, kind: Mapping[str, Any], hardware: str) -> float:
-    size, time = float(facts["model_size"]), kind["time"][CPU if hardware == CPU else "accelerator"]
-    # A model that is spread over several accelerators is read by all of them at a time.
-    spread = 1 if hardware == CPU else max(1, math.ceil(size / parse_bytes(time["each"])))
-    return units.seconds(time["base"]) + units.seconds(time["per_gb"]) * size / spread / 1e9
+    if "time" not in kind:
+        usual = units.seconds(kind["processing_time"])
+        slower = table("compute")["processor_slower"] if CPU not in kind["hardware"] else 1
+        return usual * slower if hardware == CPU else usual
+    if hardware == CPU:
+        time = kind["time"]
+        words = float(facts["answer_tokens"]) / float(time["tokens"])
+        return (
+            units.seconds(time["base"]) + units.seconds(time["per_gb"]) * float(facts["model_size"]) / 1e9 * words
+        )
+    model = model_of(facts)
+    name = table("accelerators")["reference"][hardware]
+    count = max(1, math.ceil(model.size * table("compute")["memory"]["working"] / (REFERENCE_GIB * 2**30)))
+    return serve(model, accelerator(name, count, REFERENCE_GIB), facts["latency"]).seconds
 
 
 def _untimed(facts: Facts) -> bool:

@@ -127,9 +127,10 @@ def strategy_examples(query: Mapping[str, str], catalogue: Catalogue) -> list[di
     """How a new version takes over, from the fastest to the most careful, and rolling."""
     found: list[dict[str, Any]] = []
     for name, title in STRATEGIES.items():
-        about = {"title": title, "about": DESCRIPTIONS[name], "example": ""}
+        about: dict[str, Any] = {"title": title, "about": DESCRIPTIONS[name], "example": ""}
         if name in STRATEGY_EXAMPLES:
             about |= _summary(STRATEGY_EXAMPLES[name], catalogue)
+            about["rows"]["Deployment Strategy"] = about["wanted"]
         found.append(about)
     return found
 
@@ -148,6 +149,7 @@ def _summary(name: str, catalogue: Catalogue) -> dict[str, Any]:
         "example": name,
         "model": planner.examples()[name]["title"],
         "rows": {row.name: row.value for row in plan.rows},
+        "wanted": f"{plan.rollout.wanted.title}, alarm rollback",
     }
 
 

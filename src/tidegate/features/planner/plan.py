@@ -2,7 +2,7 @@
 
 import math
 from calendar import monthrange
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -12,19 +12,24 @@ from typing import Any
 from tidegate.domain.errors import TidegateError
 from tidegate.features.cost.bill import MONTHS, Bill, Tariff
 from tidegate.features.cost.traffic import Load
+from tidegate.features.cost.workload import render_structure
 from tidegate.features.planner import assumptions as derived
 from tidegate.features.planner import pricing, rules, specs
+from tidegate.features.planner.alarm_solver import solve
 from tidegate.features.planner.alternatives import Alternative, choices
 from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.calendar import calendar
+from tidegate.features.planner.candidates import generation, work_time
 from tidegate.features.planner.flowchart import FlowchartStep, Place, PlanNote, place, walk
-from tidegate.features.planner.guardrails import GuardrailFit, guardrail
 from tidegate.features.planner.hardware import is_arm
+from tidegate.features.planner.outlook import Outlook, Relaxation, look_out, relax
 from tidegate.features.planner.plan_promise import compute_promise
-from tidegate.features.planner.rows import PlanDecision, PlanRow, rows
+from tidegate.features.planner.rollouts import PerformedRollout, perform
+from tidegate.features.planner.rows import PlanDecision, PlanRow, find_largest, is_unknown_there, rows
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import Strategy, strategy
 from tidegate.features.planner.tables import table
+from tidegate.features.planner.target_check import compile_plan, parse_planned
 from tidegate.features.planner.traffic import traffic
 from tidegate.features.planner.units import format_money
 from tidegate.features.rehearse.promise import Promise
@@ -32,6 +37,8 @@ from tidegate.prices import HOME, Catalogue
 
 OLD = 6
 """Months from which on prices should be renewed."""
+MUCH = 0.3
+"""Part of a bill from which on a line other than instances is named in a note."""
 EVEN = "cloudwatch/alarm-month"
 """What costs the same in every month."""
 
@@ -71,24 +78,22 @@ def _price_dates(bill: Bill, region: str) -> PriceDates:
 @dataclass(frozen=True)
 class Plan:
     """A deployment that can run, with its reasons. ``rows`` are the six of the summary, ``spec`` is what ``tidegate
-    deploy`` takes, ``job`` a batch transform job where no endpoint is needed. ``facts`` are the answers with all
-    that follows from them; ``digest`` is in the spec's tags."""
+    deploy`` takes, or ``tidegate batch`` where no endpoint is needed. ``rollout`` is what the target performs.
+    ``facts`` are the answers with all that follows from them; ``digest`` is in the spec's tags."""
 
     answers: PlanAnswers
     facts: Mapping[str, Any]
     steps: tuple[FlowchartStep, ...]
     place: Place
     size: FleetSize | OnDemandSize
-    strategy: Strategy
+    rollout: PerformedRollout
     bill: Bill
     rows: tuple[PlanRow, ...]
     notes: tuple[PlanNote, ...]
     assumptions: tuple[str, ...]
     overrides: tuple[str, ...]
     spec: Mapping[str, Any]
-    job: Mapping[str, Any] | None
     digest: str
-    guardrail: GuardrailFit | None
     priced: pricing.PricedSize = field(repr=False)
     catalogue: Catalogue = field(repr=False)
 
@@ -108,18 +113,36 @@ class Plan:
         when asked for: it takes up to some seconds."""
         if self.place.mode == "batch":
             return None
-        return compute_promise(self.facts, self.strategy, self.spec["alarms"], self.place.target)
+        return compute_promise(self.facts, parse_planned(self.spec), self.place.target)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """The answers that would change the plan, the same load elsewhere, and bad days. Computed when asked for."""
+        return look_out(self, lambda other: _plan(other, self.catalogue))
+
+    @property
+    def strategy(self) -> Strategy:
+        """How a new version gets its traffic, as the target performs it."""
+        return self.rollout.strategy
 
 
 def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
     """Make a plan from answers. Raises Invalid for answers that contradict each other or ask for too much,
     UnknownInstanceType, UnknownRegion and MissingPrice; each says what to change."""
-    made = _plan(answers, catalogue)
+    made = _plan(answers, catalogue, solved=True)
+    needed = compile_plan(parse_planned(made.spec), made.place, answers.region)
     over = _over_budget(made, catalogue)
-    return made if over is None else replace(made, notes=(over, *made.notes))
+    others = (*needed, *_dearer_hardware(made))
+    return replace(made, notes=(*(() if over is None else (over,)), *made.notes, *others))
 
 
-def _plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
+def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation, ...]:
+    """The three smallest changes of answers that make a plan where ``plan`` refuses; none where it does not."""
+    return relax(answers, lambda other: plan(other, catalogue))
+
+
+def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -> Plan:
+    """``solved``: with alarms that are solved for, which takes longer than all the rest."""
     facts = derived.find_facts(answers)
     derived.refuse_contradictions(facts)
     steps = walk(facts)
@@ -128,46 +151,66 @@ def _plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
     priced = pricing.priced(facts, where, catalogue)
     size, bill = priced.size, priced.bill
     facts |= _choose_facts(facts, size)
-    how = strategy(facts)
+    how = perform(strategy(facts), where, size, facts)
     digest = specs.digest(asdict(answers), pricing.version(bill))
     peaks = calendar(traffic(facts), where.mode, size, facts["timezone"])
-    spec = specs.spec(facts, where, size, how, digest, peaks)
-    job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, FleetSize) else None
-    held = guardrail(where, how, size)
+    beside, _ = pricing.extras(facts, Tariff(catalogue, facts["region"]))
+    planned_for = render_structure(pricing.workload(facts, size, beside))
+    spec = specs.spec(facts, where, size, how.strategy, digest, peaks) | {"workload": planned_for}
+    unseen: tuple[PlanNote, ...] = ()
+    if solved and "alarms" in spec:
+        how, spec, unseen = _solve_alarms(facts, where, how, spec)
+    decided = PlanDecision(facts, steps, where, size, how, bill, peaks)
     return Plan(
         answers=answers,
         facts=facts,
         steps=steps,
         place=where,
         size=size,
-        strategy=how,
+        rollout=how,
         bill=bill,
-        rows=rows(PlanDecision(facts, steps, where, size, how, bill, held, peaks)),
+        rows=rows(decided),
         notes=(
             *where.notes,
             *_notes(facts),
+            *unseen,
+            *_bill_notes(decided),
             *(PlanNote("cost", text, "") for text in bill.warnings),
             *_stand_ins(bill),
         ),
         assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
         overrides=_overrides(answers, where.target),
         spec=spec,
-        job=job,
         digest=digest,
-        guardrail=held,
         priced=priced,
         catalogue=catalogue,
     )
 
 
+def _solve_alarms(
+    facts: Mapping[str, Any], where: Place, how: PerformedRollout, spec: Mapping[str, Any]
+) -> tuple[PerformedRollout, dict[str, Any], tuple[PlanNote, ...]]:
+    """Return the rollout and the spec with alarms that are solved for. A longer bake gives each alarm more time to
+    roll back a good version, so all are solved for again."""
+    made = dict(spec)
+    while True:
+        found = solve(facts, parse_planned(made), where.target, how.longest)
+        alarms = {key: {**alarm, **found.alarms.get(key, {})} for key, alarm in made["alarms"].items()}
+        if found.bake <= how.strategy.wait:
+            return how, {**made, "alarms": alarms}, found.notes
+        how = how.with_bake(found.bake)
+        made = {**made, "rollout": {**made["rollout"], **how.strategy.rollout}}
+
+
 def _choose_facts(facts: Mapping[str, Any], size: FleetSize | OnDemandSize) -> dict[str, Any]:
     """Return facts of the chosen instances, for the notes and the promise."""
     if not isinstance(size, FleetSize):
-        return {"least": 0, "most": 0, "type": "", "carried_by": "cpu", "arm": False}
-    time = facts["work_times"][size.type.kind]
+        return {"least": 0, "most": 0, "type": "", "carried_by": "cpu", "arm": False, "generation": None}
+    time = work_time(facts, size.type)
     return {
         **{"least": size.least, "most": size.most, "type": size.type.name, "carried_by": size.type.kind},
-        **{"arm": is_arm(size.type.name), "processing_time": time},
+        **{"arm": is_arm(size.type.name), "processing_time": time, "generation": generation(facts, size.type)},
+        "slowest": facts["slowest"] if facts["p99_stated"] else time * table("compute")["slowest_of_mean"],
     }
 
 
@@ -178,6 +221,34 @@ def _notes(facts: Mapping[str, Any]) -> tuple[PlanNote, ...]:
         for one in table("notes")
         if rules.holds(one["when"], facts)
     )
+
+
+def _bill_notes(of: PlanDecision) -> Iterator[PlanNote]:
+    """Say what is bought if it is not instances, and what may not exist where it is planned."""
+    largest = find_largest(of)
+    if largest.part >= MUCH and not isinstance(of.size, OnDemandSize) and of.size.type.name not in largest.item:
+        yield PlanNote("cost", largest.say, largest.lower)
+    if is_unknown_there(of.size, of.bill):
+        assert isinstance(of.size, FleetSize)
+        region, name = of.facts["region"], of.size.type.name
+        say = f"{name} is not known to exist in {region}: the catalogue has no price of it there"
+        yield PlanNote(
+            "instance_type", say, f"tidegate cost prices update --region {region}, or name another type"
+        )
+
+
+def _dearer_hardware(made: Plan) -> Iterator[PlanNote]:
+    """Say what hardware that was asked for costs more than other that would do."""
+    for one in made.choices:
+        if (
+            made.answers.hardware != "any"
+            and one.name.startswith("on_")
+            and (one.month or math.inf) < made.bill.month
+        ):
+            assert one.month is not None
+            more = format_money(made.bill.month - one.month)
+            say = f"hardware: {made.answers.hardware} costs {more} a month more than {one.say.partition(':')[0]}"
+            yield PlanNote("hardware", say, "set hardware: any")
 
 
 def _stand_ins(bill: Bill) -> tuple[PlanNote, ...]:
@@ -212,8 +283,10 @@ def _over_budget(made: Plan, catalogue: Catalogue) -> PlanNote | None:
         if other.bill.month < made.bill.month:
             cheaper.append((other.bill.month, lever["say"]))
     say = f"it costs about {format_money(made.bill.month)} a month, and {format_money(budget)} may be spent"
-    told = [f"{said}: about {format_money(month)}" for month, said in sorted(cheaper)]
-    return PlanNote("budget", say, "; ".join(told) or "raise the budget, or plan for less traffic")
+    told = [f"{said}: about {format_money(month)}" for month, said in sorted(cheaper) if month <= budget]
+    least = min([made.bill.month, *(month for month, _ in cheaper)])
+    nothing = f"no single change meets it, the least is {format_money(least)}: raise it, or plan for less traffic"
+    return PlanNote("budget", say, "; ".join(told) or nothing)
 
 
 def _tuples(changes: Mapping[str, Any]) -> dict[str, Any]:

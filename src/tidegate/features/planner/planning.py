@@ -6,7 +6,7 @@ makes JSON of it and ``render_spec`` a spec file.
 
 from tidegate.features.planner.answers import PlanAnswers, missing, read
 from tidegate.features.planner.document import answers_of, document, example, examples, what_is_asked
-from tidegate.features.planner.plan import Plan, monthly, plan
+from tidegate.features.planner.plan import Plan, monthly, plan, relaxations
 from tidegate.features.planner.render_spec import render_spec
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "monthly",
     "plan",
     "read",
+    "relaxations",
     "render_spec",
     "what_is_asked",
 ]

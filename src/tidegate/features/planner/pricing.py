@@ -4,27 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tidegate.features.cost import containers, hosted, on_demand
-from tidegate.features.cost.bill import MONTHS, Bill, BillLine, Tariff, bill
+from tidegate.features.cost import on_demand
+from tidegate.features.cost.bill import MONTHS, Bill, Tariff
 from tidegate.features.cost.extras import Extras
 from tidegate.features.cost.fleet import ScalingBounds
 from tidegate.features.cost.traffic import YEAR, Load
-from tidegate.features.planner import candidates, sizing, specs
+from tidegate.features.cost.workload import WorkloadSpec, peak_of, price_workload, way_of
+from tidegate.features.planner import sizing, specs
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.selection import AlternativeType, cheapest
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import strategy
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.traffic import traffic
+from tidegate.features.planner.traffic import named_peaks, traffic
 from tidegate.prices import Catalogue, InstanceType
 
 Facts = Mapping[str, Any]
+_KINDS = {"real_time": "real-time", "asynchronous": "async", "batch": "batch"}
 
 
 @dataclass(frozen=True)
 class PricedSize:
     """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` are types
-    that fit as well."""
+    that fit as well, the cheapest first."""
 
     size: FleetSize | OnDemandSize
     bill: Bill
@@ -37,15 +39,15 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
     tariff = Tariff(catalogue, facts["region"])
     tariff.refuse_unknown_region()
     beside, left_out = extras(facts, tariff)
+    load = traffic(facts).hours(YEAR)
     if where.mode == "batch":
-        job, others = cheapest(facts, tariff, lambda type: _job(facts, type, tariff, beside))
+        job, others = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
         made = replace(job, others=others)
+    elif where.mode == "serverless":
+        size = sizing.on_demand(facts)
+        made = PricedSize(size, price_load(facts, size, load, tariff, beside), load)
     else:
-        load = traffic(facts).hours(YEAR)
-        if where.mode == "serverless":
-            made = _by_request(facts, load, tariff, beside)
-        else:
-            made = on_instances(facts, load, tariff, beside)
+        made = on_instances(facts, load, tariff, beside)
     return replace(made, bill=replace(made.bill, warnings=(*made.bill.warnings, *left_out)))
 
 
@@ -57,10 +59,37 @@ def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Pr
 
 def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
     """Price a load that a given size carries; the load may be a part of a year."""
-    if isinstance(size, FleetSize):
-        return _instances(facts, size, load, tariff, beside)
-    make = on_demand.function if facts["target"] == "lambda" else on_demand.serverless
-    return make(tariff, on_demand_of(facts, size), load, beside)
+    made = workload(facts, size, beside)
+    if isinstance(size, OnDemandSize):
+        return price_workload(made, way_of(made, "serverless", f"{size.memory_gib}GB"), (1, 1), tariff, load)
+    way = way_of(made, _KINDS[facts["mode"]], size.type.name)
+    return price_workload(made, way, (size.least, size.most), tariff, load)
+
+
+def workload(facts: Facts, size: FleetSize | OnDemandSize, beside: Extras) -> WorkloadSpec:
+    """Describe what the deployment is planned for, as its spec has it."""
+    figures: dict[str, float] = {
+        **{"in": beside.bytes_in, "out": beside.bytes_out},
+        **{"alarms": beside.alarms, "volume": beside.volume_gib * 1e9},
+    }
+    if isinstance(size, OnDemandSize):
+        figures["seconds"] = facts["processing_time"]
+    else:
+        figures |= {"per_instance": size.capacity, "target": size.planned / size.capacity}
+        figures |= {"seconds": 1 / size.capacity, "at_once": 1}
+    if facts["mode"] == "batch" and isinstance(size, FleetSize):
+        book = table("compute")
+        figures |= {
+            **{"records": facts["records"], "runs": facts["runs_per_month"] * MONTHS},
+            **{"startup": book["instance_start_minutes"] * 60},
+            **{
+                "per_object": facts["records_per_object"] if facts["by_line"] else 1,
+                "jobs_on": 1 if isinstance(size, OnDemandSize) else size.least,
+            },
+        }
+        return WorkloadSpec(facts["target"], facts["region"], YEAR, figures=figures)
+    peaks = [peak_of(one) for one in named_peaks(facts)]
+    return WorkloadSpec(facts["target"], facts["region"], YEAR, facts["shape"], facts["rate"], peaks, figures)
 
 
 def version(priced: Bill) -> str:
@@ -90,27 +119,10 @@ def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
     if facts["spot"] and on_nodes:
         left_out.append("the catalogue has no Spot prices: on-demand is what it costs at the most")
     size = facts["payload"] if has_data else 0
-    count = len(specs.alarm_section(facts, strategy(facts))) if has_alarms else 0
-    volume = table("compute")["node_volume"] if has_volumes else 0
+    watched = has_alarms and facts["mode"] != "batch"
+    count = len(specs.alarm_section(facts, strategy(facts))) if watched else 0
+    volume = table("compute")["node_volume"] if has_volumes and facts["mode"] != "batch" else 0
     return Extras(bytes_in=size, bytes_out=size * answer, volume_gib=volume, alarms=count), tuple(left_out)
-
-
-def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
-    size = sizing.fleet(facts, load, type)
-    return PricedSize(size, _instances(facts, size, load, tariff, beside), load)
-
-
-def _instances(facts: Facts, fleet: FleetSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
-    name = fleet.type.name
-    if name.startswith(candidates.FARGATE):
-        task = containers.Task(fleet.type.vcpus, fleet.type.memory_gib)
-        return containers.fargate(tariff, task, scaling(fleet), load, beside)
-    if facts["target"] in ("eks", "ecs"):
-        return containers.ecs(tariff, name, scaling(fleet), load, beside)
-    if facts["mode"] == "asynchronous":
-        work = hosted.RequestWork(1 / fleet.capacity)
-        return hosted.asynchronous(tariff, name, work, (fleet.least, fleet.most), load, beside)
-    return hosted.real_time(tariff, name, scaling(fleet), load, beside)
 
 
 def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
@@ -118,41 +130,12 @@ def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
     return on_demand.OnDemandUsage(float(size.memory_gib), facts["processing_time"])
 
 
-def _by_request(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
-    size = sizing.on_demand(facts)
+def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
+    size = sizing.fleet(facts, load, type)
     return PricedSize(size, price_load(facts, size, load, tariff, beside), load)
 
 
-def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> PricedSize:
-    """Price a year of batch transform; on EKS and ECS the instance-hours alone."""
-    fleet = sizing.job(facts, type)
-    book = table("compute")
-    job = hosted.BatchJob(
-        facts["records"],
-        facts["runs_per_month"] * MONTHS,
-        fleet.least,
-        startup=book["instance_start_minutes"] * 60,
-        records_per_object=book["records_per_object"] if facts["by_line"] else 1,
-    )
-    work = hosted.RequestWork(1 / fleet.capacity)
-    if facts["target"] == "sagemaker":
-        made = hosted.batch(tariff, fleet.type.name, job, work, extras=replace(beside, alarms=0))
-        return PricedSize(fleet, made, None)
-    hours = job.runs * job.hours(work) * job.instances
-    why = f"{job.runs:g} jobs a year"
-    if type.name.startswith(candidates.FARGATE):
-        lines = [
-            BillLine(
-                "fargate/vcpu-hour",
-                hours * type.vcpus,
-                tariff.rate("fargate/vcpu-hour"),
-                f"{why}, {type.vcpus} vCPU",
-            ),
-            BillLine(
-                "fargate/gb-hour", hours * type.memory_gib, tariff.rate("fargate/gb-hour"), f"{why}, their memory"
-            ),
-        ]
-    else:
-        item = candidates.item(facts, type)
-        lines = [BillLine(item, hours, tariff.rate(item), f"{why}, EC2 instances")]
-    return PricedSize(fleet, bill(lines, 8760.0), None)
+def _job(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
+    """Price a year of jobs; on EKS and ECS the instance-hours alone."""
+    size = sizing.job(facts, type)
+    return PricedSize(size, price_load(facts, size, load, tariff, beside), None)

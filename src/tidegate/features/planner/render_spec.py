@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-from tidegate.features.planner.document import all_notes
 from tidegate.features.planner.plan import Plan
 from tidegate.features.planner.plan_promise import lines
 
@@ -36,16 +35,12 @@ def _head(plan: Plan) -> Iterator[str]:
         yield from _comment(f"OVERRIDE: {text}")
     for text in () if plan.promise is None else lines(plan.promise):
         yield from _comment(f"Promise: {text}")
-    for note in all_notes(plan):
+    for note in plan.notes:
         yield from _comment(f"Note: {note.say}" + (f" ({note.change})" if note.change else ""))
     for text in plan.assumptions:
         yield from _comment(f"Assumed: {text}")
-    if plan.job is not None:
-        workers = plan.job["instances"]
-        yield from _comment(
-            f"Run it without an endpoint: tidegate batch THIS-FILE INPUT OUTPUT --join --on-bad-rows errors "
-            f"--instances {workers}"
-        )
+    if "job" in plan.spec:
+        yield from _comment("Run it, without an endpoint: tidegate batch THIS-FILE")
 
 
 def _body(plan: Plan, spec: Mapping[str, Any], *, filled: bool) -> Iterator[str]:
@@ -58,6 +53,10 @@ def _body(plan: Plan, spec: Mapping[str, Any], *, filled: bool) -> Iterator[str]
             yield from _comment(f"{reason[:1].upper()}{reason[1:]}.", blank=True)
         if key in ("alarms", "tags"):
             yield ""
+        if key == "workload":
+            yield from _comment(
+                "What it was planned for: 'tidegate cost estimate THIS-FILE' prices it.", blank=True
+            )
         yield yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=WIDTH).rstrip("\n")
 
 

@@ -9,9 +9,8 @@ from tidegate.features.planner import units
 from tidegate.features.planner.assumptions import words
 from tidegate.features.planner.candidates import FARGATE
 from tidegate.features.planner.flowchart import FlowchartStep, Place
-from tidegate.features.planner.guardrails import GuardrailFit
+from tidegate.features.planner.rollouts import PerformedRollout
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
-from tidegate.features.planner.strategy import Strategy
 from tidegate.features.planner.tables import table
 from tidegate.prices import HOME
 
@@ -37,9 +36,8 @@ class PlanDecision:
     steps: Sequence[FlowchartStep]
     place: Place
     size: FleetSize | OnDemandSize
-    strategy: Strategy
+    rollout: PerformedRollout
     bill: Bill
-    guardrail: GuardrailFit | None = None
     calendar: Sequence[Mapping[str, Any]] = ()
 
 
@@ -82,7 +80,12 @@ def _instance(of: PlanDecision) -> Told:
     if size.type.accelerators:
         machine += f", {size.type.accelerators} x {size.type.accelerator}"
     need = units.format_size(facts["memory_needed"])
-    value = _type_name(size) + (" on Spot" if facts["spot"] and of.place.target in ("eks", "ecs") else "")
+    unknown = is_unknown_there(size, of.bill)
+    value = _type_name(size) + (f" (not known to exist in {facts['region']})" if unknown else "")
+    value += " on Spot" if facts["spot"] and of.place.target in ("eks", "ecs") else ""
+    if written := facts["generation"]:
+        first = units.format_seconds(written.first_token)
+        value += f", first token after {first}, {1 / written.per_token:.3g} tokens/s"
     if facts["instance_type"]:
         return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
     hardware = table("compute")["hardware"][size.type.kind]
@@ -91,6 +94,13 @@ def _instance(of: PlanDecision) -> Told:
         because = f"{hardware['text']} were asked for"
     reason = f"{because}; with {machine} it carries the year at the lowest price of all types that fit {need}"
     return value, reason, hardware["change"]
+
+
+def is_unknown_there(size: FleetSize | OnDemandSize, bill: Bill) -> bool:
+    """Whether the catalogue has no price of the type in the plan's region, so that the region may lack it."""
+    if not isinstance(size, FleetSize):
+        return False
+    return any(line.rate.stands_in for line in bill.lines if line.item.endswith(f"/{size.type.name}"))
 
 
 def _type_name(size: FleetSize) -> str:
@@ -142,30 +152,65 @@ def _metric(place: Place) -> str:
 
 
 def _strategy(of: PlanDecision) -> Told:
-    chosen, facts = of.strategy, of.facts
+    chosen, wanted, facts = of.rollout.strategy, of.rollout.wanted, of.facts
     by = (
-        f"the playbook's for {chosen.preset}"
-        if chosen.preset
+        f"the playbook's for {wanted.preset}"
+        if wanted.preset
         else f"criticality {facts['criticality']}, {'can' if facts['reversible'] else 'cannot'} be undone, "
         f"{'seen' if facts['user_facing'] else 'not seen'} by people"
     )
     reason = f"{chosen.because} ({by})"
     if of.place.mode == "batch":
         return chosen.title, f"{reason}; {table('strategies')['batch']['because']}", chosen.change
-    held = "" if of.guardrail is None else "".join(f"; {text}" for text in of.guardrail.says)
-    return f"{chosen.title}, alarm rollback", reason + held, chosen.change
+    held = "".join(f"; {text}" for text in of.rollout.says)
+    value = chosen.title if "alarms" in chosen.rollout else f"{chosen.title}, alarm rollback"
+    return (
+        value + ("" if chosen.title == wanted.title else f" (asked for {wanted.title})"),
+        reason + held,
+        chosen.change,
+    )
 
 
 def _cost(of: PlanDecision) -> Told:
     bill = of.bill
     value = f"about {units.format_money(bill.month)} a month"
-    parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])
     spread = ""
     if any(line.rate.stands_in for line in bill.lines):
         value += f" (at {HOME}'s prices)"
     if bill.month_high > bill.month_low * 1.005:
-        spread = f" (sources say {units.format_money(bill.month_low)} to {units.format_money(bill.month_high)})"
-    return value, f"{parts}{spread}", "the rate, its peaks, the instance type and the fewest instances decide it"
+        spread = f"; sources say {units.format_money(bill.month_low)} to {units.format_money(bill.month_high)}"
+    largest = find_largest(of)
+    return value, f"{largest.say}{spread}", largest.lower
+
+
+@dataclass(frozen=True)
+class LargestLine:
+    """The largest item of a bill: what it is, with the assumption that it rests on, and what would lower it."""
+
+    item: str
+    part: float
+    say: str
+    lower: str
+
+
+def find_largest(of: PlanDecision) -> LargestLine:
+    """Find the item on which the most is spent."""
+    amounts: dict[str, float] = {}
+    for line in of.bill.lines:
+        amounts[line.item] = amounts.get(line.item, 0.0) + line.amount
+    item = max(amounts, key=lambda one: amounts[one])
+    part = amounts[item] / of.bill.total if of.bill.total else 0.0
+    row = next(one for one in table("compute")["bill_lines"] if item.startswith(one["item"]))
+    rate = "" if not isinstance(of.size, FleetSize) else units.format_rate(of.size.capacity)
+    told = {**words(of.facts), "capacity_text": rate}
+    why = next(line.why for line in of.bill.lines if line.item == item)
+    month = part * of.bill.month
+    say = (
+        f"the largest part is {item}, {units.format_money(month)} of {units.format_money(of.bill.month)}"
+        f" ({why}); it rests"
+        f" on {row['rests_on'].format(**told)}"
+    )
+    return LargestLine(item, part, say, row["lower"].format(**told))
 
 
 def _count(count: int) -> str:

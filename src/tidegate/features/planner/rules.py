@@ -22,6 +22,7 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 }
 _OTHER: dict[str, Callable[[Any, Any], bool]] = {
     "less_than": lambda value, other: value is not None and other is not None and value < other,
+    "more_than": lambda value, other: value is not None and other is not None and value > other,
     "differs_from": lambda value, other: bool(value != other),
 }
 """Comparisons with another fact, named by the condition."""

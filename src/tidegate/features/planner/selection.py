@@ -35,9 +35,25 @@ def cheapest(
     """Return the size with the least bill, and the others by theirs. Of equal ones it is the least dear instance, as
     it scales in finer steps; then more vCPU, then the name. Raises Invalid where no type carries the load, and what
     ``candidates`` raises."""
+    types = candidates(facts, tariff)
+    first = _price_all(facts, tariff, price, types)
+    chosen = first[0][1]
+    rest = [one for one in types if one.name != first[0][0][3]]
+    # What the chosen type dominated is second only among the rest.
+    try:
+        second = _price_all(facts, tariff, price, rest) if rest else []
+    except Invalid:
+        second = []
+    return chosen, tuple(AlternativeType(name, month) for (month, _, _, name), _ in second)
+
+
+def _price_all(
+    facts: Facts, tariff: Tariff, price: Callable[[InstanceType], Priced], types: Sequence[InstanceType]
+) -> list[tuple[tuple[float, float, int, str], Priced]]:
+    """The types that no other dominates, the cheapest first. Raises Invalid where none carries the load."""
     found: list[tuple[tuple[float, float, int, str], Priced]] = []
     refused: Invalid | None = None
-    for type in _undominated(facts, tariff, candidates(facts, tariff)):
+    for type in _undominated(facts, tariff, types):
         try:
             made = price(type)
         except Invalid as error:
@@ -48,8 +64,7 @@ def cheapest(
     if not found:
         assert refused is not None
         raise refused
-    found.sort(key=lambda one: one[0])
-    return found[0][1], tuple(AlternativeType(name, month) for (month, _, _, name), _ in found[1:])
+    return sorted(found, key=lambda one: one[0])
 
 
 def _undominated(facts: Facts, tariff: Tariff, types: Sequence[InstanceType]) -> list[InstanceType]:

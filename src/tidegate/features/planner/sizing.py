@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.cost.traffic import Load
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.assumptions import words
-from tidegate.features.planner.candidates import GIB, chips, replicas
+from tidegate.features.planner.candidates import GIB, chips, generation, replicas
 from tidegate.features.planner.flowchart import PlanNote
 from tidegate.features.planner.hardware import CPU, GPU
 from tidegate.features.planner.tables import table
@@ -55,7 +55,9 @@ def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> FleetSize
     planned = rate * _first("headroom", facts)["part"]
     least_rule = _first("least_instances", facts)
     quietest = count_needed(min(load.peak), planned)
-    if facts["mode"] != "asynchronous":
+    if facts["mode"] == "asynchronous":
+        quietest = math.floor(min(load.peak) / planned)  # a queue waits for what is less than a whole instance
+    else:
         quietest = max(quietest, _count_for_memory(facts, type))
     least = max(least_rule["count"], quietest)
     busiest = load.busiest
@@ -109,11 +111,22 @@ def capacity(facts: Mapping[str, Any], type: InstanceType) -> tuple[float, str]:
     """Requests a second of one instance at its limit, and what that rests on."""
     if facts["capacity"] is not None:
         return facts["capacity"], "as measured"
+    written = generation(facts, type)
+    if written is not None:
+        copies, spread = replicas(facts, type), chips(facts, type) or 1
+        over = f"{copies} replica{'' if copies == 1 else 's'}"
+        over += f" over {spread} accelerators" + ("" if copies == 1 else " each") if spread > 1 else ""
+        basis = (
+            f"{written.batch} answers at a time by {over}: the first token after"
+            f" {units.format_seconds(written.first_token)},"
+            f" then {1 / written.per_token:.3g} tokens a second to each"
+        )
+        return copies * written.capacity, basis
     seconds = facts["work_times"][type.kind]
     each = units.format_seconds(seconds)
     kind = table("compute")["kinds"][facts["model_kind"]]
     if type.kind == CPU:
-        vcpus = kind["time"]["cpu"]["vcpus"] if "time" in kind else 1
+        vcpus = kind["time"]["vcpus"] if "time" in kind else 1
         lanes = max(1, type.vcpus // vcpus)
         basis = "each vCPU" if vcpus == 1 else f"each {vcpus} vCPU"
         return lanes / seconds, f"{lanes} at a time, {each} each; {basis} answers one request at a time"

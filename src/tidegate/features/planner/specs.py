@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidegate.features.planner import rules
+from tidegate.domain.transform import RequestLimits
+from tidegate.features.planner import rules, units
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import Strategy
@@ -14,6 +16,10 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.spec.placeholders import planned_address
 
 TAG = "tidegate:"
+WAITING = "waiting"
+"""Key of the alarm on the age of the backlog, which guards no rollout."""
+_USUAL_REQUEST = 6_000_000
+"""Bytes of a request of a batch transform job unless MaxPayloadInMB says more."""
 
 
 def digest(answers: object, version: str) -> str:
@@ -30,10 +36,12 @@ def spec(
     tag: str,
     peaks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the plan as the contents of a spec file. Where the answers do not tell where the model data is, the spec
-    has an address to be corrected. ``peaks`` are the entries of the calendar."""
-    alarms = alarm_section(facts, strategy)
+    """Return the plan as the contents of a spec file, without its workload. Where the answers do not tell where the
+    model data is, the spec has an address to be corrected. ``peaks`` are the entries of the calendar."""
     made: dict[str, Any] = {"endpoint": facts["name"], **_model_section(facts, place)}
+    if place.mode == "batch" and isinstance(size, FleetSize):
+        made |= {"instances": size.least, "instance_type": size.type.name, "job": _job_section(facts, place)}
+        return made | {"tags": _tags(facts, tag)}
     if isinstance(size, OnDemandSize):
         made["serverless"] = {"memory": f"{size.memory_gib}GiB", "max_concurrency": size.concurrency}
         if place.target == "lambda":
@@ -50,9 +58,11 @@ def spec(
             "failure": f"s3://answers/{facts['name']}-failed/",
         }
     rollout = dict(strategy.rollout)
-    evidence = rules.holds(table("alarms")["require_evidence"], facts)
+    evidence = rules.holds(table("alarms")["require_evidence"], facts) and "alarms" not in rollout
     made["rollout"] = rollout | ({"require_evidence": True} if evidence else {})
-    made["alarms"] = alarms
+    alarms = made["alarms"] = alarm_section(facts, strategy)
+    if WAITING in alarms:
+        made["rollout"].setdefault("alarms", [key for key in alarms if key != WAITING])
     made["tags"] = _tags(facts, tag)
     return made
 
@@ -62,7 +72,7 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
     book = table("alarms")
     here = {**facts, "first_part_rate": facts["rate"] * strategy.first_part}
     span = {key: value for key, value in rules.first(book["periods"], here).items() if key != "when"}
-    made = {}
+    made = {} if facts["mode"] != "asynchronous" else {WAITING: _waiting_alarm(facts)}
     for key in ("errors", "slow", "refused"):
         rule = book[key]
         if not rules.holds(rule.get("when", {}), here):
@@ -71,33 +81,39 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
         made[key] = {
             "metric": rule["metric"],
             "statistic": rule["statistic"],
-            "above": _spec_time(facts["latency"]) if limit == "{latency}" else limit,
+            "above": units.format_spec_time(facts["latency"]) if limit == "{latency}" else limit,
             **span,
             "description": rule["why"],
         }
     return made
 
 
-def job(facts: Mapping[str, Any], fleet: FleetSize, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a batch transform job as ``POST /tidegate/v1/transforms`` takes it, without the fingerprints of local
-    files."""
-    name, by_line = facts["name"], facts["by_line"]
-    source = {"uri": f"s3://data/{name}/", "content_type": table("content")[facts["model_kind"]]}
+def _waiting_alarm(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the alarm on the age of the backlog."""
+    rule = table("alarms")["waiting"]
     return {
-        "spec": dict(spec),
-        "source": source | ({"split": "Line"} if by_line else {}),
-        "sink": {"uri": f"s3://answers/{name}/"} | ({"by_line": True} if by_line else {}),
-        **({"processing": {"join": True}} if by_line else {}),
-        "on_bad_rows": "errors",
-        "instances": fleet.least,
+        "metric": rule["metric"],
+        "statistic": rule["statistic"],
+        "above": math.ceil(facts["latency"] or facts["slowest_from_zero"]),
+        **{"period": "1m", "periods": 5, "datapoints": 3},
+        **{"namespace": "AWS/SageMaker", "dimensions": {"EndpointName": facts["name"]}},
+        "description": rule["why"],
     }
 
 
-def _spec_time(seconds: float) -> str:
-    """Format a time as a spec has it: ``100ms``, ``8s``."""
-    if seconds == int(seconds):
-        return f"{int(seconds)}s"
-    return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
+def _job_section(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return a batch transform job. SageMaker fails a file with its first bad record."""
+    name, by_line = facts["name"], facts["by_line"]
+    made = {
+        "input": f"s3://data/{name}/",
+        "output": f"s3://answers/{name}/",
+        "content_type": table("content")[facts["model_kind"]],
+    }
+    made |= {"split": "line", "join": True} if by_line else {}
+    made |= {} if place.target == "sagemaker" else {"on_bad_rows": "errors"}
+    usual = RequestLimits().timeout
+    made |= {"timeout": units.format_spec_time(math.ceil(facts["slowest"]))} if facts["slowest"] > usual else {}
+    return made | ({"megabytes": math.ceil(facts["payload"] / 1e6)} if facts["payload"] > _USUAL_REQUEST else {})
 
 
 def _scaling(fleet: FleetSize, mode: str) -> dict[str, Any]:

@@ -12,30 +12,37 @@ WHOLE = 1.0
 
 @dataclass(frozen=True)
 class Strategy:
-    """``rollout`` is the section of a spec without its alarms; ``preset`` the playbook's name, None for the rule."""
+    """``rollout`` is the section of a spec; ``preset`` the playbook's name, None for the rule. ``instances``: of
+    which a size without a percent sign is a part."""
 
     kind: str
-    rollout: Mapping[str, str]
+    rollout: Mapping[str, Any]
     preset: str | None
     because: str
     change: str
+    instances: int = 0
 
     @property
     def first_part(self) -> float:
         """The part of the traffic (0 to 1) that a new version gets first."""
-        given = self.rollout.get("size") or self.rollout.get("step")
-        return WHOLE if given is None else float(given.rstrip("%")) / 100
+        given = self.rollout.get("size") or self.rollout.get("step") or self.rollout.get("batch")
+        if given is None:
+            return WHOLE
+        return float(given.rstrip("%")) / 100 if given.endswith("%") else int(given) / self.instances
 
     @property
     def wait(self) -> float:
-        """Seconds of the first bake."""
-        return units.seconds(self.rollout.get("wait") or self.rollout["final_bake"])
+        """Seconds of the first bake; 0 without one."""
+        bake = self.rollout.get("wait") or self.rollout.get("final_bake")
+        return 0.0 if bake is None else units.seconds(bake)
 
     @property
     def title(self) -> str:
         """``Linear: 25 % steps, 1-hour bake``."""
-        told = {key: value.replace("%", " %") for key, value in self.rollout.items()}
-        told["wait"] = _adjective(self.wait)
+        part = units.format_percent(self.first_part)
+        if self.instances and not str(self.rollout.get("size") or self.rollout.get("step")).endswith("%"):
+            part += f" ({round(self.first_part * self.instances)} of {self.instances} instances)"
+        told = {"part": part, "wait": _adjective(self.wait)}
         title: str = table("strategies")["titles"][self.kind]
         return title.format(**told)
 

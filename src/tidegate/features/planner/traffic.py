@@ -13,8 +13,12 @@ from tidegate.features.planner.tables import table
 def traffic(facts: Mapping[str, Any]) -> Traffic:
     """The rate of the ordinary busy hour, the curve, and the peaks that were named."""
     curve = shape(facts["shape"])
-    more = tuple(_peak(one.name, one.factor) for one in facts["peaks"])
-    return Traffic(facts["rate"], replace(curve, peaks=(*curve.peaks, *more)))
+    return Traffic(facts["rate"], replace(curve, peaks=(*curve.peaks, *named_peaks(facts))))
+
+
+def named_peaks(facts: Mapping[str, Any]) -> tuple[PeakDays, ...]:
+    """The peaks that the answers name, on top of those of the shape."""
+    return tuple(_peak(one.name, one.factor) for one in facts["peaks"])
 
 
 def busiest(facts: Mapping[str, Any]) -> float:

@@ -7,7 +7,37 @@ from tidegate.console import figures
 from tidegate.domain.memory_sizes import parse_bytes
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
+_UNITS = {
+    **dict.fromkeys(("us", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("ms", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("h", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+}
+_PART = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(sorted(_UNITS, key=len, reverse=True))})(?![a-z])")
+_THOUSANDS = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+_PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+_GROUPS = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{2}0|[0-9]{1,3}(\.[0-9]{3}){2,}")
+"""Points where some countries have commas: 1.000 is a thousand there."""
+
+
+def number(text: str) -> float:
+    """A number: a point before decimals, commas only before three digits. Raises ValueError for what people of two
+    countries read as two numbers."""
+    text = text.strip()
+    if _GROUPS.fullmatch(text):
+        whole, short = text.replace(".", ""), f"{float(text):g}" if text.count(".") == 1 else ""
+        raise ValueError(f"it may mean two numbers: say {' or '.join(filter(None, (whole, short)))}")
+    if _THOUSANDS.fullmatch(text):
+        return float(text.replace(",", ""))
+    if _PLAIN.fullmatch(text):
+        return float(text)
+    if re.fullmatch(r"[0-9]+,[0-9]+", text):
+        raise ValueError(f"a comma stands before three digits of thousands only: say {text.replace(',', '.')}")
+    raise ValueError("expected a number")
+
+
 _DECIMAL = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
@@ -15,8 +45,8 @@ def seconds(text: str) -> float:
     """Seconds of ``100ms``, ``1h30m`` or ``0.5 s``. Raises ValueError."""
     found = _PART.findall(text)
     if not found or _PART.sub("", text).strip():
-        raise ValueError("expected a time with its unit, such as 100ms, 2s or 1h30m")
-    return sum(float(number) * _SECONDS[unit] for number, unit in found)
+        raise ValueError("expected a time with its unit, such as 100ms, 2 seconds or 1h30m")
+    return sum(float(amount) * _SECONDS[_UNITS[unit]] for amount, unit in found)
 
 
 _PERIODS = {
@@ -24,7 +54,7 @@ _PERIODS = {
     **{"h": 3600.0, "hour": 3600.0, "d": 86_400.0, "day": 86_400.0, "w": 604_800.0, "week": 604_800.0},
     **{"month": 30.4375 * 86_400.0, "y": 31_557_600.0, "year": 31_557_600.0},
 }
-_RATE = re.compile(r"([0-9][0-9,]*(?:\.[0-9]+)?) ?(?:requests? )?(?:/ ?|per |an? )([a-z]+)")
+_RATE = re.compile(r"([0-9][0-9,.]*) ?(?:requests? )?(?:/ ?|per |an? )([a-z]+)")
 
 
 def rate(text: str) -> float:
@@ -32,7 +62,7 @@ def rate(text: str) -> float:
     found = _RATE.fullmatch(text.strip().lower())
     if found is None or found[2] not in _PERIODS:
         raise ValueError("expected requests a second, or a number and a period such as 3/day, 40/h or 100/min")
-    return float(found[1].replace(",", "")) / _PERIODS[found[2]]
+    return number(found[1]) / _PERIODS[found[2]]
 
 
 def amount(value: object) -> float | None:
@@ -47,6 +77,16 @@ def amount(value: object) -> float | None:
         except ValueError:
             continue
     return None
+
+
+def format_spec_time(value: float) -> str:
+    """``1h``, ``50m``, ``100ms``: as a spec has it."""
+    if value != int(value):
+        return f"{value * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
+    for unit, size in (("h", 3600), ("m", 60)):
+        if value and value % size == 0:
+            return f"{int(value) // size}{unit}"
+    return f"{int(value)}s"
 
 
 def format_seconds(value: float) -> str:

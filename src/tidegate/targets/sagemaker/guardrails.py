@@ -55,7 +55,7 @@ def compile_guardrail(
     """Compile a rollout to a guardrail. None for an endpoint that SageMaker updates without any guardrail. For a
     creation (``serving`` None) it is what the next update would do; only its limits matter."""
     if exclusion := _exclusion(asked, fleet, serving):
-        if not options.accept_all_at_once:
+        if _loses_something(asked) and not options.accept_all_at_once:
             found.refuse(
                 f"rollout: {exclusion}, so SageMaker would update it all at once and without alarms; use mode:"
                 " engine, or accept that with accept_all_at_once"
@@ -65,6 +65,13 @@ def compile_guardrail(
     if asked.rolling is not None:
         return _rolling(asked.rolling, asked, fleet, found)
     return _blue_green(asked.blue_green or BlueGreen(), asked, fleet, options, found)
+
+
+def _loses_something(asked: DeploymentConfig) -> bool:
+    """Whether an update all at once, without a bake and without alarms, is less than what is asked for."""
+    policy = asked.blue_green or BlueGreen()
+    steps = asked.rolling is not None or policy.routing is not TrafficRouting.ALL_AT_ONCE
+    return steps or bool(asked.alarms) or policy.termination_wait > 0
 
 
 def _exclusion(asked: DeploymentConfig, fleet: NewFleet, serving: RunningConfig | None) -> str:

@@ -1,6 +1,8 @@
 """Over all answers: no plan breaks a rule of its target, its spec deploys, and its type is the cheapest."""
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -8,8 +10,14 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from tests.features.planner.property.test_planner import DRAWN, coherent, version
+from tests.features.planner.property.test_planner import DRAWN, NOW, coherent, version
+from tidegate import spec
 from tidegate.domain.errors import NotFound, TidegateError
+from tidegate.features.cost import command_options
+from tidegate.features.cost.bill import Tariff
+from tidegate.features.cost.pricing_options import PricingOption
+from tidegate.features.cost.spec_cost import read_spec_cost
+from tidegate.features.cost.workload import traffic_of
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner import rules
 from tidegate.features.planner.candidates import FARGATE, chips, fargate_sizes
@@ -19,6 +27,7 @@ from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
 from tidegate.prices import MAIN_REGIONS, Catalogue
 from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.targets.registry import KINDS
 
 CATALOGUE = Catalogue.load()
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
@@ -73,13 +82,53 @@ def test_no_plan_breaks_a_rule_of_its_target(given: dict[str, Any]) -> None:
         _assert_type_is_of_its_api(plan, plan.size)
         _assert_hardware_is_consistent(plan, plan.size)
     _LIMITS[plan.place.target](plan)
+    _assert_target_takes_it(plan)
+    assert cost_of(plan) == pytest.approx(plan.bill.total, rel=1e-9), (
+        "'cost estimate' of its spec is the plan's bill"
+    )
+    if plan.promise is not None:
+        assert plan.promise.false_alarm <= 0.01
+        unseen = [one for one in plan.promise.wanted if not one.seen]
+        proven = [note for note in plan.notes if note.about == "promise"]
+        assert len(proven) >= len(unseen) or plan.spec["rollout"].get("alarms") == []
     assert all(one.because for one in plan.choices)
     assert plan.prices.oldest <= plan.prices.newest
 
 
+def cost_of(plan: Plan) -> float:
+    """Dollars of a year, as ``tidegate cost estimate SPEC`` has them."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(planner.render_spec(plan))
+        file.flush()
+        written = read_spec_cost(Path(file.name), 0.05, 0.7)
+    said = command_options.read(()).over(written.figures)
+    assert written.workload is not None
+    load = traffic_of(written.workload).hours(said["year"])
+    figures, _ = command_options.figures(said, (written.least, written.most), 1)
+    return PricingOption.named(written.way).bill(Tariff(CATALOGUE, said["region"]), figures, load).total
+
+
+def _assert_target_takes_it(plan: Plan) -> None:
+    """As ``tidegate spec render --target`` has it, with the account's own names."""
+    place = table("targets")["targets"][plan.place.target]
+    wish = spec.parse(plan.spec, NOW)
+    kind = KINDS[place["kind"]]
+    renderer = kind.render_job if wish.job is not None else next(iter(kind.renderers.values()))
+    if renderer is None:
+        assert plan.place.target != "sagemaker", "it runs here"
+        return
+    rendering = renderer(
+        wish, {**place["stands_in"], **({"region": "us-east-1"} if kind is not KINDS["kubernetes"] else {})}
+    )
+    assert [one for one in rendering.refusals if not one.startswith("image ")] == []
+    if wish.job is not None:
+        assert rendering.documents[-1].body["operation"] == "CreateTransformJob"
+
+
 def _assert_deploys(plan: Plan) -> None:
     version(plan.spec, 2)
-    assert set(plan.spec["alarms"]) and {a["period"] for a in plan.spec["alarms"].values()} <= {"1m", "5m"}
+    periods = {alarm["period"] for alarm in plan.spec.get("alarms", {}).values()}
+    assert periods <= {"1m", "5m", "15m", "30m", "1h"} and bool(periods) == (plan.place.mode != "batch")
 
 
 def _assert_type_is_of_its_api(plan: Plan, size: FleetSize) -> None:
@@ -109,7 +158,7 @@ def _assert_hardware_is_consistent(plan: Plan, size: FleetSize) -> None:
         return
     spread = chips(plan.facts, size.type)
     assert spread is not None and model <= spread * size.type.accelerator_gib * 2**30 / size.type.accelerators
-    if plan.answers.capacity is None:
+    if plan.answers.capacity is None and plan.facts["generation"] is None:
         slots = table("compute")["kinds"][plan.answers.model_kind]["slots"]
         copies = size.type.accelerators // spread
         assert size.capacity <= slots * copies / plan.facts["processing_time"] * (1 + 1e-9)
@@ -128,9 +177,6 @@ def _sagemaker(plan: Plan) -> None:
         assert isinstance(plan.size, FleetSize) and plan.size.most <= 100 and not facts["many_models"]
     if mode == "asynchronous":
         assert plan.place.architecture not in ("multi_model", "direct")
-    held = plan.guardrail
-    if held is not None and held.expressible and "wait" in plan.spec["rollout"]:
-        assert plan.strategy.wait <= 3600 and held.share is not None and held.share <= 0.5
     assert "tidegate:capacity" not in plan.spec["tags"]
 
 
@@ -141,7 +187,7 @@ def _lambda(plan: Plan) -> None:
 
 
 def _containers(plan: Plan) -> None:
-    assert plan.guardrail is None or "tidegate's engine" in plan.guardrail.says[0]
+    assert not plan.rollout.says or "tidegate's engine" in plan.rollout.says[0]
 
 
 _LIMITS = {"sagemaker": _sagemaker, "lambda": _lambda, "eks": _containers, "ecs": _containers}

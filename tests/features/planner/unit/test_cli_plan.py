@@ -14,6 +14,13 @@ from tidegate.spec import yaml_text
 ANSWERS = "name: fraud\nrate: 20\nlatency: 100ms\ncriticality: high\n"
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder, where answers are kept."""
+    monkeypatch.setenv("TIDEGATE_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
 def run(*arguments: str, answers: str = "") -> tuple[str, str]:
     """What came to stdout and to stderr."""
     done = CliRunner().invoke(app, ["plan", *arguments], input=answers, catch_exceptions=False)
@@ -29,7 +36,7 @@ def refused(*arguments: str, answers: str = "") -> str:
 
 def test_an_example_in_words() -> None:
     shown, _ = run("--example", "payroll-fraud", "--why")
-    assert "ml.c5.xlarge" in shown and "Linear: 25 % steps, 1-hour bake, alarm rollback" in shown
+    assert "ml.c5.xlarge" in shown and "Linear: 50 % (1 of 2 instances) steps" in shown
     assert "Is a response needed for each individual request? yes" in shown
     assert "ModelLatency p99 above 100ms, 2 of 3 periods of 1m" in shown
 
@@ -49,7 +56,23 @@ def test_answers_from_a_file_with_one_changed(tmp_path: Path) -> None:
 
 
 def test_it_asks_where_nothing_is_given() -> None:
-    typed = ["fraud", "", "100 parsecs", "100ms", "", "20ms", "", "95", "", "payroll", "high", "no", "", "tabular"]
+    typed = [
+        "fraud",
+        "",
+        "100 parsecs",
+        "100ms",
+        "",
+        "20ms",
+        "",
+        "",
+        "95",
+        "",
+        "payroll",
+        "high",
+        "no",
+        "",
+        "tabular",
+    ]
     shown, asked = run("--json", answers="\n".join([*typed, "", ""]) + "\n")
     told = json.loads(shown)
     assert told["answers"]["latency"] == 0.1 and told["answers"]["shape"] == "payroll"
@@ -58,6 +81,37 @@ def test_it_asks_where_nothing_is_given() -> None:
     assert "rate: this has to be answered" in asked
     assert "payroll: working hours" in asked, "choices are explained"
     assert "Spot" not in asked, "further questions are asked of those who want them"
+    assert "1 of 14. What is the endpoint" in asked
+
+
+def test_answers_survive_an_interruption_and_are_gone_back_to(state: Path) -> None:
+    typed = ["fraud", "", "1s", "back", "100ms", "?", "16 KB"]
+    message = refused("--json", answers="\n".join(typed) + "\n")
+    assert "'tidegate plan --continue' goes on" in message and (state / "plan-answers.json").exists()
+    more = ["20ms", "", "95", "", "payroll", "high", "no", "", "tabular", "", ""]
+    shown, asked = run("--continue", "--json", answers="\n".join(more) + "\n")
+    told = json.loads(shown)["answers"]
+    assert (told["name"], told["latency"], told["payload"]) == ("fraud", 0.1, 16_000)
+    assert "5 of 14. How long does the model work" in asked, "what was answered is not asked again"
+
+
+def test_a_contradiction_is_raised_where_it_arises() -> None:
+    typed = ["fraud", "", "100ms", "", "200ms", "20ms", "", "95", "", "", "", "", "", "", "", ""]
+    _, asked = run("--json", answers="\n".join(typed) + "\n")
+    before, _, after = asked.partition("the model works 200 ms on a request")
+    assert "5 of 14" in before and "5 of 14" in after, "the same question is asked again"
+
+
+def test_nothing_is_continued_where_nothing_was_begun() -> None:
+    assert "start with 'tidegate plan'" in refused("--continue")
+
+
+def test_a_path_in_a_plan_is_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plans").mkdir()
+    run("--example", "payroll-fraud", "--model", "model.tar.gz", "--out", "plans/plan.yaml")
+    spec = yaml_text.load((tmp_path / "plans/plan.yaml").read_text()).data
+    assert isinstance(spec, dict) and spec["model"]["data"] == "../model.tar.gz"
 
 
 def test_further_questions_and_nobody_to_answer() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.features.planner import candidates, erlang
+from tidegate.features.planner import candidates, erlang, units
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.alternatives import Alternative
 from tidegate.features.planner.plan_promise import lines
@@ -138,7 +138,7 @@ def test_a_small_language_model_runs_on_processors_within_its_latency() -> None:
 
 def test_the_time_of_a_language_model_goes_with_its_size() -> None:
     times = [made(**LLM, model_size=size).facts["processing_time"] for size in ("145 MB", "5 GB", "16 GB")]
-    assert times[0] < times[2] and times[1] < times[2] and times[2] == pytest.approx(3, rel=0.01)
+    assert times[0] < times[1] < times[2]
 
 
 @pytest.mark.parametrize(
@@ -311,19 +311,33 @@ def test_the_deadline_of_a_job_is_asked_and_kept() -> None:
 # Rollouts
 
 
-def test_bakes_that_no_guardrail_has_are_said_with_the_nearest() -> None:
+def test_a_linear_rollout_has_steps_and_bakes_that_fit_a_guardrail() -> None:
     plan = made(criticality="high", reversible=False, user_facing=True, rate=2000)
-    assert plan.strategy.title == "Linear: 10 % steps, 1-hour bake"
-    held = plan.guardrail
-    assert held is not None and not held.expressible and held.nearest is not None
-    assert held.nearest["step"] == "10%" and held.nearest["wait"] == "46m"
-    assert "no guardrail of SageMaker, which ends within 8h" in "; ".join(held.says)
+    assert plan.rollout.wanted.title == "Linear: 10 % steps, 1-hour bake"
+    count = plan.spec["instances"]
+    step, wait = int(plan.spec["rollout"]["step"]), plan.spec["rollout"]["wait"]
+    steps = -(-count // step) - 1
+    assert 0.1 <= step / count <= 0.5 and steps * units.seconds(wait) + 1800 + 600 <= 8 * 3600
+    assert "SageMaker" in "; ".join(plan.rollout.says)
 
 
 def test_a_share_of_few_instances_is_the_share_that_they_have() -> None:
-    held = example("payroll-fraud").guardrail
-    assert held is not None and held.share == 0.5
-    assert "1 of 2 is 50 %, not 25 %, which 4 instances would give" in held.says[0]
+    plan = example("payroll-fraud")
+    assert plan.strategy.first_part == 0.5 and plan.spec["rollout"]["step"] == "1"
+    assert "1 of 2 are 50 % of the traffic; 25 % need 4 instances" in plan.rollout.says[0]
+    assert plan.promise is not None and plan.promise.stages[0].share == 50
+
+
+def test_one_instance_takes_all_traffic_at_once() -> None:
+    plan = made(criticality="medium", user_facing=True, rate=1)
+    assert plan.spec["instances"] == 1 and plan.spec["rollout"] == {"strategy": "all_at_once", "final_bake": "1h"}
+    assert plan.strategy.title == "All at once" and "there is one" in plan.rollout.says[0]
+
+
+def test_a_serverless_endpoint_is_updated_all_at_once_and_without_alarms() -> None:
+    plan = made(pattern="intermittent", latency="10s", rate=1, criticality="high")
+    assert plan.spec["rollout"] == {"strategy": "all_at_once", "alarms": []}
+    assert "tidegate's engine" not in plan.rows[4].reason and "no alarm rolls back" in plan.rows[4].reason
 
 
 @pytest.mark.parametrize(
@@ -332,22 +346,29 @@ def test_a_share_of_few_instances_is_the_share_that_they_have() -> None:
         ({"custom_logic": True, "platform": "kubernetes"}, "Amazon EKS"),
         ({"custom_logic": True, "platform": "containers"}, "Amazon ECS"),
         ({"event_driven": True}, "AWS Lambda"),
-        ({"pattern": "intermittent", "latency": "10s", "rate": 1}, "serverless"),
     ],
 )
 def test_where_there_are_no_guardrails_tidegates_engine_shifts_the_traffic(
     given: dict[str, Any], name: str
 ) -> None:
     plan = made(**given, criticality="high")
-    held = plan.guardrail
-    assert held is not None and not held.expressible
-    assert name in held.says[0] and "tidegate's engine shifts the traffic" in held.says[0]
-    assert held.says[0] in plan.rows[4].reason
+    assert plan.strategy == plan.rollout.wanted
+    assert name in plan.rollout.says[0] and "tidegate's engine shifts the traffic" in plan.rollout.says[0]
+    assert plan.rollout.says[0] in plan.rows[4].reason
+
+
+def test_instances_are_replaced_a_few_at_a_time_where_the_quota_has_none_for_two_fleets() -> None:
+    known = {"rate": 95, "processing_time": "20ms", "shape": "payroll", "criticality": "high"}
+    plan = made(**known, quota=12)
+    assert plan.spec["autoscaling"]["max"] == 10
+    assert plan.spec["rollout"]["strategy"] == "rolling" and plan.strategy.kind == "rolling"
+    assert "11 instances and not 20" in plan.rollout.says[0]
+    assert made(**known, quota=20).strategy.kind == "linear"
 
 
 @pytest.mark.parametrize("name", planner.examples())
 def test_alarms_have_periods_in_which_sagemaker_publishes(name: str) -> None:
-    assert {alarm["period"] for alarm in example(name).spec["alarms"].values()} <= {"1m", "5m"}
+    assert {alarm["period"] for alarm in example(name).spec.get("alarms", {}).values()} <= {"1m", "5m", "15m"}
 
 
 def test_a_fleet_of_accelerators_is_told_of_its_second_half() -> None:
@@ -408,8 +429,8 @@ def test_images_of_a_job_are_objects_of_their_own_in_the_bill_and_in_the_job() -
     amounts = {line.item: line.amount for line in plan.bill.lines}
     assert amounts["s3/put"] == pytest.approx(12 * 2 * 1e6 / 1000 * 0.005)
     assert amounts["s3/gb-month"] > 1, "the bytes of every record are kept"
-    assert plan.job is not None and plan.job["source"]["content_type"] == "application/x-image"
-    assert "split" not in plan.job["source"] and "processing" not in plan.job
+    assert plan.spec["job"]["content_type"] == "application/x-image"
+    assert "split" not in plan.spec["job"] and "join" not in plan.spec["job"]
 
 
 def test_a_cluster_that_is_there_is_not_paid_twice() -> None:
@@ -417,3 +438,93 @@ def test_a_cluster_that_is_there_is_not_paid_twice() -> None:
     items = {line.item for line in plan.bill.lines}
     assert "eks/cluster-hour" not in items and "ebs/gp3-gb-month" in items
     assert "NAT gateways, logs" in said(plan)
+
+
+@pytest.mark.parametrize("text", ["1,5", "1.000", "1.500", "1,0000", "1.000/h", "1.000.000"])
+def test_a_number_that_two_countries_read_in_two_ways_is_asked_for_again(text: str) -> None:
+    assert refusal(rate=text).startswith("rate: ")
+
+
+@pytest.mark.parametrize(("text", "rate"), [("1,500", 1500), ("3,600/h", 1), ("1.5", 1.5), ("0.125", 0.125)])
+def test_commas_stand_before_three_digits(text: str, rate: float) -> None:
+    assert planner.read({"name": "x", "rate": text}).rate == rate
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0.2 seconds", 0.2), ("2 minutes", 120), ("1h30m", 5400)])
+def test_times_are_read_in_words(text: str, seconds: float) -> None:
+    assert planner.read({"name": "x", "rate": 1, "latency": text}).latency == pytest.approx(seconds)
+
+
+def test_the_next_type_is_the_second_cheapest() -> None:
+    plan = made(rate=300, model_kind="images", latency="500ms", processing_time="50ms", frameworks=["pytorch"])
+    second = choice(plan, "other_type").month
+    assert second is not None
+    for one in CATALOGUE.instances():
+        try:
+            other = made(
+                **{"rate": 300, "model_kind": "images", "latency": "500ms", "processing_time": "50ms"},
+                **{"frameworks": ["pytorch"], "instance_type": one.name, "hardware": "any"},
+            )
+        except TidegateError:
+            continue
+        known = one.name == fleet(plan).type.name or one.family in ("p2", "p3", "inf1", "g5g")
+        assert known or one.kind == "cpu" or other.bill.month >= second - 0.01, one.name
+
+
+def test_a_type_of_another_region_is_marked() -> None:
+    plan = made(region="eu-central-1")
+    assert "(not known to exist in eu-central-1)" in plan.rows[2].value
+    assert "is not known to exist in eu-central-1" in said(plan)
+    assert "not known" not in made().rows[2].value
+
+
+def test_a_few_long_requests_run_nothing_in_between() -> None:
+    plan = made(rate="2/h", processing_time="20m", model_kind="images")
+    assert plan.place.mode == "asynchronous" and plan.spec["autoscaling"]["min"] == 0
+    assert "InvocationTimeoutSeconds: 2400" in said(plan)
+    assert plan.spec["alarms"]["waiting"]["metric"] == "ApproximateAgeOfOldestRequest"
+    assert "waiting" not in plan.spec["rollout"]["alarms"]
+
+
+def test_the_largest_line_of_a_bill_is_named_with_its_assumption() -> None:
+    plan = made(
+        **{"individual_responses": False, "records": 500_000_000, "runs_per_month": 730, "payload": "1 KB"},
+        **{"deadline": "50m", "processing_time": "0.1ms"},
+    )
+    assert "the largest part is s3/put" in said(plan) and "1,000 records in each file" in said(plan)
+    assert "larger files (records_per_object)" in plan.rows[5].change
+    assert any(text.startswith("records_per_object is taken to be 1,000") for text in plan.assumptions)
+
+
+def test_one_slowest_hundredth_decides_and_is_promised() -> None:
+    plan = made(latency="100ms", processing_time="10ms", p99="40ms", criticality="high")
+    assert plan.facts["slowest"] == pytest.approx(0.04)
+    assert planner.plan(planner.read({"name": "x", "rate": 20, "processing_time": "4ms"}), CATALOGUE).facts[
+        "slowest"
+    ] == pytest.approx(0.008)
+    assert "p99 and processing_time" in refusal(processing_time="20ms", p99="10ms")
+
+
+def test_alarms_are_solved_for_until_good_versions_stay() -> None:
+    plan = made(rate=0.4, latency="100ms", processing_time="40ms", criticality="medium")
+    assert plan.promise is not None and plan.promise.false_alarm <= 0.01
+
+
+def test_more_availability_has_more_instances() -> None:
+    counts = [fleet(made(availability=part)).least for part in (99, 99.9, 99.99)]
+    assert counts == [1, 2, 3]
+    assert "99.99 %" in said(made(availability=99.99))
+
+
+def test_hardware_that_was_asked_for_and_costs_more_is_said() -> None:
+    plan = made(**{**LLM, "rate": 4}, frameworks=["pytorch"], model_size="16 GB", hardware="inferentia")
+    assert "hardware: inferentia costs" in said(plan)
+
+
+def test_a_framework_without_a_runtime_is_told_what_serves_it() -> None:
+    assert "catboost is not served as it is: export it to ONNX" in refusal(frameworks=["catboost"])
+
+
+def test_a_budget_is_met_or_the_least_is_said() -> None:
+    text = said(made(budget=1))
+    assert "no single change meets it, the least is $" in text

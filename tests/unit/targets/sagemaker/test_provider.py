@@ -64,9 +64,10 @@ def test_rendering_needs_no_boto3_and_no_aws(monkeypatch: pytest.MonkeyPatch, tm
     assert "Resources" in template.body
 
 
-def test_refusals_are_the_first_notes_of_a_rendering() -> None:
+def test_a_rendering_has_what_the_target_would_refuse() -> None:
     spec = replace(wish(model={"image": "tidegate/onnx", "data": "s3://models-bucket/a.tar.gz"}))
-    assert KIND.renderers["calls"](spec, OPTIONS).notes[0].startswith("refused: image 'tidegate/onnx'")
+    (refusal,) = KIND.renderers["calls"](spec, OPTIONS).refusals
+    assert refusal.startswith("image 'tidegate/onnx'")
     with pytest.raises(Invalid, match="region"):
         KIND.renderers["calls"](spec, {**OPTIONS, "region": "x"})
     assert options().mode == "native"

@@ -3,7 +3,7 @@ If none of these is enough: a longer bake with an alarm of longer periods, and t
 for a dedicated test."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import NormalDist
@@ -102,6 +102,32 @@ def propose_sample(
     if number is None:
         return ()
     return (Proposal("sample", power, false_alarms, requests=number, bake=math.ceil(number / setting.rate)),)
+
+
+def solve_alarm(
+    now: AlarmWatch,
+    quantity: Quantity,
+    size: float,
+    power: float,
+    false_alarms: float,
+    shapes: Sequence[tuple[int, int, int]],
+) -> Proposal | None:
+    """The first of the ``shapes`` (seconds per period, periods that must breach, periods evaluated) that detects a
+    fault of this size in the first bake with ``power``, at the lowest threshold that rolls back a good version with a
+    probability of at most ``false_alarms``; where none does, the alarm that detects it most often. None if every
+    threshold of every shape rolls back good versions more often."""
+    search = _Search(now, VersionFault.of(quantity, size), power, false_alarms)
+    bake = search._stage().bake
+    fitting = [shape for shape in shapes if shape[0] * shape[2] <= max(bake, shape[0])]
+    for wanted in (power, 0.0):
+        found = (replace(search, power=wanted)._shaped(quantity, *shape) for shape in fitting)
+        if wanted:
+            best = next((one for one in found if one is not None), None)
+        else:
+            best = max((one for one in found if one is not None), key=lambda one: one.power, default=None)
+        if best is not None:
+            return best
+    return None
 
 
 @dataclass(frozen=True)

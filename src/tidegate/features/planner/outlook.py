@@ -1,0 +1,203 @@
+"""The outlook of a plan: the answers that would change it, the same load elsewhere, and bad days."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tidegate.domain.errors import TidegateError
+from tidegate.features.planner import units
+from tidegate.features.planner.answers import PlanAnswers, parsed
+from tidegate.features.planner.sizing import FleetSize
+from tidegate.features.planner.tables import table
+from tidegate.features.planner.units import format_money, format_percent
+
+if TYPE_CHECKING:
+    from tidegate.features.planner.plan import Plan
+
+Replan = Callable[[PlanAnswers], "Plan"]
+FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Multiples of an answer that are tried, and their inverses."""
+MOST_RELAXED = 3
+ZONES = 3
+"""Availability Zones over which SageMaker, EKS and ECS spread the instances of a fleet."""
+
+
+@dataclass(frozen=True)
+class FlipPoint:
+    """The nearest value of an unmeasured answer at which the plan changes; ``month`` is the bill in dollars there."""
+
+    key: str
+    value: str
+    say: str
+    month: float
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A change of answers that makes a plan of answers that have none; ``month`` in dollars."""
+
+    changes: Mapping[str, str]
+    month: float
+    say: str
+
+
+@dataclass(frozen=True)
+class ElsewherePlan:
+    """The same load on another target; ``month`` is None where it cannot be there."""
+
+    target: str
+    month: float | None
+    say: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """``bad_days`` are sentences on a lost zone and a day of ten times the traffic."""
+
+    flips: tuple[FlipPoint, ...] = ()
+    elsewhere: tuple[ElsewherePlan, ...] = ()
+    bad_days: tuple[str, ...] = field(default=())
+
+
+def look_out(made: "Plan", replan: Replan) -> Outlook:
+    """``replan`` makes a plan of other answers. The flip points come by how much they change the bill."""
+    flips = sorted(_flips(made, replan), key=lambda one: -abs(one.month - made.bill.month))
+    return Outlook(tuple(flips), tuple(_elsewhere(made, replan)), tuple(_bad_days(made)))
+
+
+def _flips(made: "Plan", replan: Replan) -> Iterator[FlipPoint]:
+    """Yield for each unmeasured answer the nearest value that changes type, mode or number of instances."""
+    for key in ("rate", "processing_time", "model_size", "payload", "records"):
+        value = made.facts[key]
+        if (
+            not value
+            or (key == "rate") == (made.place.mode == "batch")
+            or (key == "processing_time" and _timed(made))
+        ):
+            continue
+        found = _first_change(made, key, float(value), replan)
+        if found is not None:
+            yield found
+
+
+def _timed(made: "Plan") -> bool:
+    return made.answers.capacity is not None
+
+
+def _first_change(made: "Plan", key: str, value: float, replan: Replan) -> FlipPoint | None:
+    for factor in FACTORS:
+        for times in (factor, 1 / factor):
+            other = value * times
+            given: dict[str, Any] = {key: other if key in ("rate", "processing_time") else int(other)}
+            try:
+                plan = replan(replace(made.answers, **given))
+            except TidegateError:
+                continue
+            if _choice(plan) != _choice(made):
+                word = "from" if times > 1 else "down to"
+                shown = _FORMATS[key](other)
+                say = (
+                    f"{key}: {word} {shown} it is {_describe(plan)}, about {format_money(plan.bill.month)} a month"
+                )
+                return FlipPoint(key, shown, say, plan.bill.month)
+    return None
+
+
+_FORMATS: Mapping[str, Callable[[float], str]] = {
+    "rate": units.format_rate,
+    "processing_time": units.format_seconds,
+    "model_size": units.format_size,
+    "payload": units.format_size,
+    "records": lambda value: f"{value:,.0f}",
+}
+
+
+def _choice(plan: "Plan") -> tuple[Any, ...]:
+    size = plan.size
+    what = (size.type.name, size.least, size.most) if isinstance(size, FleetSize) else (size.memory_gib,)
+    return plan.place.target, plan.place.mode, *what
+
+
+def _describe(plan: "Plan") -> str:
+    size = plan.size
+    if not isinstance(size, FleetSize):
+        return plan.place.title
+    counts = str(size.least) if size.least == size.most else f"{size.least} to {size.most}"
+    return f"{plan.place.mode.replace('_', ' ')} on {counts} x {size.type.name}"
+
+
+PLACES: Mapping[str, Mapping[str, Any]] = {
+    "sagemaker": {"custom_logic": False, "event_driven": False},
+    "eks": {"custom_logic": True, "platform": "kubernetes", "event_driven": False},
+    "ecs": {"custom_logic": True, "platform": "containers", "event_driven": False},
+    "lambda": {"custom_logic": False, "event_driven": True},
+}
+"""Answers that lead to each target."""
+
+
+def _elsewhere(made: "Plan", replan: Replan) -> Iterator[ElsewherePlan]:
+    for target, answers in PLACES.items():
+        if target == made.place.target:
+            continue
+        name = table("targets")["targets"][target]["name"]
+        try:
+            plan = replan(replace(made.answers, instance_type="", **answers))
+        except TidegateError as error:
+            yield ElsewherePlan(target, None, f"{name}: {error.message}")
+            continue
+        if plan.place.target != target:
+            yield ElsewherePlan(target, None, f"{name} cannot have it: it would be {plan.place.title}")
+            continue
+        lacks = table("targets")["targets"][target]["lacks"]
+        month = plan.bill.month
+        yield ElsewherePlan(
+            target, month, f"{_describe(plan)} on {name}, about {format_money(month)} a month; {lacks}"
+        )
+    here = "this machine: nothing is billed; one zone, no further instances, no replacement while it is off"
+    yield ElsewherePlan("local", 0.0, here)
+
+
+def _bad_days(made: "Plan") -> Iterator[str]:
+    size, load = made.size, made.priced.load
+    if not isinstance(size, FleetSize) or load is None:
+        return
+    book = table("compute")
+    lost = math.ceil(size.most / ZONES)
+    left, busiest = size.most - lost, load.busiest
+    served = min(1.0, left * size.capacity / busiest) if busiest else 1.0
+    yield (
+        f"a zone is lost at the peak: {left} of {size.most} instances are left, which answer"
+        f" {format_percent(served)} of"
+        f" {units.format_rate(busiest)} until others have started"
+    )
+    ten = min(1.0, size.most * size.capacity / (10 * made.facts["rate"])) if made.facts["rate"] else 1.0
+    yield f"a day of ten times the ordinary rate: max {size.most} answer {format_percent(ten)} of the requests"
+    zone = float(book["zone_availability"])
+    short = 3 * (1 - zone) * (1 - served)
+    alone = (1 - zone) if size.least < 2 and made.place.mode == "real_time" else 0.0
+    yield (
+        f"availability about {format_percent(max(0.0, min(zone, 1 - short - alone)))}, if a zone is there"
+        f" {format_percent(zone)} of the time, zones fail by themselves, and every loss came at the peak"
+    )
+
+
+def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
+    """The smallest changes of answers that make a plan, the cheapest first."""
+    found = []
+    questions = {one["key"]: one for one in table("questions")}
+    for row in table("relaxations"):
+        changes = {key: value for key, value in row["set"].items()}
+        values = {key: parsed(questions[key], value, stated=False) for key, value in changes.items()}
+        if all(getattr(answers, key) == value for key, value in values.items()):
+            continue
+        try:
+            plan = replan(replace(answers, **values))
+        except TidegateError:
+            continue
+        shown = {key: "nothing" if value is None else str(value) for key, value in changes.items()}
+        told = ", ".join(f"{key}: {value}" for key, value in shown.items())
+        month = plan.bill.month
+        say = f"{told}: {_describe(plan)}, about {format_money(month)} a month; {row['say']}"
+        found.append((len(changes), month, Relaxation(shown, month, say)))
+    return tuple(one for *_, one in sorted(found, key=lambda one: one[:2])[:MOST_RELAXED])
