@@ -118,13 +118,11 @@ def undo(
     """Go back to an earlier version: at once, or, if it is to be guarded, by a rollout with its own strategy and
     alarms. It is not compared with the version that is left: that one is unwanted, and of course it differs.
     ``kept``: digest of model data -> whether it is intact. Raises NotFound, Conflict, Invalid or LimitExceeded."""
-    held = require(tx, ENDPOINT, name).body.rollout
-    if held is not None and held.holds_back and held.old is not None:
-        raise Conflict(f'endpoint "{name}" holds {held.old.config_name} back: abort the rollout to go back to it')
+    under_way = require(tx, ENDPOINT, name).body.rollout
     saved = require_settled(tx, name, now)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
-    if endpoint.rollout is not None and not endpoint.deleting:
+    if (endpoint.rollout or (under_way and under_way.holds_back)) and not endpoint.deleting:
         raise Conflict(
             f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
         )
