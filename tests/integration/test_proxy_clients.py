@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from tests.client_numbers import client_number
 from tests.proxy_harness import ENDPOINT, Client, ProxyHarness, each_haproxy, stand
 from tidegate.domain.traffic import Stickiness, build_route_table
-from tidegate.proxy.clients import client_number
 from tidegate.serving.front.compared_counts import REPEAT
 
 pytestmark = each_haproxy

@@ -11,8 +11,6 @@ last stage in which a client was counted, plus 1, is kept in a table, which a pr
 table forgets the client that was not seen for longest.
 """
 
-import hashlib
-
 from tidegate.domain.traffic import WHOLE
 from tidegate.domain.worker_stats import REPEAT_HEADER
 
@@ -23,13 +21,6 @@ NUMBER = f"mul({WHOLE}),div({2**32})"
 """Makes a number from 0 to 9,999 of one of 32 bits."""
 
 _HEADER, _SALT, _FLOOR = (f"var(txn.routes),word(2,|),word({number},:)" for number in (2, 3, 4))
-
-
-def client_number(value: str, salt: str) -> int:
-    """Return the number of a client, as HAProxy computes it."""
-    return (
-        int(hashlib.sha1(f"{value}:{salt}".encode(), usedforsecurity=False).hexdigest()[:8], 16) * WHOLE // 2**32
-    )
 
 
 def render_table(peers: bool) -> str:

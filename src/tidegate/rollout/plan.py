@@ -57,8 +57,7 @@ def compile_plan(
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     if deployment.stick:
         _check_stick(new, stages=plan.stages, can=can)
-    if deployment.holdback is not None:
-        plan = replace(plan, stages=_add_holdback(plan.stages, deployment))
+    plan = replace(plan, stages=_add_holdback(plan.stages, deployment))
     stages = tuple(_round_shares(plan.stages, can))
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
@@ -221,9 +220,10 @@ def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -
 
 
 def _add_holdback(stages: tuple[RolloutStage, ...], config: DeploymentConfig) -> tuple[RolloutStage, ...]:
-    """Add the stage in which the old version keeps a share, before the one without it. Raises Invalid."""
+    """Add the stage in which the old version keeps a share, if any, before the one without it. Raises Invalid."""
     held, last = config.holdback, stages[-1]
-    assert held is not None
+    if held is None:
+        return stages
     if config.rolling is not None or len(stages) == 1:
         raise Invalid("holdback needs both versions whole, and steps of traffic: choose CANARY or LINEAR")
     if last.bake:

@@ -118,9 +118,7 @@ def undo(
     """Go back to an earlier version: at once, or, if it is to be guarded, by a rollout with its own strategy and
     alarms. It is not compared with the version that is left: that one is unwanted, and of course it differs.
     ``kept``: digest of model data -> whether it is intact. Raises NotFound, Conflict, Invalid or LimitExceeded."""
-    held = require(tx, ENDPOINT, name).body.rollout
-    if held is not None and held.holds_back and held.old is not None:
-        raise Conflict(f'endpoint "{name}" holds {held.old.config_name} back: abort the rollout to go back to it')
+    _check_not_held_back(require(tx, ENDPOINT, name).body)
     saved = require_settled(tx, name, now)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
@@ -158,8 +156,17 @@ def undo(
 
 def find_undo_target(tx: Tx, name: str, to: str | None) -> HistoryEntry:
     """The version that undo goes back to. Raises NotFound or Conflict."""
-    rejected = require(tx, ENDPOINT, name).body.rejected
-    return histories.find_target(history.read(tx, name), to, rejected)
+    endpoint = require(tx, ENDPOINT, name).body
+    _check_not_held_back(endpoint)
+    return histories.find_target(history.read(tx, name), to, endpoint.rejected)
+
+
+def _check_not_held_back(endpoint: Endpoint) -> None:
+    """Raises Conflict in a holdback: the version before still runs."""
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.holds_back and rollout.old is not None:
+        old = rollout.old.config_name
+        raise Conflict(f'endpoint "{endpoint.name}" holds {old} back: abort the rollout to go back to it')
 
 
 def _read_calm_guards(tx: Tx, entry: HistoryEntry) -> tuple[Alarm, ...]:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.client_numbers import client_number
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import WHOLE, Stickiness, build_route_table
-from tidegate.proxy.clients import client_number
 from tidegate.proxy.routes import encode_routes, parse_routes, parse_stickiness
 
 OLD, NEW, BESIDE = FleetId("fraud", 1, "a"), FleetId("fraud", 2, "a"), FleetId("fraud", 2, "b")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.features.evidence.integration.test_platform_evidence import ROWS, deploy, evidence, spec, verdict_of
 from tests.scene import Scene
-from tidegate.cli.client import ApiClient
+from tidegate.cli.client import ApiClient, ServerError
+from tidegate.cli.follow_rollout import follow_silently
 from tidegate.host.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -51,10 +52,12 @@ def test_clients_stay_and_count_once_and_a_holdback_goes_back(
     )
     assert counted <= len(CLIENTS) < sum(versions.count(new) for versions in seen.values())
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:
-        told = server.endpoint("sticky")
+        told = follow_silently(server, "sticky", new)
     assert (told["config"], told["rollout"]["holdback"]) == (new, True)
     assert told["why"].startswith(f"holdback: {new} has passed and serves; {old} keeps 10 % of the traffic")
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:
+        with pytest.raises(ServerError, match="abort the rollout to go back"):
+            server.rollout("sticky", "undo", "ann")
         server.rollout("sticky", "abort", "ann")
 
     def back() -> dict[str, Any] | None:

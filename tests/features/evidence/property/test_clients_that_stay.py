@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
+from tests.client_numbers import client_number
 from tidegate.domain.evidence import Comparison, EvidenceConfig, Finding
 from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
-from tidegate.proxy.clients import client_number
 from tidegate.statistics.distribution import Distribution
 
 QUICK = (Comparison.ERRORS, Comparison.LATENCY)
@@ -80,7 +80,7 @@ def roll_out(config: EvidenceConfig, seed: int, by_client: bool, worse: float = 
     return ledger.verdict.finding
 
 
-@pytest.mark.parametrize(("compare", "rollouts", "most"), [(QUICK, 200, 20), (ALL, 30, 6)], ids=["quick", "all"])
+@pytest.mark.parametrize(("compare", "rollouts", "most"), [(QUICK, 100, 13), (ALL, 20, 5)], ids=["quick", "all"])
 def test_equal_versions_are_seldom_rolled_back_where_clients_count(
     compare: tuple[Comparison, ...], rollouts: int, most: int
 ) -> None:
