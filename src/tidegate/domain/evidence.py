@@ -16,6 +16,7 @@ __all__ = [
     "EvidenceBlock",
     "EvidenceConfig",
     "EvidenceRecord",
+    "Explanation",
     "Finding",
     "Measurement",
     "NoDataAction",
@@ -213,7 +214,7 @@ Counts = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class DifferingRow:
-    """A request that both versions were given, as a person is shown it: the numbers in which their answers differ most.
+    """A request that both versions were given, as a person is shown it: the numbers in which they differ most.
     ``new`` None: the new version failed it, or answered without a finite number. ``output``: which number of a row it
     is, from 0. ``request``: its body as data capture writes it; empty where requests are not captured."""
 
@@ -226,6 +227,32 @@ class DifferingRow:
     slices: tuple[tuple[str, str], ...] = ()
     """Column and value."""
     request: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a person is shown of a rollback besides its reason: ``rows`` on which the versions differ most, and the
+    command by which what was found is found again."""
+
+    rows: tuple[DifferingRow, ...] = ()
+    reproduce: str = ""
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of each line that shows it."""
+        rows = tuple(("differs", describe_row(row)) for row in self.rows)
+        return (*rows, ("reproduce", self.reproduce)) if self.reproduce else rows
+
+
+def describe_row(row: DifferingRow) -> str:
+    """``0.031 -> 0.912 (country=DE) for {"amount": 12}``."""
+    new = "no number" if row.new is None else f"{row.new:.4g}"
+    output = f" in output {row.output + 1}" if row.output else ""
+    slices = f" ({', '.join(f'{column}={value}' for column, value in row.slices)})" if row.slices else ""
+    return f"{row.old:.4g} -> {new}{output}{slices}" + (f" for {row.request}" if row.request else "")
+
+
+NO_EXPLANATION = Explanation()
 
 
 @dataclass(frozen=True)
@@ -309,9 +336,8 @@ class ComparisonResult:
 
 @dataclass(frozen=True)
 class Wait:
-    """What a stage waits for: ``what`` is compared, or the harm that is to be ruled out; ``missing`` describes what is
-    missing. ``requests``: about how many more it takes, and ``seconds``: how long that takes at the present rate; None:
-    it cannot be said."""
+    """What a stage waits for: ``what`` is compared, and what of it is ``missing``. ``requests``: about how many more
+    it takes, and ``seconds``: how long that takes at the present rate; None: it cannot be said."""
 
     what: str
     missing: str
@@ -336,7 +362,7 @@ class Verdict:
     mismatch: str = ""
     """In which way the traffic of this stage is not split as requested; empty: it is, as far as can be told."""
     waits: tuple[Wait, ...] = ()
-    """What is missing, where the comparisons lack data, or may be about to fail, or harm is not ruled out."""
+    """What is missing, where comparisons lack data, or may be about to fail."""
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most, where both were given the same ones."""
 

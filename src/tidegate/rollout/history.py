@@ -249,7 +249,8 @@ def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
     entry = replace(entry, approval=find_approval(last))
     if outcome is VersionOutcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
-    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)
+    said = {"reason": last.reason or "", "failures": last.failures, "explanation": last.explanation}
+    return replace(entry, outcome=outcome, ended_at=ended, **said)
 
 
 def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:

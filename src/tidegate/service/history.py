@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
+import msgspec
+
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.fleet import VariantSpec
@@ -105,6 +107,7 @@ def _entry_view(entry: HistoryEntry, kept: Mapping[str, bool]) -> dict[str, obje
         "ended_at": _time(entry.ended_at),
         "reason": entry.reason,
         "failures": list(entry.failures),
+        "explanation": msgspec.to_builtins(entry.explanation),
         "rollout": entry.rollout,
         "generation": entry.version.generation,
         "spec_digest": entry.digest,

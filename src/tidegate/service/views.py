@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+import msgspec
+
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import UNREADABLE, Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
@@ -12,6 +14,7 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
+from tidegate.rollout.evidence_rule import explain_condition, find_known_at, verdict_on_stage
 from tidegate.rollout.status import confirmed_table, status
 from tidegate.service.alarms import read_shown
 
@@ -128,20 +131,34 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
-        "evidence": _evidence(seen),
+        "explanation": msgspec.to_builtins(rollout.explanation),
+        "evidence": _evidence(rollout, seen),
         "conditions": [
-            {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message, "since": _time(c.since)}
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": explain_condition(c, rollout, seen),
+                "since": _time(c.since),
+            }
             for c in rollout.conditions
         ],
     }
 
 
-def _evidence(seen: Observation | None) -> EndpointDocument | None:
-    """Describe when guards were last evaluated, and over which span requests were counted."""
+def _evidence(rollout: Rollout, seen: Observation | None) -> EndpointDocument | None:
+    """Describe when guards were last evaluated, over which span requests were counted, and what is waited for."""
     found = seen.guard_check if seen else None
-    if found is None:
+    if found is None or seen is None:
         return None
-    return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
+    verdict = verdict_on_stage(rollout, seen)
+    return {
+        "judged_at": _time(found.judged_at),
+        "since": _time(found.since),
+        "through": _time(found.through),
+        "waits": [] if verdict is None else msgspec.to_builtins(verdict.waits),
+        "known_at": _time(find_known_at(rollout, seen)),
+    }
 
 
 def _last(rollout: Rollout) -> EndpointDocument:
@@ -152,6 +169,7 @@ def _last(rollout: Rollout) -> EndpointDocument:
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
+        "explanation": msgspec.to_builtins(rollout.explanation),
         "started_at": _time(rollout.started_at),
         "ended_at": _time(rollout.ended_at),
     }

@@ -11,7 +11,7 @@ MOST = 3
 
 
 def find_row(variant: str, pair: Pair) -> DifferingRow | None:
-    """Return the numbers of a pair in which the versions differ most; None: they do not, or only the new one has some."""
+    """Return the numbers of a pair in which the versions differ most; None: they do not, or the old one has none."""
     numbers = [(output, old, new) for row in pair.paired_rows for output, old, new in row if old is not None]
     if pair.lost or pair.old_failed or not numbers:
         return None

@@ -1,4 +1,4 @@
-"""The sentences that a person is told of a comparison: why the new version fails, what is open, what is missing. Pure.
+"""The sentences that a person is told of a comparison: why a version fails, what is open, what is missing. Pure.
 
 Every number in them follows from what the record keeps. Each comparison is one clause that names what was compared
 and of which variant; clauses are separated by semicolons."""
@@ -80,8 +80,10 @@ def _describe_measured(result: ComparisonResult, rising: bool) -> str:
 def describe_pass(few: bool) -> str:
     """``few``: it rests on all of the few requests that come."""
     if few:
-        return f"not worse: each difference, and its {LEVEL:.0%} bound where more requests come, is within its tolerance"
-    return f"not worse: the {LEVEL:.0%} bound of each difference is within its tolerance"
+        said = f"each difference, and its {LEVEL:.0%} bound where more requests come,"
+    else:
+        said = f"the {LEVEL:.0%} bound of each difference"
+    return f"not worse: {said} is within its tolerance"
 
 
 def describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig, waits: Iterable[Wait]) -> str:
@@ -165,7 +167,7 @@ def _describe_difference(one: ComparisonResult, config: EvidenceConfig) -> str:
     elif one.comparison is Comparison.FEATURES:
         number, total, _ = one.pairs
         what = f"column {one.test} has another value in {total / max(1, number):.1%} of {number:,} requests"
-        what += f" ({config.features.rows:.1%} tolerated)"
+        what += f" (tolerance {config.features.rows:.1%})"
     else:
         what = _describe_shares(one, *_name_hits(one, config))
     if one.also:
@@ -178,8 +180,8 @@ def _describe_shares(one: ComparisonResult, what: str, hits: str, tolerance: flo
     """``tolerance`` None: the hits of the new version are those beyond a threshold that has it in it already."""
     old_n, old_k, new_n, new_k = one.counts
     old, new = old_k / max(1, old_n), new_k / max(1, new_n)
-    tolerated = "" if tolerance is None else f", and {tolerance * 100:.3g} points more tolerated"
-    expected = f"{old:.2%} expected by the old version's {old_n:,}"
+    tolerated = "" if tolerance is None else f", tolerance {tolerance * 100:.3g}%"
+    expected = f"{old:.2%} expected from the old version's {old_n:,}"
     return f"{new:.2%} of the new version's {new_n:,} {what} {hits} ({expected}{tolerated})"
 
 
@@ -187,18 +189,15 @@ def _name_hits(one: ComparisonResult, config: EvidenceConfig) -> tuple[str, str,
     """Return what is counted, which of it are hits, and the tolerance."""
     match one.comparison:
         case Comparison.ERRORS:
-            return "requests", "fail", config.errors
+            return "requests", "failed", config.errors
         case Comparison.LATENCY:
-            return (
-                "requests",
-                f"exceed the old version's {_name_level(one.test)} by more than {config.latency:.0%}",
-                None,
-            )
+            limit = f"{_name_level(one.test)} by more than {config.latency:.0%}"
+            return "requests", f"exceeded the old version's {limit}", None
         case Comparison.PREDICTIONS if one.test == UNUSABLE:
             return "answers", "have no finite number", UNUSABLE_MORE
         case Comparison.PREDICTIONS:
             side, level = one.test.split()
-            return "predictions", f"are {side} the old version's {_name_level(level)}", config.predictions
+            return "predictions", f"lie {side} the old version's {_name_level(level)}", config.predictions
     if one.test in WORDS:
         return "answers", WORDS[one.test], getattr(config.text, one.test)
     kind, level = one.test.rsplit(" ", 1)
@@ -208,11 +207,7 @@ def _name_hits(one: ComparisonResult, config: EvidenceConfig) -> tuple[str, str,
             limit = f"{config.text.first_token:.0%}"
             return "answers", f"have their first text later than {named} by more than {limit}", None
         case "speed":
-            return (
-                "answers",
-                f"are slower than {named}, which the tolerance of {config.text.speed:.0%} allows for",
-                None,
-            )
+            return "answers", f"are written slower than {named} by more than {config.text.speed:.0%}", None
     return "answers", f"are {kind} than {named}", config.text.length
 
 
@@ -222,14 +217,12 @@ def _name_level(level: str) -> str:
 
 def _describe_net(one: ComparisonResult, config: EvidenceConfig) -> str:
     alike, worse, better = (round(part) for part in split_net(one.pairs))
-    bad = "fail" if one.test.startswith(FAILING) else "have an answer without a finite number"
+    bad = "failed" if one.test.startswith(FAILING) else "were answered without a finite number"
     slice = one.test.removeprefix(FAILING_OF).removeprefix(UNUSABLE_OF).removeprefix(SLICE)
     of = f" with {slice}" if slice not in (FAILING, UNUSABLE) else ""
     tolerance = config.paired.limits(amounts=one.unit is not None).failed
-    return (
-        f"{worse:,} of {alike + worse + better:,} copied requests{of} {bad} on the new version only, {better:,} on the"
-        f" old one only ({tolerance:.1%} tolerated)"
-    )
+    both = f"{bad} on the new version only, {better:,} on the old one only (tolerance {tolerance:.1%})"
+    return f"{worse:,} of {alike + worse + better:,} copied requests{of} {both}"
 
 
 def _describe_paired(one: ComparisonResult, config: EvidenceConfig) -> str:
@@ -238,7 +231,8 @@ def _describe_paired(one: ComparisonResult, config: EvidenceConfig) -> str:
     of, lower = f" of {part}" if part else "", split_test(one.test)[1] == DOWN
     limit = _find_limit(one.test, config, one.unit is not None)
     apart = _describe_size(value, one.unit)
-    in_units, share = f" ({_describe_size(limit, one.unit)} tolerated)", f" ({limit:.0%} tolerated)"
+    in_units = f" ({one.test}, tolerance {_describe_size(limit, one.unit)})"
+    share = f" ({one.test}, tolerance {limit:.0%})"
     moves = f"are {apart} {'lower' if lower else 'higher'} on average"
     match name:
         case _ if name.startswith(SLICE):

@@ -62,16 +62,13 @@ def _lack(one: ComparisonResult, config: EvidenceConfig, seconds: int) -> Wait:
 
 def _lacks(one: ComparisonResult, config: EvidenceConfig) -> Iterator[tuple[int, int, str]]:
     """Yield how many are needed, how many there were, and both in words."""
-    what = "requests"
+    what, which = "requests", ""
     if one.comparison is Comparison.TEXT:
-        what = "answers with a text that was searched for the same refusals"
+        what, which = "texts", " that are searched for the same refusals"
     for had, side in zip(one.stage_requests, ("old", "new"), strict=True):
         if (needed := config.minimum - had) > 0:
-            yield (
-                needed,
-                had,
-                f"{needed:,} more {what} of the {side} version ({had:,} of {config.minimum:,} so far)",
-            )
+            so_far = f"({had:,} of {config.minimum:,} so far)"
+            yield needed, had, f"{needed:,} more {what} of the {side} version{which} {so_far}"
     least = LEAST_BLOCKS[one.comparison]
     if (needed := least - one.stage_blocks) > 0:
         had = one.stage_blocks
@@ -112,8 +109,8 @@ def extrapolate(count: int, evidence: float) -> int | None:
 
 
 def _extrapolate_bounds(found: Measurement) -> int | None:
-    """Return about how many more requests make the bounds so narrow that they leave the tolerance out, if the estimate
-    stays: their width goes with the root of the number."""
+    """Return about how many more requests make the bounds so narrow that they leave the tolerance out, if the
+    estimate stays: their width goes with the root of the number."""
     beyond, half = abs(found.estimate - found.tolerance), (found.high - found.low) / 2
     if not beyond or not math.isfinite(half / beyond):
         return None

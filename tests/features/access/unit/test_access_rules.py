@@ -67,7 +67,10 @@ NO_CHANGES = {
     ("POST", "/console/logout"),
     ("POST", "/tidegate/v1/endpoints/{name}/invoke"),
     ("POST", "/tidegate/v1/endpoints/{name}/labels"),
-    *((("POST", f"/tidegate/v1/{what}")) for what in ("checks", "diff", "plan", "promise", "rehearse", "simulate")),
+    *(
+        (("POST", f"/tidegate/v1/{what}"))
+        for what in ("checks", "diff", "plan", "promise", "rehearse", "simulate")
+    ),
 }
 """Requests that are not GET and change nothing of what is deployed."""
 
