@@ -106,9 +106,9 @@ class EvidenceState:
     stage: int = 0
     assurance: AssuranceState | None = None
     since: int | None = None
-    """First second of the present stage's blocks; None: it has none."""
+    """First second of the present stage's blocks in which the new version had requests; None: it has none."""
     through: int = 0
-    """The second after its last block."""
+    """The second after the last of them."""
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most so far."""
 
@@ -133,7 +133,7 @@ def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     if block.stage != state.stage:
         fresh = tuple(_enter(one) for one in state.comparisons)
         state = replace(state, comparisons=fresh, stage=block.stage, since=None, through=0)
-    if block.seconds:
+    if block.sums or any(new for _, _, new, _ in block.counts.values()):
         since = block.at if state.since is None else state.since
         state = replace(state, since=since, through=max(state.through, block.at + block.seconds))
     return replace(

@@ -22,6 +22,9 @@ so it could not see anything in fewer, however many requests they have. Predicti
 but how many of those are moved together shows over several blocks only."""
 MOST_LOST = 0.1
 """Part of the copies that may be lost in a stage that passes: those could be the ones that differ."""
+FARTHEST = 100.0
+"""Times the distance from the tolerance that bounds may be wide for a number to be named: of wider ones it says
+nothing."""
 SOON = 0.1
 """Evidence from which on what is still needed is extrapolated from what it took."""
 
@@ -112,7 +115,7 @@ def _extrapolate_bounds(found: Measurement) -> int | None:
     """Return about how many more requests make the bounds so narrow that they leave the tolerance out, if the
     estimate stays: their width goes with the root of the number."""
     beyond, half = abs(found.estimate - found.tolerance), (found.high - found.low) / 2
-    if not beyond or not math.isfinite(half / beyond):
+    if not half < FARTHEST * beyond:
         return None
     return max(1, math.ceil(found.count * ((half / beyond) ** 2 - 1)))
 

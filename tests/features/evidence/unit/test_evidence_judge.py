@@ -74,7 +74,7 @@ def test_an_equal_version_is_neither_worse_nor_on_its_way_to_it() -> None:
     [
         ({"errors": 0.06}, Comparison.ERRORS, "requests failed ("),
         ({"latency": lambda chance: usual_latency(chance) * 1.8}, Comparison.LATENCY, "by more than 30%"),
-        ({"score": lambda chance: 0.3}, Comparison.PREDICTIONS, "lie above the old version's p"),
+        ({"score": lambda chance: 0.3}, Comparison.PREDICTIONS, "lie above the old version's "),
         ({"score": lambda chance: 1 - usual_score(chance)}, Comparison.PREDICTIONS, "tolerance 10%"),
         ({"score": lambda chance: -1.0}, Comparison.PREDICTIONS, "lie below the old version's p5"),
     ],
