@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-import msgspec
-
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.fleet import VariantSpec
@@ -16,6 +14,7 @@ from tidegate.ports.store import StoredRecord, Tx
 from tidegate.rollout import history as histories
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.service.records import require
+from tidegate.service.views import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +106,7 @@ def _entry_view(entry: HistoryEntry, kept: Mapping[str, bool]) -> dict[str, obje
         "ended_at": _time(entry.ended_at),
         "reason": entry.reason,
         "failures": list(entry.failures),
-        "explanation": msgspec.to_builtins(entry.explanation),
+        "explanation": to_plain(entry.explanation),
         "rollout": entry.rollout,
         "generation": entry.version.generation,
         "spec_digest": entry.digest,

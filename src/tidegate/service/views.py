@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -131,7 +132,7 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
-        "explanation": msgspec.to_builtins(rollout.explanation),
+        "explanation": to_plain(rollout.explanation),
         "evidence": _evidence(rollout, seen),
         "conditions": [
             {
@@ -156,7 +157,7 @@ def _evidence(rollout: Rollout, seen: Observation | None) -> EndpointDocument | 
         "judged_at": _time(found.judged_at),
         "since": _time(found.since),
         "through": _time(found.through),
-        "waits": [] if verdict is None else msgspec.to_builtins(verdict.waits),
+        "waits": [] if verdict is None else to_plain(verdict.waits),
         "known_at": _time(find_known_at(rollout, seen)),
     }
 
@@ -169,7 +170,7 @@ def _last(rollout: Rollout) -> EndpointDocument:
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
-        "explanation": msgspec.to_builtins(rollout.explanation),
+        "explanation": to_plain(rollout.explanation),
         "started_at": _time(rollout.started_at),
         "ended_at": _time(rollout.ended_at),
     }
@@ -269,3 +270,8 @@ def _alarm(alarm: Alarm) -> EndpointDocument:
 
 def _time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+def to_plain(value: object) -> Any:
+    """Return a value as JSON has it, with lists in place of tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -155,8 +155,7 @@ def test_who_is_told_of_a_rollback_gets_the_numbers_three_rows_and_a_command_tha
     evidence(platform, "told", "fail")
     program = f"{sys.executable} -m tidegate.cli"
     ran = subprocess.run(
-        last["explanation"]["reproduce"].replace("tidegate rollout", f"{program} rollout"),
-        shell=True,
+        ["bash", "-c", last["explanation"]["reproduce"].replace("tidegate rollout", f"{program} rollout")],
         cwd=tmp_path,
         env=os.environ | {"TIDEGATE_URL": platform.url},
         capture_output=True,
