@@ -5,6 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from tidegate.domain.evidence import Explanation
+
 WIDTH = 79
 STATES = {
     "RollingOut": "rolling out",
@@ -85,8 +89,9 @@ def _version_lines(version: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _failures(rollout: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The last errors of a version that was rolled back."""
-    return [("errors", message) for message in rollout.get("failures", ())]
+    """The last errors of a version that was rolled back, and what else shows why it was."""
+    explanation = msgspec.convert(rollout.get("explanation", {}), Explanation)
+    return [*(("errors", message) for message in rollout.get("failures", ())), *explanation.lines]
 
 
 def _fields(*fields: tuple[str, str | None]) -> list[str]:

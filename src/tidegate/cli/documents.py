@@ -46,12 +46,42 @@ class ConditionDocument(Struct):
     since: Time
 
 
+class WaitDocument(Struct):
+    """What a comparison lacks. Numbers are about right, and None where nothing can be said."""
+
+    what: str
+    missing: str
+    requests: int | None
+    seconds: int | None
+
+
 class EvidenceSpanDocument(Struct):
     """When the guards were last judged, and over which span every request was counted."""
 
     judged_at: Time | None
     since: Time | None
     through: Time | None
+    waits: Annotated[list[WaitDocument], Meta(description="What the stage lacks before more is known.")]
+    known_at: Annotated[str | None, Meta(description="When that is likely to be known; None: it cannot be said.")]
+
+
+class DifferingRowDocument(Struct):
+    """A request on which the two versions differ."""
+
+    variant: str
+    old: float
+    new: Annotated[float | None, Meta(description="None: the new version answered no number.")]
+    key: Annotated[int, Meta(description="Equal for equal requests.")]
+    output: Annotated[int, Meta(description="Which number of a row it is, from 0.")]
+    slices: list[tuple[str, str]]
+    request: Annotated[str, Meta(description="As data capture writes it; empty where it captures nothing.")]
+
+
+class ExplanationDocument(Struct):
+    """What shows why it was rolled back."""
+
+    rows: Annotated[list[DifferingRowDocument], Meta(description="Those on which the versions differ most.")]
+    reproduce: Annotated[str, Meta(description="The command by which the finding is found again.")]
 
 
 class RolloutDocument(Struct, rename={"before": "from", "after": "to"}):
@@ -77,6 +107,7 @@ class RolloutDocument(Struct, rename={"before": "from", "after": "to"}):
     failures: Annotated[
         list[str], Meta(description="Last messages of its failed requests, when it was rolled back.")
     ]
+    explanation: ExplanationDocument
     evidence: EvidenceSpanDocument | None
     conditions: list[ConditionDocument]
 
@@ -92,6 +123,7 @@ class LastRolloutDocument(Struct):
     failures: Annotated[
         list[str], Meta(description="Last messages of its failed requests, when it was rolled back.")
     ]
+    explanation: ExplanationDocument
     started_at: Time
     ended_at: Time | None
 

@@ -168,6 +168,7 @@ def rollout_view(
     points = rollout_picture.share_points(rollout, lines)
     drawn = rollout.old and (endpoint.rollout or len(points) > 1)
     told = document["rollout"]
+    messages = {one["type"]: one["message"] for one in told["conditions"]} if told else {}
     share = told["share"]["now"] if told else points[-1][1] / 100
     outcome, tone = OUTCOMES.get(str(rollout.phase), (PHASES.get(str(rollout.phase), str(rollout.phase)), PLAIN))
     outcome = "holdback" if rollout.holds_back else outcome
@@ -184,12 +185,13 @@ def rollout_view(
         "paused": rollout.pause.by if rollout.pause else None,
         "reason": rollout.reason or "",
         "failures": list(rollout.failures),
+        "explanation": rollout.explanation.lines,
         "by": rollout.asked_by or "",
         "started": rollout.started_at.isoformat(),
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,
         "expires": rollout.expires_at.isoformat() if rollout.expires_at and endpoint.rollout else None,
         "conditions": [
-            *(one.message for one in rollout.conditions if one.status and _is_news(one)),
+            *(messages.get(one.type, one.message) for one in rollout.conditions if one.status and _is_news(one)),
             *(_differences(told) if told else ()),
             *(document.get("notes", ()) if told else ()),
         ],

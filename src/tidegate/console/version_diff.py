@@ -36,6 +36,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
             "ended": entry.ended_at.isoformat() if entry.ended_at else None,
             "reason": entry.reason,
             "failures": list(entry.failures),
+            "explanation": entry.explanation.lines,
         }
         for entry in history.entries[::-1]
     ]

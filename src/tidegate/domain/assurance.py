@@ -1,5 +1,6 @@
 """A bound on exposure: which harm must be ruled out before a version gets more than some share of the traffic."""
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -97,6 +98,13 @@ class HarmResult:
     count: int = 0
     seconds: int = 0
     needed: int | None = None
+
+    @property
+    def seconds_left(self) -> int | None:
+        """About how many seconds that takes at the rate so far; None: it cannot be said."""
+        if self.excluded or self.needed is None or not self.count:
+            return 0 if self.excluded else None
+        return math.ceil(self.needed * self.seconds / self.count)
 
 
 ASSUMED = HarmResult("every harm", "", 0.0, None, None, 1.0, True)

@@ -7,6 +7,7 @@ from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.capture import Capture
+from tidegate.domain.evidence import NO_EXPLANATION, Explanation
 from tidegate.domain.fleet import RoutingStrategy, Serverless
 from tidegate.domain.rollout import (
     Condition,
@@ -152,6 +153,8 @@ class Rollout:
     """Who asked for it; empty if that is not known."""
     failures: tuple[str, ...] = ()
     """The last messages of the new version's failed requests when the rollback began, the newest first."""
+    explanation: Explanation = NO_EXPLANATION
+    """What a person is shown of its rollback besides the reason."""
     undo: bool = False
     """It goes back to an earlier version."""
     losses: int = 0

@@ -11,16 +11,19 @@ __all__ = [
     "Comparison",
     "ComparisonResult",
     "Counts",
+    "DifferingRow",
     "EvidenceAction",
     "EvidenceBlock",
     "EvidenceConfig",
     "EvidenceRecord",
+    "Explanation",
     "Finding",
     "Measurement",
     "NoDataAction",
     "RisingAction",
     "StoredEvidence",
     "Verdict",
+    "Wait",
 ]
 
 
@@ -210,6 +213,49 @@ Counts = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
+class DifferingRow:
+    """A request that both versions were given, as a person is shown it: the numbers in which they differ most.
+    ``new`` None: the new version failed it, or answered without a finite number. ``output``: which number of a row it
+    is, from 0. ``request``: its body as data capture writes it; empty where requests are not captured."""
+
+    variant: str
+    old: float
+    new: float | None
+    key: int = 0
+    """Equal for equal requests; 0: unknown."""
+    output: int = 0
+    slices: tuple[tuple[str, str], ...] = ()
+    """Column and value."""
+    request: str = ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a person is shown of a rollback besides its reason: ``rows`` on which the versions differ most, and the
+    command by which what was found is found again."""
+
+    rows: tuple[DifferingRow, ...] = ()
+    reproduce: str = ""
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Name and text of each line that shows it."""
+        rows = tuple(("differs", describe_row(row)) for row in self.rows)
+        return (*rows, ("reproduce", self.reproduce)) if self.reproduce else rows
+
+
+def describe_row(row: DifferingRow) -> str:
+    """``0.031 -> 0.912 (country=DE) for {"amount": 12}``."""
+    new = "no number" if row.new is None else f"{row.new:.4g}"
+    output = f" in output {row.output + 1}" if row.output else ""
+    slices = f" ({', '.join(f'{column}={value}' for column, value in row.slices)})" if row.slices else ""
+    return f"{row.old:.4g} -> {new}{output}{slices}" + (f" for {row.request}" if row.request else "")
+
+
+NO_EXPLANATION = Explanation()
+
+
+@dataclass(frozen=True)
 class EvidenceBlock:
     """Counts of one span of time (``at`` to ``at + seconds``, epoch seconds) in one stage, by test."""
 
@@ -225,6 +271,8 @@ class EvidenceBlock:
     share: int | None = None
     """Share of the requests that the new version should have had in the whole block, in basis points; None: it
     changed in the block, or was not in force."""
+    rows: tuple[DifferingRow, ...] = ()
+    """Those of its requests on which the versions differ more than on the rows of the blocks before it."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +335,17 @@ class ComparisonResult:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """What a stage waits for: ``what`` is compared, and what of it is ``missing``. ``requests``: about how many more
+    it takes, and ``seconds``: how long that takes at the present rate; None: it cannot be said."""
+
+    what: str
+    missing: str
+    requests: int | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Result of all comparisons of a rollout, as of one stage. ``rising``: a comparison that the stage needs may be
     on its way to a failure."""
@@ -302,6 +361,10 @@ class Verdict:
     """Of an assurance: requests to the new version so far."""
     mismatch: str = ""
     """In which way the traffic of this stage is not split as requested; empty: it is, as far as can be told."""
+    waits: tuple[Wait, ...] = ()
+    """What is missing, where comparisons lack data, or may be about to fail."""
+    rows: tuple[DifferingRow, ...] = ()
+    """Requests on which the versions differ most, where both were given the same ones."""
 
     @property
     def assured(self) -> bool:
@@ -317,10 +380,13 @@ class Verdict:
         return self.finding is Finding.NO_DATA and not self.rising and hopeless
 
 
-RULES = 3
+RULES = 4
 """Version of the rules by which a verdict follows from blocks. By those of version 1 a pass was the absence of a
 failure; of pairs only what the new version failed was counted, and only the first number of an answer compared. By
-those of version 2 predictions were compared second by second, and not request by request."""
+those of version 2 predictions were compared second by second, and not request by request. Those of version 3 found
+the same as the present ones, in other words."""
+SAME_FINDINGS = 3
+"""Version since which blocks have the same findings as today."""
 PROVING = 2
 """Version since which a pass is a proof."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.evidence import NO_EXPLANATION, Explanation
 from tidegate.domain.rollout import Condition, DeploymentConfig, Version
 
 
@@ -57,6 +58,8 @@ class HistoryEntry:
     """Who approved it, and when."""
     never_began: bool = False
     """It was accepted to follow another rollout, and given up before it began."""
+    explanation: Explanation = NO_EXPLANATION
+    """What a person is shown of its rollback besides the reason."""
 
 
 @dataclass(frozen=True)

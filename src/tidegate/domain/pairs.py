@@ -41,6 +41,8 @@ class Pair:
     rows: tuple["PairedRow", ...] = ()
     """The numbers of both answers, where they have more than one: those of the first row, of some between, and of the
     last one."""
+    request: str = ""
+    """Its body as data capture writes it, of those in which the versions differ most; empty: it is not known."""
 
     @property
     def paired_rows(self) -> tuple["PairedRow", ...]:

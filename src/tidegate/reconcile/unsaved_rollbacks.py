@@ -90,5 +90,6 @@ def _merge(loaded: LoadedEndpoint, ahead: LoadedEndpoint, now: datetime) -> Load
     cause, rejects = Cause(turned.cause or Cause.ALARM), digest(turned.new) in ahead.endpoint.rejected
     endpoint, events = transitions.begin_rollback(loaded.stored, cause, why, now, rejects=rejects)
     if endpoint.rollout is not None:
-        endpoint = replace(endpoint, rollout=replace(endpoint.rollout, failures=turned.failures))
+        told = replace(endpoint.rollout, failures=turned.failures, explanation=turned.explanation)
+        endpoint = replace(endpoint, rollout=told)
     return replace(loaded, endpoint=endpoint, events=events, turned=True)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.evidence import NO_EXPLANATION
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
 from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, replay_rule, transitions
 from tidegate.rollout.commands import PROMOTED
-from tidegate.rollout.evidence_rule import Ruling
+from tidegate.rollout.evidence_rule import HELD_BY_EVIDENCE, Ruling
 from tidegate.rollout.transitions import Transition
 
 PhaseRule = Callable[[Endpoint, Rollout, Observation, datetime], Transition | None]
@@ -33,7 +34,6 @@ FAILURES_TO_ROLL_BACK = 10
 """A version that failed this many requests and answered none is rolled back without an alarm."""
 WAITING_FOR_EVIDENCE = "WaitingForEvidence"
 CAPACITY_SHORT = "CapacityShort"
-HELD_BY_EVIDENCE = "HeldByEvidence"
 ASSURANCE_OVERRIDDEN = "AssuranceOverridden"
 
 
@@ -44,7 +44,11 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
         failed = evidence_rule.has_failed(rollout, seen) or replay_rule.has_failed(rollout, seen)
         rejects = cause[0] is Cause.EVIDENCE and failed
         failures = seen.failures if cause[0] in (Cause.ALARM, Cause.EVIDENCE, Cause.CAPACITY) else ()
-        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects, failures=failures)
+        explained = cause[0] is Cause.EVIDENCE
+        explanation = evidence_rule.explain_rollback(endpoint.name, rollout, seen) if explained else NO_EXPLANATION
+        return transitions.begin_rollback(
+            endpoint, *cause, now, rejects=rejects, failures=failures, explanation=explanation
+        )
     # Like a rollback, this rests on less than a step forward, and no pause holds it.
     if _find_lost_variants(endpoint, rollout, seen):
         return _withdraw_traffic(endpoint, rollout, now)
@@ -391,7 +395,7 @@ def _note_ruling(
         waits = "waiting until harm is ruled out"
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
-    text = f"{waits}: {evidence_rule.explain(rollout, seen)}" if waits else "the evidence lets the stage pass"
+    text = f"{waits}: {evidence_rule.explain_hold(rollout, seen)}" if waits else "the evidence lets the stage pass"
     return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, text, now)
 
 

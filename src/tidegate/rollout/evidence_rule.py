@@ -6,13 +6,14 @@ without that lets the stage end. Where every comparison that lacks data can neve
 compared at all, nothing is waited for. While nothing compares versions, lack of data lets no stage end. The unit
 tests have the whole truth table."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.evidence import (
     EvidenceAction,
     EvidenceConfig,
+    Explanation,
     Finding,
     NoDataAction,
     RisingAction,
@@ -20,8 +21,12 @@ from tidegate.domain.evidence import (
     action_on,
 )
 from tidegate.domain.observation import Observation
-from tidegate.domain.rollout import Phase
+from tidegate.domain.rollout import Condition, Phase
 from tidegate.domain.traffic import WHOLE
+
+HELD_BY_EVIDENCE = "HeldByEvidence"
+LONGEST = 366 * 86_400
+"""Seconds ahead beyond which no time is named."""
 
 
 class Ruling(StrEnum):
@@ -170,3 +175,48 @@ def explain(rollout: Rollout, seen: Observation) -> str:
     if verdict is None:
         return "its requests in this stage were not compared with the old version's yet"
     return verdict.reason
+
+
+def explain_hold(rollout: Rollout, seen: Observation) -> str:
+    """Explain what holds the present stage, and when that is likely to be known."""
+    known, until = find_known_at(rollout, seen), deadline(rollout)
+    said = explain(rollout, seen)
+    if known is None:
+        return said
+    at = f"{known:%Y-%m-%d %H:%M:%S} UTC"
+    if until is not None and known > until:
+        return f"{said}; it cannot be known in time: that is at about {at}, and the deadline at {until:%H:%M:%S}"
+    return f"{said}; it is likely to be known at {at}"
+
+
+def find_known_at(rollout: Rollout, seen: Observation) -> datetime | None:
+    """Return when everything that the present stage waits for is likely to be known, at the rate so far; None: that
+    cannot be said, or nothing is waited for."""
+    verdict, check = verdict_on_stage(rollout, seen), seen.guard_check
+    if verdict is None or check is None or is_hopeless(rollout, seen):
+        return None
+    spans = [one.seconds for one in verdict.waits]
+    if lacks_assurance(rollout, seen):
+        spans += [one.seconds_left for one in verdict.harms]
+    known = [one for one in spans if one is not None]
+    if not known or len(known) < len(spans) or max(known) > LONGEST:
+        return None
+    return check.judged_at.astimezone(UTC) + timedelta(seconds=max(known))
+
+
+def explain_condition(condition: Condition, rollout: Rollout, seen: Observation | None) -> str:
+    """Return the message of a condition; of one by which evidence holds the rollout, with what is known now."""
+    if condition.type != HELD_BY_EVIDENCE or seen is None or verdict_on_stage(rollout, seen) is None:
+        return condition.message
+    return f"{condition.message}: {explain_hold(rollout, seen)}"
+
+
+def explain_rollback(endpoint: str, rollout: Rollout, seen: Observation) -> Explanation:
+    """Return what a person is shown of a rollback by what was compared: the rows on which the versions differ most,
+    and the command that finds it again from what was counted, without the server."""
+    verdict = verdict_on_stage(rollout, seen)
+    show = f"tidegate rollout evidence show {endpoint}"
+    if verdict is None or not verdict.results:
+        return Explanation(reproduce=show if seen.replay else "")
+    verify = f"{show} --json > evidence.json && tidegate rollout evidence verify evidence.json"
+    return Explanation(verdict.rows, verify)

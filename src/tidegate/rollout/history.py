@@ -249,7 +249,8 @@ def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
     entry = replace(entry, approval=find_approval(last))
     if outcome is VersionOutcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
-    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)
+    entry = replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "")
+    return replace(entry, failures=last.failures, explanation=last.explanation)
 
 
 def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.domain.endpoint import Endpoint, Rollout, Successor, VersionRequest
+from tidegate.domain.evidence import NO_EXPLANATION, Explanation
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Cause, Condition, MixedVersions, Phase, RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
@@ -73,6 +74,8 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
             text = _describe_rollback(rollout)
             if rollout.failures:
                 data["failures"] = list(rollout.failures)
+            if rollout.explanation.lines:
+                data["explanation"] = [f"{name}: {said}" for name, said in rollout.explanation.lines]
     return Event(f"rollout.{rollout.phase}", text, data)
 
 
@@ -108,10 +111,11 @@ def begin_rollback(
     *,
     rejects: bool = False,
     failures: tuple[str, ...] = (),
+    explanation: Explanation = NO_EXPLANATION,
 ) -> Transition:
     """Begin the rollback to the old version; a first version has none and fails. ``rejects``: a comparison or a
     replay failed. As after an alarm, the version is not rolled out again then unless asked for. ``failures``: the
-    last messages of its failed requests."""
+    last messages of its failed requests. ``explanation``: what else a person is shown."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
@@ -127,6 +131,7 @@ def begin_rollback(
         cause=cause,
         reason=f"{ROLLED_BACK}{why}{f'; its last error: {failures[0]}' if failures else ''}.",
         failures=failures,
+        explanation=explanation,
         back=_rollback_stages(rollout, share),
         pause=None,
         bake_until=None,

@@ -14,6 +14,7 @@ from tidegate.ports.store import StoredRecord, Tx
 from tidegate.rollout import history as histories
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.service.records import require
+from tidegate.service.views import to_plain
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def _entry_view(entry: HistoryEntry, kept: Mapping[str, bool]) -> dict[str, obje
         "ended_at": _time(entry.ended_at),
         "reason": entry.reason,
         "failures": list(entry.failures),
+        "explanation": to_plain(entry.explanation),
         "rollout": entry.rollout,
         "generation": entry.version.generation,
         "spec_digest": entry.digest,

@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import UNREADABLE, Endpoint, Rollout
@@ -12,6 +15,7 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
+from tidegate.rollout.evidence_rule import explain_condition, find_known_at, verdict_on_stage
 from tidegate.rollout.status import confirmed_table, serving_version, status
 from tidegate.service.alarms import read_shown
 
@@ -129,20 +133,34 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
-        "evidence": _evidence(seen),
+        "explanation": to_plain(rollout.explanation),
+        "evidence": _evidence(rollout, seen),
         "conditions": [
-            {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message, "since": _time(c.since)}
+            {
+                "type": c.type,
+                "status": c.status,
+                "reason": c.reason,
+                "message": explain_condition(c, rollout, seen),
+                "since": _time(c.since),
+            }
             for c in rollout.conditions
         ],
     }
 
 
-def _evidence(seen: Observation | None) -> EndpointDocument | None:
-    """Describe when guards were last evaluated, and over which span requests were counted."""
+def _evidence(rollout: Rollout, seen: Observation | None) -> EndpointDocument | None:
+    """Describe when guards were last evaluated, over which span requests were counted, and what is waited for."""
     found = seen.guard_check if seen else None
-    if found is None:
+    if found is None or seen is None:
         return None
-    return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
+    verdict = verdict_on_stage(rollout, seen)
+    return {
+        "judged_at": _time(found.judged_at),
+        "since": _time(found.since),
+        "through": _time(found.through),
+        "waits": [] if verdict is None else to_plain(verdict.waits),
+        "known_at": _time(find_known_at(rollout, seen)),
+    }
 
 
 def _last(rollout: Rollout) -> EndpointDocument:
@@ -153,6 +171,7 @@ def _last(rollout: Rollout) -> EndpointDocument:
         "cause": rollout.cause,
         "reason": rollout.reason,
         "failures": list(rollout.failures),
+        "explanation": to_plain(rollout.explanation),
         "started_at": _time(rollout.started_at),
         "ended_at": _time(rollout.ended_at),
     }
@@ -252,3 +271,8 @@ def _alarm(alarm: Alarm) -> EndpointDocument:
 
 def _time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+def to_plain(value: object) -> Any:
+    """Return a value as JSON has it, with lists in place of tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -32,7 +32,7 @@ def verify(path: Path, document: object, *options: str) -> str:
 def test_a_verdict_that_follows_from_its_inputs_is_confirmed(tmp_path: Path, document: dict[str, Any]) -> None:
     words = verify(tmp_path / "e.json", {**document, "recomputed": "ignored"})
     assert words.startswith(
-        "fail: errors of variant main: 30.00% of 100 requests failed, 1.11% of 900 on the old version"
+        "fail: errors of variant main: 30.00% of the new version's 100 requests failed (1.11% expected from"
     )
     assert json.loads(verify(tmp_path / "e.json", document, "--json")) == document["verdict"]
 

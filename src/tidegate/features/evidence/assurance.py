@@ -19,7 +19,9 @@ from tidegate.features.evidence.comparisons import HARM, LATENCY_LEVELS, NOTHING
 from tidegate.features.evidence.measures import add_counts, take_usable
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import BIAS, CLIP, DISTANCE, DOWN, SPREAD, TOP_BIAS, UP, split_test, sums_of
+from tidegate.features.evidence.sentences import describe_harm
 from tidegate.features.evidence.spec_paired import MOST_UNITS
+from tidegate.features.evidence.waits import extrapolate
 from tidegate.statistics.assurance import HarmRateTest, count_requests
 from tidegate.statistics.means import HitTest, MeanTest, add_sums
 from tidegate.statistics.shares import ShareTest
@@ -32,8 +34,6 @@ SPLIT_SLACK, SPLIT_PART = 0.01, 0.1
 traffic in whole steps of weights. A fixed part of all requests, and a part of the share."""
 SPLIT_CHANCE = 0.001
 """Probability with which a stage whose traffic is split as requested is held for that, at all looks together."""
-SOON = 0.1
-"""Evidence from which on what is still needed is extrapolated from what it took."""
 LABELLED = {"auc": "auc", "recall": "recall", "mean_error": "error"}
 """The statistic of a replay that shows each harm."""
 
@@ -251,8 +251,8 @@ def _result(state: HarmState, config: Assurance) -> HarmResult:
 
 
 def _find_needed(state: HarmState, evidence: float, config: Assurance) -> int | None:
-    if evidence >= SOON:
-        return math.ceil(state.counts[2] * (1 / evidence - 1))
+    if (more := extrapolate(state.counts[2], evidence)) is not None:
+        return more
     if isinstance(state.test, HarmRateTest):
         old_n, old_k = state.counts[:2]
         return max(1, count_requests(state.limit, old_k / max(1, old_n), config.missed))
@@ -275,15 +275,6 @@ def _judge_labels(name: str, limit: float, variant: str, result: ReplayResult | 
     return HarmResult(harm, variant, limit, worse, bound, float(excluded), excluded, labels)
 
 
-def describe_harms(harms: Iterable[HarmResult]) -> str:
-    """Describe what is ruled out, or what is missing, as the end of a sentence."""
-    lacking = [one for one in harms if not one.excluded]
-    if not lacking:
-        return "every harm that is named is ruled out"
-    said = "; ".join(f"{one.harm} of variant {one.variant}: {describe_wait(one)}" for one in lacking)
-    return f"harm is not ruled out yet: {said}"
-
-
 HARM_HEADS = ("harm", "variant", "what is known", "worse by", "at most", "seen")
 """Heads of the columns of ``harm_cells``."""
 
@@ -298,18 +289,6 @@ def name_limit(one: HarmResult, config: Assurance) -> str:
 
 def harm_cells(one: HarmResult, config: Assurance) -> tuple[str, str, str, str, str, str]:
     """Return a row of a table: harm, variant, what is known, estimate, bound and count."""
-    known = f"shown to be less than {name_limit(one, config)}" if one.excluded else describe_wait(one)
+    known = f"shown to be less than {name_limit(one, config)}" if one.excluded else describe_harm(one)
     estimate, bound = ("-" if value is None else f"{value:+.3g}" for value in (one.estimate, one.bound))
     return one.harm, one.variant, known, estimate, bound, f"{one.count:,}"
-
-
-def describe_wait(one: HarmResult) -> str:
-    """Describe what is known of one harm: that it is ruled out, or what that takes."""
-    if one.excluded:
-        return "ruled out"
-    if one.count == 0:
-        return "no data yet" if one.needed is None else f"no data yet; needs about {one.needed:,} requests"
-    if one.needed is None:
-        return f"not yet, after {one.count:,}"
-    minutes = one.needed * one.seconds / one.count / 60
-    return f"not yet: needs about {one.needed:,} more, about {max(1, round(minutes)):,} min"

@@ -13,12 +13,12 @@ from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.assurance import Assurance, HarmResult
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import OF_PAIRS, RULES, EvidenceRecord, Measurement
+from tidegate.domain.evidence import OF_PAIRS, SAME_FINDINGS, EvidenceRecord, Measurement
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.assurance import HARM_HEADS, harm_cells
 from tidegate.features.evidence.bounds import LEVEL
 from tidegate.features.evidence.command_report import make_report
-from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.judge import recompute_record
 from tidegate.features.evidence.measures import measured_cells
 from tidegate.features.evidence.pairs import format_estimate
 from tidegate.features.evidence.replay.table import show_replay
@@ -89,13 +89,11 @@ def verify(
         record = msgspec.json.decode(file.read_bytes(), type=EvidenceRecord)
     except (OSError, msgspec.DecodeError) as error:
         raise Invalid(f"{file}: {error}") from None
-    if record.rules < RULES:
+    if record.rules < SAME_FINDINGS:
         _say_what_follows(file, record, as_json)
         return
-    found = recompute(
-        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
-    )
-    if found != record.verdict:
+    found, same = recompute_record(record)
+    if not same:
         said, follows = record.verdict.finding, found.finding
         raise Conflict(f"{file}: the verdict is {said}, and {follows} follows from its blocks")
     if as_json:
@@ -106,7 +104,7 @@ def verify(
 
 def _say_what_follows(file: Path, record: EvidenceRecord, as_json: bool) -> None:
     """Print the verdict by the present rules, for a verdict by earlier rules, which cannot be recomputed."""
-    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    found, _ = recompute_record(record)
     if as_json:
         print(msgspec.json.encode(found).decode())
         return

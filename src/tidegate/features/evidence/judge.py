@@ -5,17 +5,20 @@ its tests share one e-process, their mean. So the whole rollout fails with at mo
 differs from the other by more than the tolerances, however long it takes and however often it is looked at."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
     OF_PAIRS,
+    RULES,
     Comparison,
     ComparisonResult,
     Counts,
+    DifferingRow,
     EvidenceAction,
     EvidenceBlock,
     EvidenceConfig,
+    EvidenceRecord,
     Finding,
     Measurement,
     Verdict,
@@ -25,21 +28,18 @@ from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence.assurance import (
     AssuranceState,
     begin_assurance,
-    describe_harms,
     find_harms,
     find_mismatch,
     fold_assurance,
 )
-from tidegate.features.evidence.bounds import LEVEL
 from tidegate.features.evidence.comparisons import (
     ALIKE,
     NOTHING,
-    UNUSABLE,
-    UNUSABLE_MORE,
     Test,
     make_tests,
     test_key,
 )
+from tidegate.features.evidence.differing_rows import choose_rows, show_rows
 from tidegate.features.evidence.measures import (
     RISING,
     StageData,
@@ -47,22 +47,25 @@ from tidegate.features.evidence.measures import (
     add_counts,
     choose_measured,
     conclude,
-    describe_measured,
     measure_counts,
     take_usable,
 )
 from tidegate.features.evidence.pair_judge import (
     PairState,
     begin_pairs,
-    describe_complete,
-    describe_few,
-    describe_pairs,
-    describe_units,
     enter_stage,
     fold_pairs,
     pair_result,
 )
-from tidegate.features.evidence.texts import describe_texts
+from tidegate.features.evidence.sentences import (
+    describe_basis,
+    describe_failure,
+    describe_harms,
+    describe_lack,
+    describe_open,
+    describe_pass,
+)
+from tidegate.features.evidence.waits import LEAST_BLOCKS, find_waits
 from tidegate.statistics.assignments import AssignmentTest
 from tidegate.statistics.stakes import log_mixture
 
@@ -75,10 +78,6 @@ STAKES = {
     Comparison.TEXT: 1.0,
 }
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
-LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 10, Comparison.TEXT: 30}
-"""Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
-so it could not see anything in fewer, however many requests they have. Predictions are compared request by request,
-but how many of those are moved together shows over several blocks only."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,12 @@ class EvidenceState:
     comparisons: tuple[ComparisonState | PairState, ...]
     stage: int = 0
     assurance: AssuranceState | None = None
+    since: int | None = None
+    """First second of the present stage's blocks in which the new version had requests; None: it has none."""
+    through: int = 0
+    """The second after the last of them."""
+    rows: tuple[DifferingRow, ...] = ()
+    """Requests on which the versions differ most so far."""
 
 
 def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
@@ -127,9 +132,13 @@ def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     """Return the state after one more block."""
     if block.stage != state.stage:
         fresh = tuple(_enter(one) for one in state.comparisons)
-        state = replace(state, comparisons=fresh, stage=block.stage)
+        state = replace(state, comparisons=fresh, stage=block.stage, since=None, through=0)
+    if block.sums or any(new for _, _, new, _ in block.counts.values()):
+        since = block.at if state.since is None else state.since
+        state = replace(state, since=since, through=max(state.through, block.at + block.seconds))
     return replace(
         state,
+        rows=choose_rows((*state.rows, *block.rows)) if block.rows else state.rows,
         comparisons=tuple(_fold_one(one, block, state.config) for one in state.comparisons),
         assurance=None if state.assurance is None else fold_assurance(state.assurance, block),
     )
@@ -197,11 +206,13 @@ def replay_rate(config: EvidenceConfig, variants: int) -> float:
     return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
-def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = None) -> Verdict:
+def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = None, through: int = 0) -> Verdict:
     """Return the verdict on the present stage. A failure is final; all else needs the minimum of requests in every
     comparison, and a pass needs that each of them proves its differences to be within their tolerances. ``replayed``:
-    the labelled rows that an assurance rests on, by variant."""
-    found = _compare(state)
+    the labelled rows that an assurance rests on, by variant. ``through``: the second before which requests were
+    counted, where the last block ended earlier."""
+    since = state.since
+    found = _compare(state, 0 if since is None else max(state.through, through) - since)
     if state.assurance is None:
         return found
     harms, mismatch = find_harms(state.assurance, replayed or {}), find_mismatch(state.assurance)
@@ -210,8 +221,8 @@ def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = No
     return replace(found, reason=said, harms=harms, exposed=state.assurance.exposed, mismatch=mismatch)
 
 
-def _compare(state: EvidenceState) -> Verdict:
-    """Return the verdict of the comparisons."""
+def _compare(state: EvidenceState, seconds: int) -> Verdict:
+    """Return the verdict of the comparisons. ``seconds``: how long the present stage has had requests."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
     found_by = (_result(one, rates[one.comparison], state) for one in state.comparisons)
@@ -219,29 +230,19 @@ def _compare(state: EvidenceState) -> Verdict:
     needed = tuple(one for one in results if one.needed)
     found = {one.finding for one in needed}
     rising = any(one.rising for one in needed)
-    failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
-    if failed:
-        return Verdict(Finding.FAIL, state.stage, "; ".join(failed) + describe_units(results), results)
+    waits = find_waits(needed, state.config, seconds)
+    verdict = Verdict(Finding.PASS, state.stage, "", results, rows=show_rows(state.rows, results))
+    if any(one.finding is Finding.FAIL for one in results):
+        return replace(
+            verdict, finding=Finding.FAIL, reason=describe_failure(results, state.config) + describe_basis(results)
+        )
     if not needed or Finding.NO_DATA in found:
-        lack = _describe_lack(needed, state.config) + describe_units(results)
-        return Verdict(Finding.NO_DATA, state.stage, lack, results, rising)
-    few = [one for one in needed if one.complete]
-    basis = "".join(map(describe_few, few)) + describe_units(results)
+        lack = describe_lack(needed, state.config, waits) + describe_basis(results)
+        return replace(verdict, finding=Finding.NO_DATA, reason=lack, rising=rising, waits=waits)
     if Finding.UNDECIDED in found:
-        return Verdict(Finding.UNDECIDED, state.stage, _describe_open(needed, rising) + basis, results, rising)
-    proved = f"the {LEVEL:.0%} bound of each difference is within its tolerance"
-    if few:
-        proved = f"each difference, and its {LEVEL:.0%} bound where more requests come, is within its tolerance"
-    return Verdict(Finding.PASS, state.stage, f"not worse: {proved}{basis}", results)
-
-
-def _describe_open(results: Sequence[ComparisonResult], rising: bool) -> str:
-    """Describe the comparisons that are undecided, or, if ``rising``, those that may be about to fail."""
-    chosen = [one for one in results if (one.rising if rising else one.finding is Finding.UNDECIDED)]
-    said = "; ".join(
-        f"{one.comparison} of variant {one.variant}: {describe_measured(one, rising)}" for one in chosen
-    )
-    return f"{'may be worse' if rising else 'not known yet whether it is worse'}: {said}"
+        reason = describe_open(needed, rising, waits) + describe_basis(results)
+        return replace(verdict, finding=Finding.UNDECIDED, reason=reason, rising=rising, waits=waits)
+    return replace(verdict, reason=describe_pass(any(one.complete for one in needed)) + describe_basis(results))
 
 
 def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
@@ -260,6 +261,7 @@ def recompute(
     blocks: Iterable[EvidenceBlock],
     stage: int,
     replayed: Mapping[str, ReplayResult] | None = None,
+    through: int = 0,
 ) -> Verdict:
     """Recompute the verdict in this stage from blocks in the order of time, and from labelled rows, by variant."""
     state = begin(config, variants)
@@ -267,7 +269,18 @@ def recompute(
         state = fold(state, block)
     if state.stage != stage:
         state = fold(state, EvidenceBlock(0, 0, stage, {}))
-    return judge(state, replayed)
+    return judge(state, replayed, through)
+
+
+def recompute_record(record: EvidenceRecord) -> tuple[Verdict, bool]:
+    """Recompute the verdict of a record from all that it has. Returns whether it is the recorded one; by the rules
+    before the present ones, apart from what it was said in."""
+    known = record.blocks.values(), record.verdict.stage, record.replayed, record.through
+    found = recompute(record.config, record.variants, *known)
+    if record.rules >= RULES:
+        return found, found == record.verdict
+    said = record.verdict
+    return found, replace(found, reason=said.reason, waits=said.waits, rows=said.rows) == said
 
 
 def _result(state: ComparisonState | PairState, rate: float, whole: EvidenceState) -> ComparisonResult:
@@ -314,50 +327,3 @@ def _measure(state: ComparisonState, limit: float, failed: str | None, whole: Ev
         known = TestState(evidence, enough, test == failed, 1 if now else None)
         found.append(measure_counts(test, state.tests[test], data, known))
     return found
-
-
-def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
-    old_n, old_k, new_n, new_k = result.counts
-    old, new = f"{old_k / max(1, old_n):.2%} of {old_n}", f"{new_k / max(1, new_n):.2%} of {new_n}"
-    match result.comparison:
-        case Comparison.ERRORS:
-            what = f"{new} requests failed, {old} on the old version (tolerance {config.errors:.2%})"
-        case Comparison.LATENCY:
-            limit = f"the old version's {result.test} by more than {config.latency:.0%}"
-            what = f"{new} requests exceeded {limit}, {old} its {result.test} on the old version"
-        case Comparison.PREDICTIONS if result.test == UNUSABLE:
-            what = f"{new} answers have no finite number, {old} on the old version (tolerance {UNUSABLE_MORE:.0%})"
-        case Comparison.PREDICTIONS:
-            side, level = result.test.split()
-            what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"
-            what += f" (tolerance {config.predictions:.1%})"
-        case Comparison.TEXT:
-            what = describe_texts(result, config.text, old, new)
-        case Comparison.PAIRED | Comparison.FEATURES:
-            what = describe_pairs(result, config)
-    return f"{result.comparison} of variant {result.variant}: {what}"
-
-
-def _describe_lack(results: Iterable[ComparisonResult], config: EvidenceConfig) -> str:
-    lacking = [_describe_one_lack(one, config) for one in results if one.finding is Finding.NO_DATA]
-    fewest = max((LEAST_BLOCKS[one] for one in config.compare if one in LEAST_BLOCKS), default=1)
-    needs = f"{config.minimum} requests of each version" + (f", and up to {fewest} blocks" if fewest > 1 else "")
-    return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
-
-
-def _describe_one_lack(one: ComparisonResult, config: EvidenceConfig) -> str:
-    what = f"{one.comparison} of variant {one.variant}:"
-    if one.never:
-        return f"{what} {one.never}"
-    if one.complete:
-        return f"{what} {describe_complete(one, config)}"
-    if one.comparison in OF_PAIRS:
-        offered, lost = one.lost
-        return f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} were lost"
-    old, new = one.stage_requests
-    if one.comparison is Comparison.TEXT:
-        return (
-            f"{what} {old} answers of the old and {new} of the new version are text that was searched for the same"
-            f" refusals, in {one.stage_blocks} blocks"
-        )
-    return f"{what} {old} requests of the old and {new} of the new version in {one.stage_blocks} blocks"

@@ -8,12 +8,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
+from tidegate.domain.evidence import (
+    Comparison,
+    Counts,
+    DifferingRow,
+    EvidenceBlock,
+    EvidenceConfig,
+    Sums,
+    Verdict,
+)
 from tidegate.domain.pairs import Pair
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.features.evidence.block_widths import BlockWidths
 from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.features.evidence.differing_rows import choose_rows, find_row
 from tidegate.features.evidence.features import MOST_COLUMNS, FeatureCounter
 from tidegate.features.evidence.judge import EvidenceState, begin, fold, judge, tested
 from tidegate.features.evidence.pair_judge import pair_key
@@ -105,6 +114,8 @@ class _OpenBlock:
     counted: dict[str, Sides] = field(default_factory=dict)
     paired: dict[str, None] = field(default_factory=dict)
     """Variants that had pairs."""
+    rows: tuple[DifferingRow, ...] = ()
+    """Requests on which the versions differ most, those of earlier blocks included."""
 
 
 @dataclass
@@ -213,7 +224,7 @@ class EvidenceLedger:
         state, stage = self._state, self._stages[-1][0]
         if state.stage != stage:
             state = fold(state, EvidenceBlock(0, 0, stage, {}))
-        return judge(state, self.replayed)
+        return judge(state, self.replayed, self.through)
 
     def _count(self, second: int, sides: dict[str, Sides]) -> None:
         stage, since = self._stage_at(second)
@@ -232,7 +243,8 @@ class EvidenceLedger:
                 variant, PairCounters.begin(self.config, self.units.get(variant))
             )
             self._values_left -= counters.add(pairs, self._values_left)
-
+            rows = (row for pair in pairs if (row := find_row(variant, pair)) is not None)
+            self._open.rows = choose_rows((*self._state.rows, *self._open.rows, *rows))
         self._count_texts(self._open, self._texts.pop(second, ()))
 
     def _count_texts(self, block: _OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
@@ -279,7 +291,8 @@ class EvidenceLedger:
             # Whoever takes over counts what follows: a block that was cut short must not claim it.
             width = block.width if until is None else min(block.width, until - block.at)
             share = None if self.config.assure is None else self.share_at(block.at, width)
-            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units, share))
+            rows = tuple(one for one in block.rows if one not in self._state.rows)
+            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units, share, rows))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

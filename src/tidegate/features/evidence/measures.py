@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from tidegate.domain.evidence import NO_SUMS, ComparisonResult, Counts, Finding, Measurement, Sums
+from tidegate.domain.evidence import NO_SUMS, Counts, Finding, Measurement, Sums
 from tidegate.features.evidence.bounds import difference_bounds, mean_bounds
 from tidegate.features.evidence.comparisons import NOTHING, Test
 from tidegate.statistics.means import add_sums
@@ -31,8 +31,6 @@ FEWEST_BLOCKS = 5
 FEW = 3.0
 """By this many blocks in all of them the deviation that is required is larger: of few blocks the spread is not
 known."""
-MOST_SAID = 3
-"""Tests of a comparison that a reason names."""
 NO_COUNTS: Counts = (0, 0, 0, 0)
 
 
@@ -164,27 +162,12 @@ def conclude(found: Sequence[Measurement]) -> Finding:
     return Finding.PASS if found and all(one.finding is Finding.PASS for one in found) else Finding.UNDECIDED
 
 
-def describe_measured(result: ComparisonResult, rising: bool) -> str:
-    """Describe the tests that lie above their tolerance, or that are not proved, those with most evidence first."""
-    chosen = [one for one in result.measurements if one.rising or (not rising and one.finding is not Finding.PASS)]
-    chosen = sorted(chosen or result.measurements, key=lambda one: (-one.rising, -one.evidence))
-    said = [f"{one.test} {_describe_difference(one)}" for one in chosen[:MOST_SAID]]
-    more = len(chosen) - MOST_SAID
-    return ", ".join(said) + (f" and {more} more" if more > 0 else "")
-
-
-def _describe_difference(one: Measurement) -> str:
-    """Format a measured difference: ``+0.021 (-0.003 to +0.045, tolerance 0.0005)``."""
-    bounds = f"{_format_difference(one.low)} to {_format_difference(one.high)}"
-    return f"{_format_difference(one.estimate)} ({bounds}, tolerance {one.tolerance:g})"
-
-
-def _format_difference(value: float) -> str:
+def format_difference(value: float) -> str:
     return f"{value:+.3g}"
 
 
 def measured_cells(one: Measurement) -> tuple[str, str, str, str, str, str]:
     """Return a row of a table: test, finding, estimate, bounds, tolerance and count."""
-    bounds = f"{_format_difference(one.low)} to {_format_difference(one.high)}"
+    bounds = f"{format_difference(one.low)} to {format_difference(one.high)}"
     finding = f"{one.finding}, rising" if one.rising and one.finding is not Finding.FAIL else str(one.finding)
-    return one.test, finding, _format_difference(one.estimate), bounds, f"{one.tolerance:.3g}", f"{one.count:,}"
+    return one.test, finding, format_difference(one.estimate), bounds, f"{one.tolerance:.3g}", f"{one.count:,}"

@@ -30,7 +30,6 @@ from tidegate.features.evidence.measures import (
 )
 from tidegate.features.evidence.pairs import (
     DISTANCE,
-    FAILING,
     FAILING_OF,
     FEW,
     LAST_ROW,
@@ -39,12 +38,9 @@ from tidegate.features.evidence.pairs import (
     PER_REPEAT,
     REPEATED,
     SLICE,
-    SPREAD,
     UNUSABLE_OF,
     UP,
     centre_of,
-    estimate,
-    is_net,
     is_part,
     make_pair_tests,
     make_part_tests,
@@ -54,11 +50,10 @@ from tidegate.features.evidence.pairs import (
     split_test,
     sums_of,
 )
-from tidegate.statistics.means import HitTest, NetTest, SumTest, add_sums, split_net
+from tidegate.features.evidence.waits import MOST_LOST
+from tidegate.statistics.means import HitTest, NetTest, SumTest, add_sums
 from tidegate.statistics.stakes import log_mixture
 
-MOST_LOST = 0.1
-"""Part of the copies that may be lost in a stage that passes: those could be the ones that differ."""
 PART = 3
 """A test that looks at some of the pairs only (a slice, the highest 5 %) needs the minimum divided by this. Having
 fewer makes it undecided, and holds no stage by itself: some slice is always rare."""
@@ -68,8 +63,6 @@ OF_PARTS = 0.2
 """Part of the stake that tests of further outputs and of the last row have."""
 NUMBERLESS_FROM, NUMBERLESS_SHARE = 50, 0.9
 """Pairs, and the part of them whose old answer has no number, from which on none is to be expected."""
-MOST_NAMED = 4
-"""Further columns or slices that a reason names."""
 
 
 @dataclass(frozen=True)
@@ -439,57 +432,3 @@ def _exceeds(sums: Sums, test: SumTest) -> bool:
 def _level(test: SumTest) -> float:
     """Return the tolerance of a test as a mean from 0 to 1."""
     return (1 + test.tolerance) / 2 if isinstance(test, NetTest) else test.tolerance
-
-
-def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
-    """Describe the finding, as the end of a sentence that begins with the comparison."""
-    if result.comparison is Comparison.FEATURES:
-        what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
-        what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
-    elif is_net(result.test):
-        alike, worse, better = (round(one) for one in split_net(result.pairs))
-        bad = "failed" if result.test.startswith(FAILING) else "answered without a finite number"
-        of = result.test.partition(" ")[2]
-        what = f"{worse} of {alike + worse + better} requests{' of ' + of if of else ''} {bad} on the new version"
-        tolerance = config.paired.limits(amounts=result.unit is not None).failed
-        what += f" only, {better} on the old one only (tolerance {tolerance:.1%})"
-    else:
-        value = estimate(result.test, result.pairs)
-        tolerance = _tolerance(result.test, config, result.unit is not None)
-        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
-    if result.also:
-        more = len(result.also) - MOST_NAMED
-        what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
-    return what
-
-
-def describe_few(result: ComparisonResult) -> str:
-    """Describe how few different requests a pass of a complete comparison rests on, as the end of a sentence."""
-    return f"; {result.comparison} rests on {result.compared} different requests, as no others come"
-
-
-def describe_complete(result: ComparisonResult, config: EvidenceConfig) -> str:
-    """Describe why a stage does not pass in which all that is asked was compared."""
-    found = describe_pairs(result, config) if result.pairs[0] else "none of them can be used"
-    return f"all the requests that come were compared, and no others come; {found}"
-
-
-def describe_units(results: Iterable[ComparisonResult]) -> str:
-    """Describe the size of one unit in the predictions' own unit, as the end of a sentence; empty where no result is
-    of amounts. The unit is that of the output that the result's test uses."""
-    found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
-    several = len({variant for variant, _, _ in found}) > 1
-    said = ""
-    for variant, part, size in found:
-        of = f" of {part}" if part and part != LAST_ROW else ""
-        said += f"; one unit is {size:.3g} of the prediction{of}" + (f" (variant {variant})" if several else "")
-    return said
-
-
-def _tolerance(test: str, config: EvidenceConfig, amounts: bool) -> float:
-    limits = config.paired.limits(amounts)
-    if test.startswith(SLICE):
-        return limits.slice
-    name = split_part(test)[1].replace(SPREAD, "bias").replace(" ", "_")
-    found: float = getattr(limits, name)
-    return found

@@ -10,7 +10,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import PROVING, EvidenceBlock, EvidenceRecord, Finding, StoredEvidence
 from tidegate.features.evidence.bounds import LEVEL
-from tidegate.features.evidence.judge import false_alarm_rates, recompute
+from tidegate.features.evidence.judge import false_alarm_rates, recompute_record
 from tidegate.features.evidence.kinds import EVIDENCE
 from tidegate.features.evidence.replay_service import show_replay
 from tidegate.features.evidence.timeline import EvidenceTrace
@@ -62,9 +62,7 @@ def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:
         raise NotFound(f"endpoint {endpoint} has no rollout whose versions were compared")
     if record is None:
         return {"replay": replay}
-    again = recompute(
-        record.config, record.variants, record.blocks.values(), record.verdict.stage, record.replayed
-    )
+    again, _ = recompute_record(record)
     found: dict[str, object] = msgspec.to_builtins(record)
     rates = false_alarm_rates(record.config, len(record.variants))
     found["false_alarm_rates"] = {one.value: rate for one, rate in rates.items()}

@@ -7,7 +7,7 @@ what was counted: the two are different units."""
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tidegate.domain.evidence import ComparisonResult, Counts, TextTolerance
+from tidegate.domain.evidence import Counts, TextTolerance
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.features.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay, allowed_speed
 from tidegate.statistics.distribution import Distribution, merge
@@ -154,20 +154,3 @@ def _count_beyond(thresholds: tuple[float, float], old: Distribution, new: Distr
     if above:
         return old.total, old.above(thresholds[0]), new.total, new.above(thresholds[1])
     return old.total, old.below(thresholds[0]), new.total, new.below(thresholds[1])
-
-
-def describe_texts(result: ComparisonResult, allowed: TextTolerance, old: str, new: str) -> str:
-    """Describe the difference of texts. ``old`` and ``new``: the part of the answers that ``result.test`` counts, of
-    each version."""
-    test = result.test
-    if test in WORDS:
-        return f"{new} answers {WORDS[test]}, {old} on the old version (tolerance {getattr(allowed, test):.2%})"
-    kind, level = test.rsplit(" ", 1)
-    match kind:
-        case "first token":
-            what, tolerance = "have their first text later than", allowed.first_token
-        case "speed":
-            what, tolerance = "are written slower than", allowed.speed
-        case _:
-            what, tolerance = f"are {kind} than", allowed.length
-    return f"{new} answers {what} the old version's {level}, {old} on the old version (tolerance {tolerance:.0%})"

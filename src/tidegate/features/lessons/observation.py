@@ -13,7 +13,7 @@ from tidegate.domain.observation import Observation
 from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.drift.kinds import DRIFT
-from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.judge import recompute_record
 from tidegate.features.evidence.service import find_evidence
 from tidegate.features.lessons import run_service
 from tidegate.features.lessons.lesson import Attempt, EvidenceCheck, Lesson, LessonFacts, LessonProgress
@@ -147,8 +147,8 @@ def _check_evidence(tx: Tx, name: str) -> EvidenceCheck | None:
     record = find_evidence(tx, name)
     if record is None:
         return None
-    again = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
-    return EvidenceCheck(record.rollout, record.verdict.finding is Finding.FAIL, again == record.verdict)
+    _, same = recompute_record(record)
+    return EvidenceCheck(record.rollout, record.verdict.finding is Finding.FAIL, same)
 
 
 def _count_ready(observed: Observation | None) -> int | None:

@@ -12,8 +12,8 @@ from tidegate.cli.output import AsJson, Name, client
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.report_files import Html, check_destinations, write_report
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import RULES, EvidenceRecord
-from tidegate.features.evidence.judge import recompute
+from tidegate.domain.evidence import SAME_FINDINGS, EvidenceRecord
+from tidegate.features.evidence.judge import recompute_record
 from tidegate.features.release_record.command_report import make_report, render_markdown
 from tidegate.features.release_record.signing import canonical, verify_file
 
@@ -101,9 +101,9 @@ def _judge(evidence: dict[str, Any] | None) -> str:
     except msgspec.ValidationError as error:
         raise Conflict(f"its evidence is none that this tidegate can recompute: {error}") from None
     said = f"{record.verdict.finding}: {record.verdict.reason}"
-    if record.rules < RULES:
+    if record.rules < SAME_FINDINGS:
         return f"{said} (by the rules of an earlier tidegate)"
-    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
-    if found != record.verdict:
+    found, same = recompute_record(record)
+    if not same:
         raise Conflict(f"the verdict is {record.verdict.finding}, and {found.finding} follows from its blocks")
     return f"{said} (the same follows from its {len(record.blocks)} blocks)"

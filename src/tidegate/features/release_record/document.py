@@ -40,6 +40,7 @@ def describe_release(tx: Tx, endpoint: Endpoint, entry: HistoryEntry, now: datet
         "outcome": str(entry.outcome),
         "reason": entry.reason,
         "failures": list(entry.failures),
+        "explanation": msgspec.to_builtins(entry.explanation),
         "began_at": _time(entry.began_at),
         "served_at": _time(entry.served_at),
         "ended_at": _time(entry.ended_at),

@@ -28,6 +28,10 @@ class Captures(Protocol):
         got all of it."""
         ...
 
+    def show(self, request: Request) -> str:
+        """Return the body of a request as a capture has it, without personal data; empty where none has it."""
+        ...
+
     def look(self) -> None:
         """Take notes of what was captured since the last time."""
         ...
@@ -50,6 +54,9 @@ class NoCaptures:
 
     def follow(self, request: Request, stream: Stream) -> tuple[Stream, Callable[[bool], None]]:
         return stream, _ignore_end
+
+    def show(self, request: Request) -> str:
+        return ""
 
     def look(self) -> None:
         pass

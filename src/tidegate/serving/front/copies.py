@@ -24,12 +24,15 @@ class RequestCopies:
         engine: Callable[[], ModelEngine | None],
         in_hand: Callable[[], int],
         cut: Cut,
+        show: Callable[[Request], str],
     ) -> None:
-        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer."""
+        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
+        ``show`` the body of a request that a person may see."""
         self._mirror = ShadowSender(spec, stats.note, cut) if spec.mirror is not None else None
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
-            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, in_hand, stats.add_pair, cut)
+            limit = spec.invocation_timeout
+            self._pairs = PairSender(spec.pairing, limit, engine, in_hand, stats.add_pair, cut, show)
         self._page = PairPage(
             spec,
             responses,

@@ -7,6 +7,7 @@ model said and counts it nowhere. It turns copies away that it has no room for, 
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -40,6 +41,8 @@ MOST_COPIES = 8
 """Most copies in flight; a request beyond them is not sampled."""
 LARGEST_REQUEST = 256 * 1024
 LARGEST_ANSWER = 1024 * 1024
+SHOWN, LONGEST_SHOWN = 3, 300
+"""Requests on which the versions differ most, and characters of one that are shown to a person."""
 SPARE = 5.0
 """Seconds beyond a prediction's own limit."""
 BUSY = frozenset({429, 503})
@@ -97,14 +100,19 @@ class PairSender:
         in_hand: Callable[[], int],
         record: Callable[[int, PairRow], None],
         cut: Cut = leave_whole,
+        show: Callable[[Request], str] = lambda request: "",
     ) -> None:
-        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer."""
+        """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
+        ``show`` the body of a request that a person may see."""
         self._file = Path(files.order_file)
         self._client = HttpClient(files.socket, LARGEST_ANSWER)
         self._limit = timeout + SPARE
         self._engine = engine
         self._in_hand = in_hand
-        self._record, self._cut = record, cut
+        self._record, self._cut, self._show = record, cut, show
+        self._widest: dict[bool, list[float]] = {}
+        """By how much the versions differ on the requests on which they differ most so far, apart from those on which
+        the new one has no number."""
         self._order: PairOrder | None = None
         self._version: tuple[int, int] | None = None
         self._copies: set[asyncio.Task[None]] = set()
@@ -128,7 +136,7 @@ class PairSender:
             if version != self._version:
                 order = msgspec.json.decode(self._file.read_bytes(), type=PairOrder | None)
                 if order != self._order:
-                    self._known = KnownKeys(MOST_KEYS)
+                    self._known, self._widest = KnownKeys(MOST_KEYS), {}
                 self._order, self._version = order, version
         except (OSError, msgspec.DecodeError):
             self._order = self._version = None
@@ -199,8 +207,22 @@ class PairSender:
         }
         if len(numbers.numbers) > 1:
             row["rows"] = rows
+        if answer is not None and found is not None and self._is_wide(rows, said):
+            row["request"] = self._show(request)[:LONGEST_SHOWN]
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)
+
+    def _is_wide(self, rows: list[list[tuple[int, float | None, float | None]]], said: CopyAnswer) -> bool:
+        """Whether the versions differ on a request as much as on the few on which they differ most so far, or only
+        the new one has no number: such requests are shown to a person."""
+        both = [(old, new) for row in rows for _, old, new in row if old is not None]
+        apart = [math.inf if new is None or said.failed else abs(new - old) for old, new in both]
+        widest = max(apart, default=0.0)
+        kept = self._widest.setdefault(math.isinf(widest), [])
+        if not widest or (len(kept) >= SHOWN and widest <= kept[0]):
+            return False
+        kept[:] = sorted([*kept, widest])[-SHOWN:]
+        return True
 
     async def _ask(self, order: PairOrder, request: Request, traced: bool) -> CopyAnswer | int | None:
         """Send a copy to the other version and return its answer; a status if it is too busy now; None if the reply

@@ -102,7 +102,13 @@ class Server:
         self._captures = make_captures(spec, self.note)
         self._in_hand: dict[Connection, Call] = {}
         self._copies = RequestCopies(
-            spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand), cut
+            spec,
+            self._stats,
+            self._responses,
+            lambda: self.engine,
+            lambda: len(self._in_hand),
+            cut,
+            self._captures.show,
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))

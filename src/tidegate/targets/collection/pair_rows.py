@@ -11,6 +11,7 @@ from tidegate.targets.collection.sampled_rows import convert_row, read_rows
 
 LONGEST = 256
 """Characters of a name or a text."""
+LONGEST_REQUEST = 300
 MOST_SLICES = 8
 MOST_STAGES = 15
 MOST_COLUMNS = 256
@@ -38,6 +39,7 @@ class _Row(msgspec.Struct):
     old_failed: bool = False
     lost: bool = False
     rows: list[list[tuple[int, float | None, float | None]]] = []
+    request: str = ""
 
 
 def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
@@ -68,6 +70,7 @@ def _read(given: Any) -> tuple[str, Pair] | None:
             tuple((abs(output) % _PLACES, _number(old), _number(new)) for output, old, new in each[:MOST_OUTPUTS])
             for each in row.rows[:MOST_ROWS]
         ),
+        request=row.request[:LONGEST_REQUEST],
     )
     return row.fleet, pair
 

@@ -2,6 +2,7 @@
 the new version has any traffic, and an honest version passes."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -128,6 +129,41 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
             urllib.request.urlopen(asked)
         assert refused.value.code in (400, 403, 404), "clients do not reach it"
         refused.value.close()
+
+
+def test_who_is_told_of_a_rollback_gets_the_numbers_three_rows_and_a_command_that_runs(
+    platform: Platform, scene: Scene, old: Version, tmp_path: Path
+) -> None:
+    """The requests are captured without their first column, and so they are shown."""
+    redact = {"columns": ["a", "b", "c"], "fields": {"a": "mask"}}
+    captured = {"capture": {"to": (tmp_path / "captures").as_uri(), "redact": redact}}
+    deploy(platform, old.spec("told", compare=["paired"]) | captured)
+    scene.settled("told")
+    new = Version(tmp_path, 2, constant=True)
+    with load(platform, "told") as running:
+        deploy(platform, new.spec("told", compare=["paired"]) | captured)
+        ended = scene.settled("told", 180)
+        running.stop()
+    assert "differs: paired of variant AllTraffic: " in ended["FailureReason"]
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
+        last = server.endpoint("told")["last"]
+        (entry, *_) = server.history("told")
+    assert entry["explanation"] == last["explanation"] and entry["reason"] == last["reason"]
+    rows = last["explanation"]["rows"]
+    assert len(rows) == 3 and all(abs(one["new"] - one["old"]) > 0.3 for one in rows)
+    assert all(one["request"].startswith("[redacted],") for one in rows)
+    evidence(platform, "told", "fail")
+    program = f"{sys.executable} -m tidegate.cli"
+    ran = subprocess.run(
+        ["bash", "-c", last["explanation"]["reproduce"].replace("tidegate rollout", f"{program} rollout")],
+        cwd=tmp_path,
+        env=os.environ | {"TIDEGATE_URL": platform.url},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("fail: paired of variant AllTraffic: ")
+    assert ran.stdout.rstrip().endswith("the same as in the file")
 
 
 def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Version, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_wait_is_told_in_requests_and_minutes() -> None:
     verdict = judged(assuring(Harm(errors=0.01)), errors(40, new=0.001))
     one = by_harm(verdict)["errors"]
     assert not one.excluded and one.needed is not None and 300 < one.needed < 3000
-    assert "more, about" in verdict.reason and "min" in verdict.reason
+    assert f"needs about {one.needed:,} more, about " in verdict.reason
 
 
 def test_what_was_ruled_out_once_stays_so_in_later_stages() -> None:
@@ -255,5 +255,5 @@ def test_reports_and_the_console_have_a_row_for_each_harm() -> None:
     assert [row[0] for row in table.rows] == ["errors", "latency p50", "latency p99"]
     assert table.rows[0][2] == "shown to be less than 1%"
     waiting = {one["harm"]: one["known"] for one in harm_rows(recorded(60))}
-    assert waiting["errors"].startswith("not yet: needs about ") and waiting["errors"].endswith(" min")
+    assert waiting["errors"].startswith("not yet: needs about ") and waiting["errors"].endswith((" s", " min"))
     assert harm_rows(replace(record, config=replace(record.config, assure=None))) == []

@@ -72,10 +72,10 @@ def test_an_equal_version_is_neither_worse_nor_on_its_way_to_it() -> None:
 @pytest.mark.parametrize(
     ("different", "comparison", "says"),
     [
-        ({"errors": 0.06}, Comparison.ERRORS, "requests failed"),
+        ({"errors": 0.06}, Comparison.ERRORS, "requests failed ("),
         ({"latency": lambda chance: usual_latency(chance) * 1.8}, Comparison.LATENCY, "by more than 30%"),
-        ({"score": lambda chance: 0.3}, Comparison.PREDICTIONS, "lie above the old version's p"),
-        ({"score": lambda chance: 1 - usual_score(chance)}, Comparison.PREDICTIONS, "tolerance 10.0%"),
+        ({"score": lambda chance: 0.3}, Comparison.PREDICTIONS, "lie above the old version's "),
+        ({"score": lambda chance: 1 - usual_score(chance)}, Comparison.PREDICTIONS, "tolerance 10%"),
         ({"score": lambda chance: -1.0}, Comparison.PREDICTIONS, "lie below the old version's p5"),
     ],
     ids=["errors", "slow", "constant score", "flipped score", "below zero"],
@@ -116,8 +116,11 @@ def test_fewer_requests_than_the_minimum_are_no_data() -> None:
     errors = replace(ALL, compare=(Comparison.ERRORS,))
     ledger = rollout(BEFORE + 9, config=errors)
     assert ledger.verdict.finding is Finding.NO_DATA
-    assert "a stage needs 100 requests of each version" in ledger.verdict.reason
-    assert "90 of the new version in 9 blocks" in ledger.verdict.reason
+    assert (
+        "errors of variant main: needs 10 more requests of the new version (90 of 100 so far)"
+        in ledger.verdict.reason
+    )
+    assert ledger.verdict.reason.endswith(", about 1 s at the present rate")
     assert rollout(BEFORE + 10, config=errors).verdict.finding is Finding.UNDECIDED
 
 

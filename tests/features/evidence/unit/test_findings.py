@@ -87,7 +87,7 @@ def test_equal_versions_that_fail_now_and_then_are_not_rolled_back(kind: str, ra
 def test_a_version_that_alone_fails_more_or_answers_nan_is_found(harm: str, both: float) -> None:
     verdict = paired(1, both=both, failing=0.06 * (harm == "failing"), unusable=0.06 * (harm == "unusable"))
     assert verdict.finding is Finding.FAIL
-    said = {"failing": "failed", "unusable": "answered without a finite number"}[harm]
+    said = {"failing": "failed", "unusable": "were answered without a finite number"}[harm]
     assert f"{said} on the new version only" in verdict.reason
     assert "on the old one only (tolerance 1.0%)" in verdict.reason
 
@@ -101,7 +101,7 @@ def test_a_slice_that_the_new_version_alone_fails_is_named(harm: str) -> None:
     )
     assert verdict.finding is Finding.FAIL
     assert f"{harm} slice country=C" in str([one.measurements for one in verdict.results])
-    assert "requests of slice country=C" in verdict.reason
+    assert "requests with country=C" in verdict.reason
 
 
 def test_what_the_old_version_alone_fails_is_no_evidence_against_the_new_one() -> None:
@@ -289,7 +289,7 @@ def test_a_reason_has_the_figures_that_decided() -> None:
     for at in range(30, 500):
         state = fold(state, EvidenceBlock(at, 1, 0, {"main/errors/errors": (90, 9, 10, 0)}))
     assert judge(state).reason == early
-    assert "50.00% of 300 requests failed" in early
+    assert "50.00% of the new version's 300 requests failed" in early
 
 
 def test_a_verdict_of_an_earlier_version_loads() -> None:

@@ -128,7 +128,10 @@ def test_with_copies_only_no_requests_of_the_new_version_are_needed_but_later_th
     assert found.verdict.finding is UNDECIDED
     found.enter(1, found.through)
     assert found.verdict.finding is NO_DATA
-    assert "errors of variant main: 0 requests" in found.verdict.reason
+    assert (
+        "errors of variant main: needs 100 more requests of the old version (0 of 100 so far)"
+        in found.verdict.reason
+    )
     plain = ledger(lambda one, _: one, replace(CONFIG, copies=0))
     assert plain.verdict.finding is NO_DATA
 
@@ -139,7 +142,7 @@ def test_a_reason_names_the_kind_and_says_how_much() -> None:
     )
     assert shifted.verdict.finding is FAIL
     assert shifted.verdict.reason.startswith("paired of variant main: ")
-    assert "(tolerance 0." in shifted.verdict.reason
+    assert ", tolerance 0." in shifted.verdict.reason
 
 
 @pytest.mark.parametrize("after", [0, 30, 400], ids=["still there", "just over", "long over"])
@@ -156,7 +159,8 @@ def test_a_reason_has_the_figures_that_decided(good: int, after: int) -> None:
     found = ledger(shift, only, seconds=good + bad + after)
     assert found.verdict.finding is FAIL
     value, tolerance = re.findall(
-        r" is ([+-][0-9.e-]+) over \d+ requests \(tolerance ([0-9.]+)\)", found.verdict.reason
+        r"are ([0-9.e-]+) .*(?:lower|higher) on average, over \d+ requests \(bias \w+, tolerance ([0-9.]+)",
+        found.verdict.reason,
     )[0]
     assert float(value) > float(tolerance)
 

@@ -395,7 +395,7 @@ def test_of_few_requests_whose_copies_are_lost_in_a_stage_there_is_no_pass(
     assert (found.verdict.stage, paired.finding) == (1, finding)
     assert paired.lost[1] == 30 * lost_of_ten and paired.repeated == 300 - 30 * lost_of_ten
     if finding is NO_DATA:
-        assert f"{30 * lost_of_ten} were lost" in found.verdict.reason
+        assert f": {30 * lost_of_ten} of " in found.verdict.reason
 
 
 WARM_UPS: dict[str, list[Pair]] = {
@@ -452,7 +452,10 @@ def test_few_requests_are_no_evidence_and_pass_by_a_unit_for_the_time_being() ->
     far = [replace(one, new=2 * (one.new or 0)) for one in FEW]
     found = result(watch(ask_again(far, 200)))
     assert (found.finding, found.evidence, found.compared) == (NO_DATA, 0.0, 5) and found.complete and found.unit
-    assert "no others come; moved is +1 over 5 requests" in watch(ask_again(far, 200)).verdict.reason
+    assert (
+        "no others come; the versions' predictions differ by more than one unit in 100.0% of 5 requests"
+        in watch(ask_again(far, 200)).verdict.reason
+    )
     others = [Pair(10.0 + one, 10.0 + one, 50 + one) for one in range(6)]
     for more, finding, compared in ((0, Finding.PASS, 5), (3, Finding.PASS, 8), (6, NO_DATA, 0)):
         found = result(watch(ask_again(FEW, 200) + others[:more]))

@@ -44,6 +44,12 @@ class FrontCaptures:
             request.arrived, request.fields, body, (stream.content_type, tap), whole
         )
 
+    def show(self, request: Request) -> str:
+        """Return the body of a request as a capture has it; empty where none has it."""
+        if self._recorder is None or request.spool is not None:
+            return ""
+        return self._recorder.show(request.body, request.fields.get(b"content-type", b""))
+
     def look(self) -> None:
         """Take notes of what was captured since the last time."""
         for note in self._recorder.take_notes() if self._recorder is not None else ():

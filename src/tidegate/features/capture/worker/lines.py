@@ -69,6 +69,16 @@ class LineMaker:
             frame = _as_bytes(frame, content_type, answer, self._ours)
             return encode_line(frame, sent, answered, id, about)
 
+    def show(self, body: bytes, content_type: str) -> str:
+        """Return the body of a request as its line has it; empty if the line does not have it as text."""
+        encoding = self._encodings.choose(content_type)
+        if not self._plan.inputs or encoding == BASE64:
+            return ""
+        if self._redactor is None:
+            return _decode(body)
+        made = self._redactor.redact(Body(body, content_type, encoding), True)
+        return "" if made is None else _decode(made.data)
+
     def _choose_frame(self, sent: bytes, answered: str | None) -> LineFrame:
         """Choose the frame for requests that are written as they are, by their content types. ``answered`` None: the
         answer is left out."""

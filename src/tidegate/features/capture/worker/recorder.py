@@ -107,6 +107,16 @@ class Recorder:
         if self._take():
             self._queue(CapturedExchange(arrived, headers, body, answer))
 
+    def show(self, body: bytes, content_type: bytes) -> str:
+        """Return the body of a request as a line has it; empty where none has it, as of a large one."""
+        if self._lines is None or len(body) > SMALL:
+            return ""
+        try:
+            return self._lines.show(body, content_type.decode("latin-1"))
+        except Exception as error:  # a request that cannot be shown is answered all the same
+            self._report("line", f"a request cannot be shown: {type(error).__name__}")
+            return ""
+
     def follow(self, stream: Stream, sent: int) -> StreamTap | None:
         """Keep a copy of a streamed answer to a request of ``sent`` bytes, which then is to be given to
         ``offer_stream``; None: it is not sampled."""

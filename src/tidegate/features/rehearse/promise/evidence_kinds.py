@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
-from tidegate.features.evidence.judge import LEAST_BLOCKS, replay_rate
+from tidegate.features.evidence.judge import replay_rate
+from tidegate.features.evidence.waits import LEAST_BLOCKS
 from tidegate.features.rehearse.promise.baseline import Baseline
 from tidegate.features.rehearse.promise.detection import PromiseTerms
 from tidegate.features.rehearse.promise.evidence_power import (
