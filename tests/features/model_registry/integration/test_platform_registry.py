@@ -4,17 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.scene import Scene
+from tests.scene import Scene, train
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.host.platform import Platform, free_port, wait_until
 
@@ -156,15 +158,15 @@ class Registry:
 
     def __init__(self, url: str, folder: Path) -> None:
         import pandas  # noqa: PLC0415 (optional)
-        from sklearn.linear_model import LinearRegression  # noqa: PLC0415
 
         mlflow.set_tracking_uri(url)
         self.client = mlflow.MlflowClient(url)
         self.rows = pandas.DataFrame({"a": [1.0, 2.0, 3.0]})
-        self.folder = folder / "model"
-        trained = LinearRegression().fit(self.rows, self.rows["a"] * 2)
-        signature = mlflow.models.infer_signature(self.rows, trained.predict(self.rows))
-        mlflow.sklearn.save_model(trained, self.folder, signature=signature, pip_requirements=["scikit-learn"])
+        self.model, self.spoiled = folder / "good" / "model.ubj", folder / "bad" / "model.ubj"
+        self.spoiled.parent.mkdir()
+        self.spoiled.write_bytes(b"this is no model")
+        with tarfile.open(urlsplit(train(folder, 1)).path) as archive:
+            archive.extractall(self.model.parent, filter="data")
 
     def add(self, name: str, *, broken: bool = False) -> str:
         """Register a version, and return its number."""
@@ -172,12 +174,7 @@ class Registry:
             mlflow.log_metric("auc", 0.875)
             mlflow.set_tag("mlflow.source.git.commit", COMMIT)
             mlflow.log_input(mlflow.data.from_pandas(self.rows, name="train"))
-            mlflow.log_artifacts(str(self.folder), "model")
-            if broken:
-                path = next(self.folder.glob("model.*"))
-                spoiled = self.folder.parent / path.name
-                spoiled.write_bytes(b"this is no model")
-                mlflow.log_artifact(str(spoiled), "model")
+            mlflow.log_artifact(str(self.spoiled if broken else self.model), "model")
         if not self.client.search_registered_models(f"name = '{name}'"):
             self.client.create_registered_model(name)
         source = f"{run.info.artifact_uri}/model"
@@ -212,6 +209,7 @@ def status(platform: Platform, name: str) -> dict[str, Any]:
 def serves(platform: Platform, name: str) -> str:
     """The version that serves, once no rollout is under way."""
     found = status(platform, name)
+    assert found["status"] != "Failed", found["failure_reason"]
     source = (found["registry"] or {}).get("serving")
     return source["version"] if source and found["rollout"] is None else ""
 
