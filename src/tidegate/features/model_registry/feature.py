@@ -14,6 +14,7 @@ FEATURE = Feature(
     hooks={
         "resolve_model": ".registries:resolve_model",
         "endpoint": ".endpoint:EXTENSION",
+        "endpoint_cards": ".card:make_cards",
     },
     routes=(NativeRoute("POST", "/registry/webhook", ".webhook:receive", Access.OPEN),),
     loops=(Loop(".loop:make_loop", kind=".kinds:FOLLOWED", prefix="registry."),),

@@ -27,12 +27,10 @@ class MlflowServer:
     """``authorization``: value of the header; empty: there is none. Raises Unavailable where another try may help,
     NotFound for what does not exist, and Invalid for all else."""
 
-    def __init__(self, url: str, authorization: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str, authorization: str) -> None:
         headers = {"Authorization": authorization} if authorization else {}
         self._url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self._url, headers=headers, timeout=TIMEOUT, trust_env=False, transport=transport
-        )
+        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT, trust_env=False)
 
     def close(self) -> None:
         self._http.close()

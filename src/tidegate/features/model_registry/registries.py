@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from tidegate.compose.background import Services
@@ -20,22 +20,24 @@ from tidegate.domain.registry import PinnedModel
 from tidegate.domain.registry_addresses import RegistryAddress, parse_registry_address
 from tidegate.features.model_registry.endpoint import name_version
 from tidegate.features.model_registry.kinds import VERSION, RegistryVersion
-from tidegate.features.model_registry.mlflow import MlflowServer
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
 from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import Approval
+from tidegate.features.packages.records import DATA_DIGEST, Approval
+from tidegate.host.late_import import load
 from tidegate.ports.store import Filter, Tx
 from tidegate.serving.runtimes.upstream_headers import read_secret, secret_path
 from tidegate.settings import Settings
 from tidegate.targets.start_spec import secrets_folder
+
+if TYPE_CHECKING:
+    from tidegate.features.model_registry.mlflow import MlflowServer
 
 AUTHORIZATION = "mlflow-authorization"
 """Name of the secret that is the header Authorization of requests to MLflow."""
 TAG = "tidegate.rolled_back"
 """Key of the tag of a version that was rolled back, before a dot and the endpoint's name."""
 LONGEST_REASON = 1_000
-DATA_DIGEST = "data_digest"
 T = TypeVar("T")
 
 
@@ -79,7 +81,7 @@ class Registries:
             )
         alias = _parse(following.address).alias
 
-        def tell(server: MlflowServer) -> bool:
+        def tell(server: "MlflowServer") -> bool:
             server.set_tag(failed.name, failed.version, f"{TAG}.{endpoint}", reason)
             if not restore or back is None:
                 return False
@@ -93,19 +95,22 @@ class Registries:
         except NotFound:
             return False  # the version is gone, and nobody is left to be told
 
-    async def _ask(self, work: Callable[[MlflowServer], T]) -> T:
+    async def _ask(self, work: "Callable[[MlflowServer], T]") -> T:
         settings = self.services.settings
         if not settings.mlflow_url:
             raise Invalid("this server knows no MLflow server: its owner names one in TIDEGATE_MLFLOW_URL")
 
         def ask() -> T:
-            with closing(MlflowServer(settings.mlflow_url, _read_authorization(settings))) as server:
+            make = load(
+                "tidegate.features.model_registry.mlflow", "MlflowServer"
+            )  # its client takes long to import
+            with closing(make(settings.mlflow_url, _read_authorization(settings))) as server:
                 return work(server)
 
         return await asyncio.to_thread(ask)
 
     def _resolve_model(
-        self, server: MlflowServer, address: str, parsed: RegistryAddress
+        self, server: "MlflowServer", address: str, parsed: RegistryAddress
     ) -> tuple[PinnedModel, RegistryVersion]:
         version = server.get_version(parsed.name, parsed.version)
         known, source = server.describe(address, version), server.find_artifacts(parsed.name, parsed.version)
@@ -124,7 +129,7 @@ class Registries:
             )
         return PinnedModel(address, data), known
 
-    def _copy(self, server: MlflowServer, root: str, identity: str) -> str:
+    def _copy(self, server: "MlflowServer", root: str, identity: str) -> str:
         """The address of a copy, which is made once for each version."""
         settings = self.services.settings
         uploads = settings.state.expanduser().absolute() / "uploads"
