@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from tidegate.compose.background import Services
 from tidegate.domain.arns import record_name
@@ -26,6 +28,7 @@ from tidegate.features.packages.kinds import PACKAGE
 from tidegate.features.packages.records import DATA_DIGEST, Approval
 from tidegate.host.late_import import load
 from tidegate.ports.store import Filter, Tx
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.serving.runtimes.upstream_headers import read_secret, secret_path
 from tidegate.settings import Settings
 from tidegate.targets.start_spec import secrets_folder
@@ -38,6 +41,10 @@ AUTHORIZATION = "mlflow-authorization"
 TAG = "tidegate.rolled_back"
 """Key of the tag of a version that was rolled back, before a dot and the endpoint's name."""
 LONGEST_REASON = 1_000
+COPY = "registry-"
+"""Begins the name of a folder with a copy of a model, among the uploads."""
+KEPT_FOR = timedelta(hours=1)
+"""A copy is kept at least as long: its deployment may be under way."""
 T = TypeVar("T")
 
 
@@ -64,7 +71,8 @@ class Registries:
         if parsed.packages:
             found, known = await self.services.store.read(lambda tx: _resolve_package(tx, version, parsed))
         else:
-            found, known = await self._ask(lambda server: self._resolve_model(server, version, parsed))
+            used = await self.services.store.read(_read_endpoints)
+            found, known = await self._ask(lambda server: self._resolve_model(server, version, parsed, used))
         await self.services.store.run(lambda tx: _keep_version(tx, known, self.services.clock.now()))
         return found
 
@@ -110,7 +118,7 @@ class Registries:
         return await asyncio.to_thread(ask)
 
     def _resolve_model(
-        self, server: "MlflowServer", address: str, parsed: RegistryAddress
+        self, server: "MlflowServer", address: str, parsed: RegistryAddress, used: bytes
     ) -> tuple[PinnedModel, RegistryVersion]:
         version = server.get_version(parsed.name, parsed.version)
         known, source = server.describe(address, version), server.find_artifacts(parsed.name, parsed.version)
@@ -121,7 +129,7 @@ class Registries:
             data = f"file://{parts.path.rstrip('/')}/"
         elif parts.scheme == "mlflow-artifacts":
             made = str(version.get("creation_timestamp") or "")
-            data = self._copy(server, parts.path.strip("/"), f"{address} {made} {source}")
+            data = self._copy(server, parts.path.strip("/"), f"{address} {made} {source}", used)
         else:
             raise Invalid(
                 f"{address}: its files are at {parts.scheme}:, which this server cannot read: let MLflow serve them"
@@ -129,23 +137,25 @@ class Registries:
             )
         return PinnedModel(address, data), known
 
-    def _copy(self, server: "MlflowServer", root: str, identity: str) -> str:
-        """The address of a copy, which is made once for each version."""
+    def _copy(self, server: "MlflowServer", root: str, identity: str, used: bytes) -> str:
+        """The address of a copy, which is made once for each version. Copies that ``used`` does not name go."""
         settings = self.services.settings
         uploads = settings.state.expanduser().absolute() / "uploads"
         name = hashlib.sha256(f"{settings.mlflow_url} {identity}".encode()).hexdigest()[:32]
-        target = uploads / f"registry-{name}"
+        target = uploads / f"{COPY}{name}"
         if not target.is_dir():
             uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
-            used = sum(path.lstat().st_size for path in uploads.rglob("*") if path.is_file())
+            remove_unused(uploads, used, self.services.clock.now())
+            taken = sum(path.lstat().st_size for path in uploads.rglob("*") if path.is_file())
             partial = Path(tempfile.mkdtemp(prefix=".", dir=uploads))
             try:
-                server.download(root, partial, settings.upload_bytes - used)
+                server.download(root, partial, settings.upload_bytes - taken)
                 partial.replace(target)
-            except FileExistsError:
-                pass  # another deployment was quicker
             except OSError as error:
-                raise Unavailable(f"the model cannot be stored in {uploads}: {error.strerror or error}") from None
+                if not target.is_dir():  # else another deployment was quicker
+                    raise Unavailable(
+                        f"the model cannot be stored in {uploads}: {error.strerror or error}"
+                    ) from None
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         return f"file://{quote(str(target))}/"
@@ -153,6 +163,20 @@ class Registries:
 
 async def resolve_model(address: str, services: Services) -> PinnedModel:
     return await Registries(services).resolve(address)
+
+
+def _read_endpoints(tx: Tx) -> bytes:
+    """The records of all endpoints, as text. Raises UnreadableRecord."""
+    return b"".join(msgspec.json.encode(saved.body) for saved in tx.find(ENDPOINT).require_all())
+
+
+def remove_unused(uploads: Path, used: bytes, now: datetime) -> None:
+    """Remove copies of models that no endpoint runs, nor rolled out last. What an undo goes back to is kept
+    elsewhere."""
+    for folder in uploads.glob(f"{COPY}*"):
+        old = now.timestamp() - folder.stat().st_mtime > KEPT_FOR.total_seconds()
+        if old and folder.name.encode() not in used:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parse(address: str) -> RegistryAddress:

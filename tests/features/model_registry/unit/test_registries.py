@@ -1,7 +1,8 @@
 """Groups of model packages as a registry, and what is said where there is none."""
 
+import os
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ from tidegate.domain.errors import Invalid, NotFound, TidegateError, Unavailable
 from tidegate.domain.following import Following
 from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.model_registry.kinds import RegistryVersion
-from tidegate.features.model_registry.registries import TAG, Registries
+from tidegate.features.model_registry.registries import TAG, Registries, remove_unused
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
 from tidegate.features.packages.kinds import PACKAGE
@@ -112,3 +113,12 @@ async def test_an_mlflow_server_that_is_not_there_is_told(
     registries = Registries(cast(Services, Parts(settings)))
     with pytest.raises(error, match=why):
         await registries.resolve("models:/fraud@champion")
+
+
+async def test_copies_that_no_endpoint_uses_are_removed_after_an_hour(tmp_path: Path) -> None:
+    for name in ("registry-used", "registry-gone", "registry-new", "by-hand"):
+        (tmp_path / name).mkdir()
+        made = START if name == "registry-new" else START - timedelta(hours=2)
+        os.utime(tmp_path / name, (made.timestamp(), made.timestamp()))
+    remove_unused(tmp_path, b'{"data_url": "file:///state/uploads/registry-used/"}', START)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["by-hand", "registry-new", "registry-used"]
