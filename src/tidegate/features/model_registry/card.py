@@ -12,7 +12,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Tx
 
 
-class _RegistryCard(EndpointCard):
+class RegistryCard(EndpointCard):
     name = "registry"
     title = "Model registry"
     place = CardPlace.SIDE
@@ -28,4 +28,4 @@ class _RegistryCard(EndpointCard):
 
 
 def make_cards(context: PageContext) -> Sequence[EndpointCard]:
-    return [_RegistryCard()]
+    return [RegistryCard()]

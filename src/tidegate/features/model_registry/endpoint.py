@@ -67,24 +67,34 @@ class _EndpointRegistry(EndpointExtension):
         tx.delete(FOLLOWED, endpoint, expect=None, now=now)
 
     def find(self, tx: Tx, endpoint: str | None = None) -> Mapping[str, EndpointSource]:
+        if endpoint is not None:
+            saved, followed = read_if_readable(tx, ENDPOINT, endpoint), read_if_readable(tx, FOLLOWED, endpoint)
+            found = () if saved is None else (find_source(tx, one) for one in _addresses(saved.body))
+            versions = {one.version: one for one in found if one is not None}
+            return {endpoint: EndpointSource(None if followed is None else followed.body, versions)}
         versions = {saved.body.version: saved.body for saved in tx.find(VERSION).items}
         records = {saved.name: saved.body for saved in tx.find(FOLLOWED).items}
-        names = tx.versions(ENDPOINT) if endpoint is None else (endpoint,)
-        return {one: EndpointSource(records.get(one), versions) for one in names if versions or records}
+        return {one: EndpointSource(records.get(one), versions) for one in tx.versions(ENDPOINT) if versions}
 
     def describe(
         self, found: EndpointSource | None, endpoint: Endpoint | None, seen: Observation | None
     ) -> dict[str, Any] | None:
         if found is None or endpoint is None:
             return None
-        rollout = endpoint.rollout
+        serving, new = _addresses(endpoint)
         said = {
-            "serving": _describe(found, find_version(endpoint.serving)),
-            "rolling_out": None if rollout is None else _describe(found, find_version(rollout.new)),
+            "serving": _describe(found, serving),
+            "rolling_out": _describe(found, new),
             "follows": None if found.record is None else found.record.following.address,
             "note": None if found.record is None else found.record.note or None,
         }
         return said if any(said.values()) else None
+
+
+def _addresses(endpoint: Endpoint) -> tuple[str, str]:
+    """Of the version that serves, and of the one that is rolled out; empty for none of a registry."""
+    rollout = endpoint.rollout
+    return find_version(endpoint.serving), "" if rollout is None else find_version(rollout.new)
 
 
 def _describe(found: EndpointSource, address: str) -> dict[str, Any] | None:

@@ -33,7 +33,7 @@ SERVE = "import sys; from mlflow.server import app; from werkzeug.serving import
 )
 TOKEN = "Bearer nobody-shows-this"
 COMMIT = "0a1b2c3d"
-ANY_RECEIVER = {"_MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "_MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https"}
+ANY_RECEIVER = {"MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https"}
 """MLflow sends webhooks to this machine, without TLS."""
 
 
