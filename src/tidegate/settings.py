@@ -229,6 +229,10 @@ class Settings:
     signals from, separated by commas. Empty: any public address, and on a server without keys also those of its own
     machine and network. Metadata addresses are always refused. See docs/services.md."""
 
+    mlflow_url: str = ""
+    """Address of the MLflow server whose registry ``models:/`` addresses are looked up in; the secret
+    ``mlflow-authorization``, if there is one, is sent as its header Authorization. Empty: there is none."""
+
     secrets: Path | None = None
     """Folder with a file for each secret that a spec may name, such as a header of a service; its name is the
     secret's. Only the server's user should be able to read it."""
@@ -422,6 +426,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_CONTAINERS": ("containers", _words),
     "TIDEGATE_CONTAINER_CPUS": ("container_cpus", _positive),
     "TIDEGATE_SERVICE_HOSTS": ("service_hosts", _words),
+    "TIDEGATE_MLFLOW_URL": ("mlflow_url", _address),
     "TIDEGATE_SECRETS": ("secrets", Path),
     "TIDEGATE_TARGETS": ("targets", Path),
     "TIDEGATE_PRICES": ("prices", Path),

@@ -56,6 +56,9 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate recommend --model model.tar.gz --sample rows.csv --slo p99=50ms --rps 300": (
         "measures for minutes: test_platform_recommend.py does so for less long"
     ),
+    "TIDEGATE_MLFLOW_URL=http://mlflow.internal:5000 TIDEGATE_SECRETS=/etc/tidegate/secrets tidegate up": (
+        "asks an MLflow server: tests/features/model_registry/integration has one"
+    ),
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --join --on-bad-rows errors": S3,
     "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly": S3,
     "tidegate batch resume nightly": S3,

@@ -119,6 +119,8 @@ def render_status(
         parts.append(
             Text(f"alarm {unread['alarm']} has no data: its signal cannot be read: {unread['reason']}", "yellow")
         )
+    if registry := document.get("registry"):
+        parts += [Text(), *_describe_registry(registry)]
     if events:
         parts += [Text(), _EventLines(events)]
     told = (*(str(event["message"]) for event in events), "" if rollout is None else rollout["reason"] or "")
@@ -128,6 +130,20 @@ def render_status(
     if not boxed:
         return Group(title, Text(), *parts)
     return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2))
+
+
+def _describe_registry(registry: Mapping[str, Any]) -> Iterator[Text]:
+    """Where the versions came from, and what is in the way of the newest one."""
+    for role, known in (("serving", registry["serving"]), ("rolling out", registry["rolling_out"])):
+        if known is not None:
+            metrics = (f"{name} {value:g}" for name, value in sorted(known["metrics"].items()))
+            told = (("run", known["run"]), ("commit", known["commit"][:12]), ("data", ", ".join(known["data"])))
+            facts = (*(f"{key} {value}" for key, value in told if value), *metrics)
+            yield Text(f"{role}: {', '.join((known['version'], *facts))}")
+    if registry["follows"]:
+        yield Text(f"follows {registry['follows']}")
+    if registry["note"]:
+        yield Text(registry["note"], "yellow")
 
 
 def _is_told(why: str, told: Iterable[str]) -> bool:

@@ -329,6 +329,9 @@ class Controller:
             check_signal=lambda one: features().require_hook("check_signal", "a signal")(one, self.settings),
             check_data=lambda url: check_data(url, self.settings),
             pin_image=lambda container: pin_image(container, self.table, self.settings),
+            resolve_model=lambda address: features().require_hook("resolve_model", "a model of a registry")(
+                address, parts.services
+            ),
             queue=parts.services.queue,
             logs=parts.targets.all.logs,
         )

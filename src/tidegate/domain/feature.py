@@ -177,6 +177,8 @@ HOOKS: Mapping[str, str] = {
     " that fetches the container's image, before `worker_container`",
     "pin_image": "a coroutine function of the name of a container image and the settings, which returns the name with"
     " the digest that its tag stands for; without it names stay as they are",
+    "resolve_model": "a coroutine function of a registry's address of a model and of `compose/background.py`"
+    " `Services`, which returns a `PinnedModel`; without it such an address is refused",
     "worker_service": "like `worker_container`, for a service that runs already",
     "worker_captures": "a function of `ReplicaSpec` and what takes notes, which returns `serving/front/captures.py`"
     " `Captures`",

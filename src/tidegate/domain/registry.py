@@ -88,6 +88,17 @@ class ContainerDefinition:
 
 
 @dataclass(frozen=True)
+class PinnedModel:
+    """What the address of a model in a registry stands for now. ``version``: the address of that one version. No
+    image: it is detected from the data."""
+
+    version: str
+    data_url: str | None
+    image: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     containers: tuple[ContainerDefinition, ...]

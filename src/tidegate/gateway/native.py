@@ -11,16 +11,17 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate import __version__, spec
+from tidegate import __version__
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
 from tidegate.gateway import invocations, log_view, machine_checks, spec_diff, uploads, versions
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import begin_deployment, pin_images
+from tidegate.gateway.deployments import deploy_spec
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -37,7 +38,7 @@ from tidegate.host.features import LoadedFeature, describe_switched_off, feature
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import DeployOptions, deploy
+from tidegate.service.deploy import DeployOptions
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import find_capabilities
@@ -165,13 +166,14 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     how = DeployOptions(
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
-    spec.parse_runnable(body.get("spec"), now)  # before its images are looked for
-    wish = spec.parse_runnable(await pin_images(context, body.get("spec")), now)
-    if wish.deployment.approval is not None and request.state.caller.means is Means.LOOPBACK:
-        raise Invalid(
-            "approval: nobody signs in to this server, so that no second person could be told from the first"
-        )
-    done = await begin_deployment(context, deploy, wish, how, now)
+
+    def check(wish: DesiredDeployment) -> None:
+        if wish.deployment.approval is not None and request.state.caller.means is Means.LOOPBACK:
+            raise Invalid(
+                "approval: nobody signs in to this server, so that no second person could be told from the first"
+            )
+
+    done = await deploy_spec(context, body.get("spec"), how, now, check=check)
     return JSONResponse(asdict(done))
 
 

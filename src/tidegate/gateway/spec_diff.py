@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from tidegate import spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import pin_images
+from tidegate.gateway.deployments import pin_references
 from tidegate.gateway.request_parsing import parse_json_object
 from tidegate.ports.store import Tx
 from tidegate.service.deployed import read_deployed
@@ -20,8 +20,8 @@ from tidegate.spec.render import render
 async def compare(gateway: Gateway, request: Request) -> Response:
     """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
     context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
-    spec.parse(given, context.clock.now())  # before its images are looked for
-    desired = spec.parse(await pin_images(context, given), context.clock.now())
+    spec.parse(given, context.clock.now())  # before what it refers to is looked for
+    desired = spec.parse(await pin_references(context, given), context.clock.now())
     return JSONResponse(await context.store.read(lambda tx: compare_deployed(tx, desired)))
 
 

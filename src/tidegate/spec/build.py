@@ -10,12 +10,14 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.devices import MOST_DEVICES
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
+from tidegate.domain.following import FOLLOW
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Holdback, RollingUpdate, TrafficRouting
 from tidegate.domain.traffic import WHOLE
 from tidegate.spec import serverless, serving_options, structures, value_types
 from tidegate.spec.admission import HEADER, admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
+from tidegate.spec.following import build_following
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.sections import build_sections, config_content, refuse_switched_off, spec_file_of
@@ -31,9 +33,9 @@ _STRATEGY_KEYS = {
 }
 
 
-def parse(data: object, now: datetime) -> DesiredDeployment:
-    """Parse plain data. Raises Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean
-    'linear'?``"""
+def parse(data: object, now: datetime, written: object = None) -> DesiredDeployment:
+    """Parse plain data. ``written``: the spec before its references were replaced by what they stand for. Raises
+    Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
     refuse_switched_off(data)
     spec = convert_checked(spec_file_of(data), data)
     _name(spec.endpoint, ("endpoint",))
@@ -58,13 +60,15 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
     deployment = _deployment(rollout, {key: alarm.name for key, alarm in named.items()})
     desired = replace(desired, deployment=deployment, alarms=tuple(named.values()))
     desired = build_sections(spec, desired, now, "deployment", "")
+    if (following := build_following(spec, data if written is None else written)) is not None:
+        desired = replace(desired, sections={**desired.sections, FOLLOW: following})
     check_scaling(desired)
     return desired
 
 
-def parse_runnable(data: object, now: datetime) -> DesiredDeployment:
+def parse_runnable(data: object, now: datetime, written: object = None) -> DesiredDeployment:
     """``parse`` for those who start what it says. Also raises Invalid for model data that is only a placeholder."""
-    desired = parse(data, now)
+    desired = parse(data, now, written)
     refuse_placeholders(data)
     return desired
 

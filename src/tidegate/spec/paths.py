@@ -5,6 +5,7 @@ import posixpath
 from typing import Any
 from urllib.parse import quote
 
+from tidegate.domain.registry_addresses import is_registry_address
 from tidegate.host.features import features
 from tidegate.spec.problem import KeyPath
 
@@ -15,7 +16,7 @@ def address(text: str, folder: str, home: str = "~") -> str:
         text = text.removeprefix("file://")
         path = text if text.startswith("/") else posixpath.join(folder, text)
         return "file://" + _normalize(path, text)
-    if "://" in text:
+    if "://" in text or is_registry_address(text):
         return text
     if text == "~" or text.startswith("~/"):
         text = home + text[1:]

@@ -8,9 +8,11 @@ from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
+from tidegate.domain.following import FOLLOW
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.spec import multi_model, serving_options, value_types
 from tidegate.spec.admission import default_burst
+from tidegate.spec.following import render_following
 from tidegate.spec.render_guards import render_alarms, render_rollout
 from tidegate.spec.sections import render_sections
 from tidegate.spec.unit_texts import bytes_text, duration_text, number, percent_text, rate_text
@@ -27,6 +29,8 @@ def render(deployed: DesiredDeployment) -> Section:
     if deployed.target is not None:
         made["target"] = deployed.target
     made |= _render_variants(config, models)
+    if "model" in made and FOLLOW in deployed.sections:
+        made["model"]["follow"] = render_following(deployed.sections[FOLLOW])
     first = config.variants[0]
     if first.admission.quotas is not None:
         made["quotas"] = _quotas(first.admission.quotas)

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from datetime import datetime
 
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
+from tidegate.domain.registry_addresses import EXPECTED, parse_registry_address
 from tidegate.spec import multi_model, structures, value_types
+from tidegate.spec.following import check_following, find_package
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 from tidegate.spec.upstream import check_upstream, image_name, upstream
@@ -70,11 +72,13 @@ def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
         raise SpecError(
             path, "'data' is missing, which the runtime is chosen by (or give 'image' and what it needs)"
         )
-    if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
+    check_following(model, path)
+    registered = model.data is not None and parse_registry_address(model.data) is not None
+    if model.data is not None and not registered and not re.match(r"^(file:///|s3://[^/]+)", model.data):
         raise SpecError(
             (*path, "data"),
-            f"{model.data!r}: expected file:///PATH or s3://BUCKET/KEY (a path is relative to the spec file only "
-            "where the CLI reads it)",
+            f"{model.data!r}: expected file:///PATH, s3://BUCKET/KEY or {EXPECTED} (a path is relative to the spec"
+            " file only where the CLI reads it)",
         )
     if model.method is not None:
         one_of(model.method, value_types.METHODS, (*path, "method"))
@@ -128,6 +132,7 @@ def _container(given: structures.ModelSpec, name: str | None = None) -> Containe
         hostname=name,
         mode=SINGLE_MODEL if given.multi_model is None else MULTI_MODEL,
         cache=given.multi_model is None or given.multi_model.cache,
+        package=find_package(given.fingerprint),
     )
 
 

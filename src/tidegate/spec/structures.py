@@ -69,6 +69,19 @@ class SecretSpec(Struct, forbid_unknown_fields=True):
     secret: Annotated[str, about("Name of the file in TIDEGATE_SECRETS.", "fraud-token")]
 
 
+class FollowSpec(Struct, forbid_unknown_fields=True):
+    """Roll out each version that a registry names, with the rollout of this file."""
+
+    address: (
+        Annotated[str, about("The alias or group that is followed. Default: data.", "models:/fraud@champion")]
+        | None
+    ) = None
+    every: Annotated[Duration, about("Time between two looks at the registry.")] = "30s"
+    restore: Annotated[bool, Meta(description="After a rollback, move the alias back, or reject the package.")] = (
+        False
+    )
+
+
 class ModelSpec(Struct, forbid_unknown_fields=True):
     """A model: the image that serves it and the data that it serves."""
 
@@ -80,9 +93,11 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
         Annotated[
             str,
             about(
-                "Model data: a path (relative to the spec file), a file:// or an s3:// address; .tar.gz or plain.",
+                "Model data: a path (relative to the spec file), a file:// or an s3:// address, .tar.gz or plain; or"
+                " the address of a model in a registry.",
                 "file://./model.tar.gz",
                 "s3://models/fraud.tar.gz",
+                "models:/fraud@champion",
             ),
         ]
         | None
@@ -145,6 +160,9 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
         Annotated[str, about("Identifies the content at the address. The CLI sets it for files that it can read.")]
         | None
     ) = None
+    follow: Annotated[
+        bool | FollowSpec, Meta(description="data is an alias or a group of a registry: follow it.")
+    ] = False
     multi_model: (
         Annotated[
             MultiModelSpec, Meta(description="data is a folder or prefix of many models; each request names one.")

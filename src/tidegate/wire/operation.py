@@ -13,8 +13,9 @@ from typing import Any
 from tidegate.domain.access import Access
 from tidegate.domain.alarm import Signal
 from tidegate.domain.arns import resource_arn
+from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Observation
-from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.registry import ContainerDefinition, PinnedModel
 from tidegate.domain.targets import TargetTable
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
@@ -58,6 +59,11 @@ async def accept_any_data(url: str) -> None:
     """Treat all model data as present."""
 
 
+async def refuse_registry(address: str) -> PinnedModel:
+    """There is no registry."""
+    raise Invalid(f"{address}: this server has no registry")
+
+
 def accept_any_container(container: ContainerDefinition) -> None:
     """Treat every container as runnable."""
 
@@ -92,6 +98,8 @@ class WireContext:
     pin_image: Callable[[ContainerDefinition], Awaitable[str]] = keep_image
     """Returns the name of a container's image with the digest that its tag stands for now; the name as it is for one
     of the server's runtimes. Raises Invalid or Unavailable."""
+    resolve_model: Callable[[str], Awaitable[PinnedModel]] = refuse_registry
+    """Returns what the address of a model in a registry stands for now. Raises Invalid, NotFound or Unavailable."""
     queue: Queue | None = None
     """The queue of asynchronous requests; None if the server takes none."""
     logs: Logs | None = None

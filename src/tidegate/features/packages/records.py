@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+DATA_DIGEST = "data_digest"
+"""The customer metadata property of a package that has the digest of the training data."""
 Definition = dict[str, object]
 """A ModelPackageContainerDefinition of SageMaker's API."""
 

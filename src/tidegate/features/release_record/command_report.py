@@ -62,6 +62,8 @@ def _labels(replay: Mapping[str, Any] | None) -> str:
 def _tables(record: Mapping[str, Any]) -> Iterator[ReportTable]:
     rows = [[str(one[key] or UNKNOWN) for key in _HEADS] for one in record["models"]]
     yield ReportTable("Models", list(_HEADS.values()), rows)
+    if sources := [one["registry"] for one in record["models"] if one.get("registry")]:
+        yield ReportTable("Registry", ["version", "run", "commit", "data", "metrics"], [*map(_source, sources)])
     if record["evidence"] is not None:
         verdict = record["evidence"]["verdict"]
         found = [
@@ -70,6 +72,12 @@ def _tables(record: Mapping[str, Any]) -> Iterator[ReportTable]:
         yield ReportTable("Evidence", ["compared", "variant", "finding", "evidence of 1"], found)
     events = [[one["at"], one["kind"], one["message"]] for one in record["events"]]
     yield ReportTable("Events", ["at", "event", "message"], events)
+
+
+def _source(known: Mapping[str, Any]) -> list[str]:
+    metrics = ", ".join(f"{name} {value:g}" for name, value in sorted(known["metrics"].items()))
+    shown = [known["version"], known["run"], known["commit"], ", ".join(known["data"]), metrics]
+    return [str(one or UNKNOWN) for one in shown]
 
 
 def _cell(text: str) -> str:

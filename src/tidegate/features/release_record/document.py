@@ -1,5 +1,6 @@
 """Composes the record of a release, from what the store has when its rollout has ended."""
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,14 +13,14 @@ from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.features.evidence.replay_service import find_replay
 from tidegate.features.evidence.service import find_evidence
+from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.packages.kinds import PACKAGE
+from tidegate.features.packages.records import DATA_DIGEST
 from tidegate.ports.store import Tx
 from tidegate.service.deployed import describe_version
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.spec.render import render
 
-DATA_DIGEST = "data_digest"
-"""The customer metadata property of a model package that has the digest of the training data."""
 MOST_EVENTS = 1_000
 _MARGIN = timedelta(seconds=1)
 
@@ -86,6 +87,7 @@ def _describe_model(
         if saved is None
         else {"status": saved.body.approval, "by": saved.body.modified_by},
         "data_digest": properties.get(DATA_DIGEST) if isinstance(properties, dict) else None,
+        "registry": None if (source := find_source(tx, container.fingerprint)) is None else asdict(source),
     }
 
 

@@ -7,7 +7,7 @@ FEATURE = Feature(
     name="release_record",
     summary="Signed records of releases, and their approval by a second person.",
     page="release-records.md",
-    needs=("evidence", "packages"),
+    needs=("evidence", "model_registry", "packages"),
     sections=(
         Section(
             "approval",

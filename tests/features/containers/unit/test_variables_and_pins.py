@@ -8,7 +8,7 @@ import pytest
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import ContainerDefinition, Upstream
 from tidegate.features.containers.worker.container import render_variables
-from tidegate.gateway.deployments import pin_images
+from tidegate.gateway.deployments import pin_references
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec
 
@@ -36,7 +36,7 @@ async def pin(data: object) -> Any:
         return f"{one.image}@{'image' if one.upstream is None else 'container'}"
 
     context: Any = SimpleNamespace(pin_image=pin_image, targets=SimpleNamespace(default="local"))
-    return await pin_images(context, data)
+    return await pin_references(context, data)
 
 
 async def test_every_image_of_a_spec_is_pinned_and_nothing_else() -> None:

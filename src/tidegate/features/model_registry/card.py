@@ -1,0 +1,31 @@
+"""Where the versions of an endpoint came from, on its page."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tidegate.console.endpoint_card import CardPlace, CardReader, EndpointCard
+from tidegate.console.page_context import PageContext
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Observation
+from tidegate.features.model_registry.endpoint import EXTENSION
+from tidegate.gateway.dependencies import Gateway
+from tidegate.ports.store import Tx
+
+
+class RegistryCard(EndpointCard):
+    name = "registry"
+    title = "Model registry"
+    place = CardPlace.SIDE
+    printed_title = "Model registry"
+
+    def find(self, tx: Tx, endpoint: Endpoint, seen: Observation | None) -> Mapping[str, Any] | None:
+        return EXTENSION.describe(EXTENSION.find(tx, endpoint.name).get(endpoint.name), endpoint, seen)
+
+    async def read(
+        self, gateway: Gateway, found: Mapping[str, Any] | None, reader: CardReader
+    ) -> Mapping[str, Any] | None:
+        return found
+
+
+def make_cards(context: PageContext) -> Sequence[EndpointCard]:
+    return [RegistryCard()]

@@ -1,0 +1,37 @@
+"""Which webhooks of MLflow are taken: its own function signs them here."""
+
+import pytest
+
+from tidegate.features.model_registry.webhook import DELIVERY, OLDEST, SIGNATURE, TIMESTAMP, is_signed
+
+delivery = pytest.importorskip("mlflow.webhooks.delivery")
+NOW, BODY = 1_800_000_000, '{"entity": "model_version_alias"}'
+SECRET = "shared"
+
+
+def sign(secret: str = SECRET, at: int = NOW) -> dict[str, str]:
+    made = delivery._generate_hmac_signature(secret, "one", str(at), BODY)
+    return {DELIVERY: "one", TIMESTAMP: str(at), SIGNATURE: made}
+
+
+@pytest.mark.parametrize("late", [0, OLDEST, -OLDEST])
+def test_a_webhook_that_mlflow_signed_is_taken(late: int) -> None:
+    assert is_signed(SECRET.encode(), sign(), BODY.encode(), NOW + late)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "late"),
+    [
+        (sign("another"), BODY, 0),
+        (sign(), BODY + " ", 0),
+        (sign(), BODY, OLDEST + 1),
+        (sign(), BODY, -OLDEST - 1),
+        (sign() | {DELIVERY: "two"}, BODY, 0),
+        (sign() | {TIMESTAMP: str(NOW + 1)}, BODY, 0),
+        (sign() | {TIMESTAMP: "soon"}, BODY, 0),
+        (sign() | {SIGNATURE: "v1,"}, BODY, 0),
+        ({}, BODY, 0),
+    ],
+)
+def test_a_webhook_that_is_forged_changed_or_old_is_not(headers: dict[str, str], body: str, late: int) -> None:
+    assert not is_signed(SECRET.encode(), headers, body.encode(), NOW + late)
