@@ -9,8 +9,9 @@ import pytest
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
 from tidegate.features.evidence.block_widths import block_width
 from tidegate.features.evidence.comparisons import SideCounts
-from tidegate.features.evidence.judge import LEAST_BLOCKS, STAKES, begin, false_alarm_rates, fold, judge, recompute
+from tidegate.features.evidence.judge import STAKES, begin, false_alarm_rates, fold, judge, recompute
 from tidegate.features.evidence.ledger import MOST_PENDING, EvidenceLedger, Side
+from tidegate.features.evidence.waits import LEAST_BLOCKS
 from tidegate.statistics.distribution import Distribution
 
 NUMBERS = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
