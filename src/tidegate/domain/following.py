@@ -7,7 +7,7 @@ FOLLOW = "model.follow"
 
 
 @dataclass(frozen=True)
-class Following:
+class FollowSettings:
     """``address``: of an alias or a group. ``every``: seconds between two looks. ``restore``: whether the alias moves
     back after a rollback. ``version``: address of the version that is deployed. ``spec``: the spec as it was written,
     as JSON, which is deployed anew with each version."""

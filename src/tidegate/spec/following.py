@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tidegate.domain.arns import record_name
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.domain.registry_addresses import parse_registry_address
 from tidegate.spec import structures
 from tidegate.spec.problem import KeyPath, SpecError
@@ -39,17 +39,17 @@ def _expand(model: structures.ModelSpec) -> structures.FollowSpec:
     return structures.FollowSpec(given.address or model.data, given.every, given.restore)
 
 
-def build_following(spec: structures.SpecFile, written: object) -> Following | None:
+def build_following(spec: structures.SpecFile, written: object) -> FollowSettings | None:
     """What a checked spec says. ``written``: its plain data as it is deployed anew."""
     if spec.model is None or not spec.model.follow:
         return None
     given = _expand(spec.model)
     assert given.address is not None, "check_following saw it"
     every = seconds(given.every, ("model", "follow", "every"), least=1)
-    return Following(given.address, every, given.restore, spec.model.fingerprint or "", json.dumps(written))
+    return FollowSettings(given.address, every, given.restore, spec.model.fingerprint or "", json.dumps(written))
 
 
-def render_following(given: Following) -> Any:
+def render_following(given: FollowSettings) -> Any:
     """The inverse, without defaults."""
     made: dict[str, Any] = {"address": given.address}
     if given.every != seconds(USUAL.every, ()):

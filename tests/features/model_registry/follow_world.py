@@ -12,7 +12,7 @@ from tests.unit.service.test_deploy import START, settle
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import PinnedModel
 from tidegate.domain.rollout import Phase
@@ -90,7 +90,7 @@ class FollowWorld:
         version = await self.find_newest(address) if address == ALIAS else address
         return PinnedModel(version, f"file:///{version.rpartition('/')[2]}/", "tidegate/xgboost")
 
-    async def report(self, endpoint: str, following: Following, report: RollbackReport) -> bool:
+    async def report(self, endpoint: str, following: FollowSettings, report: RollbackReport) -> bool:
         if self.down:
             raise Unavailable("the MLflow server does not answer")
         self.told.append(report)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate.domain.arns import record_name
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.following import FOLLOW, Following
+from tidegate.domain.following import FOLLOW, FollowSettings
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry_addresses import parse_registry_address
 from tidegate.features.model_registry.kinds import FOLLOWED, VERSION, FollowRecord, RegistryVersion
@@ -46,7 +46,9 @@ class _EndpointRegistry(EndpointExtension):
     member = FOLLOW
     section = "registry"
 
-    def apply(self, tx: Tx, endpoint: str, desired: Following | None, ids: DeploymentIds, now: datetime) -> None:
+    def apply(
+        self, tx: Tx, endpoint: str, desired: FollowSettings | None, ids: DeploymentIds, now: datetime
+    ) -> None:
         saved = tx.get(FOLLOWED, endpoint)
         if desired is None:
             if saved is not None:
@@ -59,7 +61,7 @@ class _EndpointRegistry(EndpointExtension):
         if saved is None or record != saved.body:
             tx.put(FOLLOWED, endpoint, record, expect=0 if saved is None else saved.version, now=now)
 
-    def read(self, tx: Tx, endpoint: str) -> Following | None:
+    def read(self, tx: Tx, endpoint: str) -> FollowSettings | None:
         saved = read_if_readable(tx, FOLLOWED, endpoint)
         return None if saved is None else saved.body.following
 

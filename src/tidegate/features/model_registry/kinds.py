@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.ports.store import Kind
 
 
@@ -36,7 +36,7 @@ class FollowRecord:
     """``attempts``: the oldest first; each version that was deployed is among them. ``note``: why the newest version
     is not deployed, or cannot be known; empty if nothing is in its way."""
 
-    following: Following
+    following: FollowSettings
     attempts: tuple[VersionAttempt, ...] = ()
     note: str = ""
 

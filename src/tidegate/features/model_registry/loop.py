@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tidegate.compose.background import Services, Worker
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError, Unavailable
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.observation import Event
 from tidegate.features.model_registry.kinds import FOLLOWED, FollowRecord
@@ -49,7 +49,7 @@ class RegistryPort(Protocol):
 
     async def find_newest(self, address: str) -> str: ...
 
-    async def report(self, endpoint: str, following: Following, report: RollbackReport) -> bool: ...
+    async def report(self, endpoint: str, following: FollowSettings, report: RollbackReport) -> bool: ...
 
 
 Deploy = Callable[..., Awaitable[DeployResult]]
@@ -57,7 +57,7 @@ Deploy = Callable[..., Awaitable[DeployResult]]
 
 
 @dataclass(frozen=True)
-class _Followed:
+class _FollowState:
     record: FollowRecord
     endpoint: Endpoint
     entries: tuple[HistoryEntry, ...]
@@ -149,7 +149,7 @@ class FollowLoop(Worker):
             return True
         return bool(trouble)
 
-    async def _report(self, name: str, found: _Followed) -> str:
+    async def _report(self, name: str, found: _FollowState) -> str:
         """Tell the registry of rollbacks, and then keep that it was told. Returns why it could not be told, which
         keeps no version from being deployed."""
         settled, reports = settle(found.record, found.entries, found.endpoint)
@@ -164,7 +164,7 @@ class FollowLoop(Worker):
         await self._run(partial(_keep_reports, name=name, told=told, reports=reports, now=self.clock.now()))
         return ""
 
-    async def _deploy(self, name: str, following: Following, decision: FollowDecision) -> None:
+    async def _deploy(self, name: str, following: FollowSettings, decision: FollowDecision) -> None:
         """Deploy the spec with this version, if that is still what is decided in the transaction that does it."""
         if self.deploy is None:
             return
@@ -188,11 +188,11 @@ class FollowLoop(Worker):
         self.written()
 
 
-def _read(tx: Tx, name: str) -> _Followed | None:
+def _read(tx: Tx, name: str) -> _FollowState | None:
     saved, endpoint = tx.get(FOLLOWED, name), read_if_readable(tx, ENDPOINT, name)
     if saved is None or endpoint is None:
         return None
-    return _Followed(saved.body, endpoint.body, history.read(tx, name).entries)
+    return _FollowState(saved.body, endpoint.body, history.read(tx, name).entries)
 
 
 def _read_note(tx: Tx, name: str) -> str | None:
@@ -200,13 +200,13 @@ def _read_note(tx: Tx, name: str) -> str | None:
     return None if saved is None else saved.body.note
 
 
-def _tell(following: Following, error: TidegateError) -> str:
+def _tell(following: FollowSettings, error: TidegateError) -> str:
     if isinstance(error, Unavailable):
         return f"{following.address} cannot be looked up: {error.message}"
     return f"the version that {following.address} names is not deployed: {error.message}"
 
 
-def _put_version(written: Any, following: Following, version: str) -> Any:
+def _put_version(written: Any, following: FollowSettings, version: str) -> Any:
     model = written["model"]
     follow = model["follow"] if isinstance(model["follow"], dict) else {}
     return {**written, "model": {**model, "data": version, "follow": {**follow, "address": following.address}}}

@@ -17,7 +17,7 @@ import msgspec
 from tidegate.compose.background import Services
 from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid, NotFound, Unavailable
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.domain.registry import PinnedModel
 from tidegate.domain.registry_addresses import RegistryAddress, parse_registry_address
 from tidegate.features.model_registry.endpoint import name_version
@@ -76,7 +76,7 @@ class Registries:
         await self.services.store.run(lambda tx: _keep_version(tx, known, self.services.clock.now()))
         return found
 
-    async def report(self, endpoint: str, following: Following, report: RollbackReport) -> bool:
+    async def report(self, endpoint: str, following: FollowSettings, report: RollbackReport) -> bool:
         """Tell the registry of a rollback, again and again with the same result. Returns whether the alias was moved
         back, or the package rejected."""
         failed, back = _parse(report.version), parse_registry_address(report.back)

@@ -58,6 +58,7 @@ class MlflowProcess:
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": (self.folder / "artifacts").as_uri(),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             **ANY_RECEIVER,
+            "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # else it knows of a new webhook after a minute
         }
         with (self.folder / "mlflow.log").open("ab") as log:
             command = [sys.executable, "-c", SERVE, str(self.port)]

@@ -12,7 +12,7 @@ from tests.memory_store import MemoryStore
 from tests.unit.service.test_deploy import START
 from tidegate.compose.background import Services
 from tidegate.domain.errors import Invalid, NotFound, TidegateError, Unavailable
-from tidegate.domain.following import Following
+from tidegate.domain.following import FollowSettings
 from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.model_registry.kinds import RegistryVersion
 from tidegate.features.model_registry.registries import TAG, Registries, remove_unused
@@ -87,10 +87,10 @@ async def test_a_group_without_an_approved_version_is_told() -> None:
 async def test_a_package_that_was_rolled_back_is_rejected_once_if_that_is_asked_for() -> None:
     registries, parts = await group(Approval.APPROVED, Approval.APPROVED)
     report = RollbackReport(f"{ARN}/fraud/2", "rollout", "too many errors", f"{ARN}/fraud/1")
-    following = Following(GROUP, 30, False, "", "{}")
+    following = FollowSettings(GROUP, 30, False, "", "{}")
     assert not await registries.report("pay", following, report)
     assert await registries.find_newest(GROUP) == f"{ARN}/fraud/2"
-    following = Following(GROUP, 30, True, "", "{}")
+    following = FollowSettings(GROUP, 30, True, "", "{}")
     assert await registries.report("pay", following, report)
     assert not await registries.report("pay", following, report)
     assert await registries.find_newest(GROUP) == f"{ARN}/fraud/1"
