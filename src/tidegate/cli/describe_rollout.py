@@ -5,9 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from tidegate.domain.evidence import Explanation
+from tidegate.host.late_import import load
 
 WIDTH = 79
 STATES = {
@@ -90,8 +88,9 @@ def _version_lines(version: Mapping[str, Any]) -> Iterator[str]:
 
 def _failures(rollout: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The last errors of a version that was rolled back, and what else shows why it was."""
-    explanation = msgspec.convert(rollout.get("explanation", {}), Explanation)
-    return [*(("errors", message) for message in rollout.get("failures", ())), *explanation.lines]
+    errors = [("errors", message) for message in rollout.get("failures", ())]
+    shown = rollout.get("explanation")
+    return [*errors, *load("tidegate.cli.explanation_lines", "read_lines")(shown)] if shown else errors
 
 
 def _fields(*fields: tuple[str, str | None]) -> list[str]:

@@ -47,7 +47,7 @@ class ConditionDocument(Struct):
 
 
 class WaitDocument(Struct):
-    """What a comparison lacks. Numbers are about right, and None where nothing can be said."""
+    """Description of what a comparison lacks. Numbers are about right, and None where nothing can be said."""
 
     what: str
     missing: str
@@ -78,7 +78,7 @@ class DifferingRowDocument(Struct):
 
 
 class ExplanationDocument(Struct):
-    """What shows why it was rolled back."""
+    """Evidence of why a rollout was rolled back."""
 
     rows: Annotated[list[DifferingRowDocument], Meta(description="Those on which the versions differ most.")]
     reproduce: Annotated[str, Meta(description="The command by which the finding is found again.")]

@@ -133,7 +133,7 @@ def render_status(
 
 
 def _describe_registry(registry: Mapping[str, Any]) -> Iterator[Text]:
-    """Where the versions came from, and what is in the way of the newest one."""
+    """Describe where the versions came from, and what is in the way of the newest one."""
     for role, known in (("serving", registry["serving"]), ("rolling out", registry["rolling_out"])):
         if known is not None:
             metrics = (f"{name} {value:g}" for name, value in sorted(known["metrics"].items()))

@@ -231,7 +231,7 @@ class DifferingRow:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a person is shown of a rollback besides its reason: ``rows`` on which the versions differ most, and the
+    """Explanation of a rollback besides its reason: ``rows`` on which the versions differ most, and the
     command by which what was found is found again."""
 
     rows: tuple[DifferingRow, ...] = ()
@@ -336,8 +336,8 @@ class ComparisonResult:
 
 @dataclass(frozen=True)
 class Wait:
-    """What a stage waits for: ``what`` is compared, and what of it is ``missing``. ``requests``: about how many more
-    it takes, and ``seconds``: how long that takes at the present rate; None: it cannot be said."""
+    """Description of what a stage waits for: ``what`` is compared, and what of it is ``missing``. ``requests``: about
+    how many more it takes, and ``seconds``: how long that takes at the present rate; None: it cannot be said."""
 
     what: str
     missing: str

@@ -1,4 +1,4 @@
-"""What the spec of an endpoint that follows a registry says."""
+"""Settings of an endpoint that follows a registry."""
 
 from dataclasses import dataclass
 

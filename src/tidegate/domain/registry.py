@@ -89,7 +89,7 @@ class ContainerDefinition:
 
 @dataclass(frozen=True)
 class PinnedModel:
-    """What the address of a model in a registry stands for now. ``version``: the address of that one version. No
+    """Version that the address of a model in a registry stands for now. ``version``: its own address. No
     image: it is detected from the data."""
 
     version: str

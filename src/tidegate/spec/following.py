@@ -40,7 +40,7 @@ def _expand(model: structures.ModelSpec) -> structures.FollowSpec:
 
 
 def build_following(spec: structures.SpecFile, written: object) -> FollowSettings | None:
-    """What a checked spec says. ``written``: its plain data as it is deployed anew."""
+    """Read what a checked spec says. ``written``: its plain data as it is deployed anew."""
     if spec.model is None or not spec.model.follow:
         return None
     given = _expand(spec.model)

@@ -146,7 +146,11 @@ def test_the_placeholder_of_a_plan_is_refused_by_every_request_that_starts_somet
     assert call.house.kicked == []
     for _, model in spec.artifacts(planned):
         model["data"] = "s3://my-models/one/" if "multi_model" in model else "s3://my-models/one.tar.gz"
-    assert call("PUT", "/deploy", {"spec": planned}).status_code == 200
+    deployed = call("PUT", "/deploy", {"spec": planned})
+    if "job" in planned:
+        assert deployed.status_code == 400 and "tidegate batch" in deployed.text
+    else:
+        assert deployed.status_code == 200
 
 
 def test_a_diff_says_what_a_deploy_would_change_and_changes_nothing(call: Caller) -> None:

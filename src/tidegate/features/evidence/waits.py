@@ -1,4 +1,4 @@
-"""What a stage waits for, about how many requests that takes, and how long at the present rate. Pure.
+"""Finds what a stage waits for, how many requests that takes, and how long at the present rate. Pure.
 
 What is said follows from the counts of the stage alone. Where they do not say it, nothing is said."""
 

@@ -184,7 +184,9 @@ def _speed_up(spec: Mapping[str, Any], speed: float) -> dict[str, Any]:
         key: f"{max(1, round(duration(value, ()) / speed))}s" if key in ("wait", "final_bake") else value
         for key, value in spec.get("rollout", {}).items()
     }
-    alarms = {name: {**one, "period": _period(one["period"], speed)} for name, one in spec["alarms"].items()}
+    alarms = {
+        name: {**one, "period": _period(one["period"], speed)} for name, one in spec.get("alarms", {}).items()
+    }
     changed: dict[str, Any] = {"rollout": rollout, "alarms": alarms} if speed != 1 else {}
     return {key: changed.get(key, value) for key, value in spec.items()}
 

@@ -1,4 +1,4 @@
-"""Where the versions of an endpoint came from, on its page."""
+"""Card on an endpoint's page that shows where its versions came from."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

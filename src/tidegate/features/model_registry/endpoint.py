@@ -1,4 +1,4 @@
-"""What an endpoint keeps of the registry that it follows, and where its version came from, in its status document."""
+"""State of an endpoint that follows a registry, and the source of its version in its status document."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,7 +34,7 @@ def name_version(address: str) -> str:
 
 
 def find_source(tx: Tx, address: str | None) -> RegistryVersion | None:
-    """Where a version came from, by its address; None for any other text, and for one that is not known."""
+    """Find where a version came from, by its address; None for any other text, and for one that is not known."""
     found = parse_registry_address(address or "")
     if address is None or found is None or not found.version:
         return None
@@ -94,7 +94,7 @@ class _EndpointRegistry(EndpointExtension):
 
 
 def _addresses(endpoint: Endpoint) -> tuple[str, str]:
-    """Of the version that serves, and of the one that is rolled out; empty for none of a registry."""
+    """Find the addresses of the version that serves and of the one that is rolled out; empty: none of a registry."""
     rollout = endpoint.rollout
     return find_version(endpoint.serving), "" if rollout is None else find_version(rollout.new)
 

@@ -10,7 +10,7 @@ from tidegate.ports.store import Kind
 
 @dataclass(frozen=True)
 class RegistryVersion:
-    """Where a version came from, as its registry said when it was first looked at; its record has the name that
+    """Source of a version, as its registry said when it was first looked at; its record has the name that
     ``name_version`` makes. ``run``: id of the run that made it. ``data``: names and digests of its data sets."""
 
     version: str

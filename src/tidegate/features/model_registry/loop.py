@@ -45,7 +45,7 @@ MOST_DELIVERIES = 1_000
 
 
 class RegistryPort(Protocol):
-    """What the loop asks of registries (``registries.Registries``)."""
+    """Registries as the loop uses them (``registries.Registries``)."""
 
     async def find_newest(self, address: str) -> str: ...
 

@@ -44,7 +44,7 @@ class MlflowServer:
         return _object(self._ask("GET", "model-versions/get", {"name": name, "version": version}), "model_version")
 
     def describe(self, address: str, version: Json) -> RegistryVersion:
-        """Where a version came from. Its run may be gone."""
+        """Find where a version came from. Its run may be gone."""
         run = str(version.get("run_id") or "")
         commit, data, metrics = "", list[str](), dict[str, float]()
         if run:

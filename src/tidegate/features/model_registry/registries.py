@@ -65,7 +65,7 @@ class Registries:
         return parsed.with_version(str(found.get("version") or ""))
 
     async def resolve(self, address: str) -> PinnedModel:
-        """What the address stands for now. Model data that only the MLflow server can read is copied to this one."""
+        """Look up what the address stands for now. Model data that only the MLflow server can read is copied here."""
         version = await self.find_newest(address)
         parsed = _parse(version)
         if parsed.packages:
@@ -194,7 +194,7 @@ def _read_authorization(settings: Settings) -> str:
 
 
 def _keep_version(tx: Tx, known: RegistryVersion, now: datetime) -> None:
-    """What was known first stays: a version never changes."""
+    """Keep what was known first: a version never changes."""
     name = name_version(known.version)
     if tx.get(VERSION, name) is None:
         tx.put(VERSION, name, known, expect=0, now=now)

@@ -1,4 +1,4 @@
-"""What is done about what a registry says. Pure.
+"""Decides what is done about what a registry says. Pure.
 
 Each version is deployed at most once unless a person asks: an alias that moves to and fro changes nothing more.
 """
@@ -31,7 +31,7 @@ class FollowDecision:
 
 @dataclass(frozen=True)
 class RollbackReport:
-    """What the registry is to be told. ``back``: the version that serves instead; empty if it is none of the same
+    """Message for the registry. ``back``: the version that serves instead; empty if it is none of the same
     model."""
 
     version: str

@@ -23,6 +23,7 @@ class RequestCopies:
         responses: Responses,
         engine: Callable[[], ModelEngine | None],
         in_hand: Callable[[], int],
+        *,
         cut: Cut,
         show: Callable[[Request], str],
     ) -> None:
@@ -32,7 +33,7 @@ class RequestCopies:
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
             limit = spec.invocation_timeout
-            self._pairs = PairSender(spec.pairing, limit, engine, in_hand, stats.add_pair, cut, show)
+            self._pairs = PairSender(spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show)
         self._page = PairPage(
             spec,
             responses,

@@ -99,6 +99,7 @@ class PairSender:
         engine: Callable[[], ModelEngine | None],
         in_hand: Callable[[], int],
         record: Callable[[int, PairRow], None],
+        *,
         cut: Cut = leave_whole,
         show: Callable[[Request], str] = lambda request: "",
     ) -> None:

@@ -107,8 +107,8 @@ class Server:
             self._responses,
             lambda: self.engine,
             lambda: len(self._in_hand),
-            cut,
-            self._captures.show,
+            cut=cut,
+            show=self._captures.show,
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
