@@ -33,6 +33,8 @@ CALLED_BY_LIBRARIES = {
         "LabelFollower",
         "parquet_lines",
         "OtlpSender",
+        "MlflowServer",
+        "read_lines",
     ),  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
     *("list_deployments", "get_deployment"),  # MLflow
