@@ -176,7 +176,7 @@ def test_a_slice_that_fails_on_the_new_version_only_is_found_and_named() -> None
         )
     found, count = verdict(config, blocks)
     assert found.finding is Finding.FAIL and count <= 1_000
-    assert "requests of slice country=Q failed on the new version only, 0 on the old one only" in found.reason
+    assert "requests with country=Q failed on the new version only, 0 on the old one only" in found.reason
 
 
 def rows(seed: int, count: int, change: Callable[[list[Value]], list[Value]]) -> list[list[Pair]]:
