@@ -13,7 +13,7 @@ from tests.scene import Scene
 from tidegate.host.platform import Platform
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-NAMED = {"refuses": "answers refuse, ", "repeats": "answers repeat themselves, ", "empty": "answers are empty, "}
+NAMED = {"refuses": "answers refuse (", "repeats": "answers repeat themselves (", "empty": "answers are empty ("}
 RATE = 16.0
 
 
