@@ -38,6 +38,8 @@ HTML = {"accept": "text/html"}
 def with_section(key: str) -> dict[str, object]:
     """The spec with an empty section."""
     parent, _, last = key.rpartition(".")
+    if parent == "alarms":
+        return {**SPEC, parent: {"one": {last: "http://127.0.0.1:9", "above": 1}}}
     return {**SPEC, parent: {**SPEC["model"], last: {}}} if parent else {**SPEC, last: {}}
 
 

@@ -83,7 +83,8 @@ def test_everything_else_works_with_a_feature_switched_off(name: str) -> None:
     for members in feature.members.values():
         assert all(f"{one}: the feature {name} is switched off" in found[one] for one in members)
     for section in feature.sections:
-        assert f"{section.key}: the feature {name} is switched off" in found[f"section {section.key}"]
+        place = section.key.replace("alarms.", "alarms.one.")
+        assert f"{place}: the feature {name} is switched off" in found[f"section {section.key}"]
     commands = {entry.name for entry in feature.commands}
     assert commands.isdisjoint(found["commands"])
     assert [part for one in off for part in PARTS.get(one, ()) if part[1] in found["shown"][part[0]]] == []
