@@ -89,8 +89,10 @@ def _version_lines(version: Mapping[str, Any]) -> Iterator[str]:
 def _failures(rollout: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The last errors of a version that was rolled back, and what else shows why it was."""
     errors = [("errors", message) for message in rollout.get("failures", ())]
-    shown = rollout.get("explanation")
-    return [*errors, *load("tidegate.cli.explanation_lines", "read_lines")(shown)] if shown else errors
+    shown = rollout.get("explanation", {})
+    if any(shown.values()):
+        errors += load("tidegate.cli.explanation_lines", "read_lines")(shown)
+    return errors
 
 
 def _fields(*fields: tuple[str, str | None]) -> list[str]:

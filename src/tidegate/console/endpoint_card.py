@@ -58,8 +58,10 @@ class EndpointCard:
         return None
 
     async def read(self, gateway: Gateway, found: Any, reader: CardReader) -> Mapping[str, Any] | None:
-        """Return what the macro shows. ``found``: of ``find``. None: there is nothing to show."""
-        return None
+        """Return what the macro shows: what ``find`` found, unless the card needs more. None: there is nothing to
+        show."""
+        shown: Mapping[str, Any] | None = found
+        return shown
 
     async def read_print(
         self, gateway: Gateway, shown: Mapping[str, Any] | None, reader: CardReader

@@ -181,7 +181,8 @@ def test_fleets_of_jobs_have_owners_also_while_their_feature_is_off(
     monkeypatch: pytest.MonkeyPatch, switches: str
 ) -> None:
     switch(monkeypatch, switches)
-    assert find_owners(cast(Any, Names())) >= {"transform.a-transform", "recommend.a-recommendation"}
+    jobs = {"transform.a-transform", "recommend.a-recommendation"}
+    assert find_owners(cast(Any, Names())) == {*jobs, "registry.a-registry-follow"}
 
 
 def test_prefixes_are_those_by_which_features_wake_their_loops() -> None:

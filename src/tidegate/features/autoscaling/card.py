@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tidegate.console.endpoint_card import CardPlace, CardReader, EndpointCard
+from tidegate.console.endpoint_card import CardPlace, EndpointCard
 from tidegate.console.endpoint_rows import BAD, GOOD, PLAIN
 from tidegate.console.page_context import PageContext
 from tidegate.domain.endpoint import Endpoint
@@ -12,7 +12,6 @@ from tidegate.domain.scaling import Dimension
 from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling.scalable_records import ActivityRecord
 from tidegate.features.autoscaling.views import scaling_targets
-from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Tx
 
 SHOWN = 5
@@ -35,11 +34,6 @@ class _ScalingCard(EndpointCard):
             return None
         done = activities.latest(tx, f"{endpoint.name}/", READ)
         return {"scaling": target_rows(targets), "scaled": activity_rows(done)}
-
-    async def read(
-        self, gateway: Gateway, found: Mapping[str, Any] | None, reader: CardReader
-    ) -> Mapping[str, Any] | None:
-        return found
 
 
 def make_cards(context: PageContext) -> Sequence[EndpointCard]:

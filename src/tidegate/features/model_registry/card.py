@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tidegate.console.endpoint_card import CardPlace, CardReader, EndpointCard
+from tidegate.console.endpoint_card import CardPlace, EndpointCard
 from tidegate.console.page_context import PageContext
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.features.model_registry.endpoint import EXTENSION
-from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Tx
 
 
@@ -20,11 +19,6 @@ class RegistryCard(EndpointCard):
 
     def find(self, tx: Tx, endpoint: Endpoint, seen: Observation | None) -> Mapping[str, Any] | None:
         return EXTENSION.describe(EXTENSION.find(tx, endpoint.name).get(endpoint.name), endpoint, seen)
-
-    async def read(
-        self, gateway: Gateway, found: Mapping[str, Any] | None, reader: CardReader
-    ) -> Mapping[str, Any] | None:
-        return found
 
 
 def make_cards(context: PageContext) -> Sequence[EndpointCard]:

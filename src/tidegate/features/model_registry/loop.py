@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -79,7 +80,7 @@ class FollowLoop(Worker):
     _failures: dict[str, int] = field(default_factory=dict)
     """How many looks in a row failed."""
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _deliveries: list[str] = field(default_factory=list)
+    _deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_DELIVERIES))
     """Ids of the last webhooks."""
 
     async def turn(self) -> None:
@@ -98,7 +99,7 @@ class FollowLoop(Worker):
     def wake(self, name: str) -> None:
         """Look at all registries with the next turn. ``name``: id of a webhook's delivery, which counts once."""
         if name not in self._deliveries:
-            self._deliveries = [*self._deliveries[1 - MOST_DELIVERIES :], name]
+            self._deliveries.append(name)
             self._due.clear()
 
     def extend(self, gateway: Gateway) -> Gateway:

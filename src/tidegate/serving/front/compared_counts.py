@@ -24,6 +24,7 @@ from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.sampling import Sampler
 from tidegate.serving.front.text_samples import SampledStream, TextSamples
 
+REPEAT = REPEAT_HEADER.lower().encode()
 SAMPLES = 25
 """Answers of a second that are sampled, spread over it by the number of the second before."""
 MOST_SAMPLES = 2 * SAMPLES
@@ -113,9 +114,6 @@ class ComparedCounts:
             self._note(at, Note(SESSION_REPEAT, int(failed)))
         elif len(self._sessions) > MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
-
-
-REPEAT = REPEAT_HEADER.lower().encode()
 
 
 def read_prediction(body: bytes, cut: bool, content_type: str) -> float | None:
