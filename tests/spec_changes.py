@@ -216,6 +216,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "ContainerSection.environment": ("pipeline", "pipeline.0.environment", {"THREADS": 2}),
     "ContainerSection.method": ("pipeline", "pipeline.0.method", "predict_proba"),
     "ContainerSection.fingerprint": ("pipeline", "pipeline.0.fingerprint", "abc"),
+    "ContainerSection.follow": ("pipeline", "pipeline.0.follow", {"address": "models:/fraud@next"}),
     "ContainerSection.multi_model": ("pipeline", "pipeline.0.multi_model", {"memory": "1GiB"}),
     **{
         f"{section}.{key}": (f"{base}{more}", f"{path}.{key}", value)

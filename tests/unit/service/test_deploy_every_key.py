@@ -19,8 +19,9 @@ from tidegate.service.deploy import DeployOptions, DeployOutcome, DeployResult, 
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
 
-NOTHING = ("ContainerSection.multi_model", "ContainerSection.gpus")
-"""A container among several cannot have many models, nor accelerators of its own: refused by the file's own rules."""
+NOTHING = ("ContainerSection.multi_model", "ContainerSection.gpus", "ContainerSection.follow")
+"""A container among several cannot have many models or accelerators of its own, or follow a registry: the file's own
+rules refuse it."""
 
 
 def put(tx: MemoryTx, data: dict[str, Any], how: DeployOptions = ANN) -> DeployResult:
