@@ -465,6 +465,9 @@ def keys() -> set[str]:
     return found - {"SpecFile.endpoint"}
 
 
+REFUSED = ("ContainerSection.multi_model", "ContainerSection.gpus", "ContainerSection.follow")
+"""A container among several cannot have many models or accelerators of its own, or follow a registry: the file's own
+rules refuse it."""
 JOBS = frozenset(key for key in CHANGES if CHANGES[key][0] == "job")
 """Keys of a job, which is no endpoint and is not deployed."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.memory_store import MemoryTx
-from tests.spec_changes import CHANGES, JOBS, keys, pair
+from tests.spec_changes import CHANGES, JOBS, REFUSED, keys, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
 from tidegate.domain.desired import DesiredDeployment
@@ -18,10 +18,6 @@ from tidegate.service import record_kinds
 from tidegate.service.deploy import DeployOptions, DeployOutcome, DeployResult, deploy
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
-
-NOTHING = ("ContainerSection.multi_model", "ContainerSection.gpus", "ContainerSection.follow")
-"""A container among several cannot have many models or accelerators of its own, or follow a registry: the file's own
-rules refuse it."""
 
 
 def put(tx: MemoryTx, data: dict[str, Any], how: DeployOptions = ANN) -> DeployResult:
@@ -69,14 +65,14 @@ def test_no_key_of_a_file_says_nothing(key: str) -> None:
     try:
         changed = spec.parse(after, START)
     except TidegateError:
-        assert key in NOTHING
+        assert key in REFUSED
         return
     assert changed != spec.parse(before, START)
 
 
 FIXED = ("SpecFile.target",)
 """An endpoint stays where it was created."""
-KEYS = sorted(set(CHANGES) - set(NOTHING) - set(FIXED) - JOBS)
+KEYS = sorted(set(CHANGES) - set(REFUSED) - set(FIXED) - JOBS)
 
 
 @pytest.mark.parametrize("key", FIXED)

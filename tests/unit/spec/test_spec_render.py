@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.spec_changes import BASES, CHANGES, pair
+from tests.spec_changes import BASES, CHANGES, REFUSED, pair
 from tidegate import spec
 from tidegate.domain.errors import TidegateError
 from tidegate.spec.changes import changes, flatten
@@ -17,7 +17,7 @@ from tidegate.spec.units import duration, memory, threshold
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ALIAS = "ModelSpec.gpus"
 """Another word for ``devices``, and rendered as that."""
-KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "ContainerSection.gpus"})
+KEYS = sorted(set(CHANGES) - set(REFUSED))
 """All but the one that no file may have."""
 
 
