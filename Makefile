@@ -160,7 +160,7 @@ test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow fo
 	$(PYTEST) -m "not slow" $(addprefix --ignore=,$(DECISIONS))
 
 test-slow: compiled $(ALL_CLIENTS) ## what make test leaves out: all clients, documented commands, examples, targets, chaos
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(SLOW)
 
 test-all: test test-slow ## every test but those of make test-kubernetes: what CI runs
 

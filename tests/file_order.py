@@ -4,12 +4,14 @@ pytest-xdist begins with the files that have the most tests. Those that take lon
 few: begun last, they run at the end beside idle processes. ``file_seconds.txt`` has the seconds of each file that
 takes five or more; ``make seconds`` runs everything and writes it again. ``--shorter-than`` leaves files out by it,
 and files of ``LONG`` seconds and more are marked ``slow``, but for those in ``FLOWS``: `make test` leaves them to CI.
+``--until`` skips, with the reason, what has not begun by then: CI's own time is limited.
 
 Files in ``SHARED_OUT`` are dealt out test by test, after all others: their tests compute for seconds, share no
 fixture, and fill the time in which other processes finish their last file.
 """
 
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Mapping
@@ -103,6 +105,8 @@ class LongestFirst(LoadFileScheduling):  # type: ignore[misc] # xdist has no typ
 def pytest_addoption(parser: pytest.Parser) -> None:
     told = "leave out files that take SECONDS or longer by tests/file_seconds.txt"
     parser.addoption("--shorter-than", type=float, metavar="SECONDS", default=inf, help=told)
+    told = "skip tests that have not begun at TIME, in epoch seconds"
+    parser.addoption("--until", type=float, metavar="TIME", default=inf, help=told)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -121,6 +125,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if is_left_to_ci(path_of(item.nodeid), seconds):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: rank(item.nodeid, seconds))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips before the fixtures of the test's file are made."""
+    if time.time() > item.config.getoption("until"):
+        pytest.skip("not run: it had not begun at the time that --until names")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,7 @@
 """The table of how long test files take is of files that exist, and decides the order in which they run."""
 
+import pytest
+
 from tests.file_order import (
     FLOWS,
     LONG,
@@ -8,6 +10,7 @@ from tests.file_order import (
     TABLE,
     count_seconds,
     is_left_to_ci,
+    pytest_runtest_setup,
     rank,
     read_table,
     scope_of,
@@ -61,3 +64,12 @@ def test_long_files_are_left_to_ci_but_for_the_flows() -> None:
 def test_every_flow_exists_and_is_long() -> None:
     seconds = read_table(TABLE.read_text())
     assert [path for path in sorted(FLOWS) if not (ROOT / path).exists() or seconds.get(path, 0.0) < LONG] == []
+
+
+def test_what_has_not_begun_in_time_is_skipped_with_the_reason(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest_runtest_setup(request.node)
+    monkeypatch.setattr(request.config.option, "until", 1.0)
+    with pytest.raises(pytest.skip.Exception, match="had not begun"):
+        pytest_runtest_setup(request.node)
