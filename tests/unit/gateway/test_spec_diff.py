@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.memory_store import MemoryTx
-from tests.spec_changes import BASES, CHANGES, JOBS, PLAIN, pair
+from tests.spec_changes import BASES, CHANGES, JOBS, PLAIN, REFUSED, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
 from tidegate.domain.observation import Capabilities
@@ -21,7 +21,7 @@ from tidegate.service.deploy import deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.spec.changes import flatten
 
-KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model", "ContainerSection.gpus", "SpecFile.target"} - JOBS)
+KEYS = sorted(set(CHANGES) - {*REFUSED, "SpecFile.target"} - JOBS)
 """All but the two that no file may have, and the one that cannot change."""
 ALIASES = {"model.gpus": "devices"}
 """Keys that say what another key says, which is the one that is shown."""
