@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 TABLE = Path(__file__).with_name("file_seconds.txt")
 SHORTEST = 5.0
 """Seconds; shorter files are not in the table."""
-LONG = 15.0
+LONG = 10.0
 """Seconds from which a file is left to `make test-all`."""
 FLOWS = frozenset(
     f"tests/{name}.py"
