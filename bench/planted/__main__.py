@@ -1,14 +1,18 @@
 """How soon planted silent regressions are found, by each kind of evidence and by all of them; and how often honest
 retrains are turned back.
 
-python -m bench.planted [--runs 20] [--held-out] [--keep]: half an hour or more on two cores.
+python -m bench.planted [--runs 20] [--held-out] [--keep] [--folder F]: two hours or more on two cores. With a folder
+what was run is kept there, and a later call goes on from it.
 """
 
 import argparse
 import os
+import pickle
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
 from statistics import median
 
 from bench import tables
@@ -40,14 +44,28 @@ def cases(runs: int, worlds: Sequence[str], names: Iterable[str]) -> list[Case]:
     ]
 
 
-def run_all(given: Sequence[Case], processes: int = 2) -> list[CaseRuns]:
-    """Each case is printed as soon as it is known."""
+def run_all(given: Sequence[Case], processes: int = 2, folder: Path | None = None) -> list[CaseRuns]:
+    """Each case is printed as soon as it is known. ``folder``: of what this program has run and will run."""
     done = []
     with ProcessPoolExecutor(processes) as pool:
-        for found in pool.map(run_case, given):
+        for found in pool.map(partial(_run_once, folder=folder), given):
             done.append(found)
             print(*row(found), *_errors(found), sep=" | ", flush=True)
     return done
+
+
+def _run_once(case: Case, folder: Path | None) -> CaseRuns:
+    if folder is None:
+        return run_case(case)
+    kept = folder / f"{case.world} {case.name} {case.runs}".replace("/", "-")
+    if not kept.exists():
+        found = run_case(case)
+        folder.mkdir(parents=True, exist_ok=True)
+        partly = kept.with_suffix(".part")
+        partly.write_bytes(pickle.dumps(found))
+        partly.rename(kept)
+    read: CaseRuns = pickle.loads(kept.read_bytes())
+    return read
 
 
 def _errors(found: CaseRuns) -> Iterator[str]:
@@ -118,12 +136,15 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="the faults that nothing was chosen by")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--only", default="", help="these versions alone, by name, with commas between")
+    parser.add_argument("--folder", type=Path, help="where what was run is kept, to go on from it")
     parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
     began, worlds = time.perf_counter(), given.worlds.split(",")
     assert set(worlds) <= set(WORLDS)
     names = HELD_OUT if given.held_out else (*HONEST, *FAULTS, *DENSE)
-    found = run_all(cases(given.runs, worlds, given.only.split(",") if given.only else names), given.processes)
+    found = run_all(
+        cases(given.runs, worlds, given.only.split(",") if given.only else names), given.processes, given.folder
+    )
     print(f"{time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f}")
     header = ["world", "version", "change, median", "harmful runs", "features: found (requests)"]
     header += [*COLUMNS[1:4], "replay: found (labels)", "late labels needed"]
