@@ -68,7 +68,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("spec validate", "tidegate.cli.validate:validate", "Check a spec file; nothing is deployed."),
         CommandEntry("spec diff", "tidegate.cli.diff:diff", "Show what deploying a spec file would change."),
         CommandEntry("spec render", "tidegate.cli.render:render", "Print what a target would create for a spec."),
-        CommandEntry("spec schema", "tidegate.cli.schema:schema", "Print the JSON Schema of spec files."),
+        CommandEntry("spec schema", "tidegate.cli.documents:schema", "Print the JSON Schema of spec files."),
         CommandEntry("deploy", "tidegate.cli.deploy:deploy", "Create an endpoint from a spec file, or update it."),
         CommandEntry(
             "apply", "tidegate.cli.apply:apply", "Bring the endpoints of a folder to what its files say."
@@ -115,7 +115,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
             "target doctor", "tidegate.cli.doctor:doctor", "Check access, permissions and quotas of a target."
         ),
         CommandEntry(
-            "target uninstall", "tidegate.cli.uninstall:uninstall", "Remove what tidegate left on a target."
+            "target uninstall", "tidegate.cli.doctor:uninstall", "Remove what tidegate left on a target."
         ),
     ),
 }

@@ -1,7 +1,7 @@
 """Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate import __version__
+from tidegate import __version__, spec
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.desired import DesiredDeployment
@@ -19,9 +19,11 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.feature import Reference
 from tidegate.domain.observation import Observation
-from tidegate.gateway import invocations, log_view, machine_checks, spec_diff, uploads, versions
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.targets import LOCAL
+from tidegate.gateway import log_view, uploads, versions
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import deploy_spec
+from tidegate.gateway.deployments import deploy_spec, pin_references
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -36,9 +38,11 @@ from tidegate.gateway.request_parsing import (
 )
 from tidegate.host.features import LoadedFeature, describe_switched_off, features
 from tidegate.ports.store import Tx, Unreadable
+from tidegate.rollout import desired_state
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions
+from tidegate.service.deployed import read_deployed
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import find_capabilities
@@ -50,6 +54,88 @@ from tidegate.service.views import (
     of_present_versions,
     unreadable_view,
 )
+from tidegate.spec.changes import changes
+from tidegate.spec.render import render
+
+# --- ``diff`` in the native API: what deploying a spec would change ---
+
+
+async def compare(gateway: Gateway, request: Request) -> Response:
+    """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
+    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    spec.parse(given, context.clock.now())  # before what it refers to is looked for
+    desired = spec.parse(await pin_references(context, given), context.clock.now())
+    return JSONResponse(await context.store.read(lambda tx: compare_deployed(tx, desired)))
+
+
+def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
+    deployed = read_deployed(tx, desired)
+    before = {} if deployed is None else render(deployed.endpoint)
+    found = changes(before, render(desired))
+    serving = None if deployed is None else deployed.endpoint.config.name
+    return {
+        "endpoint": desired.endpoint,
+        "exists": deployed is not None,
+        "serving": serving,
+        "config": desired.config.name,
+        "changes": [asdict(one) for one in found if one.what != "endpoint"],
+        "kept": [] if deployed is None else list(deployed.kept),
+    }
+
+
+# --- ``target doctor`` in the native API: what models need of this server's machine and of its network ---
+
+
+CHECK_MACHINE = "check_machine"
+"""Extension point: a coroutine function of containers and the settings that returns findings."""
+
+
+async def check_machine(gateway: Gateway, request: Request) -> Response:
+    """``{"spec": {...}}``: check what its models need; null: what those of all endpoints of this machine need."""
+    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    if given is None:
+        containers = await context.store.read(_find_deployed)
+    else:
+        desired = spec.parse(given, context.clock.now())
+        containers = [container for model in desired.models for container in model.containers]
+    checks = [check for _, check in features().hooks(CHECK_MACHINE)]
+    findings = [found for check in checks for found in await check(containers, gateway.settings)]
+    return JSONResponse({"findings": [asdict(one) for one in findings]})
+
+
+def _find_deployed(tx: Tx) -> list[ContainerDefinition]:
+    endpoints = (saved.body for saved in tx.find(ENDPOINT).items if saved.body.target == LOCAL)
+    fleets: Iterable[desired_state.FleetSpecs] = map(desired_state.fleets, endpoints)
+    return [one for found in fleets for fleet in found.values() for one in fleet.variant.model.containers]
+
+
+# Predictions for those who cannot sign: the console, and commands with an API token. The server signs for them.
+
+
+PASSED_ON = (
+    *("content-type", "accept", "x-amzn-sagemaker-target-model", "x-amzn-sagemaker-target-variant"),
+    *("x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-session-id"),
+    *("x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-custom-attributes"),
+)
+RETURNED = (
+    *("content-type", "x-amzn-invoked-production-variant", "x-tidegate-config", "retry-after"),
+    *("x-amzn-sagemaker-new-session-id", "x-amzn-sagemaker-custom-attributes", "x-amzn-errortype"),
+)
+HARMLESS = {
+    "content-security-policy": "default-src 'none'; sandbox",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+"""The answer is the model's: nothing of it may act as a page of the console."""
+
+
+async def invoke(gateway: Gateway, request: Request) -> Response:
+    name, body = parse_endpoint_name(request), bytes(request.state.body)
+    headers = {key: request.headers[key] for key in PASSED_ON if key in request.headers}
+    answer = await gateway.predict(f"/endpoints/{name}/invocations", headers, body)
+    returned = {key: answer.headers[key] for key in RETURNED if key in answer.headers}
+    return Response(answer.body, answer.status, {**returned, **HARMLESS})
+
 
 MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
@@ -251,10 +337,10 @@ ROUTES: NativeRoutes = (
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout, Access.CHANGE),
     ("GET", "/alarms", list_alarms, Access.READ),
     ("PUT", "/deploy", put_deploy, Access.CHANGE),
-    ("POST", "/diff", spec_diff.compare, Access.READ),
-    ("POST", "/checks", machine_checks.check_machine, Access.USE),
+    ("POST", "/diff", compare, Access.READ),
+    ("POST", "/checks", check_machine, Access.USE),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
-    ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
+    ("POST", "/endpoints/{name}/invoke", invoke, Access.USE),
     ("GET", "/caller", describe_caller, Access.READ),
     ("POST", "/down", down, Access.STOP),
 )

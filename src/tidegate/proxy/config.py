@@ -20,7 +20,8 @@ from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.worker_stats import PAIR_PATH
-from tidegate.proxy import clients, cold_start_hold, pools, rate_limits, sessions, succession, usual_requests
+from tidegate.proxy import clients, cold_start_hold, pools, rate_limits, sessions, succession
+from tidegate.proxy import frontend_rules
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     COPY,
@@ -36,7 +37,7 @@ from tidegate.proxy.responses import (
     universal_response,
 )
 from tidegate.proxy.routes import MAX_ROUTES, route_entries
-from tidegate.proxy.same_site_rules import SIGNED, render_same_site_rules
+from tidegate.proxy.frontend_rules import SIGNED, render_same_site_rules
 from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
@@ -211,7 +212,7 @@ frontend public from all
 {options.further.binds}\
 {succession.render_public(options)}\
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
-{usual_requests.render_rules(options, SINGLE_FLEET)}\
+{frontend_rules.render_rules(options, SINGLE_FLEET)}\
 {options.further.rules}{OPENAI}{CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request set-header X-Tidegate-Source %[src] if !{{ var(txn.routes) -m found }}

@@ -13,8 +13,15 @@ from functools import lru_cache
 
 from tidegate.domain.calendar_days import EVERY_WEEKDAY, CalendarDays
 from tidegate.domain.errors import Invalid
-from tidegate.schedules.cron import FIRST_YEAR, HORIZON, LAST_YEAR, MONTHS, parse_field
-from tidegate.schedules.working_days import IsWorkingDay, monday_to_friday
+from tidegate.schedules.cron import (
+    FIRST_YEAR,
+    HORIZON,
+    LAST_YEAR,
+    MONTHS,
+    IsWorkingDay,
+    monday_to_friday,
+    parse_field,
+)
 
 _WEEKDAYS = {"ALL": EVERY_WEEKDAY, "MON-FRI": (0, 1, 2, 3, 4), "SAT-SUN": (5, 6)}
 _WORKING = re.compile(r"WORKING(?:\+(\d{1,2}))?")

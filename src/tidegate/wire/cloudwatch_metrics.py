@@ -7,9 +7,8 @@ from typing import Any, NoReturn
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
-from tidegate.monitoring.datapoint import STATISTICS, Datapoint
 from tidegate.monitoring.finite import LARGEST
-from tidegate.monitoring.samples import is_extended
+from tidegate.monitoring.samples import STATISTICS, Datapoint, is_extended
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     decode_token,

@@ -37,7 +37,7 @@ def _find_alarm(call: TxCall, params: Params) -> StoredRecord[Alarm]:
     return saved
 
 
-OPERATIONS: Operations = {
+TAG_OPERATIONS: Operations = {
     "ListTagsForResource": TxOperation(list_tags_for_resource, Access.READ),
     "TagResource": TxOperation(tag_resource, Access.CHANGE),
     "UntagResource": TxOperation(untag_resource, Access.CHANGE),

@@ -7,10 +7,9 @@ from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
 from tidegate.wire.config_members import config_members
 from tidegate.wire.listing import parse_listing, show_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse, unsupported
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse, unsupported
 
 REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 VARIANT_REFUSED = (

@@ -10,9 +10,8 @@ from tidegate.host.features import features
 from tidegate.service import models as use
 from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
 from tidegate.wire.listing import parse_listing, show_page
-from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
+from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation, refuse
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 MAX_ENVIRONMENT = 32 * 1024
 """Maximum bytes of all environments of a model together."""

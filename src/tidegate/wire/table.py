@@ -29,7 +29,7 @@ CORE: dict[str, Operations] = {
         **cloudwatch_alarms.OPERATIONS,
         **cloudwatch_metrics.OPERATIONS,
         **cloudwatch_data.OPERATIONS,
-        **cloudwatch_tags.OPERATIONS,
+        **cloudwatch_tags.TAG_OPERATIONS,
     },
     "application-autoscaling": {},
     "logs": {**logs.OPERATIONS, **logs_filtered.OPERATIONS},

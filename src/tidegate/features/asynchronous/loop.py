@@ -4,22 +4,40 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
-from tidegate.domain.asynchronous import Backlog
+from tidegate.compose.background import Services, Worker
+from tidegate.domain.asynchronous import AsyncConfig, Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import TargetTable
-from tidegate.features.asynchronous import backlogs, scale_to_zero
-from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.asynchronous import backlogs
+from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSupervisor, start_settings
+from tidegate.features.autoscaling.scalable_records import SCALABLE
+from tidegate.host.installation import Installation
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.rollout.commands import VariantChange
 from tidegate.service.endpoints import update_weights_and_capacities
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.settings import Settings
+
+# --- how many instances a queue needs: some while there is work, none after it was empty for a while ---
+
+
+def desired_count(config: AsyncConfig, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
+    """The desired number of instances of a variant. ``idle_since``: when the queue last had work, or the endpoint was
+    made if that is later."""
+    if config.idle_after is None:
+        return present
+    if backlog.size:
+        return present or config.awake
+    return 0 if now - idle_since >= config.idle_after else present
+
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +159,7 @@ class Queues:
         changes = {}
         for variant in endpoint.serving.variants:
             if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
-                count = scale_to_zero.desired_count(
-                    variant.asynchronous, variant.instance_count, backlog, since, now
-                )
+                count = desired_count(variant.asynchronous, variant.instance_count, backlog, since, now)
                 if count != variant.instance_count:
                     changes[variant.name] = VariantChange(count=count)
         if not changes:
@@ -159,3 +175,33 @@ class Queues:
             return  # somebody else changes it; the next turn sees how
         log.info("endpoint %s: %s", endpoint.name, "wakes" if backlog.size else "sleeps: its queue is empty")
         self.kick(endpoint.name)
+
+
+# --- the loop of queues, joined with the dispatcher that it keeps running ---
+
+
+@dataclass(frozen=True)
+class QueueLoop(Worker):
+    queues: Queues
+    dispatcher: DispatcherSupervisor
+
+    async def turn(self) -> None:
+        await self.queues.turn()
+
+    async def drain(self) -> None:
+        await self.dispatcher.stop()
+
+
+def make_loop(services: Services) -> QueueLoop:
+    start = start_settings(services.settings, services.queue_socket)
+    dispatcher = DispatcherSupervisor(start, services.folder.installation)
+    queues = Queues(
+        *(services.store, services.queue, services.metrics, services.clock, services.observed, services.kick),
+        *(dispatcher.update, services.targets),
+    )
+    return QueueLoop(queues, dispatcher)
+
+
+async def stop_dispatcher(settings: Settings, installation: Installation) -> None:
+    """A dispatcher outlives controllers, and would go on with the queue as it was."""
+    await DispatcherSupervisor(start_settings(settings, Path()), installation).stop()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tidegate.schedules.working_days import REGION_PATTERN
+from tidegate.schedules.cron import REGION_PATTERN
 from tidegate.spec.value_types import RULES, SCALING_METRICS, Duration, NameText, about
 
 

@@ -19,7 +19,7 @@ from tidegate.domain.scaling import (
 )
 from tidegate.domain.worker_stats import TOKENS_IN_FLIGHT
 from tidegate.features.autoscaling.spec import AutoscalingSpec, ForecastSpec
-from tidegate.schedules.peaks import peak_schedule
+from tidegate.schedules.schedule import peak_schedule
 from tidegate.spec import value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.sections import Draft

@@ -6,25 +6,72 @@ What is wanted follows from the record and what is seen, so a controller that co
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from tidegate.compose.background import Worker
+import msgspec
+
+from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, job_fleet
-from tidegate.features.batch.incidents import PATIENCE, passes
+from tidegate.features.batch.runner.job_file import JobFile
 from tidegate.features.batch.service import fleet
 from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Runners, RunnerState
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Fleets
-from tidegate.reconcile.pauses import is_pausing
+from tidegate.reconcile.resting import is_pausing
 from tidegate.service.record_kinds import TRANSFORM
+from tidegate.serving.contract import images
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.storage.files import TRANSIENT
+from tidegate.targets.containers import file_roots
+
+# How long a job waits for a storage or a disk in trouble, and when it gives up. Pure. Tries count for one
+# incident, which ends with the first progress, never for the life of an object. Times are seconds of one clock.
+
+
+FIRST, LONGEST = 0.5, 30.0
+"""Pauses between tries: the first, and the longest."""
+PATIENCE = 3_600.0
+"""How long one incident may last in a job that has no deadline of its own."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """It began at ``since``, and this many tries have failed."""
+
+    since: float
+    tries: int = 1
+
+    @property
+    def pause(self) -> float:
+        return min(LONGEST, FIRST * 2.0 ** min(self.tries - 1, 10))
+
+
+def next_incident(incident: Incident | None, now: float, *, progressed: bool) -> Incident:
+    """The incident after one more failure. ``progressed``: something was done since the previous one."""
+    if incident is None or progressed:
+        return Incident(now)
+    return Incident(incident.since, incident.tries + 1)
+
+
+def is_over(incident: Incident, now: float, deadline: float | None) -> bool:
+    """Whether it has lasted too long. ``deadline``: of the job; None: it has none."""
+    return now >= (incident.since + PATIENCE if deadline is None else deadline)
+
+
+def passes(message: str) -> bool:
+    """Whether a message is that of a transient error, for when only the message is known."""
+    return any(os.strerror(code) in message for code in TRANSIENT)
+
 
 log = logging.getLogger(__name__)
 
@@ -234,3 +281,29 @@ def decide(job: TransformJob, seen: RunnerState, failure: str, now: datetime) ->
     if failure:
         return replace(job, outcome=JobStatus.FAILED, reason=failure, ended_at=now, progress=seen.progress)
     return job
+
+
+# --- the loop of transform jobs, joined, and what the runner of one is started with ---
+
+
+def make_jobs(services: Services) -> Transforms:
+    provider, describe = services.provider, partial(transform_file, services.settings, services.images)
+    return Transforms(
+        *(services.store, provider.fleets, provider.runners, services.clock, services.written, describe)
+    )
+
+
+def transform_file(
+    settings: Settings, table: ImageTable, job: TransformJob, fleet: FleetSpec, replicas: Path
+) -> bytes:
+    kinds = [images.resolve_container(container, table).kind for container in fleet.variant.model.containers]
+    return msgspec.json.encode(
+        JobFile(
+            job=job,
+            replicas=str(replicas),
+            built_in=not any(kind.descriptor.outside for kind in kinds),
+            file_roots=file_roots(settings),
+            s3_endpoint=settings.s3_endpoint,
+            region=settings.region,
+        )
+    )

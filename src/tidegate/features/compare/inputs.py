@@ -23,7 +23,7 @@ from tidegate.features.evidence.replay.scoring.models import (
     serving_variant,
 )
 from tidegate.features.evidence.replay.tolerance_learning import FEWEST
-from tidegate.rows.captures import read_window
+from tidegate.rows.row_files import read_window
 from tidegate.rows.row_files import (
     RowSet,
     RowTerms,

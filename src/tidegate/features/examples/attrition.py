@@ -6,8 +6,7 @@ import numpy as np
 
 from tidegate.features.examples import employees
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.measures import auc, moved
-from tidegate.features.examples.trees import boost, save
+from tidegate.features.examples.trees import auc, boost, moved, save
 
 RECORDS = 50_000
 INPUT = "employees.csv"

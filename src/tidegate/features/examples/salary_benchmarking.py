@@ -10,9 +10,9 @@ from sklearn.ensemble import RandomForestRegressor
 
 from tidegate.features.examples import salaries
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.measures import moved, r_squared
 from tidegate.features.examples.salaries import FEATURES, Salaries
 from tidegate.features.examples.salary_explained import describe_rows
+from tidegate.features.examples.trees import moved, r_squared
 
 HOURS = FEATURES.index("hours")
 

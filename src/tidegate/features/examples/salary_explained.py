@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 
 from tidegate.features.examples import salaries
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.measures import moved, r_squared
 from tidegate.features.examples.salaries import COUNTRIES, FEATURES, Salaries
-from tidegate.features.examples.trees import boost, save
+from tidegate.features.examples.trees import boost, moved, r_squared, save
 
 PARAMETERS = {"objective": "reg:squarederror", "max_depth": 4, "eta": 0.15}
 RUPEES = np.log(83.0)

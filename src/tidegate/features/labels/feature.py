@@ -33,7 +33,7 @@ FEATURE = Feature(
         "/console/live/{name}/labels": ("GET",),
     },
     tabs=((30, "/labels", "Labels"),),
-    page_routes=".page_routes:page_routes",
+    page_routes=".page:page_routes",
     hooks={"label_archive": ".label_archive:ARCHIVE"},
     loops=(Loop(".loop:make_loop", 2.0),),
 )

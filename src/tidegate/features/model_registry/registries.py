@@ -17,15 +17,13 @@ import msgspec
 from tidegate.compose.background import Services
 from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid, NotFound, Unavailable
-from tidegate.domain.following import FollowSettings
 from tidegate.domain.registry import PinnedModel
-from tidegate.domain.registry_addresses import RegistryAddress, parse_registry_address
+from tidegate.domain.registry_addresses import FollowSettings, RegistryAddress, parse_registry_address
 from tidegate.features.model_registry.endpoint import name_version
 from tidegate.features.model_registry.kinds import VERSION, RegistryVersion
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import DATA_DIGEST, Approval
+from tidegate.features.packages.records import DATA_DIGEST, PACKAGE, Approval
 from tidegate.host.late_import import load
 from tidegate.ports.store import Filter, Tx
 from tidegate.service.record_kinds import ENDPOINT

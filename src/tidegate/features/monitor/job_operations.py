@@ -12,11 +12,10 @@ from tidegate.features.monitor.model_quality import ProblemType, QualityTerms, c
 from tidegate.features.monitor.processing_service import find_baseline
 from tidegate.features.monitor.schedule_records import BiasSource, LabelSource, MonitoringJob, MonitoringType
 from tidegate.ports.store import StoredRecord
+from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 DATA, MODEL, BIAS = MonitoringType.DATA_QUALITY, MonitoringType.MODEL_QUALITY, MonitoringType.MODEL_BIAS
 RESOURCES = {

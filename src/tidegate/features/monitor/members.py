@@ -1,8 +1,7 @@
 """Members that operations of Model Monitor share: images, environments, places of answers."""
 
 from tidegate.domain.errors import Invalid
-from tidegate.wire.operation import Params
-from tidegate.wire.unsupported import refuse
+from tidegate.wire.operation import Params, refuse
 
 ANALYSER = ("sagemaker-model-monitor-analyzer", "model-monitor")
 CLARIFY = ("sagemaker-clarify-processing", "clarify")

@@ -16,11 +16,10 @@ from tidegate.features.monitor.schedule_records import (
 )
 from tidegate.ports.store import StoredRecord
 from tidegate.service.targets import find_capabilities
+from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _SCHEDULED = ("ScheduledTimeAfter", "ScheduledTimeBefore")
 _CREATED = ("CreationTimeAfter", "CreationTimeBefore")

@@ -17,12 +17,10 @@ from tidegate.features.monitor.processing_records import (
 )
 from tidegate.features.monitor.schedule_records import ExecutionStatus, MonitoringExecution
 from tidegate.ports.store import StoredRecord
-from tidegate.wire.jobs import require_job
+from tidegate.wire.errors import name_errors, require_job
 from tidegate.wire.listing import list_by_status, parse_listing
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _ECHOED = (
     "ProcessingInputs",

@@ -11,9 +11,9 @@ from tidegate.features.packages import service as use
 from tidegate.features.packages.records import Approval, Definition, Package, PackageGroup
 from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.member_notes import S3_SOURCE, OperationNotes, below_parents, note
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
 REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
@@ -263,4 +263,50 @@ OPERATIONS: Operations = {
     "ListModelPackages": TxOperation(list_packages, Access.READ),
     "UpdateModelPackage": TxOperation(update_package, Access.CHANGE),
     "DeleteModelPackage": TxOperation(delete_package, Access.CHANGE),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+_PACKAGED = note(
+    ignored=(
+        "ImageDigest",
+        "ModelInput",
+        "Framework",
+        "FrameworkVersion",
+        "NearestModelName",
+        "ModelDataETag",
+        "IsCheckpoint",
+        "BaseModel",
+        "AdditionalModelDataSources",
+        "AdditionalS3DataSource",
+        "ProductId",
+        *(f"{S3_SOURCE}.{name}" for name in ("ModelAccessConfig", "ETag", "ManifestEtag", "ManifestS3Uri")),
+        f"{S3_SOURCE}.HubAccessConfig",
+    )
+)
+"""Members of a package's container. Some of them are refused when a model is created from it."""
+_SPECIFICATION = note(
+    ignored=(
+        "SupportedTransformInstanceTypes",
+        "SupportedRealtimeInferenceInstanceTypes",
+        "SupportedContentTypes",
+        "SupportedResponseMIMETypes",
+    )
+) | below_parents(("Containers",), _PACKAGED)
+_ADDITIONAL = _SPECIFICATION | note(ignored=("Description",))
+_KEPT_OF_PACKAGES = tuple(name for name in KEPT_MEMBERS if name not in (SPECIFICATION, ADDITIONAL))
+_CHANGED_OF_PACKAGES = tuple(name for name in CHANGEABLE_MEMBERS if name != SPECIFICATION)
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateModelPackageGroup"): note(refused=("ManagedConfiguration",)),
+    ("sagemaker", "ListModelPackageGroups"): note(refused=("CrossAccountFilterOption",)),
+    ("sagemaker", "CreateModelPackage"): note(ignored=_KEPT_OF_PACKAGES, refused=REFUSED)
+    | below_parents((SPECIFICATION,), _SPECIFICATION)
+    | below_parents((ADDITIONAL,), _ADDITIONAL),
+    ("sagemaker", "DescribeModelPackage"): note(ignored=("IncludedData",)),
+    ("sagemaker", "UpdateModelPackage"): note(ignored=(*_CHANGED_OF_PACKAGES, "ClientToken"))
+    | below_parents((SPECIFICATION,), _SPECIFICATION)
+    | below_parents((f"{ADDITIONAL}ToAdd",), _ADDITIONAL),
 }

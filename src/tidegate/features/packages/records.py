@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from tidegate.ports.store import Kind
 
 DATA_DIGEST = "data_digest"
 """The customer metadata property of a package that has the digest of the training data."""
@@ -57,3 +60,16 @@ class Package:
     @property
     def deployable(self) -> bool:
         return self.group is None or self.approval is Approval.APPROVED
+
+
+# --- the records that packages keeps ---
+
+
+PACKAGE_GROUP = Kind("package-group", PackageGroup)
+PACKAGE = Kind("package", Package)
+KINDS: tuple[Kind[Any], ...] = (
+    PACKAGE_GROUP,
+    PACKAGE,
+)
+TAGGABLE: dict[str, Kind[Any]] = {"model-package-group": PACKAGE_GROUP, "model-package": PACKAGE}
+"""By the type of the resource in its ARN."""

@@ -8,8 +8,7 @@ from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import ContainerDefinition, Tags
-from tidegate.features.packages.kinds import PACKAGE, PACKAGE_GROUP
-from tidegate.features.packages.records import Approval, Package, PackageGroup
+from tidegate.features.packages.records import PACKAGE, PACKAGE_GROUP, Approval, Package, PackageGroup
 from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.records import require, require_free

@@ -13,7 +13,7 @@ from tidegate.features.recommender.local_recommender import LocalRequest, recomm
 from tidegate.features.recommender.sagemaker_job import SageMakerJobSpec
 from tidegate.features.recommender.sagemaker_recommender import choose_job_name, recommend_by_sagemaker
 from tidegate.features.recommender.search import Effort
-from tidegate.load.payloads import read
+from tidegate.load.open_loop import read
 from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 

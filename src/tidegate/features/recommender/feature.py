@@ -7,7 +7,7 @@ FEATURE = Feature(
     name="recommender",
     summary="The cheapest configuration, found by load tests.",
     page="recommender.md",
-    notes=".notes:NOTES",
+    notes=".operations:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
     kinds=".kinds:KINDS",
     routes=(
@@ -35,5 +35,5 @@ FEATURE = Feature(
     ),
     page_routes=".pages:page_routes",
     hooks={"taggable": ".kinds:TAGGABLE"},
-    loops=(Loop(".process:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
+    loops=(Loop(".loop:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
 )

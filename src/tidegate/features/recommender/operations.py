@@ -10,12 +10,11 @@ from tidegate.domain.recommendation import (
 )
 from tidegate.features.recommender import service as use
 from tidegate.ports.store import StoredRecord
-from tidegate.wire.errors import NamedError
-from tidegate.wire.jobs import require_job
+from tidegate.wire.errors import NamedError, require_job
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.member_notes import OperationNotes, note
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse, unsupported
 
 _ECHOED = ("JobDescription", "JobType", "RoleArn", "InputConfig", "StoppingConditions")
 _PERCENTILES = {"P95": 95.0, "P99": 99.0}
@@ -216,4 +215,38 @@ OPERATIONS: Operations = {
         stop_job, Access.CHANGE, kicks="JobName", kicks_under=use.PREFIX
     ),
     "ListInferenceRecommendationsJobSteps": TxOperation(list_steps, Access.READ),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateInferenceRecommendationsJob"): note(
+        ignored=(
+            "RoleArn",
+            "InputConfig.TrafficPattern.TrafficType",
+            "InputConfig.TrafficPattern.Phases.InitialNumberOfUsers",
+            "InputConfig.TrafficPattern.Phases.SpawnRate",
+            "InputConfig.TrafficPattern.Stairs.UsersPerStep",
+            "InputConfig.ResourceLimit.MaxParallelOfTests",
+            "InputConfig.ContainerConfig.Domain",
+            "InputConfig.ContainerConfig.Task",
+            "InputConfig.ContainerConfig.Framework",
+            "InputConfig.ContainerConfig.FrameworkVersion",
+            "InputConfig.ContainerConfig.NearestModelName",
+            "InputConfig.ContainerConfig.DataInputConfig",
+            "InputConfig.ContainerConfig.SupportedResponseMIMETypes",
+        ),
+        refused=(
+            "OutputConfig",
+            "InputConfig.ModelPackageVersionArn",
+            "InputConfig.Endpoints",
+            "InputConfig.VolumeKmsKeyId",
+            "InputConfig.VpcConfig",
+            "InputConfig.EndpointConfigurations.ServerlessConfig",
+            "InputConfig.EndpointConfigurations.EnvironmentParameterRanges",
+            "InputConfig.EndpointConfigurations.InferenceSpecificationName",
+        ),
+    ),
 }

@@ -4,8 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tidegate.console.figures import UNKNOWN, format_age, format_clock, format_milliseconds, format_rate
-from tidegate.console.money import format_dollars
+from tidegate.console.figures import (
+    UNKNOWN,
+    format_age,
+    format_clock,
+    format_dollars,
+    format_milliseconds,
+    format_rate,
+)
 from tidegate.domain.registry import Model
 
 TONES: Mapping[str, str] = {"COMPLETED": "good", "FAILED": "bad", "STOPPED": "warn", "STOPPING": "warn"}

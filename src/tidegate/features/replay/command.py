@@ -20,7 +20,7 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.load import LoadGenerator, LoadReport, shapes
 from tidegate.load import history as told
 from tidegate.load import trace as traces
-from tidegate.load.payloads import read
+from tidegate.load.open_loop import read
 
 POLL_EVERY = 1.0
 TIMEOUT = 70.0

@@ -9,7 +9,7 @@ FEATURE = Feature(
     loops=(Loop(".start:make_tracing", 2.0, setting="trace_endpoint"),),
     hooks={
         "check_settings": ".sender:check_settings",
-        "metrics": ".span_metrics:METRICS",
+        "metrics": ".start:METRICS",
         "worker_traced_server": ".worker.traced_server:TracedServer",
     },
 )

@@ -16,12 +16,37 @@ from tidegate.domain.spans import Span
 from tidegate.features.tracing.acceptance_traces import AcceptanceTraces
 from tidegate.features.tracing.rollout_traces import RolloutTraces
 from tidegate.features.tracing.sender import Sender, make_sender
-from tidegate.features.tracing.span_metrics import render_spans
 from tidegate.features.tracing.span_pipe import SpanPipe
 from tidegate.features.tracing.span_receiver import SpanReceiver
 from tidegate.gateway.dependencies import Gateway
 from tidegate.host.atomic_write import write_private
+from tidegate.monitoring.exposition import render_counters
+from tidegate.service.prometheus import MetricSource
 from tidegate.serving.contract.replica_spec import TracingSpec
+
+# --- counters of exported and dropped spans ---
+
+
+EXPORTED, DROPPED = "tidegate_trace_spans_exported_total", "tidegate_trace_spans_dropped_total"
+SPAN_COUNTERS = (
+    (EXPORTED, "Spans that the collector has taken"),
+    (DROPPED, "Spans that were dropped: no room, no collector, or too many traced requests in a second"),
+)
+
+
+class _SpanMetrics(MetricSource):
+    """Says which there are. Their lines are those of the process that traces (``start.Tracing.metric_lines``)."""
+
+    families = tuple((name, "counter", text) for name, text in SPAN_COUNTERS)
+
+
+METRICS = _SpanMetrics()
+
+
+def render_spans(exported: int, dropped: int) -> str:
+    """Lines to append to the page."""
+    return render_counters(SPAN_COUNTERS, {EXPORTED: exported, DROPPED: dropped})
+
 
 log = logging.getLogger("tidegate")
 

@@ -6,8 +6,7 @@ long as a prediction may take.
 
 from dataclasses import dataclass
 
-from tidegate.host.process_stats import ProcessStats
-from tidegate.host.stalls import SILENT, SILENT_FOR, STOPPED, got_nowhere
+from tidegate.host.process_stats import SILENT, SILENT_FOR, STOPPED_REASON, ProcessStats, got_nowhere
 
 GOOD = 200
 BAD_PINGS = 3
@@ -60,7 +59,7 @@ class Liveness:
         was_stopped, self._stopped = self._stopped, seen.stopped
         self._answers, self._vitals, self._at = seen.answers, seen.vitals, now
         if seen.stopped and was_stopped:
-            return STOPPED
+            return STOPPED_REASON
         if self._still >= SILENT_FOR:
             return SILENT
         return ""

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
-from tidegate.storage import file_errors
+from tidegate.storage import files
 from tidegate.storage.s3_errors import S3Unusable, translate
 
 
@@ -44,5 +44,5 @@ def test_an_s3_that_is_away_and_one_that_cannot_be_used() -> None:
     ],
 )
 def test_an_error_of_the_disk(code: int, kind: type[Exception], message: str) -> None:
-    found = file_errors.unreadable(OSError(code, os.strerror(code)))
+    found = files.unreadable(OSError(code, os.strerror(code)))
     assert (type(found), str(found)) == (kind, message)

@@ -12,14 +12,13 @@ from tests.memory_store import MemoryStore
 from tests.unit.service.test_deploy import START
 from tidegate.compose.background import Services
 from tidegate.domain.errors import Invalid, NotFound, TidegateError, Unavailable
-from tidegate.domain.following import FollowSettings
+from tidegate.domain.registry_addresses import FollowSettings
 from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.model_registry.kinds import RegistryVersion
 from tidegate.features.model_registry.registries import TAG, Registries, remove_unused
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import Approval, Package, PackageGroup
+from tidegate.features.packages.records import PACKAGE, Approval, Package, PackageGroup
 from tidegate.host.platform import free_port
 from tidegate.settings import Settings
 

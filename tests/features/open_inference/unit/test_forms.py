@@ -8,8 +8,8 @@ import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.contract.signature import Form, ModelSignature, TensorSpec, describe_columns, find_signature
+from tidegate.serving.engines.assembly import FallbackEngine
 from tidegate.serving.engines.bounded import Bounded
-from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, Stage
 from tidegate.serving.formats import dataframes, v2_rows
 from tidegate.serving.formats.tensors import TensorInput, Tensors

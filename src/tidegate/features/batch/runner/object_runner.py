@@ -10,7 +10,7 @@ from functools import partial
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob
-from tidegate.features.batch.runner import naming
+from tidegate.features.batch.runner import job_storage
 from tidegate.features.batch.runner.client import BatchAnswer, BatchClient, RecordError
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
@@ -136,7 +136,7 @@ class ObjectRunner:
     def _publish(self, item: InputObject, part: OutputPart, claim: Claim) -> None:
         prefix = self.job.sink.uri.rstrip("/")
         out = part.assembled if may_answer_tables(self.job) else part.out
-        outputs = {out: naming.OUT, part.errors: naming.ERRORS}
+        outputs = {out: job_storage.OUT, part.errors: job_storage.ERRORS}
         if not part.checkpoint.errors:
             del outputs[part.errors]
         if out == part.assembled and out not in part.published:

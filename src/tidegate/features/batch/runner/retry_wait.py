@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
-from tidegate.features.batch import incidents
-from tidegate.features.batch.incidents import Incident
-from tidegate.storage.file_errors import translate
+from tidegate.features.batch import loop
+from tidegate.features.batch.loop import Incident
+from tidegate.storage.files import translate
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class RetryWait:
                 now, progress = self.clock(), done()
                 if progress != before:
                     self.mark_progress(kind)
-                incident = incidents.next_incident(incident, now, progressed=progress != before)
+                incident = loop.next_incident(incident, now, progressed=progress != before)
                 before = progress
                 if self._is_over(kind, incident, now):
                     raise self._too_long(kind, trouble, incident, now)
@@ -72,7 +72,7 @@ class RetryWait:
 
     def _is_over(self, kind: str, incident: Incident, now: float) -> bool:
         hopeless = self._failed[kind] > 0 and incident.tries >= TRIES_AFTER_ONE
-        return hopeless or incidents.is_over(incident, now, self.deadline)
+        return hopeless or loop.is_over(incident, now, self.deadline)
 
     def _too_long(self, kind: str, trouble: TidegateError, incident: Incident, now: float) -> TidegateError:
         self._failed[kind] += 1

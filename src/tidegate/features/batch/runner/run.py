@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob, TransformProgress
-from tidegate.features.batch.runner import naming, pacing
+from tidegate.features.batch.runner import job_storage, pacing
 from tidegate.features.batch.runner.client import BatchClient
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_file import JobFile, TransformResult, load, save
@@ -123,7 +123,7 @@ class JobRunner:
             self._part(item).load_checkpoint()
 
     def _part(self, item: InputObject) -> OutputPart:
-        name = naming.part_name(item.uri)
+        name = job_storage.part_name(item.uri)
         if name not in self.parts:
             self.parts[name] = OutputPart(self.folder / "parts" / name, attempt=self.file.job.resumed)
         return self.parts[name]

@@ -1,0 +1,56 @@
+"""The command line of a running process."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import time
+
+import psutil
+
+_LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
+
+
+def command_line(pid: int) -> list[str]:
+    """Return the command line of a process. It is empty for a process that has ended or may not be inspected, and for
+    a moment while the kernel loads a program that was just started."""
+    for _ in range(_LOADING_TRIES):
+        try:
+            if line := psutil.Process(pid).cmdline():
+                return line
+        except (psutil.Error, OSError):
+            return []
+        time.sleep(_LOADING_PAUSE)
+    return []
+
+
+# --- how many files this process may have open ---
+
+
+MOST = 65_536
+"""More than a thousand replicas take; where a limit is of millions, programs that go through all numbers would take
+long."""
+
+
+def allow_many_files() -> None:
+    """Raise the limit that counts to the one that it may be raised to. Each replica takes two files of its
+    controller, and shells and service managers set 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+# --- the process that started this one ---
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with(parent: int) -> None:
+    """Be killed when the process that started this one ends, however it ends: nobody would read the answers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
