@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from tidegate.console.list_export import disarm, name_fields, write_csv, write_rows
+from tidegate.console.endpoint_list import disarm, name_fields, write_csv, write_rows
 from tidegate.console.list_query import (
     FALLING,
     NEED,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
-from tidegate.host.process_facts import allow_many_files
 from tidegate.host.late_import import load
+from tidegate.host.process_facts import allow_many_files
 from tidegate.settings import Settings
 
 

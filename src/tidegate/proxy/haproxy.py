@@ -24,7 +24,7 @@ from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
 from tidegate.ports.router import Demand, PassedRequests, ServerAddress, View
-from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup, succession
+from tidegate.proxy import adoption, binary, config, routes, runtime_state, succession
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.options import Options, ProxySockets, make_options
@@ -108,12 +108,12 @@ class HAProxy:
             line = master_command(program, self._folder, self._runtime.master, self._installation)
             master = self._master = Master(self._folder, line, self._installation)
             self._watchdog.watch(master)
-            known = await startup.find_running(master, self._runtime)
+            known = await adoption.find_running(master, self._runtime)
             text = "" if known is None else known.options
             path = self._folder / config.STATE
             recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
-                former = await startup.find_former(master, self._runtime)
+                former = await adoption.find_former(master, self._runtime)
                 if former.shown is not None:
                     recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
@@ -327,7 +327,7 @@ class HAProxy:
             log.error("%s. Starting HAProxy with the existing files and applying changes at run time", error)
             text = ""
         address = self._settings.host, self._settings.port
-        replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
+        replaced = await asyncio.to_thread(adoption.launch, master, address, takeover)
         pid = await asyncio.to_thread(master.read_pid) or await self._runtime.master_pid()
         if pid is None:
             raise StartupError(

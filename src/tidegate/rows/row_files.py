@@ -5,28 +5,24 @@ import binascii
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.rows.capture_paths import began_at
 from tidegate.rows.captured_rows import CapturedReader, Unusable, parse_time, parse_value
 from tidegate.rows.label_lines import LARGEST_NUMBER, read_number
 from tidegate.rows.profile import PREDICTION, Row, Value
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-from tidegate.domain.errors import ArtifactError
-from tidegate.rows.capture_paths import began_at
 from tidegate.rows.sources import Line, read_lines
 from tidegate.storage.addresses import parse
 from tidegate.storage.files import Roots, open_plain, resolve_existing
 from tidegate.storage.s3 import S3
-
 
 CSV, JSON = "text/csv", "application/json"
 MOST_ROWS = 200_000

@@ -1,21 +1,23 @@
 """Once per second: read the backlogs, publish what may be handed out, and decide which endpoints sleep or wake."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from tidegate.compose.background import Services, Worker
-from tidegate.domain.asynchronous import AsyncConfig, Backlog
+from tidegate.domain.asynchronous import AsyncConfig, Backlog, EndedTogether
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import TargetTable
-from tidegate.features.asynchronous import backlogs
 from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSupervisor, start_settings
 from tidegate.features.autoscaling.scalable_records import SCALABLE
 from tidegate.host.installation import Installation
+from tidegate.monitoring import finite, sketch
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
@@ -25,6 +27,59 @@ from tidegate.rollout.commands import VariantChange
 from tidegate.service.endpoints import update_weights_and_capacities
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
+
+# --- metric samples of the queue of asynchronous requests ---
+
+
+UNITS = {
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
+}
+"""Units of a request's measurements; those not listed are counts."""
+
+
+def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
+    """Samples of one endpoint for one second. Without an instance, the size per instance is the size."""
+    named = {"EndpointName": endpoint}
+    values = {
+        "ApproximateBacklogSize": float(backlog.size),
+        "ApproximateBacklogSizePerInstance": backlog.size / max(1, ready),
+        "HasBacklogWithoutCapacity": float(backlog.size > 0 and ready == 0),
+    }
+    samples = [_sample(name, named, value, "None", now) for name, value in values.items()]
+    age = max(0.0, now - backlog.oldest) if backlog.oldest is not None else 0.0
+    return [*samples, _sample("ApproximateAgeOfOldestRequest", named, age, "Seconds", now)]
+
+
+def request_samples(measured: Iterable[EndedTogether], endpoint_variant: dict[str, str]) -> list[Sample]:
+    """Samples of finished requests, merged by series and second. ``endpoint_variant``: endpoint -> variant for
+    requests that reached no instance."""
+    groups: dict[tuple[str, str, int, str], list[float]] = {}
+    for one in measured:
+        variant = one.variant or endpoint_variant.get(one.endpoint, "AllTraffic")
+        for name, values in one.values.items():
+            groups.setdefault((one.endpoint, variant, one.at, name), []).extend(values)
+    return [
+        _merged(name, {"EndpointName": endpoint, "VariantName": variant}, values, at)
+        for (endpoint, variant, at, name), values in groups.items()
+        if values
+    ]
+
+
+def _merged(name: str, dimensions: dict[str, str], values: list[float], at: int) -> Sample:
+    """One sample of many values: to make one of each and to merge them takes ten times as long."""
+    bins = {bin: float(count) for bin, count in Counter(map(sketch.index, values)).items()}
+    total, unit = finite.add(values), UNITS.get(name, "None")
+    metric = MetricId.of(SAGEMAKER, name, dimensions)
+    return Sample(metric, at, float(len(values)), total, min(values), max(values), bins, unit)
+
+
+def _sample(name: str, dimensions: dict[str, str], value: float, unit: str, at: float) -> Sample:
+    metric = MetricId.of(SAGEMAKER, name, dimensions)
+    return Sample(metric, int(at), 1.0, value, value, value, {sketch.index(value): 1.0}, unit)
+
 
 # --- how many instances a queue needs: some while there is work, none after it was empty for a while ---
 
@@ -141,12 +196,12 @@ class Queues:
         samples = [
             sample
             for endpoint in served
-            for sample in backlogs.backlog_samples(
+            for sample in backlog_samples(
                 endpoint.name, queues.get(endpoint.name, Backlog()), self._count_ready(endpoint), now
             )
         ]
         measured = await self.queue.measured(MOST_MEASURED)
-        samples += backlogs.request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
+        samples += request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
         if samples:
             await self.metrics.put(samples)
 

@@ -9,7 +9,10 @@ FEATURE = Feature(
     page="autoscaling.md",
     sections=(
         Section(
-            "autoscaling", ".spec:AutoscalingSpec", ".spec_build:build_scaling", ".spec_render:render_scaling"
+            "autoscaling",
+            ".spec_build:AutoscalingSpec",
+            ".spec_build:build_scaling",
+            ".spec_build:render_scaling",
         ),
     ),
     notes=".policy_operations:NOTES",

@@ -23,7 +23,6 @@ from tidegate.features.evidence.replay.scoring.models import (
     serving_variant,
 )
 from tidegate.features.evidence.replay.tolerance_learning import FEWEST
-from tidegate.rows.row_files import read_window
 from tidegate.rows.row_files import (
     RowSet,
     RowTerms,
@@ -31,6 +30,7 @@ from tidegate.rows.row_files import (
     read_captures,
     read_csv_rows,
     read_lines_of_rows,
+    read_window,
 )
 from tidegate.rows.sources import read_lines
 from tidegate.settings import Settings

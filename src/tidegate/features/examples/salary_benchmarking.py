@@ -8,10 +8,9 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from tidegate.features.examples import salaries
+from tidegate.features.examples import salary_explained
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.salaries import FEATURES, Salaries
-from tidegate.features.examples.salary_explained import describe_rows
+from tidegate.features.examples.salary_explained import FEATURES, Salaries, describe_rows
 from tidegate.features.examples.trees import moved, r_squared
 
 HOURS = FEATURES.index("hours")
@@ -19,7 +18,7 @@ HOURS = FEATURES.index("hours")
 
 def build(folder: Path, scale: float) -> TrainedExample:
     """Train three forests."""
-    past, test = salaries.generate(max(3_000, int(12_000 * scale)), 3), salaries.generate(3_000, 4)
+    past, test = salary_explained.generate(max(3_000, int(12_000 * scale)), 3), salary_explained.generate(3_000, 4)
     few = 800
     monthly = past.x.copy()
     monthly[:, HOURS] *= 52 / 12

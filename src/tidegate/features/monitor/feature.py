@@ -21,7 +21,7 @@ FEATURE = Feature(
     ),
     hooks={"taggable": ".kinds:TAGGABLE"},
     loops=(
-        Loop(".process:make_schedules", kind=".kinds:MONITORING_SCHEDULE"),
-        Loop(".process:make_jobs", kind=".kinds:PROCESSING"),
+        Loop(".processing_loop:make_schedules", kind=".kinds:MONITORING_SCHEDULE"),
+        Loop(".processing_loop:make_jobs", kind=".kinds:PROCESSING"),
     ),
 )

@@ -33,7 +33,7 @@ FEATURE = Feature(
             remark="Real loads on this machine, for a model of yours",
         ),
     ),
-    page_routes=".pages:page_routes",
+    page_routes=".page:page_routes",
     hooks={"taggable": ".kinds:TAGGABLE"},
     loops=(Loop(".loop:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
 )

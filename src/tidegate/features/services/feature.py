@@ -9,6 +9,6 @@ FEATURE = Feature(
     hooks={
         "check_machine": ".check:check_services",
         "check_service": ".check:check_service",
-        "worker_service": ".worker.engine:open_service",
+        "worker_service": ".worker.replicas:open_service",
     },
 )

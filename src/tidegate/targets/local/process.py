@@ -24,8 +24,8 @@ import psutil
 from tidegate.auth.child_environment import remove_secrets
 from tidegate.domain.devices import VARIABLE
 from tidegate.host.atomic_write import write_private
-from tidegate.host.process_facts import command_line
 from tidegate.host.installation import Installation
+from tidegate.host.process_facts import command_line
 from tidegate.host.process_stats import process_start
 
 WORKER = "tidegate.serving"

@@ -15,7 +15,7 @@ from tidegate.features.batch.runner.client import BatchAnswer, BatchClient, Reco
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.retry_wait import RetryTimeout, RetryWait
+from tidegate.features.batch.runner.pacing import RetryTimeout, RetryWait
 from tidegate.features.batch.runner.table_records import assemble, may_answer_tables
 from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.splitting import Oversized

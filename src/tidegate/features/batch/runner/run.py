@@ -18,8 +18,7 @@ from tidegate.features.batch.runner.job_file import JobFile, TransformResult, lo
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.object_runner import READING, ObjectRunner, log_event
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.pacing import RequestPlan
-from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.pacing import RequestPlan, RetryWait
 from tidegate.features.batch.runner.table_records import import_early, splits_rows
 from tidegate.features.batch.runner.worker_pool import ReplicaFolders, WorkerPool
 from tidegate.host.preallocated import PreallocatedFiles
