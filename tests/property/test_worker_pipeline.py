@@ -25,8 +25,7 @@ from tidegate.serving.contract.invocation import (
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.serving.contract.target_headers import CONTAINER
-from tidegate.serving.engines.direct import Direct
-from tidegate.serving.engines.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Pipeline, Stage, stages
+from tidegate.serving.engines.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Direct, Pipeline, Stage, stages
 from tidegate.serving.scoring.batching import Batcher
 
 LIMIT = 100

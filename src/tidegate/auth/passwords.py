@@ -1,4 +1,4 @@
-"""Hash passwords with scrypt (RFC 7914, of the standard library), and verify them. Pure.
+"""Passwords, hashed with scrypt (RFC 7914, of the standard library), and secrets of sessions and API tokens. Pure.
 
 The cost is OWASP's recommendation for scrypt (N = 2^15, r = 8, p = 3: 32 MiB, a quarter of a second of a processor).
 The encoded text has it, so that hashes of another cost can still be verified."""

@@ -1,5 +1,4 @@
-"""Routes of the core's pages: what a browser asks for first (the endpoints, and the files of all pages), and the
-others."""
+"""The core's pages: the list of endpoints with the palette, the files of all pages, chat, and the summary."""
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import files

@@ -1,4 +1,5 @@
-"""Requests that both versions of a rollout answered: their predictions, and what their stages made of them."""
+"""Requests that both versions of a rollout answered: their predictions, and what their stages made of them, and
+which requests were copied or counted."""
 
 from dataclasses import dataclass, field
 

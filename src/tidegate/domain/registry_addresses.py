@@ -1,4 +1,4 @@
-"""Addresses of models in a registry: those of MLflow, and ARNs of SageMaker's model packages."""
+"""Models in a registry: addresses of MLflow, ARNs of SageMaker's model packages, and how an endpoint follows them."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Atomic file replacement."""
+"""Atomic file replacement, also beside an event loop."""
 
 import asyncio
 import errno

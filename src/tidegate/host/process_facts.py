@@ -1,4 +1,4 @@
-"""The command line of a running process."""
+"""Processes as the system knows them: their command lines, the parent, and how many files may be open."""
 
 import ctypes
 import os

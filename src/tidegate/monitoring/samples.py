@@ -1,4 +1,4 @@
-"""Adding samples up, and reading statistics off them. Pure; percentiles are within 1 % (``monitoring.sketch``)."""
+"""Adding samples up, and reading datapoints off them. Pure; percentiles are within 1 % (``monitoring.sketch``)."""
 
 import math
 import re

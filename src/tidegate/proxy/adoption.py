@@ -1,4 +1,4 @@
-"""Find the state that a restarted controller adopts: that of the running HAProxy, completed from disk. Pure.
+"""Brings up HAProxy: starts it, or adopts the running one with its state, completed from disk.
 
 The file may be outdated (the disk was full), damaged, or from before a crash, whereas the running process is
 authoritative about what it does: which fleet is in which slot, its servers, and the routes in force. The file adds

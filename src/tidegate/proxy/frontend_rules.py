@@ -1,5 +1,6 @@
-"""Rejects what another site's web page makes a browser send, and what another proxy forwards, where requests are not
-signed. Pure."""
+"""Rules of the public frontend: they let most requests leave early, keep each client on one version, and reject
+what another site's web page makes a browser send, and what another proxy forwards, where requests are not signed.
+Pure."""
 
 from tidegate.auth import same_site
 from tidegate.domain.sessions import SESSION_HEADER

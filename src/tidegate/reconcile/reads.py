@@ -1,4 +1,5 @@
-"""Cached reads of the records for a loop: they are read again once any record was written, by any process.
+"""Reads of the loops: what alarms are judged by, and cached records, which are read again once any record was
+written, by any process.
 
 Each write appends a line to the journal in its own transaction, so the newest line says whether there was one. Loops
 that look each second then read one line, and not every record.

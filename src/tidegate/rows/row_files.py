@@ -1,4 +1,4 @@
-"""Requests from files of rows: CSV, JSON Lines, captures. Pure."""
+"""Requests from files of rows: CSV, JSON Lines, captures; and which captured files a window of time has."""
 
 import base64
 import binascii

@@ -1,4 +1,5 @@
-"""AWS's JSON protocols, 1.0 and 1.1: bytes to members by an input shape, members to bytes by an output shape."""
+"""AWS's JSON protocols, 1.0, 1.1 and the part of rest-json that the runtime API needs: bytes to members by an
+input shape, members to bytes by an output shape."""
 
 from __future__ import annotations
 

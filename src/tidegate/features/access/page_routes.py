@@ -1,4 +1,4 @@
-"""The pages to sign in, of users, the account and the audit."""
+"""The pages of users, the account and the audit, and the routes of these and of the pages to sign in."""
 
 from typing import Any
 from urllib.parse import urlencode

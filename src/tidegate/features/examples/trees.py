@@ -1,4 +1,5 @@
-"""Trains XGBoost models as the examples need them: on one thread, the same every time."""
+"""Trains XGBoost models as the examples need them (on one thread, the same every time), and measures their
+quality."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

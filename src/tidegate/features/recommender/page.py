@@ -1,4 +1,4 @@
-"""The recommender's pages: a job's progress and results as figures, tables and bars. Pure."""
+"""The recommender's pages: its jobs, and the progress and results of one as figures, tables and bars."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,5 @@
-"""Refuses at deployment services that no instance could serve. Names are resolved where the instances run."""
+"""Refuses at deployment services that no instance could serve, and checks for ``target doctor`` whether they
+answer. Names are resolved where the instances run."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

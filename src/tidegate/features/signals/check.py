@@ -1,4 +1,4 @@
-"""Refuses at deployment signals that cannot be read because of the server's settings."""
+"""Refuses at deployment signals that cannot be read because of the server's settings, and shows which cannot."""
 
 from collections.abc import Mapping
 

@@ -17,8 +17,7 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, Died, ReplicaS
 from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.device_users import find_device_users, watch_device
-from tidegate.serving.engines.direct import Direct
-from tidegate.serving.engines.pipeline import Pipeline, stages
+from tidegate.serving.engines.pipeline import Direct, Pipeline, stages
 from tidegate.serving.runtimes import load, submitted_code
 from tidegate.serving.runtimes.program import Program
 from tidegate.serving.scoring.batching import Batcher, Scorer, cap

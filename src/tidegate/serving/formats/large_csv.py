@@ -1,5 +1,5 @@
-"""Parses CSV of many rows fast: integers by ``integer_csv``, other numbers by pyarrow if it is installed, else as one
-JSON list.
+"""Parses CSV of many rows fast: integers by one pass of numpy, other numbers by pyarrow if it is installed, else as
+one JSON list.
 
 Only complete rows of numbers of the same width are parsed here, with empty cells as missing values. Everything
 else is left to ``row_decoder``, which can report errors. As there, numbers become doubles and then the requested

@@ -1,4 +1,4 @@
-"""Memory limit of a serverless instance, enforced by the kernel.
+"""Memory of a replica: measured, and limited by the kernel for a serverless instance.
 
 Two limits, each where the machine allows it. A control group counts memory in use: with cgroup v2 it is created
 beside the group of this process, in a container or service with a delegated group; with v1's memory controller, below

@@ -1,4 +1,5 @@
-"""Limits of SageMaker that are checked before any call. Those of botocore's model are compared with it by a test."""
+"""Names of what is created, and limits of SageMaker that are checked before any call. Those of botocore's model
+are compared with it by a test."""
 
 import hashlib
 import json

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
 from tidegate.storage import files
-from tidegate.storage.s3_errors import S3Unusable, translate
+from tidegate.storage.s3 import S3Unusable, translate
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How large requests are, and how many are sent at one time: by the job, else the container, else the default."""
+"""How large requests are, how many are sent at one time, and how long a refused one waits before it is sent again."""
 
 import asyncio
 from collections import Counter

@@ -55,9 +55,8 @@ from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.invocation import Call, Done
 from tidegate.serving.contract.replica_spec import ContainerSpec, Died, ReplicaSpec
 from tidegate.serving.runtimes.dialects import make_dialect
-from tidegate.serving.runtimes.health_watch import PING_EVERY, HealthWatch, ping
 from tidegate.serving.runtimes.listeners import find_free_port
-from tidegate.serving.runtimes.liveness import GOOD
+from tidegate.serving.runtimes.liveness import GOOD, PING_EVERY, HealthWatch, ping
 from tidegate.serving.runtimes.upstream_calls import UpstreamCalls
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
 
