@@ -8,7 +8,7 @@ from tidegate.domain.access import Access
 from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid
 from tidegate.features.packages import service as use
-from tidegate.features.packages.records import Approval, Definition, Package, PackageGroup
+from tidegate.features.packages.records import Definition, Package, PackageApproval, PackageGroup
 from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
 from tidegate.wire.member_notes import S3_SOURCE, OperationNotes, below_parents, note
@@ -108,7 +108,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         call.now,
         tuple(params.get(SPECIFICATION, {}).get("Containers", ())),
         group=group,
-        approval=None if approval is None else Approval(approval),
+        approval=None if approval is None else PackageApproval(approval),
         by=call.caller,
         token=params.get("ClientToken"),
         specifications=_parse_additional(params.get(ADDITIONAL, [])),
@@ -160,7 +160,7 @@ def list_packages(call: TxCall, params: Params) -> Params:
         where = replace(where, name_prefix=f"{use.get_group(call.tx, _parse_group_name(call, params)).name}/")
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")
     approval = params.get("ModelApprovalStatus")
-    kept = None if approval is None else [Approval(approval)]
+    kept = None if approval is None else [PackageApproval(approval)]
     found: list[StoredRecord[Package]] = use.find(
         call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned")
     )
@@ -191,7 +191,7 @@ def update_package(call: TxCall, params: Params) -> Params:
     approval = params.get("ModelApprovalStatus")
     after = replace(
         package,
-        approval=package.approval if approval is None else Approval(approval),
+        approval=package.approval if approval is None else PackageApproval(approval),
         approval_note=params.get("ApprovalDescription", package.approval_note),
         wire=wire,
     )

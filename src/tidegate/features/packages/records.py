@@ -13,7 +13,7 @@ Definition = dict[str, object]
 """A ModelPackageContainerDefinition of SageMaker's API."""
 
 
-class Approval(StrEnum):
+class PackageApproval(StrEnum):
     APPROVED = "Approved"
     REJECTED = "Rejected"
     PENDING = "PendingManualApproval"
@@ -43,7 +43,7 @@ class Package:
     containers: tuple[Definition, ...]
     group: str | None = None
     version: int | None = None
-    approval: Approval | None = None
+    approval: PackageApproval | None = None
     approval_note: str | None = None
     by: str = ""
     modified_by: str = ""
@@ -59,7 +59,7 @@ class Package:
 
     @property
     def deployable(self) -> bool:
-        return self.group is None or self.approval is Approval.APPROVED
+        return self.group is None or self.approval is PackageApproval.APPROVED
 
 
 # --- the records that packages keeps ---

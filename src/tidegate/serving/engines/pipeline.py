@@ -49,7 +49,7 @@ _ENDED = "The server went away."
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineStage:
     """``accept``: the Accept header that it gets; None: the client's (for the last stage). ``likewise``: a client
     that accepts anything gets the content type that it sent."""
 
@@ -63,7 +63,7 @@ class Stage:
         object.__setattr__(self, "meter", Meter(self.name))
 
 
-def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) -> list[Stage]:
+def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) -> list[PipelineStage]:
     """The stages, each with its engine and Accept."""
     likewise = isinstance(engines[-1], Batcher) and _DEFAULT_ACCEPT not in containers[-1].environment
     accepts = [
@@ -72,7 +72,8 @@ def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) 
     ]
     named = zip(containers, engines, (*accepts, None), strict=True)
     return [
-        Stage(container.name, engine, accept, likewise and accept is None) for container, engine, accept in named
+        PipelineStage(container.name, engine, accept, likewise and accept is None)
+        for container, engine, accept in named
     ]
 
 
@@ -96,7 +97,7 @@ class Pipeline:
     """Runs stages one after the other. ``limit``: bytes of a streamed answer of any stage but the last; ``timeout``:
     seconds for all stages together."""
 
-    def __init__(self, stages: Sequence[Stage], limit: int, timeout: float) -> None:
+    def __init__(self, stages: Sequence[PipelineStage], limit: int, timeout: float) -> None:
         self._stages = tuple(stages)
         self._limit = limit
         self._timeout = timeout
@@ -141,7 +142,7 @@ class _Run:
         *("_number", "_over", "_stages", "_task", "_timer"),
     )
 
-    def __init__(self, stages: tuple[Stage, ...], limit: int, call: Call, done: Done) -> None:
+    def __init__(self, stages: tuple[PipelineStage, ...], limit: int, call: Call, done: Done) -> None:
         self._stages = stages
         self._limit = limit
         self._call = call

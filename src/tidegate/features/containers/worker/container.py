@@ -31,8 +31,8 @@ from tidegate.features.containers.worker.end_reasons import ContainerEnd, explai
 from tidegate.features.containers.worker.engine_command import (
     OWNER,
     WORKER,
+    ContainerEngine,
     ContainerState,
-    Engine,
     command_environment,
     find_engine,
     identify_process,
@@ -121,7 +121,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 class Container:
     """The engine of a container. ``died`` is called if it ends by itself."""
 
-    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, died: Died, engine: Engine) -> None:
+    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, died: Died, engine: ContainerEngine) -> None:
         self._spec = spec
         self._container = container
         self._died = died

@@ -35,7 +35,7 @@ IDLE_PROBE = 10
 _Reply = HttpReply | StreamedReply
 
 
-class Replica:
+class ServiceReplica:
     """One IP address of a service."""
 
     def __init__(self, base: ServiceAddress, ip: str, limit: int, context: ssl.SSLContext | None) -> None:
@@ -111,7 +111,7 @@ class Replicas:
         self._bases, self._allowed, self._health, self._headers = bases, allowed, health, headers
         self._limit, self._patience = limit, patience
         self._context = ssl.create_default_context() if any(base.secure for base in bases) else None
-        self._replicas: list[Replica] = []
+        self._replicas: list[ServiceReplica] = []
         self._unresolved: dict[str, str] = {}
         """Why an address has no replicas, by its URL."""
         self.refused: dict[str, str] = {}
@@ -166,7 +166,7 @@ class Replicas:
     ) -> HttpReply:
         """Send a request to a replica and return the whole response. Raises ConnectionBroken or ValueError."""
 
-        async def ask(replica: Replica) -> HttpReply:
+        async def ask(replica: ServiceReplica) -> HttpReply:
             base = replica.base
             return await replica.client.request(
                 method, base.path + path, headers, body, host=base.authority.encode()
@@ -185,7 +185,7 @@ class Replicas:
         streaming: Streaming,
     ) -> _Reply:
         """Like ``request``; a response that is streamed is returned with its head."""
-        going: Replica | None = None
+        going: ServiceReplica | None = None
         ended = False
 
         def over() -> None:
@@ -195,13 +195,13 @@ class Replicas:
                 going.end()
             streaming.over()
 
-        async def ask(replica: Replica) -> _Reply:
+        async def ask(replica: ServiceReplica) -> _Reply:
             base, counted = replica.base, streaming._replace(over=over)
             return await replica.client.stream(
                 method, base.path + path, headers, body, counted, host=base.authority.encode()
             )
 
-        def keep(replica: Replica) -> None:
+        def keep(replica: ServiceReplica) -> None:
             nonlocal going
             if not ended:
                 going = replica
@@ -210,11 +210,11 @@ class Replicas:
         return await self._send(ask, keep)
 
     async def _send(
-        self, ask: Callable[[Replica], Awaitable[_Reply]], streams: Callable[[Replica], None]
+        self, ask: Callable[[ServiceReplica], Awaitable[_Reply]], streams: Callable[[ServiceReplica], None]
     ) -> _Reply:
         """Ask one replica after the other, as long as no connection can be made: the request cannot have been
         processed then. ``streams`` is told of a replica whose answer goes on."""
-        tried: set[Replica] = set()
+        tried: set[ServiceReplica] = set()
         while True:
             replica = self._choose(tried)
             tried.add(replica)
@@ -231,7 +231,7 @@ class Replicas:
             finally:
                 replica.end()
 
-    def _choose(self, tried: set[Replica]) -> Replica:
+    def _choose(self, tried: set[ServiceReplica]) -> ServiceReplica:
         able = [one for one in self._replicas if one.healthy and one not in tried]
         if self._secret_trouble or not able:
             raise ConnectionBroken(f"no replica is healthy ({self.trouble})")
@@ -271,7 +271,7 @@ class Replicas:
             one.gone = True
             one.client.close()  # its idle connections: those in use end with their requests
         context = self._context if base.secure else None
-        self._replicas += [Replica(base, ip, self._limit, context) for ip in addresses if ip not in known]
+        self._replicas += [ServiceReplica(base, ip, self._limit, context) for ip in addresses if ip not in known]
 
 
 def _watch(transport: asyncio.BaseTransport) -> bool:
