@@ -34,6 +34,7 @@ FORMER_NAMES: Mapping[str, str] = {
     "invoke-async": "queue send",
     "label-terms": "labels terms",
     "labels": "labels measure",
+    "list": "status",
     "models": "show models",
     "monitor": "drift schedule",
     "open": "show console",
@@ -84,8 +85,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("rollout", "tidegate.cli.rollout:app", "Watch and control the rollout of a new version."),
     ),
     "Look": (
-        CommandEntry("list", "tidegate.cli.inspect:list_endpoints", "List the endpoints."),
-        CommandEntry("status", "tidegate.cli.inspect:status", "Show all endpoints, or one in detail."),
+        CommandEntry("status", "tidegate.cli.inspect:status", "List all endpoints, or show one in detail."),
         CommandEntry("show", "", "Show one part: alarms, scaling, models, captures."),
         CommandEntry("show alarms", "tidegate.cli.alarms:alarms", "List the alarms: state, condition and reason."),
         CommandEntry(
@@ -162,7 +162,7 @@ ENTRIES = tuple(list_entries())
 TASKS: Mapping[str, tuple[CommandEntry, ...]] = list_tasks(ENTRIES)
 MEMBERS: Mapping[str, tuple[CommandEntry, ...]] = list_members(ENTRIES)
 MEMBER_NAMES: Mapping[str, frozenset[str]] = list_member_names()
-ALIASES = {"ls": "list"}
+ALIASES = {"ls": "status"}
 START_HERE = (
     ("up --detach", "Start the platform on this machine."),
     ("spec init MODEL", "Write a spec file for your model."),

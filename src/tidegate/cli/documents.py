@@ -201,7 +201,7 @@ class ScalingDocument(Struct):
 
 
 class EndpointDocument(Struct):
-    """``tidegate status ENDPOINT --json`` (with ``live``), and each of ``tidegate list --json``."""
+    """``tidegate status ENDPOINT --json`` (with ``live``), and each of ``tidegate status --json``."""
 
     name: str
     target: str | None
@@ -244,7 +244,7 @@ class EndpointStatusDocument(EndpointDocument, kw_only=True):
 
 
 class EndpointListDocument(Struct):
-    """``tidegate list --json`` and ``tidegate status --json``; with ``--watch`` one for each change."""
+    """``tidegate status --json`` without an endpoint; with ``--watch`` one for each change."""
 
     endpoints: list[EndpointDocument]
     at: Time | None = None
