@@ -304,7 +304,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of spec files.
 
-    With --output-of that of the documents of status, list, events, version or explain.
+    With --output-of that of the documents of status (list: of all endpoints), events, version or explain.
 
     \b
     Examples:

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import CalendarPeak
 from tidegate.schedules import cron as crons
-from tidegate.schedules import days_expression
 from tidegate.schedules.cron import IsWorkingDay, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
@@ -33,7 +32,7 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
-    days: days_expression.RecurringDays | None = None
+    days: crons.RecurringDays | None = None
     works: IsWorkingDay = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
@@ -141,7 +140,7 @@ def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule
     match = _DAYS.fullmatch(text)
     if match is None:
         return parse(text, timezone, holidays)
-    days = days_expression.parse(match[1])
+    days = crons.parse_days(match[1])
     if holidays and not days.days.working:
         raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
     works = crons.working_days_of(holidays) if holidays else monday_to_friday

@@ -29,9 +29,11 @@ FEATURE = Feature(
     commands=(
         CommandEntry("access", "", "Manage users, roles and tokens; read the audit.", "Server"),
         CommandEntry("access user", ".users_command:app", "Manage who may sign in, and their roles.", "Server"),
-        CommandEntry("access token", ".tokens_command:app", "Manage API tokens, which act for a user.", "Server"),
         CommandEntry(
-            "access audit", ".audit_command:audit", "Show who changed what, when, from where and why.", "Server"
+            "access token", ".users_command:tokens_app", "Manage API tokens, which act for a user.", "Server"
+        ),
+        CommandEntry(
+            "access audit", ".users_command:audit", "Show who changed what, when, from where and why.", "Server"
         ),
     ),
     pages={

@@ -9,7 +9,7 @@ FEATURE = Feature(
     page="batch.md",
     notes=".operations:NOTES",
     sections=(Section("job", ".spec:TransformSection", ".spec:build_job", ".spec:render_job"),),
-    hooks={"endpoint": ".endpoint:EXTENSION"},
+    hooks={"endpoint": ".spec:EXTENSION"},
     operations={"sagemaker": (".operations:OPERATIONS",)},
     routes=(
         NativeRoute("GET", "/transforms", ".native:list_jobs", Access.READ),

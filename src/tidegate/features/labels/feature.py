@@ -18,12 +18,10 @@ FEATURE = Feature(
         CommandEntry(
             "labels measure", ".command:labels", "Measure predictions by labels that came later.", "Look"
         ),
-        CommandEntry(
-            "labels terms", ".terms_command:label_terms", "Change how labels and answers are read.", "Look"
-        ),
+        CommandEntry("labels terms", ".command:label_terms", "Change how labels and answers are read.", "Look"),
         CommandEntry(
             "labels feedback",
-            ".feedback_command:feedback",
+            ".command:feedback",
             "Post what people think of answers, and show it.",
             "Look",
         ),

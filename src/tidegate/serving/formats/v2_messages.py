@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.formats.json_encoding import named_infinities
-from tidegate.serving.formats.json_errors import unreadable
+from tidegate.serving.formats.json_encoding import named_infinities, unreadable
 from tidegate.serving.formats.protobuf import MOST_SIDES
 from tidegate.transform import strict_json
 

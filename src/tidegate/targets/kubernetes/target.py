@@ -42,8 +42,7 @@ from tidegate.targets.kubernetes.names import (
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.pod_template import takes_queue
-from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.route_objects import RouteObjects
+from tidegate.targets.kubernetes.route_objects import QueueRoutes, RouteObjects
 from tidegate.targets.kubernetes.start_data import (
     check_supported,
     read_asked,
