@@ -1,4 +1,5 @@
-"""``labels measure``: how good an endpoint's predictions were, by labels that came later."""
+"""``labels``: how good an endpoint's predictions were by labels that came later, what people think of its answers, and
+how both are read."""
 
 import json
 import os

@@ -9,7 +9,7 @@ FEATURE = Feature(
     page="recommender.md",
     notes=".operations:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
-    kinds=".kinds:KINDS",
+    kinds=".service:KINDS",
     routes=(
         NativeRoute("GET", "/recommendations", ".native:list_jobs", Access.READ),
         NativeRoute("POST", "/recommendations", ".native:create", Access.CHANGE),
@@ -34,6 +34,6 @@ FEATURE = Feature(
         ),
     ),
     page_routes=".page:page_routes",
-    hooks={"taggable": ".kinds:TAGGABLE"},
-    loops=(Loop(".loop:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
+    hooks={"taggable": ".service:TAGGABLE"},
+    loops=(Loop(".loop:make_jobs", 0, kind=".service:RECOMMENDATION", prefix="recommend."),),
 )

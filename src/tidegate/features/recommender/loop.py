@@ -17,7 +17,7 @@ from tidegate.compose.background import Services, Worker
 from tidegate.compose.environments import server_environment
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus
-from tidegate.features.recommender.kinds import RECOMMENDATION
+from tidegate.features.recommender.service import RECOMMENDATION
 from tidegate.host.late_import import load
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Filter, Stale, Store, Tx

@@ -1,4 +1,5 @@
 """JSON for answers, with non-finite numbers: NaN is ``null``, and infinity has its name in protocol buffers' JSON.
+Explains what is wrong with JSON of requests.
 
 Does not import numpy, for runtimes that do not need it.
 """

@@ -1,4 +1,5 @@
-"""``access user``: who may sign in, and what they may do. Works on the server's database, on its own machine."""
+"""``access``: users, API tokens and the audit. Users and tokens are changed in the server's database, on its own
+machine."""
 
 import os
 import sys
