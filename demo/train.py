@@ -15,8 +15,8 @@ import xgboost
 from numpy.typing import NDArray
 
 from tidegate.features.examples import payroll
+from tidegate.features.examples.measures import auc
 from tidegate.features.examples.payroll import FEATURES, MONTH_STARTS, Payments
-from tidegate.features.examples.trees import auc
 
 CACHE = Path(__file__).parent / ".cache"
 PARAMETERS = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.15, "nthread": 1, "tree_method": "hist"}

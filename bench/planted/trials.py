@@ -24,7 +24,7 @@ from tidegate.features.evidence.pairs import PairCounter
 from tidegate.features.evidence.replay.replay_judge import judge_replay
 from tidegate.features.evidence.replay.report import ScoredRows
 from tidegate.features.evidence.units import Unit
-from tidegate.features.examples.trees import auc
+from tidegate.features.examples.measures import auc
 
 PER_SECOND, SECONDS = 10, 120
 """Copied requests in the first stage of a rollout: its default length, at ten requests a second."""

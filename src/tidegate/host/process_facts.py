@@ -1,10 +1,6 @@
-"""Processes as the system knows them: their command lines, the parent, and how many files may be open."""
+"""Processes as the system knows them: their command lines, and how many files this one may have open."""
 
-import ctypes
-import os
 import resource
-import signal
-import sys
 import time
 
 import psutil
@@ -40,17 +36,3 @@ def allow_many_files() -> None:
     most = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-# --- the process that started this one ---
-
-
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with(parent: int) -> None:
-    """Be killed when the process that started this one ends, however it ends: nobody would read the answers."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)

@@ -25,7 +25,8 @@ from tests.unit.cli.stub_server import (
 from tests.unit.cli.terminal import run_on_terminal
 from tidegate.cli.app import app
 from tidegate.cli.tables import Table, address, key, number, secondary, sentence
-from tidegate.features.recommender.estimates import CARRIERS, Carrier, carrier_row
+from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
+from tidegate.features.recommender.estimates import Carrier
 
 FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 NAME = "payroll-fraud-eu"

@@ -6,7 +6,6 @@ What is wanted follows from the record and what is seen, so a controller that co
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, job_fleet
+from tidegate.features.batch.incidents import PATIENCE, passes
 from tidegate.features.batch.runner.job_file import JobFile
 from tidegate.features.batch.service import fleet
 from tidegate.gateway.dependencies import Gateway
@@ -31,47 +31,7 @@ from tidegate.service.record_kinds import TRANSFORM
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.storage.files import TRANSIENT
 from tidegate.targets.containers import file_roots
-
-# How long a job waits for a storage or a disk in trouble, and when it gives up. Pure. Tries count for one
-# incident, which ends with the first progress, never for the life of an object. Times are seconds of one clock.
-
-
-FIRST, LONGEST = 0.5, 30.0
-"""Pauses between tries: the first, and the longest."""
-PATIENCE = 3_600.0
-"""How long one incident may last in a job that has no deadline of its own."""
-
-
-@dataclass(frozen=True)
-class Incident:
-    """It began at ``since``, and this many tries have failed."""
-
-    since: float
-    tries: int = 1
-
-    @property
-    def pause(self) -> float:
-        return min(LONGEST, FIRST * 2.0 ** min(self.tries - 1, 10))
-
-
-def next_incident(incident: Incident | None, now: float, *, progressed: bool) -> Incident:
-    """The incident after one more failure. ``progressed``: something was done since the previous one."""
-    if incident is None or progressed:
-        return Incident(now)
-    return Incident(incident.since, incident.tries + 1)
-
-
-def is_over(incident: Incident, now: float, deadline: float | None) -> bool:
-    """Whether it has lasted too long. ``deadline``: of the job; None: it has none."""
-    return now >= (incident.since + PATIENCE if deadline is None else deadline)
-
-
-def passes(message: str) -> bool:
-    """Whether a message is that of a transient error, for when only the message is known."""
-    return any(os.strerror(code) in message for code in TRANSIENT)
-
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from tidegate.domain.capture import Redaction
 from tidegate.features.capture.records import BASE64, CSV, JSON, Body
 from tidegate.features.capture.redaction import Redactor
 from tidegate.rows.capture_paths import is_captured
-from tidegate.rows.row_files import hours_of
+from tidegate.rows.captures import hours_of
 from tidegate.rows.sources import list_files
 
 MOST_SAMPLES = 50

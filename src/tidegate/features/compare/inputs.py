@@ -23,6 +23,7 @@ from tidegate.features.evidence.replay.scoring.models import (
     serving_variant,
 )
 from tidegate.features.evidence.replay.tolerance_learning import FEWEST
+from tidegate.rows.captures import read_window
 from tidegate.rows.row_files import (
     RowSet,
     RowTerms,
@@ -30,7 +31,6 @@ from tidegate.rows.row_files import (
     read_captures,
     read_csv_rows,
     read_lines_of_rows,
-    read_window,
 )
 from tidegate.rows.sources import read_lines
 from tidegate.settings import Settings

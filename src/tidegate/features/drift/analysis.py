@@ -22,8 +22,8 @@ from tidegate.features.drift.report import make_report, write_report
 from tidegate.features.drift.shares import column_shares
 from tidegate.features.drift.slices import EVERYTHING, SlicedTable
 from tidegate.rows.captured_rows import CapturedReader, Unusable
+from tidegate.rows.captures import read_file, read_window
 from tidegate.rows.profile import PREDICTION, Draw, Row, TableProfile
-from tidegate.rows.row_files import read_file, read_window
 
 MOST_FINDINGS = 50
 """Findings, and columns and slices of which nothing is said, that an outcome has."""

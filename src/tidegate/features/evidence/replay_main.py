@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.domain.replay import ReplayJob
 from tidegate.features.evidence.replay.run import run_replay
-from tidegate.host.process_facts import end_with
+from tidegate.host.parent_process import end_with
 from tidegate.settings import Settings
 
 NICENESS = 10

@@ -19,7 +19,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.examples.contract import BEFORE, TEXT, SampleRequest, TrainedExample, TrainedVersion
 from tidegate.features.examples.gguf_template import write_with_template
 from tidegate.features.examples.handbook import NOTES, HandbookNote
-from tidegate.features.examples.trees import Numbers, moved
+from tidegate.features.examples.measures import Numbers, moved
 from tidegate.serving.contract.invocation import Answer, Call
 from tidegate.serving.runtimes import gguf
 

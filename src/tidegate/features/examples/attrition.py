@@ -6,7 +6,8 @@ import numpy as np
 
 from tidegate.features.examples import employees
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.trees import auc, boost, moved, save
+from tidegate.features.examples.measures import auc, moved
+from tidegate.features.examples.trees import boost, save
 
 RECORDS = 50_000
 INPUT = "employees.csv"

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tidegate.features.examples import employees
 from tidegate.features.examples.contract import SampleRequest, TrainedExample, TrainedVersion
 from tidegate.features.examples.employees import WEIGHTS, Staff
-from tidegate.features.examples.trees import Predict, auc, boost, save
+from tidegate.features.examples.measures import auc
+from tidegate.features.examples.trees import Predict, boost, save
 
 CLIENTS = 1_000
 ROWS = 400

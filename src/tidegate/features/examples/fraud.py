@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from tidegate.features.examples import payroll
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
+from tidegate.features.examples.measures import auc, moved
 from tidegate.features.examples.payroll import FEATURES, MONTH_STARTS, Payments
-from tidegate.features.examples.trees import auc, boost, moved, save
+from tidegate.features.examples.trees import boost, save
 
 TRAINED_UNTIL = int(MONTH_STARTS[9])
 """October and November are held out."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.trees import auc, moved
+from tidegate.features.examples.measures import auc, moved
 
 TOPICS = 6
 COURSES = 200

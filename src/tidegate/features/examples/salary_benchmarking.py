@@ -10,8 +10,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from tidegate.features.examples import salary_explained
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
+from tidegate.features.examples.measures import moved, r_squared
 from tidegate.features.examples.salary_explained import FEATURES, Salaries, describe_rows
-from tidegate.features.examples.trees import moved, r_squared
 
 HOURS = FEATURES.index("hours")
 

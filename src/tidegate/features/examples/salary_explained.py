@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
-from tidegate.features.examples.trees import boost, moved, r_squared, save
+from tidegate.features.examples.measures import moved, r_squared
+from tidegate.features.examples.trees import boost, save
 
 # A seeded generator of salaries in five countries. Entirely synthetic: it says nothing about real pay.
 

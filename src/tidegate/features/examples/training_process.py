@@ -20,7 +20,7 @@ import msgspec
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.features.examples.catalogue import find_example
 from tidegate.features.examples.folder import make_example
-from tidegate.host.process_facts import end_with
+from tidegate.host.parent_process import end_with
 from tidegate.prices import Catalogue
 from tidegate.spec.units import duration
 

@@ -1,5 +1,5 @@
-"""``labels``: how good an endpoint's predictions were by labels that came later, what people think of its answers, and
-how both are read."""
+"""``labels``: how good predictions were by labels that came later, what people think of answers, and how both are
+read."""
 
 import json
 import os

@@ -12,7 +12,7 @@ from tidegate.console.plots import STYLES, BarList, Box, LinePlot, bar_list
 from tidegate.domain.errors import NotFound
 from tidegate.features.capture.captured import captured_addresses
 from tidegate.features.labels import api as labels_api
-from tidegate.features.labels.tables import comparison_lines
+from tidegate.features.labels.comparison_lines import comparison_lines
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.ports.store import Tx
 from tidegate.service import endpoints

@@ -22,7 +22,7 @@ from tidegate.features.monitor.quality_statistics import make_quality_statistics
 from tidegate.features.monitor.schedule_records import ExecutionOutcome, ExecutionStatus, FacetMetric, LabelledTask
 from tidegate.features.monitor.thresholds import Threshold, ThresholdCheck, check_thresholds, read_thresholds
 from tidegate.features.monitor.user_files import UserFile, list_user_files
-from tidegate.rows.row_files import read_file, read_window
+from tidegate.rows.captures import read_file, read_window
 from tidegate.rows.sources import split_lines
 
 FEWEST = 50

@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.cli.tables import key, number
 from tidegate.features.recommender.configurations import CandidateConfiguration, LoadProbe
 from tidegate.prices import Catalogue, InstanceType, MissingPrice
 
@@ -92,28 +91,3 @@ def offers(
         about = figures(hourly, carries, rate, least)
         found.append(Offer(instance_type=type.name, vcpus=type.vcpus, memory_gib=type.memory_gib, **about))
     return sorted(found, key=lambda offer: (offer.month, offer.per_thousand, offer.instance_type))
-
-
-# --- instance types and what each carries, as the recommenders show them ---
-
-
-CARRIERS = (
-    key("INSTANCE TYPE"),
-    number("CARRIES"),
-    number("$ PER 1,000"),
-    number("INSTANCES"),
-    number("$ A MONTH"),
-    number("TARGET A MINUTE", rank=1),
-)
-
-
-def carrier_row(one: Carrier) -> tuple[str, ...]:
-    """A table row for ``CARRIERS``."""
-    return (
-        one.instance_type,
-        f"{one.rate:,.0f}/s",
-        f"{one.per_thousand:.3g}",
-        str(one.instances),
-        f"{one.month:,.2f}",
-        f"{one.target:,}",
-    )

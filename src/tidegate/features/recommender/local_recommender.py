@@ -17,8 +17,9 @@ from tidegate.cli.output import console, plot_width
 from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
 from tidegate.features.recommender import load_runs
+from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
 from tidegate.features.recommender.configurations import LoadProbe, MeasuredConfiguration, Objective, candidates
-from tidegate.features.recommender.estimates import CARRIERS, HEADROOM, Offer, carrier_row, offers
+from tidegate.features.recommender.estimates import HEADROOM, Offer, offers
 from tidegate.features.recommender.load_runs import LoadEnvironment
 from tidegate.features.recommender.search import Effort, search
 from tidegate.prices import Catalogue, price_folder

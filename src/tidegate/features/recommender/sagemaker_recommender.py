@@ -15,7 +15,8 @@ from tidegate.cli import draw
 from tidegate.cli.output import console, print_note
 from tidegate.cli.tables import Table, address, number
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
-from tidegate.features.recommender.estimates import CARRIERS, HEADROOM, carrier_row
+from tidegate.features.recommender.carrier_table import CARRIERS, carrier_row
+from tidegate.features.recommender.estimates import HEADROOM
 from tidegate.features.recommender.sagemaker_job import (
     ENDED,
     SageMakerCarrier,

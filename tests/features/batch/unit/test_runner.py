@@ -26,7 +26,7 @@ from tidegate.domain.transform import (
     TransformOutput,
     TransformProgress,
 )
-from tidegate.features.batch.loop import PATIENCE
+from tidegate.features.batch.incidents import PATIENCE
 from tidegate.features.batch.runner import run as runner
 from tidegate.features.batch.runner.client import BadRecord, BatchAnswer, RecordError
 from tidegate.features.batch.runner.job_file import JobFile, TransformResult

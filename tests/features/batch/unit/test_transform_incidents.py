@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.features.batch.loop import FIRST, LONGEST, PATIENCE, Incident, is_over, next_incident, passes
+from tidegate.features.batch.incidents import FIRST, LONGEST, PATIENCE, Incident, is_over, next_incident, passes
 from tidegate.storage import files
 
 STEPS = st.lists(st.tuples(st.floats(0, 600), st.booleans()), max_size=40)

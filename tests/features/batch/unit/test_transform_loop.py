@@ -21,7 +21,8 @@ from tidegate.domain.transform import (
     TransformProgress,
 )
 from tidegate.features.batch import service as use
-from tidegate.features.batch.loop import PATIENCE, Transforms
+from tidegate.features.batch.incidents import PATIENCE
+from tidegate.features.batch.loop import Transforms
 from tidegate.ports.runners import Describe, RunnerState
 from tidegate.ports.store import Kind, Store
 from tidegate.service.record_kinds import TRANSFORM

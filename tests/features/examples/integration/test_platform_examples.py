@@ -21,8 +21,8 @@ from tidegate.features.examples.catalogue import EXAMPLES, Example, find_example
 from tidegate.features.examples.contract import TEXT, SampleRequest
 from tidegate.features.examples.folder import CARD, make_example, read_requests, read_summary
 from tidegate.features.examples.handbook import NOTES
+from tidegate.features.examples.measures import auc, r_squared
 from tidegate.features.examples.recommendations import precision_at
-from tidegate.features.examples.trees import auc, r_squared
 from tidegate.host.platform import Platform
 from tidegate.prices import Catalogue
 

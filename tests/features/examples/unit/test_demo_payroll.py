@@ -8,8 +8,8 @@ import pytest
 from demo.cloud import Standing
 from demo.run import RELEASES, Outcome, check
 from tidegate.features.examples import payroll
+from tidegate.features.examples.measures import auc
 from tidegate.features.examples.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
-from tidegate.features.examples.trees import auc
 from tidegate.load import FailedRequest, LoadReport, Second, Tally
 
 

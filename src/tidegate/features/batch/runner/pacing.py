@@ -10,8 +10,8 @@ import msgspec
 
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.domain.transform import RequestLimits, SplitType
-from tidegate.features.batch import loop
-from tidegate.features.batch.loop import Incident
+from tidegate.features.batch import incidents
+from tidegate.features.batch.incidents import Incident
 from tidegate.storage.files import translate
 
 CONCURRENCY, MEGABYTES = 1, 6
@@ -119,7 +119,7 @@ class RetryWait:
                 now, progress = self.clock(), done()
                 if progress != before:
                     self.mark_progress(kind)
-                incident = loop.next_incident(incident, now, progressed=progress != before)
+                incident = incidents.next_incident(incident, now, progressed=progress != before)
                 before = progress
                 if self._is_over(kind, incident, now):
                     raise self._too_long(kind, trouble, incident, now)
@@ -134,7 +134,7 @@ class RetryWait:
 
     def _is_over(self, kind: str, incident: Incident, now: float) -> bool:
         hopeless = self._failed[kind] > 0 and incident.tries >= TRIES_AFTER_ONE
-        return hopeless or loop.is_over(incident, now, self.deadline)
+        return hopeless or incidents.is_over(incident, now, self.deadline)
 
     def _too_long(self, kind: str, trouble: TidegateError, incident: Incident, now: float) -> TidegateError:
         self._failed[kind] += 1

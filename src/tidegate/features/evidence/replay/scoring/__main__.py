@@ -20,7 +20,7 @@ from tidegate.features.evidence.replay.scoring.exchange import (
     read_requests,
     write_lines,
 )
-from tidegate.host.process_facts import end_with
+from tidegate.host.parent_process import end_with
 from tidegate.serving.aws_lambda.loop_model import LoopModel
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
 from tidegate.serving.contract.replica_spec import Failure, read, write_failure
