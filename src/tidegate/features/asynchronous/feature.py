@@ -21,7 +21,7 @@ FEATURE = Feature(
         "endpoint_cards": ".card:make_cards",
         "restore": ".loop:stop_dispatcher",
     },
-    operations={"sagemaker-runtime": (".fast_path:OPERATIONS",)},
+    operations={"sagemaker-runtime": (".runtime_operations:OPERATIONS",)},
     routes=(
         NativeRoute("GET", "/endpoints/{name}/queue", ".native:list_requests", Access.READ),
         NativeRoute("POST", "/endpoints/{name}/queue/empty", ".native:empty_queue", Access.CHANGE),
