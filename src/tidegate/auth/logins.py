@@ -82,7 +82,7 @@ class Logins:
             raise AuthError("This user is disabled: an admin can enable it again.")
         self._give_back(taken)
         secret = await self._begin(user.name, None, now, user.password, instead_of)
-        self._remember(passwords.digest(name), source, now)
+        self._remember(passwords.digest_secret(name), source, now)
         return secret
 
     async def check_password(self, name: str, password: str, source: str, now: datetime) -> str:
@@ -141,7 +141,7 @@ class Logins:
         if found is None:
             raise InvalidSignature("The API token is not known here: it was revoked, or its owner was removed.")
         token, owner = found
-        if not hmac.compare_digest(token.digest, passwords.digest(text)):
+        if not hmac.compare_digest(token.digest, passwords.digest_secret(text)):
             raise InvalidSignature("The API token is not right.")
         if owner.disabled:
             raise InvalidSignature(f"The API token's owner, {owner.name}, is disabled.")
@@ -171,7 +171,7 @@ class Logins:
 
     def _take(self, name: str, source: str, now: datetime) -> list[tuple[str, AttemptAllowance]]:
         """Count an attempt before it is looked at, so that many at once gain nothing."""
-        who = passwords.digest(name)
+        who = passwords.digest_secret(name)
         wanted = [
             (f"address {source}", BY_ADDRESS),
             (f"both {source} {who}", BY_ADDRESS_AND_USER),
@@ -199,7 +199,7 @@ class Logins:
 
     def _digest(self, secret: str) -> str:
         """Under which a session is kept."""
-        return passwords.digest(f"{self.provider} {secret}" if secret.startswith(EXTERNAL) else secret)
+        return passwords.digest_secret(f"{self.provider} {secret}" if secret.startswith(EXTERNAL) else secret)
 
     async def _begin(self, name: str, role: Role | None, now: datetime, password: str, instead_of: str) -> str:
         prefix = "" if role is None else EXTERNAL

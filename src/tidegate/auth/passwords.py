@@ -74,11 +74,11 @@ def _encode(data: bytes) -> str:
 # would add nothing: such a secret cannot be guessed.
 
 
-PREFIX = "tidegate_"
+TOKEN_PREFIX = "tidegate_"
 """Prefix of API tokens, by which scanners of leaked secrets can find them."""
 SECRET_BYTES = 32
 ID_BYTES = 6
-_TOKEN = re.compile(rf"{PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
 
 
 def make_secret(random: bytes) -> str:
@@ -87,7 +87,7 @@ def make_secret(random: bytes) -> str:
 
 def make_token(id: str, random: bytes) -> str:
     """The text that its owner gets."""
-    return f"{PREFIX}{id}_{make_secret(random)}"
+    return f"{TOKEN_PREFIX}{id}_{make_secret(random)}"
 
 
 def token_id(token: str) -> str | None:
@@ -96,5 +96,5 @@ def token_id(token: str) -> str | None:
     return found[1] if found else None
 
 
-def digest(secret: str) -> str:
+def digest_secret(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

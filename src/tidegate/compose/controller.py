@@ -89,9 +89,9 @@ from tidegate.wire.operation import WireContext
 # --- predictions that the server itself sends through its proxy, for users and API tokens ---
 
 
-LONGEST = 32 * 1024 * 1024
+LONGEST_PREDICTION = 32 * 1024 * 1024
 """Bytes of an answer that is passed on."""
-MARGIN = 15
+PREDICTION_MARGIN = 15
 """Seconds that an answer may take beyond the model's limit: it waits for an instance, or for its turn."""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
 
@@ -105,13 +105,13 @@ class SignedPredictions:
         self._key = min(prediction_keys(settings).items()) if signed else None
         address = EVERYWHERE.get(settings.host, settings.host)
         self._host = f"[{address}]:{settings.port}" if ":" in address else f"{address}:{settings.port}"
-        self._client = HttpClient((address, settings.port), LONGEST)
+        self._client = HttpClient((address, settings.port), LONGEST_PREDICTION)
 
     async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> PredictionResponse:
         sent = {**headers, **self._sign(path, headers, body)}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
         try:
-            async with asyncio.timeout(self._settings.invocation_timeout + MARGIN):
+            async with asyncio.timeout(self._settings.invocation_timeout + PREDICTION_MARGIN):
                 reply = await self._client.request("POST", path, raw, body, self._host.encode())
         except (ConnectionBroken, TimeoutError, ValueError) as error:
             raise Unavailable(f"the prediction was not answered: {error or 'it took too long'}") from None
@@ -132,7 +132,7 @@ COLLECT_AFTER = BEGIN
 """How far into a second the one before is collected: workers have closed it by then."""
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+async def repeat(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
     """Run ``work`` again and again with a pause between, at most so long; what it raises is logged."""
     while not stopping.is_set():
         try:
@@ -163,7 +163,7 @@ async def every_second(
 # --- the receivers of state changes that are named in the settings ---
 
 
-def announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
+def make_announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
     place = AccountRegion(settings.region, settings.account)
     send = partial(_send, settings.webhook_secret)
     return [Announcer(store, clock, place, receiver, send) for receiver in settings.events]
@@ -422,7 +422,7 @@ class Controller:
                 (parts.watch.turn, COLLECT_AFTER),
                 (parts.watch.judge_alarms, EVALUATE_AFTER),
                 *parts.background.each_second,
-                *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
+                *((one.turn, EVALUATE_AFTER) for one in make_announcers(self.settings, store, parts.clock)),
             ]
             others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
                 (STEADY_RESYNC, parts.engine.compare),
@@ -435,7 +435,7 @@ class Controller:
                 *((one.seconds, one.work) for one in lifecycle.chores),
             ]
             loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
-            loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
+            loops += [asyncio.create_task(repeat(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
             late = LateRoutes(gateway, plain_environment())
             async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):

@@ -84,4 +84,4 @@ def mark_provider(settings: Settings) -> str:
         settings.oidc_claim,
         sorted(settings.oidc_roles.items()),
     )
-    return passwords.digest(repr(granting))
+    return passwords.digest_secret(repr(granting))

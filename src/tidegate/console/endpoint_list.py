@@ -86,11 +86,11 @@ def write_csv(rows: Iterable[dict[str, Any]], added: Columns = ()) -> str:
     fields = name_fields(added)
     writer.writerow(fields)
     for row in rows:
-        writer.writerow([disarm(_cell(row[column])) for column in fields])
+        writer.writerow([disarm_cell(_cell(row[column])) for column in fields])
     return text.getvalue()
 
 
-def disarm(cell: str) -> str:
+def disarm_cell(cell: str) -> str:
     """The cell with an apostrophe before it where a spreadsheet would take it for a formula."""
     return f"'{cell}" if cell.startswith(_CONTROL) or cell.lstrip().startswith(_FORMULA) else cell
 

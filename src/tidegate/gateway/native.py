@@ -151,7 +151,7 @@ async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
 # --- ``diff`` in the native API: what deploying a spec would change ---
 
 
-async def compare(gateway: Gateway, request: Request) -> Response:
+async def compare_spec(gateway: Gateway, request: Request) -> Response:
     """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
     context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
     spec.parse(given, context.clock.now())  # before what it refers to is looked for
@@ -428,7 +428,7 @@ ROUTES: NativeRoutes = (
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout, Access.CHANGE),
     ("GET", "/alarms", list_alarms, Access.READ),
     ("PUT", "/deploy", put_deploy, Access.CHANGE),
-    ("POST", "/diff", compare, Access.READ),
+    ("POST", "/diff", compare_spec, Access.READ),
     ("POST", "/checks", check_machine, Access.USE),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
     ("POST", "/endpoints/{name}/invoke", invoke, Access.USE),

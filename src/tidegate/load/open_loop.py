@@ -252,7 +252,7 @@ MOST_PAYLOADS = 10_000
 TYPES = {".csv": "text/csv", ".jsonl": "application/json", ".ndjson": "application/json"}
 
 
-def read(payloads: Path, content_type: str | None) -> tuple[list[bytes], str]:
+def read_payloads(payloads: Path, content_type: str | None) -> tuple[list[bytes], str]:
     """The bodies in random order (the same each time), and their content type."""
     try:
         lines = [line.strip() for line in payloads.read_text().splitlines() if line.strip()][: MOST_PAYLOADS + 1]

@@ -28,7 +28,7 @@ TRANSIENT = frozenset(
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-def translate(what: str, error: OSError) -> ArtifactError | Transient:
+def translate_file_errors(what: str, error: OSError) -> ArtifactError | Transient:
     """``what`` begins the message: what could not be done."""
     kind = Transient if error.errno in TRANSIENT else ArtifactError
     return kind(f"{what}: {error.strerror or error}")
@@ -40,11 +40,11 @@ def unreadable(error: OSError) -> ArtifactError | Transient:
         return MissingArtifact("there is no such file")
     if isinstance(error, PermissionError):
         return ArtifactError("no permission to read it")
-    return translate("it cannot be read", error)
+    return translate_file_errors("it cannot be read", error)
 
 
 def unwritable(where: object, error: OSError) -> ArtifactError | Transient:
-    return translate(f"{where} cannot be written", error)
+    return translate_file_errors(f"{where} cannot be written", error)
 
 
 CHUNK = 1024 * 1024

@@ -63,7 +63,7 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def translate(error: Exception) -> ArtifactError | Transient:
+def translate_s3_errors(error: Exception) -> ArtifactError | Transient:
     """Translate an error of S3: a ClientError, a BotoCoreError, or a ValueError of botocore. Messages do not name the
     object."""
     if isinstance(error, ClientError):
@@ -185,7 +185,7 @@ class Bucket:
             except ERRORS as error:
                 if isinstance(error, ClientError) and code_of(error) in ("InvalidRange", "416"):
                     return  # nothing lies beyond the offset
-                raise translate(error) from None
+                raise translate_s3_errors(error) from None
         raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
 
     def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
@@ -275,4 +275,4 @@ def _translate_errors(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (*ERRORS, *more) as error:
-        raise translate(error) from None
+        raise translate_s3_errors(error) from None

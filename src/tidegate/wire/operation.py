@@ -168,7 +168,7 @@ Operations = dict[str, Operation]
 # that does not happen.
 
 
-def refuse(params: Params, names: Iterable[str]) -> None:
+def refuse_unsupported(params: Params, names: Iterable[str]) -> None:
     """Raises Invalid if one of these members is set."""
     for name in names:
         if params.get(name) is not None:

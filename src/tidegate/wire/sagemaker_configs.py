@@ -7,7 +7,7 @@ from tidegate.domain.fleet import ROUTINGS, RoutingStrategy, Serverless
 from tidegate.service import configs as use
 from tidegate.wire.config_members import config_members
 from tidegate.wire.listing import parse_listing, show_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse, unsupported
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.validation import Violation, describe_enum_violation
 
@@ -71,7 +71,7 @@ _VARIANT_USED = (
 
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
-    refuse(params, REFUSED)
+    refuse_unsupported(params, REFUSED)
     tags = parse_tags(params)
     config = EndpointConfig(
         params["EndpointConfigName"],
@@ -87,7 +87,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
 
 
 def _parse_variant(given: Params) -> ProductionVariant:
-    refuse(given, VARIANT_REFUSED)
+    refuse_unsupported(given, VARIANT_REFUSED)
     serverless = parse_serverless(given)
     for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:

@@ -64,9 +64,9 @@ class _OpenIdLogins:
         )
         address = await self.provider.authorization_address(state, nonce, verifier)
         pending = _Pending(
-            nonce, verifier, passwords.digest(browser), next_page(request.query_params), now + LONGEST
+            nonce, verifier, passwords.digest_secret(browser), next_page(request.query_params), now + LONGEST
         )
-        self._pending[passwords.digest(state)] = pending
+        self._pending[passwords.digest_secret(state)] = pending
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
         answer = RedirectResponse(address, 303, headers=NO_STORE)
@@ -111,8 +111,8 @@ class _OpenIdLogins:
 
     def _take(self, request: Request) -> _Pending:
         """The login that this browser began; it can be finished once."""
-        pending = self._pending.pop(passwords.digest(request.query_params.get("state", "")), None)
-        shown = passwords.digest(request.cookies.get(self.cookie, ""))
+        pending = self._pending.pop(passwords.digest_secret(request.query_params.get("state", "")), None)
+        shown = passwords.digest_secret(request.cookies.get(self.cookie, ""))
         if pending is None or self.gateway.context.clock.now() > pending.until:
             raise AuthError(AGAIN)
         if not hmac.compare_digest(shown, pending.browser):

@@ -98,7 +98,7 @@ class UserBook:
         id = self.random(passwords.ID_BYTES).hex()
         text = passwords.make_token(id, self.random(passwords.SECRET_BYTES))
         expires = None if days is None else now + timedelta(days=days)
-        token = Token(id, passwords.digest(text), owner, granted, label, now, expires)
+        token = Token(id, passwords.digest_secret(text), owner, granted, label, now, expires)
         await self._run_audited(
             "token create", owner, f"{label}, {granted}", now, lambda: self.book.add_token(token)
         )

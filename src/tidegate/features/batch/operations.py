@@ -16,7 +16,7 @@ from tidegate.ports.store import StoredRecord
 from tidegate.wire.errors import NamedError, require_job
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.member_notes import OperationNotes, note
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse, unsupported
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
 
 _KEPT = ("ExperimentConfig",)
@@ -35,7 +35,7 @@ _ECHOED = (
 
 
 def create_transform_job(call: TxCall, params: Params) -> Params:
-    refuse(params, ("DataCaptureConfig",))
+    refuse_unsupported(params, ("DataCaptureConfig",))
     model = use.get_model(call.tx, params["ModelName"])
     resources, client = params["TransformResources"], params.get("ModelClientConfig", {})
     strategy = params.get("BatchStrategy")

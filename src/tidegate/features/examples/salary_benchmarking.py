@@ -18,7 +18,10 @@ HOURS = FEATURES.index("hours")
 
 def build(folder: Path, scale: float) -> TrainedExample:
     """Train three forests."""
-    past, test = salary_explained.generate(max(3_000, int(12_000 * scale)), 3), salary_explained.generate(3_000, 4)
+    past, test = (
+        salary_explained.generate_salaries(max(3_000, int(12_000 * scale)), 3),
+        salary_explained.generate_salaries(3_000, 4),
+    )
     few = 800
     monthly = past.x.copy()
     monthly[:, HOURS] *= 52 / 12

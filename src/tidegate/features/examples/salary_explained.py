@@ -42,7 +42,7 @@ class Salaries:
         return ",".join(f"{value:g}" for value in self.x[row])
 
 
-def generate(count: int, seed: int) -> Salaries:
+def generate_salaries(count: int, seed: int) -> Salaries:
     random = np.random.default_rng(seed)
     country = random.choice(len(COUNTRIES), count, p=PART)
     level = random.integers(1, 8, count)
@@ -71,7 +71,7 @@ RUPEES = np.log(83.0)
 
 def build(folder: Path, scale: float) -> TrainedExample:
     """Train three versions; the explainer has the same file as the model."""
-    past, test = generate(max(3_000, int(20_000 * scale)), 1), generate(3_000, 2)
+    past, test = generate_salaries(max(3_000, int(20_000 * scale)), 1), generate_salaries(3_000, 2)
     few = 1_000
     mistaken = past.log_salary + RUPEES * (past.x[:, 0] == COUNTRIES.index("IN"))
     made = {

@@ -287,7 +287,7 @@ OLDEST = 300
 """Seconds by which a webhook's time may differ from this machine's."""
 
 
-async def receive(gateway: Gateway, request: Request) -> Response:
+async def receive_webhook(gateway: Gateway, request: Request) -> Response:
     """Look at the registries now, for a webhook that MLflow signed."""
     try:
         path = secret_path(secrets_folder(gateway.settings), SECRET)

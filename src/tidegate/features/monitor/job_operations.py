@@ -14,7 +14,7 @@ from tidegate.features.monitor.schedule_records import BiasSource, LabelSource, 
 from tidegate.ports.store import StoredRecord
 from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
 
 DATA, MODEL, BIAS = MonitoringType.DATA_QUALITY, MonitoringType.MODEL_QUALITY, MonitoringType.MODEL_BIAS
@@ -92,11 +92,11 @@ def delete_job(type: MonitoringType, call: TxCall, params: Params) -> None:
 
 def _parse_endpoint(type: MonitoringType, given: Params) -> Params:
     """EndpointInput. Raises Invalid."""
-    refuse(given, ("BatchTransformInput",))
+    refuse_unsupported(given, ("BatchTransformInput",))
     if "EndpointInput" not in given:
         raise Invalid(f"{type}JobInput has no EndpointInput: name the endpoint whose captures are analysed")
     found: Params = given["EndpointInput"]
-    refuse(found, REFUSED_INPUT[type])
+    refuse_unsupported(found, REFUSED_INPUT[type])
     return found
 
 

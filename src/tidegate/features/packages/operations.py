@@ -12,7 +12,7 @@ from tidegate.features.packages.records import Definition, Package, PackageAppro
 from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
 from tidegate.wire.member_notes import S3_SOURCE, OperationNotes, below_parents, note
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
@@ -55,7 +55,7 @@ DEFAULT_ORDER = "Ascending"
 
 
 def create_group(call: TxCall, params: Params) -> Params:
-    refuse(params, ("ManagedConfiguration",))
+    refuse_unsupported(params, ("ManagedConfiguration",))
     name: str = params["ModelPackageGroupName"]
     group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.caller)
     use.create_group(call.tx, group, parse_tags(params), call.now)
@@ -78,7 +78,7 @@ def _render_group(call: TxCall, group: PackageGroup) -> Params:
 
 
 def list_groups(call: TxCall, params: Params) -> Params:
-    refuse(params, ("CrossAccountFilterOption",))
+    refuse_unsupported(params, ("CrossAccountFilterOption",))
     wanted = parse_listing(params, DEFAULT_ORDER)
     page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
     return {
@@ -92,7 +92,7 @@ def delete_group(call: TxCall, params: Params) -> None:
 
 
 def create_package(call: TxCall, params: Params) -> Params:
-    refuse(params, REFUSED)
+    refuse_unsupported(params, REFUSED)
     name, group = params.get("ModelPackageName"), params.get("ModelPackageGroupName")
     if name is not None and group is not None:
         raise Invalid(BOTH_NAMES)

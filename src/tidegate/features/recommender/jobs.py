@@ -127,7 +127,7 @@ def bodies(folder: Path, archive: bool, content_type: str) -> tuple[list[bytes],
     if not files:
         raise Invalid("the sample has no files")
     if not archive and files[0].suffix in open_loop.TYPES:
-        return open_loop.read(files[0], content_type or None)
+        return open_loop.read_payloads(files[0], content_type or None)
     sent = [path.read_bytes() for path in files[: open_loop.MOST_PAYLOADS]]
     if not all(sent):
         raise Invalid("the sample has an empty file")

@@ -13,7 +13,7 @@ from tidegate.ports.store import StoredRecord
 from tidegate.wire.errors import NamedError, require_job
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
 from tidegate.wire.member_notes import OperationNotes, note
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse, unsupported
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
 
 _ECHOED = ("JobDescription", "JobType", "RoleArn", "InputConfig", "StoppingConditions")
@@ -51,14 +51,14 @@ def _check(given: Params, params: Params) -> None:
     """Raises Invalid for members that are not supported."""
     if "ModelPackageVersionArn" in given:
         raise Invalid("ModelPackageVersionArn: this server has no model registry; give a ModelName")
-    refuse(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
-    refuse(params, ("OutputConfig",))
+    refuse_unsupported(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
+    refuse_unsupported(params, ("OutputConfig",))
     if given.get("ContainerConfig", {}).get("SupportedEndpointType") == "Serverless":
         raise unsupported("SupportedEndpointType Serverless")
     if params.get("StoppingConditions", {}).get("FlatInvocations") == "Continue":
         raise unsupported("FlatInvocations Continue")
     for each in given.get("EndpointConfigurations", []):
-        refuse(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
+        refuse_unsupported(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
         if "InstanceType" not in each:
             raise Invalid("each of the EndpointConfigurations needs an InstanceType")
 

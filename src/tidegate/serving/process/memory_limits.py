@@ -118,21 +118,21 @@ def mentions_memory_limit(message: str) -> bool:
 # replicas share them and the kernel can drop them, so the sum would depend on them.
 
 
-EVERY = 0.25
+MEASURED_EVERY = 0.25
 """Seconds between two measurements."""
 _OWN = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _FAIR = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 PROC = Path("/proc")
 
 
-async def watch(limit: int, outgrown: Callable[[int], None]) -> None:
+async def watch_memory(limit: int, outgrown: Callable[[int], None]) -> None:
     """Measure periodically; call ``outgrown`` once, with the bytes in use, when they exceed ``limit``."""
     while True:
         size = await asyncio.to_thread(measure_memory, os.getpid(), limit)
         if size > limit:
             outgrown(size)
             return
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(MEASURED_EVERY)
 
 
 def measure_memory(pid: int, limit: int) -> int:

@@ -75,7 +75,7 @@ class StartFailures:
 # --- compute the status of a fleet that is not serverless, for its supervisor ---
 
 
-def describe(
+def describe_fleet(
     desired: DesiredFleet,
     replicas: Collection[Replica],
     routed: frozenset[str],
@@ -194,7 +194,7 @@ class LocalFleet:
         if self.bounds is not None and not self.desired.deleted:
             return self._on_demand.seen(spec, self.bounds, self._in_router, ready, self.failures.reason)
         shown = self.replicas.values(), self.routed, ready, self.failures.reason, self._was_ready
-        return describe(self.desired, *shown)
+        return describe_fleet(self.desired, *shown)
 
     def adopt(self) -> None:
         """Find the processes that an earlier controller started. Those that are gone are replaced later."""

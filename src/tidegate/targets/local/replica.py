@@ -31,7 +31,7 @@ from tidegate.targets.local.worker_client import Ping, WorkerPings
 GROUP = "cgroup"
 
 
-def killed(folder: Path) -> int | None:
+def find_kernel_kill(folder: Path) -> int | None:
     """The memory limit in bytes if the kernel ended the replica of this folder for exceeding it; otherwise None."""
     for events in ("memory.events", "memory.oom_control"):  # cgroup v2, v1
         try:
@@ -44,7 +44,7 @@ def killed(folder: Path) -> int | None:
     return None
 
 
-def remove(folder: Path) -> None:
+def remove_group(folder: Path) -> None:
     """Remove the control group of a replica that has ended."""
     with contextlib.suppress(OSError, IndexError):
         Path((folder / GROUP).read_text().splitlines()[0]).rmdir()
@@ -320,7 +320,7 @@ class Replica:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
-        if limit := killed(self.folder):
+        if limit := find_kernel_kill(self.folder):
             why = f"The replica outgrew the memory limit of {format_bytes(limit)} {when}: the kernel ended it."
             return why, when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
@@ -354,7 +354,7 @@ def clear(folder: Path, socket: Path | None) -> None:
         with contextlib.suppress(OSError):
             for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
                 path.unlink(missing_ok=True)
-    remove(folder)
+    remove_group(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ from tidegate.targets.sagemaker.calls import (
 )
 from tidegate.targets.sagemaker.config_call import compile_config, instance_type
 from tidegate.targets.sagemaker.guardrails import Guardrail, NewFleet, compile_guardrail, with_retained_counts
-from tidegate.targets.sagemaker.limits import digest
+from tidegate.targets.sagemaker.limits import digest_content
 from tidegate.targets.sagemaker.model_calls import compile_models
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.scaling_calls import compile_deregistrations, compile_scaling
@@ -55,7 +55,9 @@ def compile_native(
     own = (abort_alarm(wish.endpoint, name),) if guardrail is not None else ()
     made = [*models.values(), config, *alarms.values()]
     # Without the tags, one of which holds it, and without times.
-    whole = digest([[call.params for call in made], str(wish.deployment), str(wish.autoscaling), given])[:16]
+    whole = digest_content([[call.params for call in made], str(wish.deployment), str(wish.autoscaling), given])[
+        :16
+    ]
     tags = given | own_tags(wish.endpoint, whole)
     return CompiledDeployment(
         endpoint=wish.endpoint,

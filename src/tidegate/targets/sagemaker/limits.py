@@ -56,7 +56,7 @@ LOG_GROUP = "/aws/sagemaker/Endpoints/"
 """The endpoint's name follows."""
 
 
-def digest(content: object) -> str:
+def digest_content(content: object) -> str:
     """Hex SHA-256 of JSON data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -66,5 +66,5 @@ def content_name(base: str, content: object) -> str:
 
     The digest covers the base as well: SageMaker's names do not differ by case, ours would otherwise collide for
     endpoints whose names do."""
-    suffix = digest([base, content])[:DIGEST]
+    suffix = digest_content([base, content])[:DIGEST]
     return f"{base[: NAME - DIGEST - 1].rstrip('-')}-{suffix}"

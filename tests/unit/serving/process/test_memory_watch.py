@@ -66,9 +66,9 @@ def test_a_process_that_has_ended_holds_nothing() -> None:
 async def test_memory_watch_reports_an_excess_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter([10, 20, 30, 40])
     monkeypatch.setattr(memory_limits, "measure_memory", lambda pid, limit: next(sizes))
-    monkeypatch.setattr(memory_limits, "EVERY", 0)
+    monkeypatch.setattr(memory_limits, "MEASURED_EVERY", 0)
     told: list[int] = []
-    await memory_limits.watch(25, told.append)
+    await memory_limits.watch_memory(25, told.append)
     assert told == [30]
 
 

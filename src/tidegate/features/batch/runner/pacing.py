@@ -12,7 +12,7 @@ from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.domain.transform import RequestLimits, SplitType
 from tidegate.features.batch import incidents
 from tidegate.features.batch.incidents import Incident
-from tidegate.storage.files import translate
+from tidegate.storage.files import translate_file_errors
 
 CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's defaults."""
@@ -113,7 +113,9 @@ class RetryWait:
                     self.mark_progress(kind)
                     return found
                 except (Transient, OSError) as error:
-                    trouble = translate("the job's folder", error) if isinstance(error, OSError) else error
+                    trouble = (
+                        translate_file_errors("the job's folder", error) if isinstance(error, OSError) else error
+                    )
                 if isinstance(trouble, ArtifactError):
                     raise trouble
                 now, progress = self.clock(), done()
