@@ -18,9 +18,8 @@ from zoneinfo import ZoneInfo
 from bench import tables
 from bench.drift_data import PayrollYear, Rows, census, stackoverflow
 from tidegate.domain.drift import DAY, DriftSchedule
-from tidegate.features.drift.baseline import RowsBaseline, view_rows
+from tidegate.features.drift.baseline import CalendarPhase, RowsBaseline, phases_of, view_rows
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.features.drift.phases import CalendarPhase, phases_of
 from tidegate.features.drift.slices import SlicedTable
 from tidegate.features.examples.payroll import BRAZIL_JOINS
 from tidegate.rows.profile import Row, TableProfile

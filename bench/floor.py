@@ -27,7 +27,7 @@ from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.host.platform import free_port, wait_until
 from tidegate.proxy import config
-from tidegate.proxy.binary import find_haproxy
+from tidegate.proxy.haproxy import find_haproxy
 from tidegate.proxy.options import ProxySockets, make_options
 from tidegate.proxy.state import SLOTS, ProxyState
 from tidegate.settings import Settings

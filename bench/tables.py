@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidegate.statistics.quantiles import quantile
+from tidegate.statistics.distribution import quantile
 
 RESULTS = Path(__file__).parent / "results.md"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"

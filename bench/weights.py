@@ -23,8 +23,7 @@ from bench.tables import percentile, show
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
 from tidegate.host.platform import free_port
-from tidegate.proxy.binary import find_haproxy, read_version
-from tidegate.proxy.haproxy import HAProxy
+from tidegate.proxy.haproxy import HAProxy, find_haproxy, read_version
 from tidegate.settings import Settings
 
 ENDPOINT = "fraud"

@@ -19,10 +19,9 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.features.evidence.loop import Comparisons
 from tidegate.host.installation import Installation
-from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.router import DataPlane
 from tidegate.ports.store import Tx
-from tidegate.ports.target import Target
+from tidegate.ports.target import EvidenceSource, Target
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL

@@ -14,8 +14,7 @@ from sqlalchemy import event
 
 from tests.served_wire import ACCOUNT, REGION, Served, serve
 from tidegate.domain.scaling import Dimension
-from tidegate.features.autoscaling.kinds import SCALABLE
-from tidegate.features.autoscaling.scalable_records import record_name
+from tidegate.features.autoscaling.scalable_records import SCALABLE, record_name
 from tidegate.gateway import native
 from tidegate.ports.store import Kind, Tx
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, USAGE

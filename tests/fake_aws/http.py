@@ -12,7 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.validate import ParamValidator
 
 from tests.fake_aws.faults import AwsRefusal, Faults
-from tidegate.wire import codec_cbor, codec_json, codec_query, codec_rest, output_shapes, schema
+from tidegate.wire import codec_cbor, codec_json, codec_query, output_shapes, schema
 
 Params = dict[str, Any]
 MODELS = {
@@ -123,7 +123,7 @@ def _parse(protocol: str, shape: Any, url: str, headers: dict[str, str], body: b
         case _:
             found = re.search(r"/endpoints/([^/]+)/", url)
             labels = {"EndpointName": found[1]} if found else {}
-            return codec_rest.parse(shape.input_shape, labels, headers, body)
+            return codec_json.parse_rest(shape.input_shape, labels, headers, body)
     if unknown:
         raise AwsRefusal("ValidationException", f"unknown members: {unknown}")
     return params
@@ -145,7 +145,7 @@ def _render(protocol: str, model: Any, operation: str, shape: Any, members: Para
                 {"Content-Type": "text/xml"},
                 codec_query.render(operation, shape.output_shape, members, model.namespace, "request-1"),
             )
-    headers, rest = codec_rest.split_headers(shape.output_shape, members)
+    headers, rest = codec_json.split_headers(shape.output_shape, members)
     return 200, headers, rest if isinstance(rest, bytes) else rest.get("Body", b"")
 
 

@@ -296,7 +296,7 @@ def script(page: str, folder: Path, port: int) -> str:
 
 
 CLEAR = """clear() {
-  for name in $(tidegate list --json | python3 -c "$NAMES"); do
+  for name in $(tidegate status --json | python3 -c "$NAMES"); do
     tidegate delete "$name" --force --wait > clear.txt
   done
 }"""

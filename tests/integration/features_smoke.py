@@ -10,7 +10,7 @@ import httpx
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.cli.commands import ENTRIES
-from tidegate.compose.control_socket import find_protocol
+from tidegate.compose.controller import find_protocol
 from tidegate.console.late_routes import LateRoutes
 from tidegate.gateway.app import build_app
 from tidegate.host.features import features

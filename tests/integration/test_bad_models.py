@@ -23,7 +23,7 @@ from sklearn.linear_model import LinearRegression
 from tests.integration.test_worker_runtimes import onnx_model
 from tests.scene import Scene, train
 from tidegate.host.platform import Platform, wait_until
-from tidegate.serving.process.memory_watch import measure_memory
+from tidegate.serving.process.memory_limits import measure_memory
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 

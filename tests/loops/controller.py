@@ -12,13 +12,12 @@ from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
 from tidegate.features.autoscaling.loop import Scaling
-from tidegate.host.background_file import BackgroundFile
+from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.clock import Ids
-from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
-from tidegate.ports.target import Target
+from tidegate.ports.target import EvidenceSource, Target
 from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop

@@ -11,8 +11,7 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.scaling import Dimension, FastPolicy, ScalableTarget
-from tidegate.features.autoscaling.kinds import SCALABLE
-from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalable
+from tidegate.features.autoscaling.scalable_records import SCALABLE, PolicyRecord, Scalable
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.service import endpoints

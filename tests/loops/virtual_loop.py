@@ -19,7 +19,7 @@ from math import inf
 from random import Random
 from typing import Any, TypeVarTuple
 
-from tidegate.simulation.timeline import Timeline
+from tidegate.simulation.world import Timeline
 
 Ts = TypeVarTuple("Ts")
 

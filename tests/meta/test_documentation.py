@@ -13,7 +13,7 @@ from tests.documentation import PAGES, ROOT, read_page
 from tidegate import spec
 from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS, DeferredCommand
 from tidegate.features.asynchronous.spec import AsyncSpec
-from tidegate.features.autoscaling import spec as scaling_structures
+from tidegate.features.autoscaling import spec_build as scaling_structures
 from tidegate.features.capture import spec as capture
 from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec

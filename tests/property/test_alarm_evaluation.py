@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, judge, next_evaluation, windows
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 Row = list[Datapoint | None]

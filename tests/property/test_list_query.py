@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from tidegate.console.list_export import disarm, name_fields, write_csv, write_rows
+from tidegate.console.endpoint_list import disarm_cell, name_fields, write_csv, write_rows
 from tidegate.console.list_query import (
     FALLING,
     NEED,
@@ -137,4 +137,4 @@ def test_no_cell_is_a_formula_and_all_cells_come_back(facts: ListedFacts, alarm:
 
 @given(st.sampled_from("=+-@＝＋－＠"), st.text(max_size=8), st.sampled_from(["", " ", "\t", "\n ", "\u00a0"]))
 def test_a_cell_that_begins_a_formula_is_made_text(first: str, rest: str, before: str) -> None:
-    assert disarm(before + first + rest) == f"'{before}{first}{rest}"
+    assert disarm_cell(before + first + rest) == f"'{before}{first}{rest}"

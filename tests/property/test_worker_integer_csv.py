@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.formats import integer_csv
+from tidegate.serving.formats import large_csv
 
 KINDS = [
     st.integers(-99, 99),
@@ -29,11 +29,11 @@ def test_every_number_is_the_nearest_float(
     rows: list[list[int | None]], ended: bool, block: int, dtype: Any
 ) -> None:
     body = written(rows) if ended else written(rows)[:-1]
-    before, integer_csv.BLOCK = integer_csv.BLOCK, max(block, len(max(body.splitlines(), key=len)) + 1)
+    before, large_csv.BLOCK = large_csv.BLOCK, max(block, len(max(body.splitlines(), key=len)) + 1)
     try:
-        found = integer_csv.rows(body, len(rows[0]), dtype)
+        found = large_csv.integer_rows(body, len(rows[0]), dtype)
     finally:
-        integer_csv.BLOCK = before
+        large_csv.BLOCK = before
     expected = np.array([[math.nan if cell is None else cell for cell in row] for row in rows], dtype)
     if not body or body.endswith(b"\n\n"):
         return
@@ -44,7 +44,7 @@ def test_every_number_is_the_nearest_float(
 
 @given(st.text("0123456789-+,.\n e_x\"'/:;\t", max_size=60), st.integers(2, 4))
 def test_what_is_not_plainly_whole_numbers_is_left_to_another_reader(text: str, count: int) -> None:
-    found = integer_csv.rows(text.encode(), count)
+    found = large_csv.integer_rows(text.encode(), count)
     if found is None:
         return
     rows = [line.split(",") for line in text.removesuffix("\n").split("\n")]

@@ -25,8 +25,16 @@ from tidegate.serving.contract.invocation import (
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.serving.contract.target_headers import CONTAINER
-from tidegate.serving.engines.direct import Direct
-from tidegate.serving.engines.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Pipeline, Stage, stages
+from tidegate.serving.engines.pipeline import (
+    ANY_ARRAY,
+    ANY_TEXT,
+    ARRAY,
+    JSON,
+    Direct,
+    Pipeline,
+    PipelineStage,
+    stages,
+)
 from tidegate.serving.scoring.batching import Batcher
 
 LIMIT = 100
@@ -80,7 +88,9 @@ class Fake:
 
 def piped(fakes: Sequence[Fake], timeout: float = 60.0) -> Pipeline:
     accepts = [f"accept/{number}".encode() for number in range(len(fakes) - 1)]
-    return Pipeline([Stage(f.mark, f, a) for f, a in zip(fakes, (*accepts, None), strict=True)], LIMIT, timeout)
+    return Pipeline(
+        [PipelineStage(f.mark, f, a) for f, a in zip(fakes, (*accepts, None), strict=True)], LIMIT, timeout
+    )
 
 
 async def settled() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tidegate.auth import passwords, secret_tokens
+from tidegate.auth import passwords
 from tidegate.auth.passwords import Cost
 from tidegate.domain.access import MAX_PASSWORD, USER_NAME, Caller, Means, Role, Session
 from tidegate.domain.errors import AuthError, InvalidSignature, SessionEnded, TooManyAttempts, Unavailable
@@ -82,7 +82,7 @@ class Logins:
             raise AuthError("This user is disabled: an admin can enable it again.")
         self._give_back(taken)
         secret = await self._begin(user.name, None, now, user.password, instead_of)
-        self._remember(secret_tokens.digest(name), source, now)
+        self._remember(passwords.digest_secret(name), source, now)
         return secret
 
     async def check_password(self, name: str, password: str, source: str, now: datetime) -> str:
@@ -136,12 +136,12 @@ class Logins:
 
     async def find_token(self, text: str, now: datetime) -> Caller:
         """Return the caller whose API token this is. Raises AuthError."""
-        id = secret_tokens.token_id(text)
+        id = passwords.token_id(text)
         found = await self.book.find_token(id) if id is not None else None
         if found is None:
             raise InvalidSignature("The API token is not known here: it was revoked, or its owner was removed.")
         token, owner = found
-        if not hmac.compare_digest(token.digest, secret_tokens.digest(text)):
+        if not hmac.compare_digest(token.digest, passwords.digest_secret(text)):
             raise InvalidSignature("The API token is not right.")
         if owner.disabled:
             raise InvalidSignature(f"The API token's owner, {owner.name}, is disabled.")
@@ -171,7 +171,7 @@ class Logins:
 
     def _take(self, name: str, source: str, now: datetime) -> list[tuple[str, AttemptAllowance]]:
         """Count an attempt before it is looked at, so that many at once gain nothing."""
-        who = secret_tokens.digest(name)
+        who = passwords.digest_secret(name)
         wanted = [
             (f"address {source}", BY_ADDRESS),
             (f"both {source} {who}", BY_ADDRESS_AND_USER),
@@ -199,16 +199,16 @@ class Logins:
 
     def _digest(self, secret: str) -> str:
         """Under which a session is kept."""
-        return secret_tokens.digest(f"{self.provider} {secret}" if secret.startswith(EXTERNAL) else secret)
+        return passwords.digest_secret(f"{self.provider} {secret}" if secret.startswith(EXTERNAL) else secret)
 
     async def _begin(self, name: str, role: Role | None, now: datetime, password: str, instead_of: str) -> str:
         prefix = "" if role is None else EXTERNAL
-        secret = prefix + secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES))
+        secret = prefix + passwords.make_secret(self.random(passwords.SECRET_BYTES))
         session = Session(
             digest=self._digest(secret),
             name=name,
             role=role,
-            csrf=secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES)),
+            csrf=passwords.make_secret(self.random(passwords.SECRET_BYTES)),
             created_at=now,
             seen_at=now,
             expires_at=now + self.lifetimes.whole,

@@ -1,4 +1,4 @@
-"""Hash passwords with scrypt (RFC 7914, of the standard library), and verify them. Pure.
+"""Passwords, hashed with scrypt (RFC 7914, of the standard library), and secrets of sessions and API tokens. Pure.
 
 The cost is OWASP's recommendation for scrypt (N = 2^15, r = 8, p = 3: 32 MiB, a quarter of a second of a processor).
 The encoded text has it, so that hashes of another cost can still be verified."""
@@ -6,6 +6,7 @@ The encoded text has it, so that hashes of another cost can still be verified.""
 import base64
 import hashlib
 import hmac
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -67,3 +68,33 @@ def _derive(password: str, salt: bytes, cost: Cost) -> bytes:
 
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+# Secrets of sessions and API tokens: 256 random bits, of which only a SHA-256 digest is stored. Pure. A slow hash
+# would add nothing: such a secret cannot be guessed.
+
+
+TOKEN_PREFIX = "tidegate_"
+"""Prefix of API tokens, by which scanners of leaked secrets can find them."""
+SECRET_BYTES = 32
+ID_BYTES = 6
+_TOKEN = re.compile(rf"{TOKEN_PREFIX}([0-9a-f]{{{2 * ID_BYTES}}})_([A-Za-z0-9_-]{{43}})")
+
+
+def make_secret(random: bytes) -> str:
+    return base64.urlsafe_b64encode(random).rstrip(b"=").decode()
+
+
+def make_token(id: str, random: bytes) -> str:
+    """The text that its owner gets."""
+    return f"{TOKEN_PREFIX}{id}_{make_secret(random)}"
+
+
+def token_id(token: str) -> str | None:
+    """Id of a token; None for text that is none."""
+    found = _TOKEN.fullmatch(token)
+    return found[1] if found else None
+
+
+def digest_secret(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -34,6 +34,7 @@ FORMER_NAMES: Mapping[str, str] = {
     "invoke-async": "queue send",
     "label-terms": "labels terms",
     "labels": "labels measure",
+    "list": "status",
     "models": "show models",
     "monitor": "drift schedule",
     "open": "show console",
@@ -68,7 +69,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("spec validate", "tidegate.cli.validate:validate", "Check a spec file; nothing is deployed."),
         CommandEntry("spec diff", "tidegate.cli.diff:diff", "Show what deploying a spec file would change."),
         CommandEntry("spec render", "tidegate.cli.render:render", "Print what a target would create for a spec."),
-        CommandEntry("spec schema", "tidegate.cli.schema:schema", "Print the JSON Schema of spec files."),
+        CommandEntry("spec schema", "tidegate.cli.documents:schema", "Print the JSON Schema of spec files."),
         CommandEntry("deploy", "tidegate.cli.deploy:deploy", "Create an endpoint from a spec file, or update it."),
         CommandEntry(
             "apply", "tidegate.cli.apply:apply", "Bring the endpoints of a folder to what its files say."
@@ -84,8 +85,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("rollout", "tidegate.cli.rollout:app", "Watch and control the rollout of a new version."),
     ),
     "Look": (
-        CommandEntry("list", "tidegate.cli.inspect:list_endpoints", "List the endpoints."),
-        CommandEntry("status", "tidegate.cli.inspect:status", "Show all endpoints, or one in detail."),
+        CommandEntry("status", "tidegate.cli.inspect:status", "List all endpoints, or show one in detail."),
         CommandEntry("show", "", "Show one part: alarms, scaling, models, captures."),
         CommandEntry("show alarms", "tidegate.cli.alarms:alarms", "List the alarms: state, condition and reason."),
         CommandEntry(
@@ -115,7 +115,7 @@ CORE: Mapping[str, tuple[CommandEntry, ...]] = {
             "target doctor", "tidegate.cli.doctor:doctor", "Check access, permissions and quotas of a target."
         ),
         CommandEntry(
-            "target uninstall", "tidegate.cli.uninstall:uninstall", "Remove what tidegate left on a target."
+            "target uninstall", "tidegate.cli.doctor:uninstall", "Remove what tidegate left on a target."
         ),
     ),
 }
@@ -162,7 +162,7 @@ ENTRIES = tuple(list_entries())
 TASKS: Mapping[str, tuple[CommandEntry, ...]] = list_tasks(ENTRIES)
 MEMBERS: Mapping[str, tuple[CommandEntry, ...]] = list_members(ENTRIES)
 MEMBER_NAMES: Mapping[str, frozenset[str]] = list_member_names()
-ALIASES = {"ls": "list"}
+ALIASES = {"ls": "status"}
 START_HERE = (
     ("up --detach", "Start the platform on this machine."),
     ("spec init MODEL", "Write a spec file for your model."),

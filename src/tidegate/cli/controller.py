@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
 from tidegate.host.late_import import load
-from tidegate.host.open_files import allow_many_files
+from tidegate.host.process_facts import allow_many_files
 from tidegate.settings import Settings
 
 

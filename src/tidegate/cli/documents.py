@@ -4,11 +4,16 @@ Times are ISO 8601 with their offset, shares and percentages 0 to 100. A later v
 away, so a program should ignore those that it does not know.
 """
 
+import json
 from typing import Annotated, Any
 
 import msgspec
+import typer
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tidegate import spec
+from tidegate.domain.errors import Invalid
+from tidegate.domain.suggestions import suggest
 from tidegate.spec.explain import KeyHelp
 
 Share = Annotated[float, Meta(description="Percentage of the requests, 0 to 100.")]
@@ -196,7 +201,7 @@ class ScalingDocument(Struct):
 
 
 class EndpointDocument(Struct):
-    """``tidegate status ENDPOINT --json`` (with ``live``), and each of ``tidegate list --json``."""
+    """``tidegate status ENDPOINT --json`` (with ``live``), and each of ``tidegate status --json``."""
 
     name: str
     target: str | None
@@ -239,7 +244,7 @@ class EndpointStatusDocument(EndpointDocument, kw_only=True):
 
 
 class EndpointListDocument(Struct):
-    """``tidegate list --json`` and ``tidegate status --json``; with ``--watch`` one for each change."""
+    """``tidegate status --json`` without an endpoint; with ``--watch`` one for each change."""
 
     endpoints: list[EndpointDocument]
     at: Time | None = None
@@ -286,3 +291,26 @@ def output_schema(command: str) -> dict[str, Any]:
         "title": f"tidegate {command} --json",
         **body,
     }
+
+
+# --- ``spec schema``: JSON Schema of spec files, and of what the commands print ---
+
+
+def schema(
+    output_of: Annotated[
+        str | None,
+        typer.Option("--output-of", metavar="COMMAND", help="Of what a command prints with --json instead."),
+    ] = None,
+) -> None:
+    """Print the JSON Schema of spec files.
+
+    With --output-of that of the documents of status (list: of all endpoints), events, version or explain.
+
+    \b
+    Examples:
+      tidegate spec schema > spec.schema.json
+      tidegate spec schema --output-of status
+    """
+    if output_of is not None and output_of not in DOCUMENTS:
+        raise Invalid(f"there is no schema of the output of {output_of!r}{suggest(output_of, DOCUMENTS)}")
+    print(json.dumps(spec.schema() if output_of is None else output_schema(output_of), indent=2))

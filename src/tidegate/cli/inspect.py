@@ -13,18 +13,6 @@ from tidegate.cli.watch_status import watch_status
 from tidegate.domain.memory_sizes import format_size
 
 
-def list_endpoints(as_json: AsJson = False) -> None:
-    """List the endpoints.
-
-    \b
-    Examples:
-      tidegate list
-      tidegate ls --json | jq -r '.endpoints[].name'
-    """
-    with client() as server:
-        _show_endpoints(server.endpoints(), as_json)
-
-
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Endpoint to show in detail.")] = None,
     watch: Annotated[
@@ -32,13 +20,13 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show all endpoints, or one in detail.
+    """List all endpoints, or show one in detail.
 
     \b
     Examples:
       tidegate status
       tidegate status fraud --watch
-      tidegate status --json | jq '.endpoints[].status'
+      tidegate ls --json | jq -r '.endpoints[].name'
     """
     with client() as server:
         if watch:

@@ -21,7 +21,7 @@ from tidegate.ports.queue import Queue
 from tidegate.ports.store import Kind, Store, Tx
 from tidegate.ports.target import Provider
 from tidegate.reconcile.guards import GuardedRollout
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.reconcile.rollout_observers import RolloutObservers
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import TracingSpec

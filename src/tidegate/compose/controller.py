@@ -8,21 +8,24 @@ controller, just as a crash does.
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import uvloop
 
-from tidegate.auth import keys
+from tidegate.auth import keys, sigv4
+from tidegate.auth.keys import prediction_keys
 from tidegate.compose.background import BackgroundWork, Services, find_owners, join_background, join_observers
-from tidegate.compose.control_socket import listening
 from tidegate.compose.environments import plain_environment, write_aws_keys
-from tidegate.compose.event_receivers import announcers
 from tidegate.compose.leadership import (
     JOURNAL_EVERY,
     OFFER_EVERY,
@@ -33,34 +36,44 @@ from tidegate.compose.leadership import (
     standing_by,
 )
 from tidegate.compose.login import check_sign_in, join_logins, require_login
-from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
-from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, reaches_targets, target_context
 from tidegate.console.late_routes import LateRoutes, resume_pages
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import StartupError, TidegateError, Unavailable
 from tidegate.domain.fleet import FleetId
 from tidegate.gateway.app import build_app
-from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.dependencies import Gateway, PredictionResponse
 from tidegate.gateway.health import WriteProbe
+from tidegate.host import http_server
+from tidegate.host.aligned_pauses import BEGIN, align
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.host.features import features
+from tidegate.host.http_server import HttpServer
+from tidegate.host.late_import import load
 from tidegate.host.log_files import cut
 from tidegate.host.log_repeats import limit_repeats
 from tidegate.host.state_folder import StateFolder
-from tidegate.ports.store import Tx
+from tidegate.host.unix_sockets import keep_bound
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store, Tx
 from tidegate.ports.target import Lifecycle, Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.engine import STEADY_RESYNC, Engine
+from tidegate.reconcile.event_announcer import Announcer
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.service import alarms, prometheus
 from tidegate.service.audit_trail import Trail
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.state_events import AccountRegion
 from tidegate.service.unreadable_records import UnreadableRecords
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.storage.addresses import parse
+from tidegate.storage.output_files import OutputFiles
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.audit import SqlAudit
 from tidegate.store.commit_mark import CommitMark
@@ -72,6 +85,137 @@ from tidegate.targets.containers import check_data, image_table, pin_image
 from tidegate.targets.options import read_targets
 from tidegate.targets.registry import KINDS
 from tidegate.wire.operation import WireContext
+
+# --- predictions that the server itself sends through its proxy, for users and API tokens ---
+
+
+LONGEST_PREDICTION = 32 * 1024 * 1024
+"""Bytes of an answer that is passed on."""
+PREDICTION_MARGIN = 15
+"""Seconds that an answer may take beyond the model's limit: it waits for an instance, or for its turn."""
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
+
+
+class SignedPredictions:
+    """A ``gateway.dependencies.Predict``."""
+
+    def __init__(self, settings: Settings, signed: bool, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        # Any key that may ask models will do: what its holder may do was decided before.
+        self._key = min(prediction_keys(settings).items()) if signed else None
+        address = EVERYWHERE.get(settings.host, settings.host)
+        self._host = f"[{address}]:{settings.port}" if ":" in address else f"{address}:{settings.port}"
+        self._client = HttpClient((address, settings.port), LONGEST_PREDICTION)
+
+    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> PredictionResponse:
+        sent = {**headers, **self._sign(path, headers, body)}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
+        try:
+            async with asyncio.timeout(self._settings.invocation_timeout + PREDICTION_MARGIN):
+                reply = await self._client.request("POST", path, raw, body, self._host.encode())
+        except (ConnectionBroken, TimeoutError, ValueError) as error:
+            raise Unavailable(f"the prediction was not answered: {error or 'it took too long'}") from None
+        named = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers.items()}
+        return PredictionResponse(reply.status, named, reply.body)
+
+    def _sign(self, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        if self._key is None:
+            return {}
+        parts = sigv4.RequestParts("POST", path, "", [("host", self._host), *headers.items()], body)
+        return sigv4.sign(parts, self._key, self._clock.now(), self._settings.region, "sagemaker")
+
+
+# --- loops of the controller: work that is done again and again until it stops ---
+
+
+COLLECT_AFTER = BEGIN
+"""How far into a second the one before is collected: workers have closed it by then."""
+
+
+async def repeat(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Run ``work`` again and again with a pause between, at most so long; what it raises is logged."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except Exception as error:
+            log.error("%s", error, exc_info=not isinstance(error, OSError))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(align(seconds)):
+                await stopping.wait()
+
+
+async def every_second(
+    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = COLLECT_AFTER
+) -> None:
+    """Run ``work`` shortly after each second of the clock begins."""
+    while not stopping.is_set():
+        pause = 1.0 - time.time() % 1.0 + after
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stopping.wait()
+        if not stopping.is_set():
+            try:
+                await work()
+            except Exception:
+                log.exception("a second's work failed; it goes on with the next")
+
+
+# --- the receivers of state changes that are named in the settings ---
+
+
+def make_announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
+    place = AccountRegion(settings.region, settings.account)
+    send = partial(_send, settings.webhook_secret)
+    return [Announcer(store, clock, place, receiver, send) for receiver in settings.events]
+
+
+def _send(secret: str, receiver: str, event: dict[str, Any]) -> None:
+    """Blocks. Raises Transient or ArtifactError. The owner named the receiver: it need not be public."""
+    body = json.dumps(event).encode()
+    parts = urlsplit(receiver)
+    if parts.scheme == "file":
+        folder = Path(parse(receiver).path).parent
+        OutputFiles((folder,)).append(receiver, body + b"\n")
+    else:
+        # Its HTTP client takes long to import.
+        webhooks = load("tidegate.host.webhooks", "Webhooks")(secret, (parts.hostname or "",))
+        webhooks.post(receiver, body, event["id"])
+
+
+# --- the controller's own socket, to which only the proxy connects ---
+
+
+@contextlib.asynccontextmanager
+async def listening(app: object, path: Path, gateway: Gateway | None = None) -> AsyncIterator[None]:
+    """Serve the application on a unix socket, which is made anew if somebody removes it; requests that a feature
+    takes from the connection go to ``gateway``, if it is given. Raises StartupError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"the controller cannot listen on {path}: {error.strerror}; remove it") from None
+    protocol = None if gateway is None else find_protocol(gateway)
+    served: list[tuple[HttpServer, asyncio.Task[None]]] = []
+
+    async def serve() -> None:
+        served.append(await http_server.serve(app, path, protocol=protocol))
+        for server, _ in served[:-1]:
+            server.should_exit = True  # it finishes what it has
+
+    await serve()
+    keeping = asyncio.create_task(keep_bound(path, serve))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        for server, _ in served:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in served))
+        path.unlink(missing_ok=True)
+
+
+def find_protocol(gateway: Gateway) -> Callable[..., asyncio.Protocol] | None:
+    """Return the factory of a connection's protocol, or None for the server's own protocol."""
+    return next((make(gateway) for _, make in features().hooks("connection_protocol")), None)
 
 
 def join_wakes(proxy: HAProxy, lifecycle: Lifecycle) -> WakeSocket:
@@ -278,7 +422,7 @@ class Controller:
                 (parts.watch.turn, COLLECT_AFTER),
                 (parts.watch.judge_alarms, EVALUATE_AFTER),
                 *parts.background.each_second,
-                *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
+                *((one.turn, EVALUATE_AFTER) for one in make_announcers(self.settings, store, parts.clock)),
             ]
             others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
                 (STEADY_RESYNC, parts.engine.compare),
@@ -291,7 +435,7 @@ class Controller:
                 *((one.seconds, one.work) for one in lifecycle.chores),
             ]
             loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
-            loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
+            loops += [asyncio.create_task(repeat(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
             late = LateRoutes(gateway, plain_environment())
             async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):

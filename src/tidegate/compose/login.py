@@ -5,7 +5,7 @@ import secrets
 from dataclasses import replace
 from datetime import timedelta
 
-from tidegate.auth import keys, secret_tokens
+from tidegate.auth import keys, passwords
 from tidegate.auth.logins import Lifetimes, Logins
 from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
@@ -84,4 +84,4 @@ def mark_provider(settings: Settings) -> str:
         settings.oidc_claim,
         sorted(settings.oidc_roles.items()),
     )
-    return secret_tokens.digest(repr(granting))
+    return passwords.digest_secret(repr(granting))

@@ -5,8 +5,7 @@ from typing import Any
 
 from tidegate.console.figures import UNKNOWN, format_milliseconds, format_percent
 from tidegate.domain.alarm import Alarm, ComparisonOperator
-from tidegate.monitoring.datapoint import Datapoint
-from tidegate.monitoring.samples import parse_trimmed
+from tidegate.monitoring.samples import Datapoint, parse_trimmed
 
 SIGNS: Mapping[ComparisonOperator, str] = {
     ComparisonOperator.GREATER: "above",

@@ -2,7 +2,9 @@
 read of the endpoints that are shown, or that a measured column is sorted by, the points of a sparkline once they are
 complete, and a row that did not change is not rendered again."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +13,6 @@ from markupsafe import Markup, escape
 from tidegate.console import endpoint_rows
 from tidegate.console.activity import SPAN, SPANS, RecentActivity, read_activity, read_rates, variants_of
 from tidegate.console.endpoint_records import EndpointRecords, RecordReader
-from tidegate.console.list_export import write_rows
 from tidegate.console.list_query import (
     FALLING,
     MEASURED,
@@ -35,6 +36,72 @@ from tidegate.domain.usage import Usage
 from tidegate.host.features import features
 from tidegate.ports.store import Unreadable
 from tidegate.service.views import endpoint_view, unreadable_view
+
+# --- the rows of the list of endpoints as files: CSV and JSON ---
+
+
+COLUMNS = (
+    *("name", "target", "state", "modes", "versions", "tags", "alarms", "requests_per_second", "p50_ms", "p99_ms"),
+    *("errors", "instances_ready", "instances_desired"),
+)
+LAST = "last_rollout_ended"
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""How a cell begins that spreadsheets would compute; some read the wide forms of East Asian keyboards alike."""
+_CONTROL = ("\t", "\r", "\n")
+
+
+def name_fields(added: Columns) -> tuple[str, ...]:
+    """``added``: columns of features."""
+    return (*COLUMNS, *(one.exported for one in added), LAST)
+
+
+def write_rows(found: Sequence[tuple[ListedFacts, Sequence[str]]], added: Columns = ()) -> list[dict[str, Any]]:
+    """Each endpoint with the names of its alarms that are on; what is not known is None."""
+    return [
+        {
+            "name": one.name,
+            "target": one.target,
+            "state": one.status,
+            "modes": list(one.modes),
+            "versions": list(one.versions),
+            "tags": dict(one.tags),
+            "alarms": list(ringing),
+            "requests_per_second": one.rate,
+            "p50_ms": one.p50_ms,
+            "p99_ms": one.p99_ms,
+            "errors": one.errors,
+            "instances_ready": one.ready,
+            "instances_desired": one.desired,
+            **{column.exported: one.added.get(column.key) for column in added},
+            LAST: one.last_ended,
+        }
+        for one, ringing in found
+    ]
+
+
+def write_csv(rows: Iterable[dict[str, Any]], added: Columns = ()) -> str:
+    """With a line of headings. Cells are text that no spreadsheet computes."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    fields = name_fields(added)
+    writer.writerow(fields)
+    for row in rows:
+        writer.writerow([disarm_cell(_cell(row[column])) for column in fields])
+    return text.getvalue()
+
+
+def disarm_cell(cell: str) -> str:
+    """The cell with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{cell}" if cell.startswith(_CONTROL) or cell.lstrip().startswith(_FORMULA) else cell
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return "; ".join(f"{key}={said}" for key, said in value.items())
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last")
 NUMBERS = frozenset({"latency", "errors", "instances"})

@@ -21,7 +21,7 @@ from tidegate.domain.history import History
 from tidegate.gateway.dependencies import Gateway
 from tidegate.monitoring import alarm_data
 from tidegate.ports.store import JournalLine, Tx
-from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.reads import read_all
 from tidegate.rollout import history as histories
 from tidegate.service import endpoints, history
 from tidegate.service.record_kinds import ENDPOINT

@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
 from tidegate.console import chapters
+from tidegate.console.figures import format_dollars
 from tidegate.console.identity import identify_reader, page_headers
-from tidegate.console.money import format_dollars
 from tidegate.domain.feature import Menu
 from tidegate.gateway.dependencies import Gateway
 from tidegate.host.features import features

@@ -184,7 +184,7 @@ HOOKS: Mapping[str, str] = {
     " `Captures`",
     "worker_protocol": "a function of `ReplicaSpec` and `Responses` that returns `serving/front/further_protocol.py`"
     " `FurtherProtocol`: requests of another protocol, as those of the native API",
-    "proxy_rules": "a function of `proxy/options.py` `Options` that returns `proxy/further_rules.py` `FurtherRules`:"
+    "proxy_rules": "a function of `proxy/options.py` `Options` that returns `FurtherRules`:"
     " what it adds to the public frontend",
     "worker_traced_server": "a subclass of `serving/front/server.py` `Server`, for instances that trace",
     "metrics": "`service/prometheus.py` `MetricSource`: metrics of the Prometheus page",

@@ -80,7 +80,7 @@ class FleetStatus:
     loop); None before."""
     in_flight: int | None = None
     """Requests that its replicas work on, as the router counted them within the last second or two. A decision
-    about its size needs these three; ``Evidence.refresh`` in ``ports/evidence.py`` brings an earlier look up to
+    about its size needs these three; ``Evidence.refresh`` in ``ports/target.py`` brings an earlier look up to
     date."""
     queued: int | None = None
     """Requests that wait in the proxy for a replica with free capacity."""

@@ -1,4 +1,4 @@
-"""Addresses of models in a registry: those of MLflow, and ARNs of SageMaker's model packages."""
+"""Models in a registry: addresses of MLflow, ARNs of SageMaker's model packages, and how an endpoint follows them."""
 
 import re
 from dataclasses import dataclass
@@ -43,3 +43,23 @@ def parse_registry_address(text: str) -> RegistryAddress | None:
 def is_registry_address(text: str) -> bool:
     """Whether it was meant as one, so that it is no path."""
     return text.startswith("models:/") or text.startswith("arn:")
+
+
+# --- settings of an endpoint that follows a registry ---
+
+
+FOLLOW = "model.follow"
+"""Its key among the sections of a deployment."""
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """``address``: of an alias or a group. ``every``: seconds between two looks. ``restore``: whether the alias moves
+    back after a rollback. ``version``: address of the version that is deployed. ``spec``: the spec as it was written,
+    as JSON, which is deployed anew with each version."""
+
+    address: str
+    every: int
+    restore: bool
+    version: str
+    spec: str

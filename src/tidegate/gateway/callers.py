@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from tidegate.auth import passwords, sigv4
 from tidegate.auth import same_site as sites
-from tidegate.auth import secret_tokens, sigv4
 from tidegate.auth.keys import BEARER, check_bearer, role_of_key
 from tidegate.domain.access import ANYBODY, Access, Caller, Means
 from tidegate.domain.errors import AuthError, CrossSite, SessionEnded
@@ -30,7 +30,7 @@ SOURCE = "x-tidegate-source"
 """Header with the client's address. The proxy sets it and removes what clients send under this name."""
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
-_TOKEN = f"{BEARER}{secret_tokens.PREFIX}"
+_TOKEN = f"{BEARER}{passwords.TOKEN_PREFIX}"
 """How an Authorization header begins that shows an API token."""
 FORM = "application/x-www-form-urlencoded"
 OLD_PAGE = "This page is older than your session: load it again, or sign in."

@@ -1,7 +1,7 @@
 """Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -11,17 +11,20 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate import __version__
+from tidegate import __version__, spec
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.feature import Reference
+from tidegate.domain.history import History
 from tidegate.domain.observation import Observation
-from tidegate.gateway import invocations, log_view, machine_checks, spec_diff, uploads, versions
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.targets import LOCAL
+from tidegate.gateway import uploads
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import deploy_spec
+from tidegate.gateway.deployments import deploy_spec, pin_references
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -35,11 +38,16 @@ from tidegate.gateway.request_parsing import (
     parse_requester,
 )
 from tidegate.host.features import LoadedFeature, describe_switched_off, features
+from tidegate.ports.logs import ReplicaLog
 from tidegate.ports.store import Tx, Unreadable
-from tidegate.service import alarms, endpoints, rollouts
+from tidegate.rollout import desired_state
+from tidegate.rollout.history import digests
+from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions
+from tidegate.service.deployed import read_deployed
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
+from tidegate.service.log_lines import LogSearch, search_logs
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import find_capabilities
 from tidegate.service.views import (
@@ -50,6 +58,175 @@ from tidegate.service.views import (
     of_present_versions,
     unreadable_view,
 )
+from tidegate.spec.changes import changes
+from tidegate.spec.render import render
+
+# --- ``history`` and ``undo`` in the native API ---
+
+
+async def list_versions(gateway: Gateway, request: Request) -> Response:
+    """Every version that served or was tried, newest first."""
+    name = parse_endpoint_name(request)
+    found = await _read_versions(gateway, name)
+    sizes = await asyncio.to_thread(gateway.artifacts.sizes) if gateway.artifacts is not None else {}
+    return JSONResponse({"versions": history.history_view(found, dict.fromkeys(sizes, True))})
+
+
+async def undo(gateway: Gateway, request: Request) -> None:
+    """Go back to an earlier version. Its model data is read as a whole first: what was damaged since
+    is not rolled out."""
+    context, name = gateway.context, parse_endpoint_name(request)
+    body = parse_json_object(request, ("by", "override", "guarded", "to", "reason", "rollout", "stage"))
+    who, override, to = parse_requester(request, body), parse_flag(body, "override"), body.get("to")
+    if (to is not None and not isinstance(to, str | int)) or isinstance(to, bool):
+        raise Invalid("'to' must be the number of a version in the history, or the name of its config")
+    purpose, guarded = parse_purpose(body), parse_flag(body, "guarded")
+    wanted = None if to is None else str(to)
+    target = await context.store.run(lambda tx: rollouts.find_undo_target(tx, name, wanted))
+    kept = {digest: await _is_intact(gateway, digest) for digest in sorted(digests(target))}
+    rollout_id, now = context.ids.new("rollout"), context.clock.now()
+    await context.store.run(
+        lambda tx: rollouts.undo(
+            tx,
+            name,
+            rollouts.UndoRequest(str(target.number), override, guarded),
+            who,
+            kept=kept,
+            rollout_id=rollout_id,
+            can=find_capabilities(tx, name, context.targets),
+            now=now,
+            purpose=purpose,
+        )
+    )
+    context.kick(name)
+
+
+async def _read_versions(gateway: Gateway, name: str) -> History:
+    return await gateway.context.store.read(lambda tx: history.read(tx, name))
+
+
+async def _is_intact(gateway: Gateway, digest: str) -> bool:
+    return gateway.artifacts is not None and await asyncio.to_thread(gateway.artifacts.verify, digest)
+
+
+# --- views of the logs of an endpoint's replicas, one by one and merged ---
+
+
+MAX_LINES = 10_000
+"""Last lines of each replica that are read."""
+SEARCHED = 2_000
+MAX_SHOWN = 1_000
+MAX_FIND = 200
+"""Characters of a text that is looked for."""
+
+
+async def list_logs(gateway: Gateway, request: Request) -> Response:
+    """Logs of a removed endpoint can still be read."""
+    tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
+    found = await _read(gateway, name, tail)
+    return await asyncio.to_thread(lambda: JSONResponse({"replicas": [asdict(one) for one in found]}))
+
+
+async def search_lines(gateway: Gateway, request: Request) -> Response:
+    """Lines of all replicas in one list, by time, the newest last: those that have a text, in any case."""
+    name, tail = parse_endpoint_name(request), parse_number(request, "tail", SEARCHED, 1, MAX_LINES)
+    limit = parse_number(request, "limit", 200, 1, MAX_SHOWN)
+    find, replica = request.query_params.get("find", ""), request.query_params.get("replica", "")
+    if len(find) > MAX_FIND:
+        raise Invalid(f"find has {len(find)} characters: {MAX_FIND} at most")
+    found = await _read(gateway, name, tail)
+    search = LogSearch(find, replica, limit)
+    # Beside the event loop: a search goes through some megabytes, and finds some.
+    return await asyncio.to_thread(lambda: JSONResponse(search_logs(found, search)))
+
+
+async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
+    """Read the logs of an endpoint. Raises NotFound if there are neither logs nor an endpoint."""
+    found = await gateway.logs(name, tail)
+    if not found:
+        await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
+    return found
+
+
+# --- ``diff`` in the native API: what deploying a spec would change ---
+
+
+async def compare_spec(gateway: Gateway, request: Request) -> Response:
+    """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
+    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    spec.parse(given, context.clock.now())  # before what it refers to is looked for
+    desired = spec.parse(await pin_references(context, given), context.clock.now())
+    return JSONResponse(await context.store.read(lambda tx: compare_deployed(tx, desired)))
+
+
+def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
+    deployed = read_deployed(tx, desired)
+    before = {} if deployed is None else render(deployed.endpoint)
+    found = changes(before, render(desired))
+    serving = None if deployed is None else deployed.endpoint.config.name
+    return {
+        "endpoint": desired.endpoint,
+        "exists": deployed is not None,
+        "serving": serving,
+        "config": desired.config.name,
+        "changes": [asdict(one) for one in found if one.what != "endpoint"],
+        "kept": [] if deployed is None else list(deployed.kept),
+    }
+
+
+# --- ``target doctor`` in the native API: what models need of this server's machine and of its network ---
+
+
+CHECK_MACHINE = "check_machine"
+"""Extension point: a coroutine function of containers and the settings that returns findings."""
+
+
+async def check_machine(gateway: Gateway, request: Request) -> Response:
+    """``{"spec": {...}}``: check what its models need; null: what those of all endpoints of this machine need."""
+    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    if given is None:
+        containers = await context.store.read(_find_deployed)
+    else:
+        desired = spec.parse(given, context.clock.now())
+        containers = [container for model in desired.models for container in model.containers]
+    checks = [check for _, check in features().hooks(CHECK_MACHINE)]
+    findings = [found for check in checks for found in await check(containers, gateway.settings)]
+    return JSONResponse({"findings": [asdict(one) for one in findings]})
+
+
+def _find_deployed(tx: Tx) -> list[ContainerDefinition]:
+    endpoints = (saved.body for saved in tx.find(ENDPOINT).items if saved.body.target == LOCAL)
+    fleets: Iterable[desired_state.FleetSpecs] = map(desired_state.fleets, endpoints)
+    return [one for found in fleets for fleet in found.values() for one in fleet.variant.model.containers]
+
+
+# Predictions for those who cannot sign: the console, and commands with an API token. The server signs for them.
+
+
+PASSED_ON = (
+    *("content-type", "accept", "x-amzn-sagemaker-target-model", "x-amzn-sagemaker-target-variant"),
+    *("x-amzn-sagemaker-target-container-hostname", "x-amzn-sagemaker-session-id"),
+    *("x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-custom-attributes"),
+)
+RETURNED = (
+    *("content-type", "x-amzn-invoked-production-variant", "x-tidegate-config", "retry-after"),
+    *("x-amzn-sagemaker-new-session-id", "x-amzn-sagemaker-custom-attributes", "x-amzn-errortype"),
+)
+HARMLESS = {
+    "content-security-policy": "default-src 'none'; sandbox",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+"""The answer is the model's: nothing of it may act as a page of the console."""
+
+
+async def invoke(gateway: Gateway, request: Request) -> Response:
+    name, body = parse_endpoint_name(request), bytes(request.state.body)
+    headers = {key: request.headers[key] for key in PASSED_ON if key in request.headers}
+    answer = await gateway.predict(f"/endpoints/{name}/invocations", headers, body)
+    returned = {key: answer.headers[key] for key in RETURNED if key in answer.headers}
+    return Response(answer.body, answer.status, {**returned, **HARMLESS})
+
 
 MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
@@ -207,7 +384,7 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
 
 
 async def undo_rollout(gateway: Gateway, request: Request) -> Response:
-    await versions.undo(gateway, request)
+    await undo(gateway, request)
     return await describe_endpoint(gateway, request)
 
 
@@ -243,18 +420,18 @@ ROUTES: NativeRoutes = (
     ("DELETE", "/endpoints/{name}", delete_endpoint, Access.CHANGE),
     ("GET", "/endpoints/{name}/events", events, Access.READ),
     ("GET", "/endpoints/{name}/live", read_last_seconds, Access.READ),
-    ("GET", "/endpoints/{name}/logs", log_view.list_logs, Access.READ),
-    ("GET", "/endpoints/{name}/logs/lines", log_view.search_lines, Access.READ),
+    ("GET", "/endpoints/{name}/logs", list_logs, Access.READ),
+    ("GET", "/endpoints/{name}/logs/lines", search_lines, Access.READ),
     ("GET", "/endpoints/{name}/models", models, Access.READ),
-    ("GET", "/endpoints/{name}/history", versions.list_versions, Access.READ),
+    ("GET", "/endpoints/{name}/history", list_versions, Access.READ),
     ("POST", "/endpoints/{name}/rollout/undo", undo_rollout, Access.CHANGE),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout, Access.CHANGE),
     ("GET", "/alarms", list_alarms, Access.READ),
     ("PUT", "/deploy", put_deploy, Access.CHANGE),
-    ("POST", "/diff", spec_diff.compare, Access.READ),
-    ("POST", "/checks", machine_checks.check_machine, Access.USE),
+    ("POST", "/diff", compare_spec, Access.READ),
+    ("POST", "/checks", check_machine, Access.USE),
     ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
-    ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
+    ("POST", "/endpoints/{name}/invoke", invoke, Access.USE),
     ("GET", "/caller", describe_caller, Access.READ),
     ("POST", "/down", down, Access.STOP),
 )

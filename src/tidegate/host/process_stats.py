@@ -185,3 +185,18 @@ def _delay(thread: Path) -> int:
         return int((thread / "schedstat").read_text().split()[1])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+# When a process that does not answer hangs. Pure. One that computes, waits for a processor or waits for the disk
+# gets somewhere; only one that is stopped or deadlocked does not.
+
+
+SILENT_FOR = 5.0
+"""Seconds without an answer, and without getting anywhere, until a process counts as hanging."""
+SILENT = f"it has not answered for {SILENT_FOR:g} s, nor done anything else"
+STOPPED_REASON = "it is stopped, by a signal or a debugger"
+
+
+def got_nowhere(before: ProcessStats | None, after: ProcessStats | None, seconds: float) -> bool:
+    """Whether a family of processes did nothing between two looks. False where that is unknown: no proof."""
+    return before is not None and after is not None and not after.has_progressed(before, seconds)

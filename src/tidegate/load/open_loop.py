@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from random import Random
 
+from tidegate.domain.errors import Invalid
 from tidegate.load.connection import AnswerSummary, LoadConnection
 from tidegate.load.report import SOCKET, FailedRequest, LoadReport, Second, Tally, is_failure
 
@@ -240,3 +243,33 @@ class OpenLoop:
         while self._waiting and self._waiting[0] < late:
             self._fail(self._waiting.popleft(), f"no free connection within {self._plan.timeout:g} s")
         self._timers["sweep"] = self._loop.call_later(1.0, self._sweep)
+
+
+# --- bodies to send: lines of a file ---
+
+
+MOST_PAYLOADS = 10_000
+TYPES = {".csv": "text/csv", ".jsonl": "application/json", ".ndjson": "application/json"}
+
+
+def read_payloads(payloads: Path, content_type: str | None) -> tuple[list[bytes], str]:
+    """The bodies in random order (the same each time), and their content type."""
+    try:
+        lines = [line.strip() for line in payloads.read_text().splitlines() if line.strip()][: MOST_PAYLOADS + 1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"{payloads}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if payloads.suffix == ".csv" and lines and not any(_is_number(cell) for cell in lines[0].split(",")):
+        lines = lines[1:]
+    if not lines:
+        raise Invalid(f"{payloads}: it has no lines")
+    bodies = [line.encode() for line in lines[:MOST_PAYLOADS]]
+    Random(0).shuffle(bodies)
+    return bodies, content_type or TYPES.get(payloads.suffix, "text/csv")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

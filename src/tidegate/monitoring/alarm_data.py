@@ -9,8 +9,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, windows
-from tidegate.monitoring.datapoint import Datapoint, datapoint
-from tidegate.monitoring.samples import merge, parse_trimmed
+from tidegate.monitoring.samples import Datapoint, datapoint, merge, parse_trimmed
 
 LATENCY = "ModelLatency"
 HANGING = "InFlightLatency"

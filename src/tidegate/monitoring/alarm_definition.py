@@ -7,7 +7,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarm_evaluation import EXTRA, INTERVALS, MINUTE
-from tidegate.monitoring.datapoint import STATISTICS, check_extended
+from tidegate.monitoring.samples import STATISTICS, check_extended
 
 DAY = 86_400
 MOST_PERIODS = 10_000

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState, MissingData
 from tidegate.monitoring import reasons
-from tidegate.monitoring.datapoint import Datapoint
-from tidegate.monitoring.samples import PERCENTILE
+from tidegate.monitoring.samples import PERCENTILE, Datapoint
 
 MINUTE = 60
 EXTRA = 2

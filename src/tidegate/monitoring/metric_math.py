@@ -20,7 +20,7 @@ from itertools import accumulate
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import Query
-from tidegate.monitoring.datapoint import STATISTICS, check_extended
+from tidegate.monitoring.samples import STATISTICS, check_extended
 
 Points = Sequence[float | None]
 """One value a span, None where there is none."""

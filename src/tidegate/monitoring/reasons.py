@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 LONGEST = 1023
 """Characters of a StateReason (the wire's limit)."""

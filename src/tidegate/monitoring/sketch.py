@@ -9,8 +9,9 @@ from collections.abc import Iterable
 
 from ddsketch.mapping import LogarithmicMapping
 
+from tidegate.domain.metric import Latency
 from tidegate.monitoring import finite
-from tidegate.statistics.quantiles import quantile_of_counts
+from tidegate.statistics.distribution import quantile_of_counts
 
 ACCURACY = 0.01
 ZERO = -1_000_000
@@ -64,3 +65,15 @@ def percentile(bins: dict[int, float], percent: float) -> float | None:
     total = finite.add(bins.values())
     found = quantile_of_counts(sorted(bins.items()), total, percent / 100) if total > 0 else None
     return None if found is None else value(found)
+
+
+# --- merging spreads of values ---
+
+
+def merge_spreads(parts: Iterable[Latency | None]) -> Latency | None:
+    """All values of the parts together; None where there are none."""
+    some = [part for part in parts if part is not None]
+    if not some:
+        return None
+    bins = merge(part.bins for part in some)
+    return Latency(bins, finite.add(p.total for p in some), min(p.low for p in some), max(p.high for p in some))

@@ -14,14 +14,74 @@ from typing import Protocol, runtime_checkable
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import Capabilities, FleetStatus
+from tidegate.domain.metric import CollectionRound
+from tidegate.domain.observation import Capabilities, FleetStatus, Observation
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.artifacts import Artifacts
-from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.logs import Logs
-from tidegate.ports.recommenders import Recommenders
 from tidegate.ports.runners import Runners
+
+# --- processes that run recommendation jobs: one per job, which outlives the process that started it ---
+
+
+@dataclass(frozen=True)
+class RecommenderState:
+    """State of a job's process. ``reason`` is that of a job that has ended, and empty if the job is complete; None
+    means that it has not ended. ``said`` is the last line that the process wrote."""
+
+    alive: bool
+    steps: tuple[ConfigurationTrial, ...] = ()
+    reason: str | None = None
+    found: tuple[RecommendedInstance, ...] = ()
+    said: str = ""
+
+
+class Recommenders(Protocol):
+    def kept(self) -> tuple[str, ...]:
+        """Jobs of which something is left: a process, or files of its work."""
+        ...
+
+    async def start(self, job: RecommendationJob, file: bytes) -> None:
+        """Start the job. No-op if it is already running. The process is started with ``file``. Raises Transient."""
+        ...
+
+    async def look(self, name: str) -> RecommenderState: ...
+
+    def stop(self, name: str) -> None:
+        """Ask it to end, then kill it."""
+        ...
+
+    async def discard(self, name: str) -> None:
+        """End what a process that has gone left running, and remove its files."""
+        ...
+
+    async def end(self, drain: bool) -> None:
+        """End every job's process, which begins anew at the next start; without ``drain`` leave them running for the
+        next controller. This runs when the controller ends."""
+        ...
+
+
+# --- measurements of the fleets of a target ---
+
+
+class EvidenceSource(Protocol):
+    async def collect(self, now: int) -> CollectionRound:
+        """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and over which
+        span the requests of each endpoint were counted without a hole. Called once a second. Counts that are late
+        come with a later call; what was lost for good shortens the span. Raises TidegateError."""
+        ...
+
+    def refresh(self, look: Observation) -> Observation:
+        """An earlier look with the load that is known by now: what is in flight and queued, for decisions on size."""
+        ...
+
+    async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
+        """Return JSON data for each replica of a multi-model endpoint, with at most ``most`` of the models that the
+        replica has loaded. It is empty if a target cannot report them."""
+        ...
+
 
 __all__ = [
     "Capabilities",

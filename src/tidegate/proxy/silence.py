@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidegate.host.aligned_pauses import align
-from tidegate.host.process_stats import ProcessStats
-from tidegate.host.stalls import got_nowhere
+from tidegate.host.process_stats import ProcessStats, got_nowhere
 from tidegate.proxy.process import Master
 from tidegate.proxy.runtime import Runtime
 

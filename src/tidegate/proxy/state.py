@@ -7,6 +7,7 @@ create backends at run time. There is a pool of slots for each balancing algorit
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import count
 from types import MappingProxyType
 
 import msgspec
@@ -14,7 +15,22 @@ import msgspec
 from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_QUEUE_TIME, Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
-from tidegate.proxy import hash_ring, rate_limits
+from tidegate.proxy import rate_limits
+
+# Positions of a multi-model fleet's servers on the consistent-hash ring. Pure. HAProxy places a server by its
+# number, which defaults to its position in the file. tidegate records each server's number instead, so a reload
+# moves no model, an additional server takes an equal part from all others, and a replacement takes the dead
+# server's number and with it exactly its models.
+
+
+def assign_numbers(names: Iterable[str], known: Mapping[str, int], present: Mapping[str, int]) -> dict[str, int]:
+    """Assign a number to each server: its present one (``known`` from the state, ``present`` in HAProxy), else the
+    lowest free one. A draining server keeps its number until it is removed."""
+    wanted = list(names)
+    numbers = {name: number for name in wanted if (number := known.get(name, present.get(name))) is not None}
+    free = (number for number in count(1) if number not in {*present.values(), *numbers.values()})
+    return {name: numbers[name] if name in numbers else next(free) for name in wanted}
+
 
 BY_MODEL = "m"
 QUEUED = "q"
@@ -191,7 +207,7 @@ class ProxyState:
             old = Seat(fleet, slot)
         seat = replace(old, servers=dict(servers), limits=dict(limits), admission=admission)
         if seat.slot.startswith(BY_MODEL):
-            seat = replace(seat, numbers=hash_ring.assign_numbers(servers, old.numbers, present))
+            seat = replace(seat, numbers=assign_numbers(servers, old.numbers, present))
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != DEFAULT_QUEUE_TIME:
             queues[seat.slot] = admission.queue_time

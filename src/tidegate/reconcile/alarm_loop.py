@@ -15,7 +15,7 @@ from tidegate.monitoring.alarm_events import state_events
 from tidegate.monitoring.guard_verdicts import NEVER
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, StoredRecord, Tx
-from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.reads import read_all
 from tidegate.service.alarms import settle
 from tidegate.service.record_kinds import ALARM
 from tidegate.service.records import read_if_readable

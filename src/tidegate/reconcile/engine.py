@@ -18,7 +18,8 @@ from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
-from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observation, SetTraffic
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
 from tidegate.domain.traffic import RouteTable
 from tidegate.domain.worker_stats import MOST_FAILURES
 from tidegate.monitoring import reasons
@@ -28,15 +29,43 @@ from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.alarm_loop import save_guard_states
 from tidegate.reconcile.guards import GuardedRollout, Guards
-from tidegate.reconcile.refusals import Refusals
 from tidegate.reconcile.resting import Rest, RestingEndpoints
 from tidegate.reconcile.rollout_observers import compared_versions
 from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint, UnsavedRollbacks
-from tidegate.rollout import commands, deadlines
+from tidegate.rollout import commands, deadlines, desired_state
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history, usage
 from tidegate.service.record_kinds import ALARM, ENDPOINT, endpoint_kinds
 from tidegate.service.records import read_if_readable
+
+# Permanent refusals by targets, each shown as the fleet's failure as long as the same fleet is desired.
+
+
+@dataclass
+class Refusals:
+    _why: dict[FleetId, tuple[FleetSpec, str]] = field(default_factory=dict)
+
+    def note(self, spec: FleetSpec, why: str) -> None:
+        self._why[spec.id] = spec, why
+
+    def forget(self, fleet: FleetId) -> None:
+        """Forget the refusal of a fleet that was accepted after all, or that is gone."""
+        self._why.pop(fleet, None)
+
+    def forget_endpoint(self, name: str) -> None:
+        self._why = {id: kept for id, kept in self._why.items() if id.endpoint != name}
+
+    def show(self, endpoint: Endpoint, fleets: Mapping[FleetId, FleetStatus]) -> dict[FleetId, FleetStatus]:
+        """The fleets of an endpoint with their failures. One that is wanted in another way again, such as after a
+        change of capacity was undone, says nothing of what is asked for next: it is forgotten."""
+        shown, wanted = dict(fleets), desired_state.fleets(endpoint)
+        for id, (spec, why) in list(self._why.items()):
+            if id.endpoint == endpoint.name and wanted.get(id) == spec:
+                shown[id] = replace(shown.get(id, FleetStatus(id, desired=0, ready=0)), failure=why)
+            elif id.endpoint == endpoint.name:
+                self.forget(id)
+        return shown
+
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from tidegate.monitoring.guard_verdicts import (
     pick_round,
 )
 from tidegate.ports.metrics import Metrics
-from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.reads import read_all
 from tidegate.reconcile.rollout_observers import ComparedVersions, RolloutObservers
 from tidegate.rollout.deadlines import SMALLEST_STEP
 

@@ -18,7 +18,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, StoredRecord
 from tidegate.reconcile.alarm_loop import evaluate_due, readable, save_guard_states
 from tidegate.reconcile.guards import GuardedRollout, Guards
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.service import clients, fleet_totals, metric_samples
 from tidegate.service.alarms import guarded_endpoints
 

@@ -9,6 +9,7 @@ compared in one go, with one read of the store and one look at each target.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.store import Store
@@ -78,3 +79,12 @@ class RestingEndpoints:
 def _log_failure(what: str, error: Exception) -> None:
     """Whatever went wrong, each endpoint then gets a look of its own, which says it."""
     log.log(logging.DEBUG if isinstance(error, TidegateError) else logging.WARNING, "%s: %s", what, repr(error))
+
+
+# --- pauses before something is tried again ---
+
+
+def is_pausing(until: datetime | None, now: datetime, longest: timedelta) -> bool:
+    """Whether a pause goes on. No pause is longer than ``longest``: one that seems so began before the clock was set
+    back, and is over."""
+    return until is not None and now < until <= now + longest

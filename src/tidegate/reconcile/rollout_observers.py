@@ -1,6 +1,6 @@
 """Observers that judge a rollout besides its alarms: features, by the hook ``rollout_observer``.
 
-An observer finds, and the core decides: ``rollout/evidence_rule.py`` and ``rollout/replay_rule.py`` have the rules
+An observer finds, and the core decides: ``rollout/evidence_rule.py`` and ``rollout/evidence_rule.py`` have the rules
 for what is found. What nobody observes is not known, and so it holds a rollout."""
 
 import logging

@@ -11,7 +11,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import NO_EXPLANATION
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
-from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, replay_rule, transitions
+from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, transitions
 from tidegate.rollout.commands import PROMOTED
 from tidegate.rollout.evidence_rule import HELD_BY_EVIDENCE, Ruling
 from tidegate.rollout.transitions import Transition
@@ -41,7 +41,7 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     """Before the point of no return: roll back, else record conditions, else (unless paused or without evidence)
     advance."""
     if cause := _find_cause(endpoint, rollout, seen, now):
-        failed = evidence_rule.has_failed(rollout, seen) or replay_rule.has_failed(rollout, seen)
+        failed = evidence_rule.has_failed(rollout, seen) or evidence_rule.has_failed_replay(rollout, seen)
         rejects = cause[0] is Cause.EVIDENCE and failed
         failures = seen.failures if cause[0] in (Cause.ALARM, Cause.EVIDENCE, Cause.CAPACITY) else ()
         explained = cause[0] is Cause.EVIDENCE
@@ -131,15 +131,18 @@ def _find_cause(
     ruling = evidence_rule.rule_on_stage(rollout, seen, now)
     if ruling is Ruling.ROLL_BACK and evidence_rule.has_failed(rollout, seen):
         return Cause.EVIDENCE, f"{rollout.new.config_name} differs: {evidence_rule.explain(rollout, seen)}"
-    replayed = replay_rule.rule_on_replay(rollout, seen)
-    if replayed is Ruling.ROLL_BACK and replay_rule.has_failed(rollout, seen):
-        return Cause.EVIDENCE, f"{rollout.new.config_name} is worse on labelled rows: {replay_rule.explain(seen)}"
+    replayed = evidence_rule.rule_on_replay(rollout, seen)
+    if replayed is Ruling.ROLL_BACK and evidence_rule.has_failed_replay(rollout, seen):
+        return (
+            Cause.EVIDENCE,
+            f"{rollout.new.config_name} is worse on labelled rows: {evidence_rule.explain_replay(seen)}",
+        )
     if rollout.pause:  # a pause stops the clocks below
         return None
     if is_past(rollout.expires_at, now):
         return Cause.TIMEOUT, f"not finished within its {rollout.plan.execution_timeout} s"
     if replayed is Ruling.ROLL_BACK:
-        return Cause.EVIDENCE, f"labelled rows say nothing: {replay_rule.explain(seen)}"
+        return Cause.EVIDENCE, f"labelled rows say nothing: {evidence_rule.explain_replay(seen)}"
     if ruling is Ruling.ROLL_BACK:
         lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
         when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
@@ -267,9 +270,9 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
     # The deadline for capacity does not run while something else holds what is ready.
     if (not ready and rollout.phase_deadline is None) or (ready and _condition_message(rollout, CAPACITY_SHORT)):
         return _track_capacity(endpoint, rollout, ready, now)
-    if replay_rule.is_awaited(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
+    if evidence_rule.awaits_replay(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
         return noted
-    if not ready or replay_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
+    if not ready or evidence_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
         return None
     if predicates.alarms_from_before(rollout.plan, seen):
         # This ends without a deadline: no data are of before once the alarm's window has moved past the rollout's
@@ -302,13 +305,13 @@ def _await_replay(
     endpoint: Endpoint, rollout: Rollout, seen: Observation, ready: bool, now: datetime
 ) -> Transition | None:
     """Note what the replay waits for."""
-    ruling = replay_rule.rule_on_replay(rollout, seen)
+    ruling = evidence_rule.rule_on_replay(rollout, seen)
     waits = _REPLAY_WAITS.get(ruling, "") if ready else ""
     if waits:
         rollout = replace(rollout, phase_deadline=None)
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
-    text = f"{waits}: {replay_rule.explain(seen)}" if waits else "labelled rows let the rollout begin"
+    text = f"{waits}: {evidence_rule.explain_replay(seen)}" if waits else "labelled rows let the rollout begin"
     return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, text, now)
 
 

@@ -11,9 +11,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from tidegate.domain.errors import Invalid
+from tidegate.domain.scaling import CalendarPeak
 from tidegate.schedules import cron as crons
-from tidegate.schedules import days_expression, working_days
-from tidegate.schedules.working_days import IsWorkingDay, monday_to_friday
+from tidegate.schedules.cron import IsWorkingDay, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _DAYS = re.compile(r"\s*days\((.*)\)\s*")
@@ -32,7 +32,7 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
-    days: days_expression.RecurringDays | None = None
+    days: crons.RecurringDays | None = None
     works: IsWorkingDay = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
@@ -107,9 +107,7 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
     if holidays and (cron is None or not cron.uses_working_days):
         raise Invalid(f"holidays {holidays!r} move LW and days such as 15W only, and {text!r} has none of them")
     if cron is not None:
-        return Schedule(
-            zone, cron=cron, works=working_days.working_days_of(holidays) if holidays else monday_to_friday
-        )
+        return Schedule(zone, cron=cron, works=crons.working_days_of(holidays) if holidays else monday_to_friday)
     if form == "rate":
         return Schedule(zone, every=_rate(inside))
     try:
@@ -142,10 +140,10 @@ def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule
     match = _DAYS.fullmatch(text)
     if match is None:
         return parse(text, timezone, holidays)
-    days = days_expression.parse(match[1])
+    days = crons.parse_days(match[1])
     if holidays and not days.days.working:
         raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
-    works = working_days.working_days_of(holidays) if holidays else monday_to_friday
+    works = crons.working_days_of(holidays) if holidays else monday_to_friday
     return Schedule(load_zone(timezone), days=days, works=works)
 
 
@@ -162,3 +160,15 @@ def _rate(inside: str) -> timedelta:
     if match is None:
         raise Invalid(f"rate({inside}) must be a whole number of minutes, hours or days, such as rate(5 minutes)")
     return int(match[1]) * timedelta(**{f"{match[2]}s": 1})
+
+
+# --- schedules of the recurring peaks of load that a calendar names ---
+
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+"""Anchor of ``rate(...)`` schedules of peaks."""
+
+
+def peak_schedule(peak: CalendarPeak) -> Schedule:
+    """Schedule of the peak's starts. Raises Invalid."""
+    return parse_peak(peak.starts, peak.timezone, peak.holidays)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
-from tidegate.monitoring.value_spread import merge_spreads
+from tidegate.monitoring.sketch import merge_spreads
 
 MODEL_DIMENSION = "TargetModel"
 """Dimension of a model's own series: its name in requests."""

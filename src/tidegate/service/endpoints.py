@@ -1,6 +1,6 @@
 """Use cases of endpoints: begin creation, update, scaling and deletion. The engine carries them out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,9 +12,10 @@ from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.metric import find_intended
 from tidegate.domain.observation import Capabilities, Event
-from tidegate.domain.registry import Model, Tags
+from tidegate.domain.registry import ContainerDefinition, Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
+from tidegate.host.features import features
 from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
@@ -22,11 +23,24 @@ from tidegate.service import history, quotas, usage
 from tidegate.service import tags as labels
 from tidegate.service.alarms import read_rule_alarms
 from tidegate.service.configs import check_count, check_weights
-from tidegate.service.deployment_checks import check_containers
 from tidegate.service.endpoint_extension import endpoint_extensions
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require
 from tidegate.service.targets import check_supported
+
+# --- checks by features of the containers of a version, before it is deployed ---
+
+
+def check_containers(tx: Tx, containers: Iterable[ContainerDefinition]) -> None:
+    """Check containers by the features. Raises Invalid if a feature refuses a container, or if the one that could
+    approve it is off."""
+    there = tuple(containers)
+    packaged = next((one.package for one in there if one.package is not None), None)
+    if packaged is not None:  # else nobody can say whether it is approved
+        features().require_hook("package_containers", f"model package {packaged} cannot be deployed")
+    for _, check in features().hooks("check_containers"):
+        check(tx, there)
+
 
 SHOWN_MEMBERS = ("MetricsConfig",)
 """Members of a config that DescribeEndpoint returns, even after the config was deleted."""

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from tidegate.domain.errors import Invalid, Unavailable
 from tidegate.domain.metric import AWS_PREFIX, MetricId, Sample, is_platform_namespace
 from tidegate.monitoring import sketch
-from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.monitoring.finite import LARGEST
+from tidegate.monitoring.samples import Datapoint, datapoint
 from tidegate.ports.metrics import Metrics
 
 MAX_AGE = timedelta(days=14)

@@ -12,8 +12,7 @@ from tidegate.domain.traffic import WHOLE
 from tidegate.host.features import features
 from tidegate.monitoring.exposition import header_lines, render_counters, sample_line
 from tidegate.ports.store import Tx, Unreadable
-from tidegate.service.fleet_totals import BOUNDS, FleetKey, Histogram, Totals
-from tidegate.service.mirror_totals import MIRROR_COUNTERS
+from tidegate.service.fleet_totals import BOUNDS, MIRROR_COUNTERS, FleetKey, Histogram, Totals
 
 Observed = Sequence[tuple[Endpoint, Observation | None]]
 """Endpoints with their last observations."""

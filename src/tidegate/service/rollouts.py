@@ -15,8 +15,7 @@ from tidegate.ports.store import Tx
 from tidegate.rollout import approval_rule, commands
 from tidegate.rollout import history as histories
 from tidegate.service import history, quotas
-from tidegate.service.deployment_checks import check_containers
-from tidegate.service.endpoints import check_serving_version, read_guards, require_settled, save
+from tidegate.service.endpoints import check_containers, check_serving_version, read_guards, require_settled, save
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 

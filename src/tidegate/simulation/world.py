@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from heapq import heappop, heappush
 from math import inf
 from typing import Protocol
 
@@ -48,7 +49,35 @@ from tidegate.simulation.faults import (
     WorldTiming,
 )
 from tidegate.simulation.target import SimulatedFleet, SimulatedTarget
-from tidegate.simulation.timeline import Timeline
+
+# --- virtual time: what happens next, and nothing in between ---
+
+
+class Timeline:
+    """``now`` is seconds from the start; ``next_event`` jumps to what is due next. Events of one moment happen in the
+    order in which they were planned."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
+        self._planned = 0
+
+    def at(self, when: float, event: Callable[[], object]) -> None:
+        """Plan an event; one in the past happens now."""
+        self._planned += 1
+        heappush(self._events, (max(when, self.now), self._planned, event))
+
+    @property
+    def due(self) -> float | None:
+        """Time of the next event; None if none is left."""
+        return self._events[0][0] if self._events else None
+
+    def next_event(self) -> None:
+        """Jump to the next event and let it happen."""
+        when, _, event = heappop(self._events)
+        self.now = max(when, self.now)
+        event()
+
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -9,11 +9,11 @@ from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.devices import MOST_DEVICES
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
-from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.following import FOLLOW
+from tidegate.domain.fleet import RoutingStrategy, Serverless
+from tidegate.domain.registry_addresses import FOLLOW
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Holdback, RollingUpdate, TrafficRouting
 from tidegate.domain.traffic import WHOLE
-from tidegate.spec import serverless, serving_options, structures, value_types
+from tidegate.spec import serving_options, structures, value_types
 from tidegate.spec.admission import HEADER, admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
@@ -23,6 +23,52 @@ from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.sections import build_sections, config_content, refuse_switched_off, spec_file_of
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
 from tidegate.spec.upstream import check_scaling
+
+# --- the ``serverless`` section of a spec ---
+
+
+_PATH: KeyPath = ("serverless",)
+_NOT_WITH = (
+    "instances",
+    "instance_type",
+    "routing",
+    "memory",
+    "devices",
+    "max_in_flight",
+    "queue_time",
+    "variants",
+    "shadow",
+)
+_NUMBERS = (("max_concurrency", 1), ("provisioned", 0), ("per_instance", 1))
+
+
+def _serverless_bounds(spec: structures.SpecFile) -> Serverless | None:
+    """Serverless limits; None if the spec is not serverless. Raises SpecError."""
+    given = spec.serverless
+    if given is None:
+        return None
+    empty = structures.SpecFile(endpoint=spec.endpoint)
+    for key in _NOT_WITH:
+        if getattr(spec, key) != getattr(empty, key):
+            raise SpecError((key,), "cannot be combined with serverless")
+    if spec.model is not None and spec.model.multi_model is not None:
+        raise SpecError(("model", "multi_model"), "cannot be combined with serverless")
+    if spec.rollout is not None and spec.rollout.strategy == "rolling":
+        raise SpecError(
+            ("rollout", "strategy"), "rolling cannot be combined with serverless, which has no instances"
+        )
+    for key, least in _NUMBERS:
+        if getattr(given, key) < least:
+            raise SpecError((*_PATH, key), f"{getattr(given, key)}: must be at least {least}")
+    if given.provisioned > given.max_concurrency:
+        raise SpecError((*_PATH, "provisioned"), f"{given.provisioned}: more than max_concurrency")
+    size, idle = memory(given.memory, (*_PATH, "memory")), duration(given.idle_after, (*_PATH, "idle_after"))
+    if size < 1:
+        raise SpecError((*_PATH, "memory"), "must be above 0")
+    if idle <= 0:
+        raise SpecError((*_PATH, "idle_after"), "must be above 0")
+    return Serverless(size, given.max_concurrency, given.provisioned, idle, given.per_instance)
+
 
 Variant = tuple[KeyPath, structures.VariantSection]
 _STRATEGY_KEYS = {
@@ -189,7 +235,7 @@ def _config(
     spec: structures.SpecFile, variants: list[Variant], shadows: list[Variant], now: datetime
 ) -> EndpointConfig:
     """Make the config without its name, which is derived from all of its content."""
-    bounds = serverless.bounds(spec)
+    bounds = _serverless_bounds(spec)
     return EndpointConfig(
         name="",
         variants=tuple(

@@ -4,8 +4,7 @@ import json
 from typing import Any
 
 from tidegate.domain.arns import record_name
-from tidegate.domain.following import FollowSettings
-from tidegate.domain.registry_addresses import parse_registry_address
+from tidegate.domain.registry_addresses import FollowSettings, parse_registry_address
 from tidegate.spec import structures
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.unit_texts import duration_text

@@ -8,8 +8,8 @@ from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
-from tidegate.domain.following import FOLLOW
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
+from tidegate.domain.registry_addresses import FOLLOW
 from tidegate.spec import multi_model, serving_options, value_types
 from tidegate.spec.admission import default_burst
 from tidegate.spec.following import render_following

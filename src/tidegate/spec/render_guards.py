@@ -8,7 +8,7 @@ from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.traffic import WHOLE
 from tidegate.spec import alarms as definitions
 from tidegate.spec import structures
-from tidegate.spec.signals import render_signal
+from tidegate.spec.alarms import render_signal
 from tidegate.spec.unit_texts import duration_text, percent_text, size_text, threshold_text
 
 _STEPS = {"canary": "size", "linear": "step"}

@@ -18,8 +18,7 @@ from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.host.atomic_write import sync_folder
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.storage.addresses import parse
-from tidegate.storage.file_errors import unwritable
-from tidegate.storage.files import CHUNK, check_roots
+from tidegate.storage.files import CHUNK, check_roots, unwritable
 
 ROOTS_SETTING = "TIDEGATE_OUTPUT_ROOTS"
 FRESH = 1.0

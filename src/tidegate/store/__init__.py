@@ -15,10 +15,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from tidegate.ports.store import Tx
-from tidegate.store.commit_mark import CommitMark
+from tidegate.store.commit_mark import CommitMark, NewestLine
 from tidegate.store.database import DEFAULT_LIMITS, Database, open_database
 from tidegate.store.engine import DatabaseLimits
-from tidegate.store.newest_line import NewestLine
 from tidegate.store.transaction import SqlTx
 
 R = TypeVar("R")

@@ -7,8 +7,8 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.transform import TransformJob, TransformProgress
-from tidegate.ports.recommenders import RecommenderState
 from tidegate.ports.runners import Describe, RunnerState
+from tidegate.ports.target import RecommenderState
 
 
 @dataclass(frozen=True)

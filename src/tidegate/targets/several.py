@@ -11,9 +11,8 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
-from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.logs import LogLines, Logs, LogStream, ReplicaLog
-from tidegate.ports.target import Chore, Lifecycle, Provider
+from tidegate.ports.target import Chore, EvidenceSource, Lifecycle, Provider
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,7 @@ from tidegate.domain import alarm_rule
 from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
-from tidegate.monitoring.datapoint import STATISTICS
-from tidegate.monitoring.samples import is_extended
+from tidegate.monitoring.samples import STATISTICS, is_extended
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.wire.cloudwatch_members import (

@@ -8,8 +8,7 @@ from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import Query
 from tidegate.monitoring import metric_math
-from tidegate.monitoring.datapoint import STATISTICS, Datapoint
-from tidegate.monitoring.samples import is_extended
+from tidegate.monitoring.samples import STATISTICS, Datapoint, is_extended
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     decode_token,

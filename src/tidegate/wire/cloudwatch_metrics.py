@@ -1,28 +1,34 @@
-"""CloudWatch's operations on metrics."""
+"""CloudWatch's operations on metrics, and those on tags, which only alarms have."""
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from tidegate.domain.access import Access
+from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
-from tidegate.monitoring.datapoint import STATISTICS, Datapoint
 from tidegate.monitoring.finite import LARGEST
-from tidegate.monitoring.samples import is_extended
+from tidegate.monitoring.samples import STATISTICS, Datapoint, is_extended
+from tidegate.ports.store import StoredRecord
 from tidegate.service import metrics as use
+from tidegate.service import tags as labels
+from tidegate.service.record_kinds import ALARM
 from tidegate.wire.cloudwatch_members import (
     decode_token,
     encode_token,
     make_period,
     parse_dimensions,
     parse_metric,
+    parse_tags,
     raise_bad_combination,
     raise_missing,
     render_dimensions,
     truncate_to_second,
 )
-from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
+from tidegate.wire.errors import NamedError
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params, TxCall, TxOperation
 
 MAX_DATA = 1000
 MAX_VALUES = 150
@@ -158,8 +164,40 @@ def _render_metric(one: MetricId) -> Params:
     }
 
 
+# --- CloudWatch's operations on tags; only alarms have tags ---
+
+
+_ARN = re.compile(r"arn:[^:]+:cloudwatch:([^:]*):([^:]*):alarm:(.+)", re.DOTALL)
+
+
+def list_tags_for_resource(call: TxCall, params: Params) -> Params:
+    tags = labels.read(call.tx, ALARM, _find_alarm(call, params).name)
+    return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+def tag_resource(call: TxCall, params: Params) -> None:
+    labels.add(call.tx, ALARM, _find_alarm(call, params).name, parse_tags(params), call.now)
+
+
+def untag_resource(call: TxCall, params: Params) -> None:
+    labels.remove(call.tx, ALARM, _find_alarm(call, params).name, params["TagKeys"], call.now)
+
+
+def _find_alarm(call: TxCall, params: Params) -> StoredRecord[Alarm]:
+    """The alarm that ResourceARN names. Like CloudWatch, the error for a missing one gives no details."""
+    match = _ARN.fullmatch(params["ResourceARN"])
+    mine = match is not None and (match[1], match[2]) == (call.ctx.region, call.ctx.account)
+    saved = call.tx.get(ALARM, match[3]) if match is not None and mine else None
+    if saved is None:
+        raise NamedError("ResourceNotFoundException", "Unknown")
+    return saved
+
+
 OPERATIONS: Operations = {
     "PutMetricData": AsyncOperation(put_metric_data, Access.USE),
     "GetMetricStatistics": AsyncOperation(get_metric_statistics, Access.READ),
     "ListMetrics": AsyncOperation(list_metrics, Access.READ),
+    "ListTagsForResource": TxOperation(list_tags_for_resource, Access.READ),
+    "TagResource": TxOperation(tag_resource, Access.CHANGE),
+    "UntagResource": TxOperation(untag_resource, Access.CHANGE),
 }

@@ -1,4 +1,5 @@
-"""AWS's JSON protocols, 1.0 and 1.1: bytes to members by an input shape, members to bytes by an output shape."""
+"""AWS's JSON protocols, 1.0, 1.1 and the part of rest-json that the runtime API needs: bytes to members by an
+input shape, members to bytes by an output shape."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -185,3 +186,47 @@ def to_json_data(shape: Shape, value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+# The part of AWS's rest-json protocol that the runtime API needs: members in path and headers, and a raw body.
+
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
+
+
+def parse_rest(
+    shape: StructureShape, labels: Mapping[str, str], headers: Mapping[str, str], body: bytes
+) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        place = member.serialization.get("location")
+        key = member.serialization.get("name", name)
+        if place == "uri" and key in labels:
+            members[name] = labels[key]
+        elif place == "header" and key.lower() in headers:
+            members[name] = _parse_header(member, headers[key.lower()], name)
+        elif name == shape.serialization.get("payload"):
+            members[name] = body
+    return members
+
+
+def _parse_header(shape: Shape, text: str, name: str) -> Any:
+    """Parse a header's value. Raises WrongType."""
+    if shape.type_name not in ("integer", "long"):
+        return text
+    if not text.removeprefix("-").isdecimal() or not text.isascii():
+        raise WrongType(f"'{abbreviate(text)}' at '{member_path('', name)}' is not an integer")
+    return check_integer_range(shape, int(text), member_path("", name))
+
+
+def split_headers(
+    shape: StructureShape | None, members: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Split the members of an answer into headers and the rest."""
+    headers: dict[str, str] = {}
+    rest = dict(members)
+    for name, member in shape.members.items() if shape else ():
+        if member.serialization.get("location") == "header" and rest.get(name) is not None:
+            headers[member.serialization.get("name", name)] = str(rest.pop(name))
+    return headers, rest

@@ -10,20 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.domain.access import Access, Caller
-from tidegate.domain.errors import Invalid, TidegateError, Unavailable
+from tidegate.domain.errors import AuthError, Invalid, NotFound, TidegateError, Unavailable
 from tidegate.host.features import describe_switched_off, features
 from tidegate.ports.store import Stale, Tx
 from tidegate.service.audit_trail import AuditDetails, RequestedOperation, Trail
-from tidegate.wire import (
-    codec_cbor,
-    codec_json,
-    codec_query,
-    codec_rest,
-    openai,
-    output_shapes,
-    schema,
-    validation,
-)
+from tidegate.wire import codec_cbor, codec_json, codec_query, output_shapes, schema, validation
 from tidegate.wire.errors import NamedError, UnknownOperation, WireError, to_wire_error
 from tidegate.wire.operation import (
     AsyncOperation,
@@ -149,7 +140,7 @@ def parse(service: schema.ServedService, target: RequestTarget, request: WireReq
             form = codec_query.parse_form(body if request.method == "POST" else request.query.encode())
             params = codec_query.parse(shape, form, unknown)
         case _:
-            params = codec_rest.parse(shape, target.labels, request.headers, body)
+            params = codec_json.parse_rest(shape, target.labels, request.headers, body)
     if shape is not None:
         validation.check(service.name, shape, params, unknown)
     return params
@@ -184,7 +175,7 @@ def _render_answer(
     operation = service.operation(target.operation)
     shape = operation.output_shape
     if target.protocol is WireProtocol.REST:
-        headers, members = codec_rest.split_headers(shape, members)
+        headers, members = codec_json.split_headers(shape, members)
         status = int(operation.http.get("responseCode", 200))
         return _make_response(call, status, target.content_type, codec_json.render(shape, members), headers)
     if target.protocol is WireProtocol.QUERY:
@@ -211,10 +202,8 @@ def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateE
         body = codec_query.render_error(code, shown.message, fault, namespace, call.request_id)
         return _make_response(call, status, target.content_type, body)
     if target.protocol is WireProtocol.OPENAI:
-        status = openai.error_status(error, status)
-        return _make_response(
-            call, status, target.content_type, openai.render_error(status, shown.name, shown.message)
-        )
+        status = error_status(error, status)
+        return _make_response(call, status, target.content_type, render_error(status, shown.name, shown.message))
     headers = {"x-amzn-ErrorType": shown.name}
     if target.query_mode:
         headers["x-amzn-query-error"] = f"{code};{fault}"
@@ -244,3 +233,21 @@ def _make_response(
 ) -> WireResponse:
     named = {"Content-Type": content_type, "x-amzn-RequestId": call.request_id, **(headers or {})}
     return WireResponse(status, named, body)
+
+
+# Errors in the format of OpenAI's API. The proxy routes predictions of served endpoints, so a request that arrives
+# here only needs to be told why it is not served.
+
+
+_TYPES = {401: "authentication_error", 404: "not_found_error"}
+
+
+def error_status(error: TidegateError, default: int) -> int:
+    if isinstance(error, NotFound):
+        return 404
+    return 401 if isinstance(error, AuthError) else default
+
+
+def render_error(status: int, name: str, message: str) -> bytes:
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": name}}).encode()

@@ -1,11 +1,13 @@
 """One table that maps tidegate's errors to each service's error names, statuses and messages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tidegate.domain import errors as ours
 from tidegate.domain.arns import resource_name
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import AlreadyExists, Conflict, NotFound, TidegateError
 from tidegate.wire.validation import Violation, WrongType
 
 
@@ -179,3 +181,38 @@ def _aws_message(service: str, error: TidegateError, arn: Callable[[str], str], 
     if sentence is None or service != "sagemaker":
         return error.message
     return sentence.format(arn=arn(f"{_RESOURCES[kind]}/{resource_name(name) if kind == 'package' else name}"))
+
+
+# --- SageMaker's errors for jobs that do not exist ---
+
+
+@contextmanager
+def require_job(name: str, code: str = "ValidationException") -> Iterator[None]:
+    """Replace NotFound by SageMaker's error. Of transform and processing jobs it is a ValidationException: boto3's
+    waiters and Amazon's controllers for Kubernetes take that, with these words, for a job that does not exist, and
+    ResourceNotFound, which the service's model has, for a failure that is final."""
+    try:
+        yield
+    except NotFound:
+        raise NamedError(code, f"Could not find requested job with name: {name}") from None
+
+
+# --- errors by the names that the service's model has for the operations of newer resources ---
+
+
+T = TypeVar("T")
+
+
+def name_errors(work: Callable[[], T]) -> T:
+    """Raises NamedError for what exists already, is not there, or cannot be done now. A record of another kind keeps
+    the error of its own operations."""
+    try:
+        return work()
+    except AlreadyExists as error:
+        raise NamedError("ResourceInUse", error.message) from None
+    except Conflict as error:
+        raise NamedError("ConflictException", error.message) from None
+    except NotFound as error:
+        if error.about is not None:
+            raise
+        raise NamedError("ResourceNotFound", error.message) from None

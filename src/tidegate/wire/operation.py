@@ -5,7 +5,7 @@ operation's output; members that are None are left out of the answer. It raises 
 ``wire.errors.NamedError`` if the service's model has a more specific error.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -162,3 +162,18 @@ class AsyncOperation:
 Operation = TxOperation | AsyncOperation
 Operations = dict[str, Operation]
 """Operation name -> operation, of one service."""
+
+
+# Members that AWS supports and this server does not. They are refused, since ignoring them would promise something
+# that does not happen.
+
+
+def refuse_unsupported(params: Params, names: Iterable[str]) -> None:
+    """Raises Invalid if one of these members is set."""
+    for name in names:
+        if params.get(name) is not None:
+            raise unsupported(name)
+
+
+def unsupported(what: str) -> Invalid:
+    return Invalid(f"{what} is not supported yet: leave it out")

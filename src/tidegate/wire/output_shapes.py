@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tidegate.host.late_import import load
-from tidegate.wire.validation_overrides import ALLOWANCES
+from tidegate.wire.validation import ALLOWANCES
 
 if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
     from botocore.model import Shape, StructureShape

@@ -3,14 +3,52 @@
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
-from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
+from tidegate.domain.fleet import ROUTINGS, RoutingStrategy, Serverless
 from tidegate.service import configs as use
 from tidegate.wire.config_members import config_members
 from tidegate.wire.listing import parse_listing, show_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse, unsupported
+from tidegate.wire.validation import Violation, describe_enum_violation
+
+# --- converts SageMaker's ServerlessConfig to the domain's and back, and checks SageMaker's own limits ---
+
+
+MIB = 2**20
+MEMORY_STEP, MIN_MEMORY, MAX_MEMORY = 1024, 1024, 6144
+"""Memory in MB."""
+SERVERLESS_TYPE = "serverless"
+"""Value of the instance type of a serverless variant."""
+_EXCLUDED = ("InitialInstanceCount", "InstanceType", "RoutingConfig")
+
+
+def parse_serverless(given: Params) -> Serverless | None:
+    """Parse a variant's member ServerlessConfig; None if it is absent. Raises Invalid."""
+    config = given.get("ServerlessConfig")
+    if config is None:
+        return None
+    name = given["VariantName"]
+    for member in _EXCLUDED:
+        if member in given:
+            raise Invalid(f"Variant '{name}' has both ServerlessConfig and {member}: leave one of them out")
+    memory: int = config["MemorySizeInMB"]
+    if memory % MEMORY_STEP or not MIN_MEMORY <= memory <= MAX_MEMORY:
+        sizes = range(MIN_MEMORY, MAX_MEMORY + MEMORY_STEP, MEMORY_STEP)
+        raise Violation(f"1 validation error detected: {describe_enum_violation(memory, 'MemorySizeInMB', sizes)}")
+    most, kept = config["MaxConcurrency"], config.get("ProvisionedConcurrency", 0)
+    if kept > most:
+        raise Invalid(f"ProvisionedConcurrency {kept} of variant '{name}' must not exceed MaxConcurrency, {most}")
+    return Serverless(memory * MIB, most, kept)
+
+
+def render_serverless(bounds: Serverless) -> Params:
+    """Render as SageMaker does."""
+    return {
+        "MemorySizeInMB": max(1, bounds.memory // MIB),
+        "MaxConcurrency": bounds.max_concurrency,
+        "ProvisionedConcurrency": bounds.provisioned or None,
+    }
+
 
 REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 VARIANT_REFUSED = (
@@ -33,7 +71,7 @@ _VARIANT_USED = (
 
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
-    refuse(params, REFUSED)
+    refuse_unsupported(params, REFUSED)
     tags = parse_tags(params)
     config = EndpointConfig(
         params["EndpointConfigName"],
@@ -49,7 +87,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
 
 
 def _parse_variant(given: Params) -> ProductionVariant:
-    refuse(given, VARIANT_REFUSED)
+    refuse_unsupported(given, VARIANT_REFUSED)
     serverless = parse_serverless(given)
     for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:

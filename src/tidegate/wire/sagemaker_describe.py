@@ -11,8 +11,8 @@ from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, serving_version, status, variant_views
 from tidegate.wire.config_members import config_members
 from tidegate.wire.operation import OperationCall, Params
+from tidegate.wire.sagemaker_configs import render_serverless
 from tidegate.wire.sagemaker_deployment import render_deployment
-from tidegate.wire.sagemaker_serverless import render_serverless
 
 MAX_REASON = 1024
 MAX_IMAGE = 255

@@ -10,9 +10,8 @@ from tidegate.host.features import features
 from tidegate.service import models as use
 from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
 from tidegate.wire.listing import parse_listing, show_page
-from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
+from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 MAX_ENVIRONMENT = 32 * 1024
 """Maximum bytes of all environments of a model together."""
@@ -87,7 +86,7 @@ def _parse_definitions(params: Params) -> list[Params]:
 def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition]:
     """The given container, or those of the named model package."""
     if "ModelPackageName" not in given:
-        refuse(given, ("InferenceSpecificationName",))
+        refuse_unsupported(given, ("InferenceSpecificationName",))
         return [_with_pinned_image(_parse_container(given), call.found or {})]
     for name in ("Image", "ModelDataUrl", "ModelDataSource"):
         if name in given:
@@ -96,7 +95,7 @@ def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition
     own = {key: given[key] for key in _PACKAGED if key in given}
     found = []
     for each in containers:
-        refuse(each, _OF_PACKAGES)
+        refuse_unsupported(each, _OF_PACKAGES)
         merged = {**each, "Environment": {**each.get("Environment", {}), **given.get("Environment", {})}}
         if "ContainerHostname" in given:
             merged["ContainerHostname"] = given["ContainerHostname"]
@@ -113,7 +112,7 @@ def _with_pinned_image(container: ContainerDefinition, pinned: Mapping[str, str]
 
 
 def _parse_container(given: Params) -> ContainerDefinition:
-    refuse(given, REFUSED)
+    refuse_unsupported(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
@@ -136,7 +135,7 @@ def _parse_data_url(given: Params) -> str | None:
         return given.get("ModelDataUrl")
     if "ModelDataUrl" in given:
         raise Invalid("ModelDataUrl and ModelDataSource exclude each other: give one of them")
-    refuse(source, ("ManifestS3Uri", "HubAccessConfig"))
+    refuse_unsupported(source, ("ManifestS3Uri", "HubAccessConfig"))
     uri: str = source["S3Uri"]
     if (source["S3DataType"] == "S3Prefix") != uri.endswith("/"):
         raise Invalid(f"S3Uri '{uri}' must end in / for S3Prefix, and must not for S3Object")

@@ -12,9 +12,9 @@ from tests.unit.service.test_deploy import START, settle
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.following import FollowSettings
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import PinnedModel
+from tidegate.domain.registry_addresses import FollowSettings
 from tidegate.domain.rollout import Phase
 from tidegate.features.model_registry.kinds import FOLLOWED, FollowRecord
 from tidegate.features.model_registry.loop import EVENT, FollowLoop

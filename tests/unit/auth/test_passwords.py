@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.auth import passwords, secret_tokens
+from tidegate.auth import passwords
 from tidegate.auth.passwords import Cost, hash_password, is_password
 from tidegate.domain.errors import Invalid
 from tidegate.host.attempt_limits import AttemptAllowance, AttemptLimits
@@ -45,13 +45,13 @@ def test_a_hash_that_cannot_be_read_is_nobodys(encoded: str) -> None:
 
 @given(st.text(max_size=80))
 def test_text_that_is_no_token_has_no_id(text: str) -> None:
-    assert secret_tokens.token_id(text) is None
-    assert secret_tokens.digest(text) != text
+    assert passwords.token_id(text) is None
+    assert passwords.digest_secret(text) != text
 
 
 def test_a_token_has_its_id() -> None:
-    text = secret_tokens.make_token("0123456789ab", bytes(32))
-    assert secret_tokens.token_id(text) == "0123456789ab" and secret_tokens.token_id(text + "\n") is None
+    text = passwords.make_token("0123456789ab", bytes(32))
+    assert passwords.token_id(text) == "0123456789ab" and passwords.token_id(text + "\n") is None
 
 
 @given(

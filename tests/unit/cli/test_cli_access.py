@@ -120,6 +120,6 @@ def test_a_token_is_sent_instead_of_a_signature_and_predictions_go_to_the_server
     answers = {f"{API}/endpoints": found({"endpoints": []}), f"{API}/endpoints/fraud/invoke": (200, b"0.5")}
     with stub(answers) as (url, seen):
         given = {"TIDEGATE_URL": url, "TIDEGATE_TOKEN": "tidegate_x", "AWS_ACCESS_KEY_ID": "a"}
-        words("list", AWS_SECRET_ACCESS_KEY="b", **given)
+        words("status", AWS_SECRET_ACCESS_KEY="b", **given)
         assert words("invoke", "fraud", "--body", "1", **given).startswith("0.5")
     assert {request["headers"]["Authorization"] for request in seen} == {"Bearer tidegate_x"}

@@ -219,7 +219,7 @@ def test_a_group_that_was_a_command_keeps_its_own_commands_and_its_help(
 
 def test_an_alias_is_the_command() -> None:
     with stub({f"{API}/endpoints": found({"endpoints": []})}) as (url, _):
-        done = [CliRunner().invoke(app, [name], env={"TIDEGATE_URL": url}) for name in ("ls", "list")]
+        done = [CliRunner().invoke(app, [name], env={"TIDEGATE_URL": url}) for name in ("ls", "status")]
     assert done[0].exit_code == 0
     assert done[0].output == done[1].output == "no endpoints yet: tidegate deploy SPEC makes one\n"
 

@@ -125,7 +125,6 @@ LISTED = (
 )
 CASES = {
     "status": Case(("status",), LISTED),
-    "list": Case(("list",), LISTED),
     "status of one": Case(
         ("status", NAME),
         ("75 %", "11/12 +1", "1,234.5", "112.5 ms", "1,909.2 ms", "ERRORS/S", "INSUFFICIENT_DATA", "AllTraffic"),

@@ -21,7 +21,7 @@ from tidegate.domain.feature import Feature, Loop
 from tidegate.domain.transform import FLEET_PREFIX
 from tidegate.features.drift.kinds import DRIFT_SCHEDULE
 from tidegate.features.recommender.service import PREFIX
-from tidegate.features.shadow.kinds import EXPERIMENT
+from tidegate.features.shadow.records import EXPERIMENT
 from tidegate.host.features import FeatureSet, LoadedFeature, choose, features, find_installed
 from tidegate.service.record_kinds import TRANSFORM
 from tidegate.settings import Settings

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.compose.control_socket import listening
-from tidegate.compose.controller import Controller
+from tidegate.compose.controller import Controller, listening
 from tidegate.domain.errors import StartupError
 from tidegate.host.state_folder import StateFolder
 from tidegate.serving.contract.images import ImageTable

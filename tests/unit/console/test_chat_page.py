@@ -5,7 +5,7 @@ import asyncio
 import httpx
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console import chat_page, operate_pages
+from tidegate.console import core_pages, operate_pages
 from tidegate.console.page_context import PageContext
 from tidegate.gateway.app import build_app
 
@@ -16,7 +16,7 @@ def visit(image: str, *paths: str) -> list[httpx.Response]:
 
     async def ask() -> list[httpx.Response]:
         operate = operate_pages.routes(PageContext(house.gateway, {}))
-        app = build_app(house.gateway, [*chat_page.routes(house.gateway), *operate])
+        app = build_app(house.gateway, [*core_pages.chat_routes(house.gateway), *operate])
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness
 from tests.samples import canary, percent, version
-from tidegate.console import endpoint_list, list_pages
+from tidegate.console import core_pages, endpoint_list
 from tidegate.console.activity import SPAN, RecentActivity, read_activity, read_rates
 from tidegate.console.endpoint_list import HELD, EndpointList
 from tidegate.console.list_query import ListQuery
@@ -203,7 +203,7 @@ async def test_a_thousand_endpoints_are_shown_by_the_hundred_and_exported_whole(
 
 
 async def test_the_export_is_a_file_of_what_the_filter_lets_through(house: GatewayHarness) -> None:
-    app = build_app(house.gateway, list_pages.routes(PageContext(house.gateway, {})))
+    app = build_app(house.gateway, core_pages.list_routes(PageContext(house.gateway, {})))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=house.gateway.settings.url
     ) as client:

@@ -28,7 +28,7 @@ from tidegate.domain.rollout import Phase
 from tidegate.features.evidence.rows import describe_action, evidence_rows
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.gateway.app import build_app
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 from tidegate.ports.store import JournalLine
 from tidegate.rollout import commands
 from tidegate.service.record_kinds import ENDPOINT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.console.money import format_dollars
+from tidegate.console.figures import format_dollars
 
 
 @pytest.mark.parametrize(

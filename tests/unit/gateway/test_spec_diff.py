@@ -13,7 +13,7 @@ from tidegate import spec
 from tidegate.domain.observation import Capabilities
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.service import BoundsUpdate, ScalableKey
-from tidegate.gateway.spec_diff import compare_deployed
+from tidegate.gateway.native import compare_deployed
 from tidegate.ports.store import Kind
 from tidegate.service import history, rollouts
 from tidegate.service import tags as labels

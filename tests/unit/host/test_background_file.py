@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.host import background_file
-from tidegate.host.atomic_write import write_atomically
-from tidegate.host.background_file import BackgroundFile
+from tidegate.host import atomic_write
+from tidegate.host.atomic_write import BackgroundFile, write_atomically
 
 
 async def settled(file: BackgroundFile) -> None:
@@ -46,7 +45,7 @@ async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: py
         leave.wait(60)
         original(path, data, durable=False)
 
-    monkeypatch.setattr(background_file, "write_atomically", hang)
+    monkeypatch.setattr(atomic_write, "write_atomically", hang)
 
     file = BackgroundFile(tmp_path / "file")
     for number in range(20):

@@ -8,7 +8,7 @@ import pytest
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarm_evaluation import judge
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 TREATMENTS = (MissingData.MISSING, MissingData.IGNORE, MissingData.BREACHING, MissingData.NOT_BREACHING)

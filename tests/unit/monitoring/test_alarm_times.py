@@ -9,7 +9,7 @@ import pytest
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import AlarmState, MissingData
 from tidegate.monitoring.alarm_evaluation import evaluate, next_evaluation, windows
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BEGIN = int(NOON.timestamp())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tidegate.domain.metric import Latency, MetricId, Sample
 from tidegate.monitoring import finite, sketch
 from tidegate.monitoring.samples import flaw, merge, statistic
-from tidegate.monitoring.value_spread import merge_spreads
+from tidegate.monitoring.sketch import merge_spreads
 
 METRIC = MetricId.of("mine", "Latency", {"Endpoint": "a"})
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

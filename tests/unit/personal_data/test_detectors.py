@@ -6,8 +6,7 @@ import gzip
 import pytest
 
 from tidegate.domain.capture import Detector
-from tidegate.personal_data.detectors import scrub
-from tidegate.personal_data.field_names import kind_of
+from tidegate.personal_data.detectors import kind_of, scrub
 from tidegate.personal_data.identifiers import find_ibans
 
 EVERY = frozenset(Detector)

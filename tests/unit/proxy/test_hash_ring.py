@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.proxy.hash_ring import assign_numbers
-from tidegate.proxy.state import ProxyState
+from tidegate.proxy.state import ProxyState, assign_numbers
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)
 FLEET = FleetId("clients", 1, "main")

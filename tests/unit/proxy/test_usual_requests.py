@@ -8,7 +8,7 @@ import pytest
 from tests.unit.proxy.test_config import OPTIONS, canary
 from tidegate.auth import same_site
 from tidegate.proxy.config import render_config
-from tidegate.proxy.usual_requests import CHECKED_NAMES, ROUTING_NAMES
+from tidegate.proxy.frontend_rules import CHECKED_NAMES, ROUTING_NAMES
 
 KNOWN = {"host", "authorization"}
 """Headers whose values the condition itself looks at."""

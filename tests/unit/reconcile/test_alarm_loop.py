@@ -14,11 +14,11 @@ from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import MetricId, Query, Sample
 from tidegate.monitoring import sketch
 from tidegate.monitoring.alarm_data import needed, points, series_of
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Tx
 from tidegate.reconcile.alarm_loop import BUDGET, evaluate_due
-from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.reads import read_all
 from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.store import SqlStore, open_store

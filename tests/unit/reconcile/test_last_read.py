@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.memory_store import MemoryStore
 from tidegate.ports.store import Kind, Tx
-from tidegate.reconcile.last_read import MOST_TIMES, ReadCache
+from tidegate.reconcile.reads import MOST_TIMES, ReadCache
 
 R = TypeVar("R")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -14,7 +14,7 @@ from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.registry import ContainerDefinition, Upstream
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase, Version
-from tidegate.features.labels.lives import find_lives
+from tidegate.features.labels.store import find_lives
 from tidegate.rollout import commands, history, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.status import status

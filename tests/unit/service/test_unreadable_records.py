@@ -21,7 +21,7 @@ from tidegate.features.asynchronous import loop as queues
 from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import loop as scaling
 from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.autoscaling.scalable_records import SCALABLE
 from tidegate.features.drift import service as drift
 from tidegate.features.evidence.kinds import EVIDENCE, REPLAY
 from tidegate.features.lessons import run_service as live_runs

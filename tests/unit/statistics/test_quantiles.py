@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.statistics.quantiles import quantile, quantile_of_counts
+from tidegate.statistics.distribution import quantile, quantile_of_counts
 from tidegate.statistics.ranking import RankedCounts, count_steps, rank_counts
 
 VALUES = st.lists(st.integers(0, 20), min_size=1, max_size=60)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tidegate.domain.errors import Unavailable
 from tidegate.ports.store import Kind, Tx
-from tidegate.store import SqlStore, newest_line, open_store
+from tidegate.store import SqlStore, commit_mark, open_store
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -106,12 +106,12 @@ async def test_what_another_process_wrote_is_seen_by_the_next_look(
     async with opened(url) as (mine, _), opened(url) as (theirs, _):
         assert await mine.newest() is None
         await theirs.run(put("a"))
-        monkeypatch.setattr(newest_line, "FRESH", 0.0)
+        monkeypatch.setattr(commit_mark, "FRESH", 0.0)
         assert await mine.newest() == (1, NOW)
 
 
 def test_each_loop_of_a_second_has_a_look_of_its_own_second() -> None:
-    assert 0.2 < newest_line.FRESH < 0.8
+    assert 0.2 < commit_mark.FRESH < 0.8
 
 
 async def test_at_rest_the_loss_of_the_lease_is_found() -> None:

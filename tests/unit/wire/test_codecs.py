@@ -12,7 +12,7 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.wire import codec_cbor, codec_json, codec_query, codec_rest, output_shapes, schema
+from tidegate.wire import codec_cbor, codec_json, codec_query, output_shapes, schema
 from tidegate.wire.validation import WrongType
 
 CLOUDWATCH = schema.load("cloudwatch", ("GetMetricData", "GetMetricStatistics", "PutMetricAlarm", "PutMetricData"))
@@ -166,7 +166,7 @@ def test_numbers_that_json_cannot_spell_are_words(text: str, number: float) -> N
 def test_the_runtime_takes_members_from_path_headers_and_body() -> None:
     shape = RUNTIME.operation("InvokeEndpoint").input_shape
     headers = {"content-type": "text/csv", "x-amzn-sagemaker-target-variant": "main", "x-other": "1"}
-    assert codec_rest.parse(shape, {"EndpointName": "fraud"}, headers, b"1,2") == {
+    assert codec_json.parse_rest(shape, {"EndpointName": "fraud"}, headers, b"1,2") == {
         "EndpointName": "fraud",
         "ContentType": "text/csv",
         "TargetVariant": "main",

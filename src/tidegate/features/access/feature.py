@@ -28,10 +28,10 @@ FEATURE = Feature(
     ),
     commands=(
         CommandEntry("access", "", "Manage users, roles and tokens; read the audit.", "Server"),
-        CommandEntry("access user", ".users_command:app", "Manage who may sign in, and their roles.", "Server"),
-        CommandEntry("access token", ".tokens_command:app", "Manage API tokens, which act for a user.", "Server"),
+        CommandEntry("access user", ".command:app", "Manage who may sign in, and their roles.", "Server"),
+        CommandEntry("access token", ".command:tokens_app", "Manage API tokens, which act for a user.", "Server"),
         CommandEntry(
-            "access audit", ".audit_command:audit", "Show who changed what, when, from where and why.", "Server"
+            "access audit", ".command:audit", "Show who changed what, when, from where and why.", "Server"
         ),
     ),
     pages={

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from tidegate.auth import secret_tokens
+from tidegate.auth import passwords
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, NotAllowed, NotFound, TidegateError, TooManyAttempts
 from tidegate.features.access import openid
@@ -60,13 +60,13 @@ class _OpenIdLogins:
         if wait > 0:
             raise TooManyAttempts(f"Too many attempts to sign in: try again in {wait:.0f} s.", wait)
         state, nonce, verifier, browser = (
-            secret_tokens.make_secret(gateway.logins.random(secret_tokens.SECRET_BYTES)) for _ in range(4)
+            passwords.make_secret(gateway.logins.random(passwords.SECRET_BYTES)) for _ in range(4)
         )
         address = await self.provider.authorization_address(state, nonce, verifier)
         pending = _Pending(
-            nonce, verifier, secret_tokens.digest(browser), next_page(request.query_params), now + LONGEST
+            nonce, verifier, passwords.digest_secret(browser), next_page(request.query_params), now + LONGEST
         )
-        self._pending[secret_tokens.digest(state)] = pending
+        self._pending[passwords.digest_secret(state)] = pending
         while len(self._pending) > MAX_PENDING:
             self._pending.popitem(last=False)
         answer = RedirectResponse(address, 303, headers=NO_STORE)
@@ -111,8 +111,8 @@ class _OpenIdLogins:
 
     def _take(self, request: Request) -> _Pending:
         """The login that this browser began; it can be finished once."""
-        pending = self._pending.pop(secret_tokens.digest(request.query_params.get("state", "")), None)
-        shown = secret_tokens.digest(request.cookies.get(self.cookie, ""))
+        pending = self._pending.pop(passwords.digest_secret(request.query_params.get("state", "")), None)
+        shown = passwords.digest_secret(request.cookies.get(self.cookie, ""))
         if pending is None or self.gateway.context.clock.now() > pending.until:
             raise AuthError(AGAIN)
         if not hmac.compare_digest(shown, pending.browser):

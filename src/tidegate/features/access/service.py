@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tidegate.auth import passwords, secret_tokens
+from tidegate.auth import passwords
 from tidegate.auth.passwords import Cost
 from tidegate.domain.access import USER_NAME, AuditEntry, AuditOutcome, Caller, Role, Session, Token, User
 from tidegate.domain.errors import Invalid, LimitExceeded, NotFound, TidegateError
@@ -95,10 +95,10 @@ class UserBook:
             raise Invalid(f"a token of {owner} may have the role {user.role} at most, not {granted}")
         if sum(one.owner == owner for one in await self.book.tokens()) >= MAX_TOKENS:
             raise LimitExceeded(f"{owner} has {MAX_TOKENS} API tokens: revoke those that are not used")
-        id = self.random(secret_tokens.ID_BYTES).hex()
-        text = secret_tokens.make_token(id, self.random(secret_tokens.SECRET_BYTES))
+        id = self.random(passwords.ID_BYTES).hex()
+        text = passwords.make_token(id, self.random(passwords.SECRET_BYTES))
         expires = None if days is None else now + timedelta(days=days)
-        token = Token(id, secret_tokens.digest(text), owner, granted, label, now, expires)
+        token = Token(id, passwords.digest_secret(text), owner, granted, label, now, expires)
         await self._run_audited(
             "token create", owner, f"{label}, {granted}", now, lambda: self.book.add_token(token)
         )

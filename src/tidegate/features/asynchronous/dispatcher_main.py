@@ -22,8 +22,8 @@ import uvloop
 from tidegate.domain.errors import StartupError
 from tidegate.features.asynchronous.dispatcher.calls import ModelClient
 from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
-from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
+from tidegate.features.asynchronous.dispatcher.outcomes import Notifier
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.features.asynchronous.dispatcher.snapshot import QueueSnapshot
 from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSettings, RunningDispatcher, digest

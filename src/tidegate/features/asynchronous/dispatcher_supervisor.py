@@ -27,8 +27,8 @@ from tidegate.auth.keys import serves_its_user_alone
 from tidegate.compose.environments import child_environment
 from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, QueueSnapshot
 from tidegate.host.atomic_write import write_private
-from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
+from tidegate.host.process_facts import command_line
 from tidegate.settings import Settings
 from tidegate.store.tables import SCHEMA
 

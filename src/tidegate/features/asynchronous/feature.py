@@ -13,13 +13,13 @@ FEATURE = Feature(
             "async", ".spec:AsyncSpec", ".spec:build_async", ".spec:render_async", value="config.asynchronous"
         ),
     ),
-    loops=(Loop(".start:make_loop", offset=0.05),),
+    loops=(Loop(".loop:make_loop", offset=0.05),),
     members={"sagemaker:CreateEndpointConfig": ("AsyncInferenceConfig",)},
     hooks={
         "config_member": ".operations:MEMBER",
         "connection_protocol": ".fast_path_protocol:make_fast_path",
         "endpoint_cards": ".card:make_cards",
-        "restore": ".start:stop_dispatcher",
+        "restore": ".loop:stop_dispatcher",
     },
     operations={"sagemaker-runtime": (".runtime_operations:OPERATIONS",)},
     routes=(

@@ -1,25 +1,98 @@
 """Once per second: read the backlogs, publish what may be handed out, and decide which endpoints sleep or wake."""
 
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
-from tidegate.domain.asynchronous import Backlog
+from tidegate.compose.background import Services, Worker
+from tidegate.domain.asynchronous import AsyncConfig, Backlog, EndedTogether
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import TargetTable
-from tidegate.features.asynchronous import backlogs, scale_to_zero
-from tidegate.features.autoscaling.kinds import SCALABLE
+from tidegate.features.asynchronous.dispatcher_supervisor import DispatcherSupervisor, start_settings
+from tidegate.features.autoscaling.scalable_records import SCALABLE
+from tidegate.host.installation import Installation
+from tidegate.monitoring import finite, sketch
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.rollout.commands import VariantChange
 from tidegate.service.endpoints import update_weights_and_capacities
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.settings import Settings
+
+# --- metric samples of the queue of asynchronous requests ---
+
+
+UNITS = {
+    "RequestDownloadLatency": "Microseconds",
+    "ResponseUploadLatency": "Microseconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
+}
+"""Units of a request's measurements; those not listed are counts."""
+
+
+def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
+    """Samples of one endpoint for one second. Without an instance, the size per instance is the size."""
+    named = {"EndpointName": endpoint}
+    values = {
+        "ApproximateBacklogSize": float(backlog.size),
+        "ApproximateBacklogSizePerInstance": backlog.size / max(1, ready),
+        "HasBacklogWithoutCapacity": float(backlog.size > 0 and ready == 0),
+    }
+    samples = [_sample(name, named, value, "None", now) for name, value in values.items()]
+    age = max(0.0, now - backlog.oldest) if backlog.oldest is not None else 0.0
+    return [*samples, _sample("ApproximateAgeOfOldestRequest", named, age, "Seconds", now)]
+
+
+def request_samples(measured: Iterable[EndedTogether], endpoint_variant: dict[str, str]) -> list[Sample]:
+    """Samples of finished requests, merged by series and second. ``endpoint_variant``: endpoint -> variant for
+    requests that reached no instance."""
+    groups: dict[tuple[str, str, int, str], list[float]] = {}
+    for one in measured:
+        variant = one.variant or endpoint_variant.get(one.endpoint, "AllTraffic")
+        for name, values in one.values.items():
+            groups.setdefault((one.endpoint, variant, one.at, name), []).extend(values)
+    return [
+        _merged(name, {"EndpointName": endpoint, "VariantName": variant}, values, at)
+        for (endpoint, variant, at, name), values in groups.items()
+        if values
+    ]
+
+
+def _merged(name: str, dimensions: dict[str, str], values: list[float], at: int) -> Sample:
+    """One sample of many values: to make one of each and to merge them takes ten times as long."""
+    bins = {bin: float(count) for bin, count in Counter(map(sketch.index, values)).items()}
+    total, unit = finite.add(values), UNITS.get(name, "None")
+    metric = MetricId.of(SAGEMAKER, name, dimensions)
+    return Sample(metric, at, float(len(values)), total, min(values), max(values), bins, unit)
+
+
+def _sample(name: str, dimensions: dict[str, str], value: float, unit: str, at: float) -> Sample:
+    metric = MetricId.of(SAGEMAKER, name, dimensions)
+    return Sample(metric, int(at), 1.0, value, value, value, {sketch.index(value): 1.0}, unit)
+
+
+# --- how many instances a queue needs: some while there is work, none after it was empty for a while ---
+
+
+def desired_count(config: AsyncConfig, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
+    """The desired number of instances of a variant. ``idle_since``: when the queue last had work, or the endpoint was
+    made if that is later."""
+    if config.idle_after is None:
+        return present
+    if backlog.size:
+        return present or config.awake
+    return 0 if now - idle_since >= config.idle_after else present
+
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +196,12 @@ class Queues:
         samples = [
             sample
             for endpoint in served
-            for sample in backlogs.backlog_samples(
+            for sample in backlog_samples(
                 endpoint.name, queues.get(endpoint.name, Backlog()), self._count_ready(endpoint), now
             )
         ]
         measured = await self.queue.measured(MOST_MEASURED)
-        samples += backlogs.request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
+        samples += request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
         if samples:
             await self.metrics.put(samples)
 
@@ -141,9 +214,7 @@ class Queues:
         changes = {}
         for variant in endpoint.serving.variants:
             if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
-                count = scale_to_zero.desired_count(
-                    variant.asynchronous, variant.instance_count, backlog, since, now
-                )
+                count = desired_count(variant.asynchronous, variant.instance_count, backlog, since, now)
                 if count != variant.instance_count:
                     changes[variant.name] = VariantChange(count=count)
         if not changes:
@@ -159,3 +230,33 @@ class Queues:
             return  # somebody else changes it; the next turn sees how
         log.info("endpoint %s: %s", endpoint.name, "wakes" if backlog.size else "sleeps: its queue is empty")
         self.kick(endpoint.name)
+
+
+# --- the loop of queues, joined with the dispatcher that it keeps running ---
+
+
+@dataclass(frozen=True)
+class QueueLoop(Worker):
+    queues: Queues
+    dispatcher: DispatcherSupervisor
+
+    async def turn(self) -> None:
+        await self.queues.turn()
+
+    async def drain(self) -> None:
+        await self.dispatcher.stop()
+
+
+def make_loop(services: Services) -> QueueLoop:
+    start = start_settings(services.settings, services.queue_socket)
+    dispatcher = DispatcherSupervisor(start, services.folder.installation)
+    queues = Queues(
+        *(services.store, services.queue, services.metrics, services.clock, services.observed, services.kick),
+        *(dispatcher.update, services.targets),
+    )
+    return QueueLoop(queues, dispatcher)
+
+
+async def stop_dispatcher(settings: Settings, installation: Installation) -> None:
+    """A dispatcher outlives controllers, and would go on with the queue as it was."""
+    await DispatcherSupervisor(start_settings(settings, Path()), installation).stop()

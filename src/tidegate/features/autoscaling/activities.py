@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.observation import Event
 from tidegate.domain.scaling import Activity, ScalableTarget
-from tidegate.features.autoscaling.kinds import ACTIVITY
-from tidegate.features.autoscaling.scalable_records import ActivityRecord
+from tidegate.features.autoscaling.scalable_records import ACTIVITY, ActivityRecord
 from tidegate.ports.store import Filter, Tx
 
 KEPT = timedelta(weeks=6)

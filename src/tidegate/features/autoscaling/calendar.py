@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import CalendarPeak, CalendarPolicy
-from tidegate.schedules.peaks import EPOCH, peak_schedule
-from tidegate.schedules.schedule import Schedule
+from tidegate.schedules.schedule import EPOCH, Schedule, peak_schedule
 
 DEFAULT_START_UP = 120.0
 """Start-up time in seconds assumed for a model that was never started."""

@@ -9,10 +9,13 @@ FEATURE = Feature(
     page="autoscaling.md",
     sections=(
         Section(
-            "autoscaling", ".spec:AutoscalingSpec", ".spec_build:build_scaling", ".spec_render:render_scaling"
+            "autoscaling",
+            ".spec_build:AutoscalingSpec",
+            ".spec_build:build_scaling",
+            ".spec_build:render_scaling",
         ),
     ),
-    notes=".notes:NOTES",
+    notes=".policy_operations:NOTES",
     operations={
         "application-autoscaling": (
             ".target_operations:OPERATIONS",
@@ -20,13 +23,13 @@ FEATURE = Feature(
             ".action_operations:OPERATIONS",
         )
     },
-    kinds=".kinds:KINDS",
+    kinds=".scalable_records:KINDS",
     hooks={
         "endpoint": ".endpoint:EXTENSION",
         "endpoint_cards": ".card:make_cards",
         "metrics": ".metrics:METRICS",
     },
-    loops=(Loop(".start:make_loop", offset=0.2),),
+    loops=(Loop(".loop:make_loop", offset=0.2),),
     routes=(NativeRoute("GET", "/endpoints/{name}/scaling", ".native:describe_scaling", Access.READ),),
     commands=(
         CommandEntry("show scaling", ".command:scaling", "Show what is scaled, by which rules, and why.", "Look"),

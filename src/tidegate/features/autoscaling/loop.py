@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from tidegate.compose.background import Worker
+from tidegate.compose.background import Services, Worker
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
@@ -40,9 +40,8 @@ from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, StoredRecord, Tx
-from tidegate.reconcile.alarm_reads import read_all
-from tidegate.reconcile.last_read import ReadCache
-from tidegate.reconcile.pauses import is_pausing
+from tidegate.reconcile.reads import ReadCache, read_all
+from tidegate.reconcile.resting import is_pausing
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import read_if_readable
@@ -360,3 +359,11 @@ def refused(tx: Tx, target: ScalableTarget, decision: ScalingDecision, why: Tide
     if (begun := decision.state.running) is not None:
         failed = replace(begun, status=ActivityStatus.FAILED, ended=now, message=why.message)
         activities.put(tx, target, [failed], now)
+
+
+# --- the loop of autoscaling, joined ---
+
+
+def make_loop(services: Services) -> Scaling:
+    parts = services.store, services.metrics, services.clock, services.ids
+    return Scaling(*parts, services.observe_now, services.queue, services.kick, services.targets)

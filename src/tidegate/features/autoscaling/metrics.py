@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from tidegate.domain.scaling import ScalableTarget
-from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.features.autoscaling.observation import read_counts
+from tidegate.features.autoscaling.scalable_records import SCALABLE
 from tidegate.ports.store import Tx
 from tidegate.service.prometheus import MetricSample, MetricSource, Observed
 

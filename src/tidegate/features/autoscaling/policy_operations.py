@@ -23,6 +23,7 @@ from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalabl
 from tidegate.features.autoscaling.service import ScalableKey
 from tidegate.features.autoscaling.target_operations import describe_parts, target_key
 from tidegate.wire.cloudwatch_members import parse_dimensions
+from tidegate.wire.member_notes import OperationNotes, note
 from tidegate.wire.metric_queries import parse_query, render_queries
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
 
@@ -234,4 +235,16 @@ OPERATIONS: Operations = {
     "PutScalingPolicy": TxOperation(put_scaling_policy, Access.CHANGE),
     "DeleteScalingPolicy": TxOperation(delete_scaling_policy, Access.CHANGE),
     "DescribeScalingPolicies": TxOperation(describe_scaling_policies, Access.READ),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+NOTES: OperationNotes = {
+    ("application-autoscaling", "RegisterScalableTarget"): note(ignored=("RoleARN",)),
+    ("application-autoscaling", "PutScalingPolicy"): note(
+        ignored=("TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.ResourceLabel",),
+        refused=("PredictiveScalingPolicyConfiguration",),
+    ),
 }

@@ -4,6 +4,7 @@ one read and one write, and deregistering leaves nothing behind."""
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from tidegate.domain.scaling import (
     Activity,
@@ -18,6 +19,7 @@ from tidegate.domain.scaling import (
     StepScaling,
     TargetTracking,
 )
+from tidegate.ports.store import Kind
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,14 @@ def record_name(endpoint: str, variant: str, dimension: Dimension) -> str:
 
 def policies_of(scalable: Scalable) -> Iterator[ScalingPolicy]:
     return (record.policy for record in scalable.policies)
+
+
+# --- the records that autoscaling keeps ---
+
+
+SCALABLE = Kind("scalable", Scalable)
+ACTIVITY = Kind("activity", ActivityRecord)
+KINDS: tuple[Kind[Any], ...] = (
+    SCALABLE,
+    ACTIVITY,
+)

@@ -11,8 +11,7 @@ from tidegate.domain.observation import Event
 from tidegate.domain.registry import Tags
 from tidegate.domain.scaling import Dimension, ScalableTarget, SuspendedScaling
 from tidegate.features.autoscaling import tracking_alarms
-from tidegate.features.autoscaling.kinds import SCALABLE
-from tidegate.features.autoscaling.scalable_records import Scalable, record_name
+from tidegate.features.autoscaling.scalable_records import SCALABLE, Scalable, record_name
 from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count

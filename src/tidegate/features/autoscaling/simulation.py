@@ -26,7 +26,7 @@ from tidegate.domain.scaling import (
 from tidegate.features.autoscaling import tracking
 from tidegate.features.autoscaling.decide import decide
 from tidegate.monitoring.alarm_evaluation import evaluate, windows
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 START = datetime(2030, 1, 7, tzinfo=UTC)
 """A Monday."""

@@ -1,6 +1,9 @@
 """The ``autoscaling`` section of a spec."""
 
 from dataclasses import replace
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
 
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.endpoint import EndpointConfig
@@ -18,12 +21,91 @@ from tidegate.domain.scaling import (
     TargetTracking,
 )
 from tidegate.domain.worker_stats import TOKENS_IN_FLIGHT
-from tidegate.features.autoscaling.spec import AutoscalingSpec, ForecastSpec
-from tidegate.schedules.peaks import peak_schedule
+from tidegate.schedules.cron import REGION_PATTERN
+from tidegate.schedules.schedule import peak_schedule
 from tidegate.spec import value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.sections import Draft
+from tidegate.spec.unit_texts import duration_text, number
 from tidegate.spec.units import duration, one_of
+from tidegate.spec.value_types import RULES, SCALING_METRICS, Duration, NameText, about
+
+# --- structure of a spec's ``autoscaling`` section ---
+
+
+class PeakSpec(Struct, forbid_unknown_fields=True):
+    """A recurring peak load; its count is ready when it starts."""
+
+    name: NameText
+    starts: Annotated[
+        str,
+        about(
+            "When: cron(...), days(...), at(...) or rate(...).",
+            "cron(0 8 L * ? *)",
+            "days(0 8 15,L * working+1)",
+        ),
+    ]
+    lasts: Annotated[Duration, about("How long it lasts.", "3h")]
+    count: Annotated[
+        int,
+        Meta(description="Instances (or provisioned concurrency).", extra_json_schema={"minimum": 0}),
+    ]
+    timezone: Annotated[str, about("Name of a time zone.", "Europe/Vienna")] = "UTC"
+    holidays: Annotated[
+        str | None,
+        about(
+            "Country or region whose public holidays move LW and 15W.",
+            "CH",
+            "CH-ZH",
+            pattern=REGION_PATTERN,
+        ),
+    ] = None
+
+
+class ForecastSpec(Struct, forbid_unknown_fields=True):
+    """Predicts the load from earlier seasons and has the count ready that it will need."""
+
+    per_instance: Annotated[
+        float,
+        Meta(
+            description="Target of requests per second and instance.",
+            extra_json_schema={"exclusiveMinimum": 0},
+        ),
+    ]
+    season: Annotated[Duration, about("Time after which the load repeats.", "7d")] = "7d"
+
+
+class AutoscalingSpec(Struct, forbid_unknown_fields=True):
+    """Scale the instances (of a serverless endpoint: its provisioned concurrency) by load."""
+
+    min: Annotated[
+        int, Meta(description="Minimum; 0 only for async and serverless.", extra_json_schema={"minimum": 0})
+    ]
+    max: Annotated[int, Meta(description="Maximum.", extra_json_schema={"minimum": 1})]
+    target: (
+        Annotated[
+            float,
+            Meta(
+                description="Target value of the metric per instance.",
+                extra_json_schema={"exclusiveMinimum": 0},
+            ),
+        ]
+        | None
+    ) = None
+    metric: Annotated[str, about("Metric to scale by.", enum=(*SCALING_METRICS, "tokens"))] | None = None
+    rule: Annotated[
+        str,
+        about("fast: within seconds, by concurrent requests; aws: target tracking with alarms.", enum=RULES),
+    ] = "fast"
+    queue_time: Annotated[Duration, about("rule fast: longest wait of a request.", "50ms")] | None = None
+    scale_in_after: (
+        Annotated[Duration, about("Scale in after lower load for this long. Default: 60s (fast), 5m (aws).")]
+        | None
+    ) = None
+    calendar: Annotated[list[PeakSpec], Meta(description="Known recurring peaks.")] = []
+    forecast: ForecastSpec | None = None
+    variant: Annotated[str, about("Required if the endpoint has several variants.")] | None = None
+
 
 _PATH: KeyPath = ("autoscaling",)
 COOLDOWN = 300
@@ -169,3 +251,73 @@ def _forecast(given: ForecastSpec) -> ForecastPolicy:
     if season <= 0:
         raise SpecError((*_PATH, "forecast", "season"), "must be above 0")
     return ForecastPolicy("forecast", float(given.per_instance), season)
+
+
+# --- the section ``autoscaling`` of a deployment, as plain data without defaults ---
+
+
+def render_scaling(deployed: DesiredDeployment) -> dict[str, Any]:
+    given = deployed.autoscaling
+    assert given is not None
+    made: dict[str, Any] = {"min": given.minimum, "max": given.maximum}
+    if [given.variant] != [one.name for one in deployed.config.variants]:
+        made["variant"] = given.variant
+    made |= {"rule": "aws"} if given.from_zero else {}
+    for policy in given.policies:
+        made |= _policy(policy, default_metric(deployed.config))
+    return made
+
+
+def _policy(policy: ScalingPolicy, usual_metric: str) -> dict[str, Any]:
+    match policy:
+        case FastPolicy():
+            return _render_fast(policy)
+        case TargetTracking():
+            return _render_tracking(policy, usual_metric)
+        case CalendarPolicy():
+            return {"calendar": [_render_peak(one) for one in policy.peaks]}
+        case ForecastPolicy():
+            made: dict[str, Any] = {"per_instance": number(policy.per_instance)}
+            usual = ForecastPolicy(policy.name, policy.per_instance)
+            made |= {} if policy.season == usual.season else {"season": duration_text(policy.season)}
+            return {"forecast": made}
+        case _:
+            return {}  # steps are of "from zero", or made by the API
+
+
+def _render_fast(policy: FastPolicy) -> dict[str, Any]:
+    made: dict[str, Any] = {"target": number(policy.in_flight)}
+    if policy.queue_time is not None:
+        made["queue_time"] = duration_text(policy.queue_time)
+    usual = FastPolicy(policy.name, policy.in_flight).scale_in_window
+    return made | (
+        {} if policy.scale_in_window == usual else {"scale_in_after": duration_text(policy.scale_in_window)}
+    )
+
+
+def _render_tracking(policy: TargetTracking, usual_metric: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"target": number(policy.target), "rule": "aws"}
+    word = _render_metric(policy.metric)
+    made |= {} if word == usual_metric else {"metric": word}
+    if policy.scale_in_cooldown != COOLDOWN:
+        made["scale_in_after"] = duration_text(policy.scale_in_cooldown)
+    return made
+
+
+def _render_metric(metric: object) -> str:
+    if isinstance(metric, PredefinedMetricType):
+        return WORDS[metric]
+    if isinstance(metric, CustomMetric):
+        return "cpu" if metric.metric.name == "CPUUtilization" else "backlog"
+    return "tokens"  # a spec makes no other metric math
+
+
+def _render_peak(peak: CalendarPeak) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": peak.name,
+        "starts": peak.starts,
+        "lasts": duration_text(peak.lasts),
+        "count": peak.count,
+    }
+    made |= {} if peak.timezone == "UTC" else {"timezone": peak.timezone}
+    return made | ({"holidays": peak.holidays} if peak.holidays else {})

@@ -8,7 +8,6 @@ from tidegate.domain.arns import iam_arn
 from tidegate.domain.scaling import NotScaledReason
 from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.kinds import SCALABLE
 from tidegate.features.autoscaling.members import (
     is_requested,
     new_arn_id,
@@ -17,7 +16,7 @@ from tidegate.features.autoscaling.members import (
     take_page,
     target_arn,
 )
-from tidegate.features.autoscaling.scalable_records import ActivityRecord, Scalable
+from tidegate.features.autoscaling.scalable_records import SCALABLE, ActivityRecord, Scalable
 from tidegate.features.autoscaling.service import BoundsUpdate, ScalableKey
 from tidegate.service import tags as labels
 from tidegate.wire.errors import NamedError

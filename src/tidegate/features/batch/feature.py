@@ -7,9 +7,9 @@ FEATURE = Feature(
     name="batch",
     summary="Transform jobs: a model over files, without an endpoint.",
     page="batch.md",
-    notes=".notes:NOTES",
+    notes=".operations:NOTES",
     sections=(Section("job", ".spec:TransformSection", ".spec:build_job", ".spec:render_job"),),
-    hooks={"endpoint": ".endpoint:EXTENSION"},
+    hooks={"endpoint": ".spec:EXTENSION"},
     operations={"sagemaker": (".operations:OPERATIONS",)},
     routes=(
         NativeRoute("GET", "/transforms", ".native:list_jobs", Access.READ),
@@ -21,7 +21,7 @@ FEATURE = Feature(
     pages={"/console/jobs": ("GET",), "/console/jobs/live": ("GET",)},
     links=(PageLink(Menu.TOP, 20, "/console/jobs", "Batch jobs"),),
     page_routes=".pages:page_routes",
-    loops=(Loop(".start:make_jobs", 0, kind="tidegate.service.record_kinds:TRANSFORM", prefix="transform."),),
+    loops=(Loop(".loop:make_jobs", 0, kind="tidegate.service.record_kinds:TRANSFORM", prefix="transform."),),
     commands=(
         CommandEntry("batch", ".command:batch", "Run a model over files: no endpoint is needed.", "Jobs and load"),
     ),

@@ -7,7 +7,7 @@ are seconds of one clock.
 import os
 from dataclasses import dataclass
 
-from tidegate.storage.file_errors import TRANSIENT
+from tidegate.storage.files import TRANSIENT
 
 FIRST, LONGEST = 0.5, 30.0
 """Pauses between tries: the first, and the longest."""

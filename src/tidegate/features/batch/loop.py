@@ -12,19 +12,26 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from tidegate.compose.background import Worker
+import msgspec
+
+from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, job_fleet
 from tidegate.features.batch.incidents import PATIENCE, passes
+from tidegate.features.batch.runner.job_file import JobFile
 from tidegate.features.batch.service import fleet
 from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Runners, RunnerState
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Fleets
-from tidegate.reconcile.pauses import is_pausing
+from tidegate.reconcile.resting import is_pausing
 from tidegate.service.record_kinds import TRANSFORM
+from tidegate.serving.contract import images
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.targets.containers import file_roots
 
 log = logging.getLogger(__name__)
 
@@ -234,3 +241,29 @@ def decide(job: TransformJob, seen: RunnerState, failure: str, now: datetime) ->
     if failure:
         return replace(job, outcome=JobStatus.FAILED, reason=failure, ended_at=now, progress=seen.progress)
     return job
+
+
+# --- the loop of transform jobs, joined, and what the runner of one is started with ---
+
+
+def make_jobs(services: Services) -> Transforms:
+    provider, describe = services.provider, partial(transform_file, services.settings, services.images)
+    return Transforms(
+        *(services.store, provider.fleets, provider.runners, services.clock, services.written, describe)
+    )
+
+
+def transform_file(
+    settings: Settings, table: ImageTable, job: TransformJob, fleet: FleetSpec, replicas: Path
+) -> bytes:
+    kinds = [images.resolve_container(container, table).kind for container in fleet.variant.model.containers]
+    return msgspec.json.encode(
+        JobFile(
+            job=job,
+            replicas=str(replicas),
+            built_in=not any(kind.descriptor.outside for kind in kinds),
+            file_roots=file_roots(settings),
+            s3_endpoint=settings.s3_endpoint,
+            region=settings.region,
+        )
+    )

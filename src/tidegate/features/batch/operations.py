@@ -13,12 +13,11 @@ from tidegate.domain.transform import (
 )
 from tidegate.features.batch import service as use
 from tidegate.ports.store import StoredRecord
-from tidegate.wire.errors import NamedError
-from tidegate.wire.jobs import require_job
+from tidegate.wire.errors import NamedError, require_job
 from tidegate.wire.listing import list_by_status, parse_listing
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.member_notes import OperationNotes, note
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse, unsupported
 
 _KEPT = ("ExperimentConfig",)
 _ECHOED = (
@@ -36,7 +35,7 @@ _ECHOED = (
 
 
 def create_transform_job(call: TxCall, params: Params) -> Params:
-    refuse(params, ("DataCaptureConfig",))
+    refuse_unsupported(params, ("DataCaptureConfig",))
     model = use.get_model(call.tx, params["ModelName"])
     resources, client = params["TransformResources"], params.get("ModelClientConfig", {})
     strategy = params.get("BatchStrategy")
@@ -174,5 +173,21 @@ OPERATIONS: Operations = {
     "ListTransformJobs": TxOperation(list_transform_jobs, Access.READ),
     "StopTransformJob": TxOperation(
         stop_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=FLEET_PREFIX
+    ),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateTransformJob"): note(
+        ignored=(
+            "TransformOutput.KmsKeyId",
+            "TransformResources.VolumeKmsKeyId",
+            "TransformResources.TransformAmiVersion",
+            "ExperimentConfig",
+        ),
+        refused=("DataCaptureConfig",),
     ),
 }

@@ -23,10 +23,9 @@ from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.features.batch.runner.job_file import JobFile
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.object_runner import log_event
-from tidegate.features.batch.runner.pinged_worker import PingedWorker
 from tidegate.features.batch.runner.run import remaining
 from tidegate.features.batch.runner.shard_runner import ShardRunner, first_error
-from tidegate.features.batch.runner.worker_pool import WorkerPool
+from tidegate.features.batch.runner.worker_pool import PingedWorker, WorkerPool
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import open_database
 from tidegate.store.errors import first_line

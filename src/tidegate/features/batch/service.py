@@ -22,7 +22,7 @@ from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
 from tidegate.service.records import require
 from tidegate.transform import joining
-from tidegate.transform.table_types import is_table
+from tidegate.transform.joining import is_table
 
 GROUP = "/aws/sagemaker/TransformJobs"
 MAX_MEGABYTES = 100

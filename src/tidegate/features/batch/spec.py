@@ -1,10 +1,12 @@
 """The ``job`` section of a spec: a batch transform job in place of an endpoint."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid
 from tidegate.domain.transform import (
     BadRows,
     DataProcessing,
@@ -14,6 +16,8 @@ from tidegate.domain.transform import (
     TransformJob,
     TransformOutput,
 )
+from tidegate.ports.store import Tx
+from tidegate.service.endpoint_extension import DeploymentIds, EndpointExtension
 from tidegate.spec.problem import SpecError
 from tidegate.spec.sections import Draft
 from tidegate.spec.unit_texts import duration_text
@@ -87,3 +91,19 @@ def render_job(deployed: DesiredDeployment) -> dict[str, Any]:
     made |= {} if job.pace.megabytes is None else {"megabytes": job.pace.megabytes}
     usual = RequestLimits().timeout
     return made if job.pace.timeout == usual else {**made, "timeout": duration_text(job.pace.timeout)}
+
+
+# --- refuses to deploy a spec that describes a job ---
+
+
+class _JobSpec(EndpointExtension):
+    member = "job"
+
+    def apply(
+        self, tx: Tx, endpoint: str, desired: TransformJob | None, ids: DeploymentIds, now: datetime
+    ) -> None:
+        if desired is not None:
+            raise Invalid(f"job: {endpoint} is a batch transform job, not an endpoint: run 'tidegate batch SPEC'")
+
+
+EXTENSION = _JobSpec()

@@ -33,5 +33,5 @@ FEATURE = Feature(
         "worker_captures": ".worker.front_captures:FrontCaptures",
     },
     tabs=((40, "/captures", "Captures"),),
-    page_routes=".page_routes:page_routes",
+    page_routes=".page:page_routes",
 )

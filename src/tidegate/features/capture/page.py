@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate.domain.access import Access
+from tidegate.console.insight_pages import EndpointPart, render_part
+from tidegate.console.page_context import PageContext
+from tidegate.domain.access import Access, Caller
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound, TidegateError, Unavailable
@@ -18,7 +21,8 @@ from tidegate.features.capture.native import HOUR, read_captures
 from tidegate.features.capture.samples import MOST_SAMPLES, CaptureSample, read_samples
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.guarded_routes import GuardedRoute, describe_request
+from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.rollout import desired_state
 from tidegate.service import endpoints
@@ -103,3 +107,26 @@ def _describe(capture: Capture) -> dict[str, Any]:
         return {"redacted": False, "fields": (), "detect": "", "key": None}
     fields: Sequence[tuple[str, str]] = [(name, str(action)) for name, action in sorted(rules.fields.items())]
     return {"redacted": True, "fields": fields, "detect": ", ".join(rules.detect), "key": rules.key}
+
+
+# --- the page of an endpoint's captures ---
+
+
+def page_routes(context: PageContext) -> list[GuardedRoute]:
+    gateway, samples = context.gateway, SampleReader(context.gateway)
+
+    async def show(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        caller: Caller = request.state.caller
+        may_see = caller.may(Access.SEE)
+        seen = gateway.trail.allowing(describe_request(gateway, request, Access.SEE)) if may_see else nullcontext()
+        async with seen:
+            page = await captures_page(gateway, samples, name, may_see)
+        line, document = ("tidegate show capture {} --samples 10", "capture/samples")
+        if not page["may_see"]:
+            line, document = ("tidegate show capture {}", "capture")
+        part = EndpointPart("captures", "Captures", line, document)
+        return await render_part(gateway, part, page, request, live=False)
+
+    there = GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/captures", show, Access.READ)
+    return [there, *sample_routes(gateway, samples)]

@@ -12,8 +12,7 @@ import msgspec
 
 from tidegate.domain.capture import Detector, Redaction, RedactionMethod
 from tidegate.features.capture.records import CSV, JSON, Body
-from tidegate.personal_data.detectors import LONGEST, NUMBER, is_plain, scrub
-from tidegate.personal_data.field_names import kind_of
+from tidegate.personal_data.detectors import LONGEST, NUMBER, is_plain, kind_of, scrub
 
 MASK = "[redacted]"
 PREFIX = "hash:"

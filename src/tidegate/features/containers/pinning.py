@@ -6,7 +6,7 @@ import secrets
 
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError, Transient
 from tidegate.domain.image_name import LOCAL, ImageName, is_allowed_by_digest, pin
-from tidegate.features.containers.worker.engine_command import Engine, find_engine
+from tidegate.features.containers.worker.engine_command import ContainerEngine, find_engine
 from tidegate.features.containers.worker.images import KEPT, explain_failure
 from tidegate.settings import Settings
 
@@ -39,7 +39,7 @@ async def _check_claim(image: ImageName, settings: Settings) -> None:
         )
 
 
-async def _find_digest(engine: Engine, image: ImageName) -> str:
+async def _find_digest(engine: ContainerEngine, image: ImageName) -> str:
     if image.host == LOCAL:
         return await _require_local(engine, image)
     try:
@@ -50,11 +50,11 @@ async def _find_digest(engine: Engine, image: ImageName) -> str:
         raise
 
 
-async def _ask_registry(engine: Engine, image: ImageName) -> str:
+async def _ask_registry(engine: ContainerEngine, image: ImageName) -> str:
     return await (_ask_by_podman if engine.is_podman else _ask_by_docker)(engine, image)
 
 
-async def _ask_by_podman(engine: Engine, image: ImageName) -> str:
+async def _ask_by_podman(engine: ContainerEngine, image: ImageName) -> str:
     """A list of manifests with this one in it shows its digest. The engine reads no layer for that."""
     name = f"{LOCAL}/tidegate-question:{secrets.token_hex(8)}"
     made = await engine.run("manifest", "create", name, f"docker://{image.exact}", seconds=_TIMEOUT)
@@ -69,7 +69,7 @@ async def _ask_by_podman(engine: Engine, image: ImageName) -> str:
         await engine.run("manifest", "rm", name)
 
 
-async def _ask_by_docker(engine: Engine, image: ImageName) -> str:
+async def _ask_by_docker(engine: ContainerEngine, image: ImageName) -> str:
     """For an image of several platforms, the digest of this machine's."""
     shown = await engine.run("manifest", "inspect", "--verbose", image.exact, seconds=_TIMEOUT)
     if shown.code != 0:
@@ -86,7 +86,7 @@ async def _ask_by_docker(engine: Engine, image: ImageName) -> str:
     raise ArtifactError(f"the image {image.exact} is not for this machine ({own})")
 
 
-async def _pull_by_docker(engine: Engine, image: ImageName) -> str:
+async def _pull_by_docker(engine: ContainerEngine, image: ImageName) -> str:
     """Its daemon reaches registries that the command does not, such as those of this machine without TLS."""
     pulled = await engine.run("pull", "--quiet", image.exact, seconds=_PULL_TIMEOUT)
     if pulled.code != 0:
@@ -94,13 +94,13 @@ async def _pull_by_docker(engine: Engine, image: ImageName) -> str:
     return await _require_local(engine, image)
 
 
-async def _require_local(engine: Engine, image: ImageName) -> str:
+async def _require_local(engine: ContainerEngine, image: ImageName) -> str:
     if (found := await _find_local(engine, image)) is None:
         raise ArtifactError(f"there is no image {image.exact} on this machine")
     return found
 
 
-async def _find_local(engine: Engine, image: ImageName) -> str | None:
+async def _find_local(engine: ContainerEngine, image: ImageName) -> str | None:
     """The digest of an image of this machine, which is kept from now on under a name of its own."""
     fields = "{{.Digest}}" if engine.is_podman else "{{range .RepoDigests}}{{.}} {{end}}"
     shown = await engine.run("image", "inspect", "--format", f"{{{{.Id}}}} {fields}", image.exact)

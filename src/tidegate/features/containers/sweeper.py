@@ -5,7 +5,13 @@ import logging
 
 from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import Invalid
-from tidegate.features.containers.worker.engine_command import OWNER, WORKER, Engine, find_engine, identify_process
+from tidegate.features.containers.worker.engine_command import (
+    OWNER,
+    WORKER,
+    ContainerEngine,
+    find_engine,
+    identify_process,
+)
 
 log = logging.getLogger("tidegate")
 
@@ -26,7 +32,7 @@ class Sweeper(Worker):
             await engine.run(*engine.removal(name)[1:])
 
 
-async def list_stale(engine: Engine, installation: str) -> list[str]:
+async def list_stale(engine: ContainerEngine, installation: str) -> list[str]:
     """Names of the installation's containers whose worker has ended."""
     shown = f'{{{{.Names}}}} {{{{.Label "{WORKER}"}}}}'
     reply = await engine.run("ps", "--all", "--filter", f"label={OWNER}={installation}", "--format", shown)

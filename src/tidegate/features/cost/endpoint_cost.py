@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tidegate.console.figures import UNKNOWN
-from tidegate.console.money import format_dollars
+from tidegate.console.figures import UNKNOWN, format_dollars
 from tidegate.domain.rollout import Version
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.cost.on_demand import SERVERLESS

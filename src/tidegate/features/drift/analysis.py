@@ -8,17 +8,22 @@ from zoneinfo import ZoneInfo
 
 from tidegate.domain.drift import DriftChange, DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.features.drift.baseline import BaselineView, RowsBaseline, read_baseline, view_rows, view_statistics
+from tidegate.features.drift.baseline import (
+    BaselineView,
+    RowsBaseline,
+    phases_of,
+    read_baseline,
+    view_rows,
+    view_statistics,
+)
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.features.drift.constraints import Constraints, read_constraints
-from tidegate.features.drift.phases import phases_of
 from tidegate.features.drift.report import make_report, write_report
 from tidegate.features.drift.shares import column_shares
 from tidegate.features.drift.slices import EVERYTHING, SlicedTable
 from tidegate.rows.captured_rows import CapturedReader, Unusable
-from tidegate.rows.captures import read_window
+from tidegate.rows.captures import read_file, read_window
 from tidegate.rows.profile import PREDICTION, Draw, Row, TableProfile
-from tidegate.rows.whole_files import read_file
 
 MOST_FINDINGS = 50
 """Findings, and columns and slices of which nothing is said, that an outcome has."""

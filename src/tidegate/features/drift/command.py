@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,13 @@ from rich.text import Text
 
 from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.output import AsJson, Name, console
+from tidegate.cli.plot_shapes import CurvePlot, GroupPlot, Plot, RankPlot, RankRow
 from tidegate.cli.progress import ProgressBar
-from tidegate.cli.report_files import chosen_files, takes_report_files
+from tidegate.cli.report_files import Report, ReportTable, chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number
+from tidegate.domain.drift import ColumnShares, DriftChange
 from tidegate.domain.errors import Invalid
 from tidegate.features.drift.baseline import view_statistics
-from tidegate.features.drift.command_report import make_report as make_page
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.features.drift.report import make_report
 from tidegate.features.drift.shapes import read_statistics
@@ -30,6 +31,85 @@ from tidegate.rows.label_lines import check_place
 from tidegate.rows.profile import PREDICTION, Row, TableProfile
 from tidegate.rows.sources import read_lines
 from tidegate.spec.units import seconds
+
+# --- a drift report with plots ---
+
+
+MOST_BARS = 12
+"""Columns whose distances are drawn side by side."""
+MOST_ROWS = 200
+"""Lines of a table."""
+
+
+def make_page(
+    name: str,
+    verdict: str,
+    lines: Sequence[str],
+    changes: Sequence[DriftChange],
+    shares: Iterable[ColumnShares],
+    least: float,
+    findings: Iterable[Sequence[str]],
+) -> Report:
+    """``least``: the smallest distance that matters; ``findings``: column, check, description."""
+    found = list(findings)
+    tables = [ReportTable("Findings", ("column", "check", "found"), found[:MOST_ROWS])] if found else []
+    rows = [
+        (
+            one.column,
+            one.slice or "all rows",
+            f"{one.distance:.3f}",
+            f"{one.probability:.2g}",
+            one.test,
+            _describe_verdict(one),
+        )
+        for one in changes[:MOST_ROWS]
+    ]
+    if rows:
+        heads = ("column", "slice", "distance", "p", "test", "")
+        tables.append(ReportTable("Distances from the baseline", heads, rows))
+    if len(changes) > MOST_ROWS or len(found) > MOST_ROWS:
+        lines = [*lines, f"the tables have the first {MOST_ROWS} lines of {max(len(changes), len(found)):,}"]
+    return Report(f"Drift of {name}", verdict, lines, tables, list(_plots(changes, shares, least)))
+
+
+def _describe_verdict(one: DriftChange) -> str:
+    return "drifted" if one.drifted else ""
+
+
+def _plots(changes: Sequence[DriftChange], shares: Iterable[ColumnShares], least: float) -> Iterator[Plot]:
+    if changes:
+        drawn = changes[:MOST_BARS]
+        rows = [RankRow(_place(one.column, one.slice), one.distance, one.drifted) for one in drawn]
+        limit = (least, f"matters from {least:g} on")
+        yield RankPlot("Distances from the baseline, largest first; red: drifted", "distance", rows, limit)
+    decided: Mapping[tuple[str, str], DriftChange] = {(one.slice, one.column): one for one in changes}
+    for one in shares:
+        yield _distribution(one, decided.get((one.slice, one.column)))
+
+
+def _place(column: str, slice: str) -> str:
+    return f"{column} ({slice})" if slice else column
+
+
+def _distribution(one: ColumnShares, change: DriftChange | None) -> Plot:
+    title = _place(one.column, one.slice)
+    if change is not None:
+        title += f": distance {change.distance:.3f}{', drifted' if change.drifted else ''}"
+    if one.names:
+        sides = (("baseline", [100 * part for part in one.before]), ("now", [100 * part for part in one.now]))
+        return GroupPlot(title, "value", "percent of the values", one.names, sides)
+    curves = [(name, _steps(one.edges, parts)) for name, parts in (("baseline", one.before), ("now", one.now))]
+    top = max(y for _, points in curves for _, y in points)
+    return CurvePlot(title, one.column, "percent of the values", curves, 1.05 * top)
+
+
+def _steps(edges: Sequence[float], parts: Sequence[float]) -> list[tuple[float, float]]:
+    """The outline of a histogram."""
+    points = [(edges[0], 0.0)]
+    for left, right, part in zip(edges, edges[1:], parts, strict=False):
+        points += [(left, 100 * part), (right, 100 * part)]
+    return [*points, (edges[-1], 0.0)]
+
 
 DRIFTED = 1
 """Exit status where something has drifted, or nothing can be said."""

@@ -10,7 +10,7 @@ FEATURE = Feature(
     needs=("capture",),
     sections=(
         Section(
-            *("drift", ".spec:DriftSection", ".spec_build:build_drift", ".spec_build:render_drift"),
+            *("drift", ".spec_build:DriftSection", ".spec_build:build_drift", ".spec_build:render_drift"),
             addresses=("baseline",),
         ),
     ),
@@ -30,7 +30,7 @@ FEATURE = Feature(
         "/console/live/{name}/drift": ("GET",),
     },
     tabs=((20, "/drift", "Drift"),),
-    page_routes=".page_routes:page_routes",
-    hooks={"endpoint": ".endpoint:EXTENSION"},
+    page_routes=".page:page_routes",
+    hooks={"endpoint": ".service:EXTENSION"},
     loops=(Loop(".process:make_schedules", kind=".kinds:DRIFT_SCHEDULE"),),
 )

@@ -14,6 +14,7 @@ from tidegate.features.capture.captured import captured_addresses
 from tidegate.features.drift.kinds import DRIFT, DRIFT_SCHEDULE
 from tidegate.ports.store import Tx
 from tidegate.schedules.schedule import load_zone
+from tidegate.service.endpoint_extension import DeploymentIds, EndpointExtension
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 from tidegate.storage.addresses import check_address
@@ -142,3 +143,22 @@ def describe(outcome: DriftOutcome) -> str:
     first = outcome.findings[0]
     more = f", and {outcome.total - 1} more" if outcome.total > 1 else ""
     return f"drift in {outcome.rows} rows: {first.column}: {first.check}: {first.description}{more}"
+
+
+# --- the drift schedule of an endpoint, as a part of its deployment ---
+
+
+class _EndpointDrift(EndpointExtension):
+    member = "drift"
+
+    def apply(
+        self, tx: Tx, endpoint: str, desired: DriftSchedule | None, ids: DeploymentIds, now: datetime
+    ) -> None:
+        apply_schedule(tx, endpoint, desired, now)
+
+    def read(self, tx: Tx, endpoint: str) -> DriftSchedule | None:
+        saved = tx.get(DRIFT_SCHEDULE, endpoint)
+        return saved.body if saved is not None and saved.body.by_spec else None
+
+
+EXTENSION = _EndpointDrift()

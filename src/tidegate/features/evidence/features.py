@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median, pstdev
 
 from tidegate.domain.evidence import NO_SUMS, FeatureTolerance, Sums
-from tidegate.domain.known_keys import KnownKeys
-from tidegate.domain.pairs import FeatureRow, Pair, Value
+from tidegate.domain.pairs import FeatureRow, KnownKeys, Pair, Value
 from tidegate.features.evidence.units import PART
 from tidegate.statistics.means import add_sums
 

@@ -22,8 +22,7 @@ from itertools import chain
 from typing import TypeGuard
 
 from tidegate.domain.evidence import NO_SUMS, PairedLimits, Sums
-from tidegate.domain.known_keys import KnownKeys
-from tidegate.domain.pairs import Pair, PairedRow
+from tidegate.domain.pairs import KnownKeys, Pair, PairedRow
 from tidegate.features.evidence.units import Unit, learn_unit, narrow_unit
 from tidegate.statistics.means import HitTest, MeanTest, NetTest, SumTest, add_sums, mirror
 

@@ -8,18 +8,20 @@ import skops.io
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from tidegate.features.examples import salaries
+from tidegate.features.examples import salary_explained
 from tidegate.features.examples.contract import BEFORE, SampleRequest, TrainedExample, TrainedVersion
 from tidegate.features.examples.measures import moved, r_squared
-from tidegate.features.examples.salaries import FEATURES, Salaries
-from tidegate.features.examples.salary_explained import describe_rows
+from tidegate.features.examples.salary_explained import FEATURES, Salaries, describe_rows
 
 HOURS = FEATURES.index("hours")
 
 
 def build(folder: Path, scale: float) -> TrainedExample:
     """Train three forests."""
-    past, test = salaries.generate(max(3_000, int(12_000 * scale)), 3), salaries.generate(3_000, 4)
+    past, test = (
+        salary_explained.generate_salaries(max(3_000, int(12_000 * scale)), 3),
+        salary_explained.generate_salaries(3_000, 4),
+    )
     few = 800
     monthly = past.x.copy()
     monthly[:, HOURS] *= 52 / 12

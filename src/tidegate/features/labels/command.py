@@ -1,23 +1,27 @@
-"""``labels measure``: how good an endpoint's predictions were, by labels that came later."""
+"""``labels``: how good predictions were by labels that came later, what people think of answers, and how both are
+read."""
 
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.text import Text
 
 from tidegate.cli.capture_addresses import captured_at, s3_of
-from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.features.labels.command_report import make_report
+from tidegate.features.labels.ledger import LabelKind
 from tidegate.features.labels.posted import MOST_LABELS, render_posted
 from tidegate.features.labels.report import QualityQuestion, report_quality
 from tidegate.features.labels.tables import render_quality, render_remarks, render_versions
@@ -163,3 +167,115 @@ def _send(name: str, lines: Iterator[Line], score: str) -> dict[str, Any]:
             counts.update(answer["outcomes"])
             sent += answer["received"]
     return {"endpoint": name, "received": sent, "outcomes": dict(counts)}
+
+
+# --- ``labels feedback``: what people think of an endpoint's answers, posted by inference id ---
+
+
+Votes = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[VOTES]...", help="Files, folders or addresses (s3://, file://) of votes."),
+]
+
+
+def feedback(name: Name, votes: Votes = None, as_json: AsJson = False) -> None:
+    """Post what people think of answers, and show it.
+
+    Without VOTES: what is known of each version by it.
+
+    A line is {"id": "question-1", "label": "up"}: the request's inference id, and up, down, or a number from 0 to 1.
+
+    \b
+    Examples:
+      tidegate labels feedback chat votes.jsonl
+      tidegate labels feedback chat
+    """
+    if votes:
+        done = _send_votes(name, _read_votes(votes))
+        said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
+        text = f"{done['received']:,} votes are kept for endpoint {name}"
+        print(json.dumps(done) if as_json else f"{text} ({said})" if said else text)
+        return
+    with client() as server:
+        found = server.labels(name)
+    if as_json:
+        print(json.dumps(found))
+        return
+    screen = console()
+    for part in render_versions(found):
+        screen.print(part)
+
+
+def _read_votes(addresses: list[str]) -> Iterator[object]:
+    """Yield the lines as objects. A line that is not JSON becomes None, which the server reports."""
+    for address in addresses:
+        for _, line in read_lines(address, s3_of(os.environ)):
+            try:
+                yield msgspec.json.decode(line)
+            except (msgspec.DecodeError, RecursionError, ValueError):
+                yield None
+
+
+def _send_votes(name: str, votes: Iterator[object]) -> dict[str, Any]:
+    """Returns counts by outcome."""
+    counts, sent = Counter[str](), 0
+    with client() as server:
+        while group := list(islice(votes, MOST_LABELS)):
+            answer = server.post_labels(name, {"labels": group, "kind": str(LabelKind.FEEDBACK)})
+            counts.update(answer["outcomes"])
+            sent += answer["received"]
+    return {"endpoint": name, "received": sent, "outcomes": dict(counts)}
+
+
+# --- ``labels terms``: change how an endpoint's labels and answers are read ---
+
+
+class _UnsetTerm(StrEnum):
+    KIND = "kind"
+    SCORE = "score"
+
+
+Kind = Annotated[LabelKind | None, typer.Option(help="What labels are.")]
+Unset = Annotated[
+    list[_UnsetTerm] | None,
+    typer.Option(help='Set it back to "not said": labels and answers tell. May be repeated.'),
+]
+Reason = Annotated[str, typer.Option(help="Why, for the audit.")]
+
+
+def label_terms(
+    name: Name,
+    kind: Kind = None,
+    score: Score = "",
+    unset: Unset = None,
+    reason: Reason = "",
+    as_json: AsJson = False,
+) -> None:
+    """Change how labels and answers are read.
+
+    Labels that are posted may say it once. To say otherwise later changes what alarms see, so it takes an operator,
+    and the audit has it. What is set back to "not said" is no longer for those who post labels to say.
+
+    \b
+    Examples:
+      tidegate labels terms prices --kind amounts
+      tidegate labels terms fraud --score predictions[0].score --reason "the new container answers JSON"
+      tidegate labels terms prices --unset kind
+    """
+    if kind is None and not score and not unset:
+        raise Invalid("neither --kind nor --score is given: say what labels are, or where the score is")
+    body: dict[str, object] = {"kind": str(kind)} if kind else {}
+    if unset:
+        body["unset"] = [str(term) for term in unset]
+    if score:
+        body["score"] = score
+    if reason:
+        body["reason"] = reason
+    with client() as server:
+        found = server.change_label_terms(name, body)
+    place = f"at {found['score']}" if found["score"] else "from answers that are one number"
+    show(
+        found,
+        as_json,
+        f"endpoint {name}: labels are {found['kind'] or 'what nearly all are'}; scores are read {place}",
+    )

@@ -18,12 +18,10 @@ FEATURE = Feature(
         CommandEntry(
             "labels measure", ".command:labels", "Measure predictions by labels that came later.", "Look"
         ),
-        CommandEntry(
-            "labels terms", ".terms_command:label_terms", "Change how labels and answers are read.", "Look"
-        ),
+        CommandEntry("labels terms", ".command:label_terms", "Change how labels and answers are read.", "Look"),
         CommandEntry(
             "labels feedback",
-            ".feedback_command:feedback",
+            ".command:feedback",
             "Post what people think of answers, and show it.",
             "Look",
         ),
@@ -33,7 +31,7 @@ FEATURE = Feature(
         "/console/live/{name}/labels": ("GET",),
     },
     tabs=((30, "/labels", "Labels"),),
-    page_routes=".page_routes:page_routes",
+    page_routes=".page:page_routes",
     hooks={"label_archive": ".label_archive:ARCHIVE"},
     loops=(Loop(".loop:make_loop", 2.0),),
 )

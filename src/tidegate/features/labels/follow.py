@@ -19,9 +19,8 @@ from tidegate.domain.metric import LABELS, MetricId, Sample
 from tidegate.domain.rollout import Version
 from tidegate.features.labels.lanes import Lanes, call_aside
 from tidegate.features.labels.ledger import SKEW, AnsweringVersion, SideBySide
-from tidegate.features.labels.lives import Lives, find_lives
 from tidegate.features.labels.report import QualityQuestion, entries
-from tidegate.features.labels.store import SUFFIX, LabelStore
+from tidegate.features.labels.store import SUFFIX, LabelStore, Lives, find_lives
 from tidegate.monitoring import sketch
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics

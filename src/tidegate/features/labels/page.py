@@ -6,8 +6,16 @@ from typing import Any
 
 from tidegate.console.alarm_meters import meter
 from tidegate.console.figures import UNKNOWN, format_percent
+from tidegate.console.insight_pages import EndpointPart, live_routes
+from tidegate.console.page_context import PageContext
 from tidegate.console.plots import STYLES, BarList, Box, LinePlot, bar_list
+from tidegate.domain.errors import NotFound
+from tidegate.features.capture.captured import captured_addresses
+from tidegate.features.labels import api as labels_api
 from tidegate.features.labels.comparison_lines import comparison_lines
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.ports.store import Tx
+from tidegate.service import endpoints
 from tidegate.statistics.intervals import MeasuredInterval, delay_parts, main_interval, version_name
 
 DAY = 86_400.0
@@ -124,3 +132,22 @@ def _steps(spans: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
         share = 100 * span["labelled"] / span["predictions"]
         points += [(span["at"], share), (span["at"] + span["seconds"], share)]
     return points
+
+
+# --- the page of an endpoint's labels ---
+
+
+def page_routes(context: PageContext) -> list[GuardedRoute]:
+    async def read(name: str) -> dict[str, Any]:
+        def work(tx: Tx) -> bool:
+            return bool(captured_addresses(endpoints.get_endpoint(tx, name).body))
+
+        captured = await context.gateway.context.store.read(work)
+        try:
+            told = await labels_api.read_labels(context.gateway, name)
+        except NotFound:
+            told = None
+        shown = None if told is None else labels_page(told)
+        return {"there": shown is not None, "captured": captured, "labels": shown}
+
+    return live_routes(context, EndpointPart("labels", "Labels", "tidegate labels measure {}", "labels"), read)

@@ -40,7 +40,7 @@ from tidegate.features.lessons.model_files import (
 )
 from tidegate.features.lessons.run_records import LessonVerdict
 from tidegate.monitoring.alarm_evaluation import evaluate, windows
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 from tidegate.rows.profile import TableProfile
 
 RATE = 20.0

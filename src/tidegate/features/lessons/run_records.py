@@ -22,7 +22,7 @@ SET_BACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Traffic:
+class RunTraffic:
     """Requests to the endpoint, ``rate`` a second for so many seconds, from the file ``requests`` in its folder:
     a JSON object with ``body`` and ``content_type`` a line, sent in turn."""
 
@@ -81,7 +81,7 @@ class LiveRun:
     started_at: datetime
     until: datetime
     made: tuple[RunPart, ...] = ()
-    traffic: Traffic | None = None
+    traffic: RunTraffic | None = None
     ending_at: datetime | None = None
     """When its end was asked for: all that it made is removed since."""
     ended_by: str = ""
@@ -111,7 +111,7 @@ class LiveRun:
     def ending(self) -> bool:
         return self.open and self.ending_at is not None
 
-    def traffic_at(self, now: datetime) -> Traffic | None:
+    def traffic_at(self, now: datetime) -> RunTraffic | None:
         """The traffic that is due now; None if nothing is to be sent."""
         flows = (
             self.traffic is not None

@@ -21,7 +21,7 @@ from tidegate.features.lessons.run_records import (
     LessonVerdict,
     LiveRun,
     RunPart,
-    Traffic,
+    RunTraffic,
 )
 from tidegate.ports.store import Kind, StoredRecord, Tx
 from tidegate.service import alarms, configs, endpoints, models, quotas
@@ -184,7 +184,7 @@ def _list_new(tx: Tx, desired: DesiredDeployment, known: Sequence[RunPart]) -> l
     return [one for one in dict.fromkeys(names) if one not in known and tx.get(KINDS[one.kind], one.name) is None]
 
 
-def find_allowed(tx: Tx, what: str, now: datetime) -> tuple[LiveRun, Traffic] | None:
+def find_allowed(tx: Tx, what: str, now: datetime) -> tuple[LiveRun, RunTraffic] | None:
     """The run and the traffic that is due now. None while somebody else's endpoint has the name, and for a record
     that was not written here."""
     run = find(tx, what)
@@ -211,7 +211,7 @@ def send(
     if not is_inside(requests):
         raise Invalid(f"{requests!r} is not a file in the run's folder")
     require_own(tx, saved.body)
-    return _put(tx, saved, replace(saved.body, traffic=Traffic(now, seconds, rate, requests)), now)
+    return _put(tx, saved, replace(saved.body, traffic=RunTraffic(now, seconds, rate, requests)), now)
 
 
 def halt(tx: Tx, what: str, now: datetime) -> LiveRun:

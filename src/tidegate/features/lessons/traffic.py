@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidegate.domain.errors import Invalid, TidegateError
-from tidegate.features.lessons.run_records import Traffic
+from tidegate.features.lessons.run_records import RunTraffic
 from tidegate.gateway.dependencies import Predict
 
 TICK = 0.02
@@ -22,13 +22,13 @@ MAX_AT_ONCE = 40
 KEPT_SECONDS = 600
 
 
-class Sample(NamedTuple):
+class LessonRequest(NamedTuple):
     body: bytes
     content_type: str
 
 
 @dataclass
-class Second:
+class SecondCounts:
     """Requests sent, and answers that came back, in one second."""
 
     sent: int = 0
@@ -47,7 +47,7 @@ class Counts:
     failed: dict[str, int] = field(default_factory=dict)
     """Config, empty where none is known -> other answers, and requests without one."""
     last_failure: str = ""
-    seconds: dict[int, Second] = field(default_factory=dict)
+    seconds: dict[int, SecondCounts] = field(default_factory=dict)
     """The latest, by the epoch."""
 
     def note_sent(self, at: datetime) -> None:
@@ -63,20 +63,20 @@ class Counts:
         second.answered += not failure
         second.failed += bool(failure)
 
-    def _second(self, at: datetime) -> Second:
+    def _second(self, at: datetime) -> SecondCounts:
         second = int(at.timestamp())
         if second not in self.seconds:
-            self.seconds[second] = Second()
+            self.seconds[second] = SecondCounts()
             while len(self.seconds) > KEPT_SECONDS:
                 del self.seconds[next(iter(self.seconds))]
         return self.seconds[second]
 
 
-def read_samples(path: Path) -> list[Sample]:
+def read_samples(path: Path) -> list[LessonRequest]:
     """Raises Invalid for a file that has none."""
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        found = [Sample(one["body"].encode(), one.get("content_type", "text/csv")) for one in lines]
+        found = [LessonRequest(one["body"].encode(), one.get("content_type", "text/csv")) for one in lines]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid(f"{path}: no requests can be read: {error}") from None
     if not found:
@@ -92,8 +92,8 @@ class TrafficSender:
         predict: Predict,
         now: Callable[[], datetime],
         endpoint: str,
-        traffic: Traffic,
-        samples: list[Sample],
+        traffic: RunTraffic,
+        samples: list[LessonRequest],
         counts: Counts,
     ) -> None:
         self.traffic, self.counts = traffic, counts
@@ -142,7 +142,7 @@ class TrafficSender:
         self._flying.add(task)
         task.add_done_callback(self._flying.discard)
 
-    async def _ask(self, sample: Sample) -> None:
+    async def _ask(self, sample: LessonRequest) -> None:
         try:
             answer = await self._predict(self._path, {"content-type": sample.content_type}, sample.body)
         except (TidegateError, OSError, ValueError) as error:

@@ -7,9 +7,8 @@ from typing import Any
 
 from tidegate.domain.arns import record_name
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.following import FOLLOW, FollowSettings
 from tidegate.domain.observation import Observation
-from tidegate.domain.registry_addresses import parse_registry_address
+from tidegate.domain.registry_addresses import FOLLOW, FollowSettings, parse_registry_address
 from tidegate.features.model_registry.kinds import FOLLOWED, VERSION, FollowRecord, RegistryVersion
 from tidegate.features.model_registry.rules import find_version, note_attempt
 from tidegate.ports.store import Tx

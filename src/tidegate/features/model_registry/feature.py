@@ -16,6 +16,6 @@ FEATURE = Feature(
         "endpoint": ".endpoint:EXTENSION",
         "endpoint_cards": ".card:make_cards",
     },
-    routes=(NativeRoute("POST", "/registry/webhook", ".webhook:receive", Access.OPEN),),
+    routes=(NativeRoute("POST", "/registry/webhook", ".loop:receive_webhook", Access.OPEN),),
     loops=(Loop(".loop:make_loop", kind=".kinds:FOLLOWED", prefix="registry."),),
 )

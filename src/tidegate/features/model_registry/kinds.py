@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.domain.following import FollowSettings
+from tidegate.domain.registry_addresses import FollowSettings
 from tidegate.ports.store import Kind
 
 

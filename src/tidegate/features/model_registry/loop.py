@@ -1,21 +1,27 @@
 """Looks at the registries that endpoints follow, and does what ``rules`` decides."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
 from tidegate.compose.background import Services, Worker
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Conflict, TidegateError, Unavailable
-from tidegate.domain.following import FollowSettings
+from tidegate.domain.errors import AuthError, Conflict, Invalid, TidegateError, Unavailable
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.observation import Event
+from tidegate.domain.registry_addresses import FollowSettings
 from tidegate.features.model_registry.kinds import FOLLOWED, FollowRecord
 from tidegate.features.model_registry.registries import Registries
 from tidegate.features.model_registry.rules import (
@@ -30,12 +36,14 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import deploy_spec
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store, Tx
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.service import history, rollouts
 from tidegate.service.deploy import DeployOptions, DeployResult, deploy
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import read_if_readable
 from tidegate.service.rollouts import Purpose
+from tidegate.serving.runtimes.upstream_headers import read_secret, secret_path
+from tidegate.targets.start_spec import secrets_folder
 
 log = logging.getLogger(__name__)
 EVENT = "registry"
@@ -267,3 +275,39 @@ def _journal(tx: Tx, name: str, message: str, now: datetime) -> None:
 
 def make_loop(services: Services) -> FollowLoop:
     return FollowLoop(services.store, services.clock, Registries(services), services.written, services.kick)
+
+
+# Webhooks of MLflow, which only wake the loop: what they say is never used, so that nobody can deploy by one.
+
+
+SECRET = "mlflow-webhook"
+"""Name of the secret that MLflow signs with."""
+SIGNATURE, TIMESTAMP, DELIVERY = "x-mlflow-signature", "x-mlflow-timestamp", "x-mlflow-delivery-id"
+OLDEST = 300
+"""Seconds by which a webhook's time may differ from this machine's."""
+
+
+async def receive_webhook(gateway: Gateway, request: Request) -> Response:
+    """Look at the registries now, for a webhook that MLflow signed."""
+    try:
+        path = secret_path(secrets_folder(gateway.settings), SECRET)
+        secret = await asyncio.to_thread(read_secret, path, SECRET)
+    except Invalid as error:
+        raise AuthError(f"webhooks are not taken: {error.message}") from None
+    now = gateway.context.clock.now().timestamp()
+    if not is_signed(secret, request.headers, bytes(request.state.body or b""), now):
+        raise AuthError("the webhook is not signed by MLflow with the secret mlflow-webhook, or is too old")
+    gateway.context.kick(PREFIX + request.headers[DELIVERY])
+    return JSONResponse({"status": "looking"}, 202)
+
+
+def is_signed(secret: bytes, headers: Mapping[str, str], body: bytes, now: float) -> bool:
+    """Whether MLflow signed it within the last minutes: ``v1,`` and the HMAC-SHA256, in base 64, of the delivery's
+    id, its time in epoch seconds, and the body, joined by dots. ``headers`` has names in lower case; ``now`` is in
+    epoch seconds."""
+    delivery, at = headers.get(DELIVERY, ""), headers.get(TIMESTAMP, "")
+    if not (at.isascii() and at.isdecimal() and abs(now - int(at)) <= OLDEST and delivery):
+        return False
+    signed = b".".join((delivery.encode(), at.encode(), body))
+    made = "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    return hmac.compare_digest(made.encode(), headers.get(SIGNATURE, "").encode())

@@ -17,15 +17,13 @@ import msgspec
 from tidegate.compose.background import Services
 from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid, NotFound, Unavailable
-from tidegate.domain.following import FollowSettings
 from tidegate.domain.registry import PinnedModel
-from tidegate.domain.registry_addresses import RegistryAddress, parse_registry_address
+from tidegate.domain.registry_addresses import FollowSettings, RegistryAddress, parse_registry_address
 from tidegate.features.model_registry.endpoint import name_version
 from tidegate.features.model_registry.kinds import VERSION, RegistryVersion
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import DATA_DIGEST, Approval
+from tidegate.features.packages.records import DATA_DIGEST, PACKAGE, PackageApproval
 from tidegate.host.late_import import load
 from tidegate.ports.store import Filter, Tx
 from tidegate.service.record_kinds import ENDPOINT
@@ -202,7 +200,7 @@ def _keep_version(tx: Tx, known: RegistryVersion, now: datetime) -> None:
 
 def _find_approved(tx: Tx, group: str) -> int:
     """The newest approved version. Raises NotFound."""
-    found = packages.find(tx, Filter(name_prefix=f"{group}/"), [Approval.APPROVED], True)
+    found = packages.find(tx, Filter(name_prefix=f"{group}/"), [PackageApproval.APPROVED], True)
     newest = max((saved.body.version or 0 for saved in found), default=0)
     if not newest:
         raise NotFound(f"model package group {group} has no version with ModelApprovalStatus Approved")
@@ -237,9 +235,9 @@ def _report_package(
         return False
     before: Any = saved.body.wire.get("CustomerMetadataProperties") or {}
     properties = {**before, f"{TAG}.{endpoint}": reason[:256]}
-    rejected = reject and saved.body.approval is Approval.APPROVED
+    rejected = reject and saved.body.approval is PackageApproval.APPROVED
     after = replace(saved.body, wire={**saved.body.wire, "CustomerMetadataProperties": properties})
     if rejected:
-        after = replace(after, approval=Approval.REJECTED, approval_note=reason)
+        after = replace(after, approval=PackageApproval.REJECTED, approval_note=reason)
     packages.update(tx, saved, after, failed.text, now)
     return rejected

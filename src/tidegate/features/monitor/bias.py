@@ -32,8 +32,8 @@ from tidegate.features.monitor.quality import (
     values_of,
 )
 from tidegate.features.monitor.schedule_records import ExecutionOutcome, FacetMetric, LabelledTask
+from tidegate.rows.captures import read_file
 from tidegate.rows.label_lines import read_number
-from tidegate.rows.whole_files import read_file
 
 MOST_VALUES = 20
 """Different numbers of a column up to which they are categories, if all are whole."""

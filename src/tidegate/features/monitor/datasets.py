@@ -14,9 +14,9 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.features.monitor.processing_records import DatasetFormat
 from tidegate.features.monitor.user_files import UserFile
 from tidegate.rows.captured_rows import parse_value
+from tidegate.rows.captures import check_size
 from tidegate.rows.profile import Row
 from tidegate.rows.sources import LONGEST_LINE, split_lines
-from tidegate.rows.whole_files import check_size
 
 
 def read_rows(files: Iterable[UserFile], form: DatasetFormat) -> Iterator[Row]:

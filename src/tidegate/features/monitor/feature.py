@@ -15,13 +15,13 @@ FEATURE = Feature(
             ".processing_operations:OPERATIONS",
         )
     },
-    kinds=".kinds:KINDS",
+    kinds=".schedules:KINDS",
     commands=(
         CommandEntry("drift schedule", ".command:app", "Watch an endpoint's captured requests for drift.", "Look"),
     ),
-    hooks={"taggable": ".kinds:TAGGABLE"},
+    hooks={"taggable": ".schedules:TAGGABLE"},
     loops=(
-        Loop(".process:make_schedules", kind=".kinds:MONITORING_SCHEDULE"),
-        Loop(".process:make_jobs", kind=".kinds:PROCESSING"),
+        Loop(".processing_loop:make_schedules", kind=".schedules:MONITORING_SCHEDULE"),
+        Loop(".processing_loop:make_jobs", kind=".schedules:PROCESSING"),
     ),
 )

@@ -12,11 +12,10 @@ from tidegate.features.monitor.model_quality import ProblemType, QualityTerms, c
 from tidegate.features.monitor.processing_service import find_baseline
 from tidegate.features.monitor.schedule_records import BiasSource, LabelSource, MonitoringJob, MonitoringType
 from tidegate.ports.store import StoredRecord
+from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 DATA, MODEL, BIAS = MonitoringType.DATA_QUALITY, MonitoringType.MODEL_QUALITY, MonitoringType.MODEL_BIAS
 RESOURCES = {
@@ -93,11 +92,11 @@ def delete_job(type: MonitoringType, call: TxCall, params: Params) -> None:
 
 def _parse_endpoint(type: MonitoringType, given: Params) -> Params:
     """EndpointInput. Raises Invalid."""
-    refuse(given, ("BatchTransformInput",))
+    refuse_unsupported(given, ("BatchTransformInput",))
     if "EndpointInput" not in given:
         raise Invalid(f"{type}JobInput has no EndpointInput: name the endpoint whose captures are analysed")
     found: Params = given["EndpointInput"]
-    refuse(found, REFUSED_INPUT[type])
+    refuse_unsupported(found, REFUSED_INPUT[type])
     return found
 
 

@@ -14,8 +14,7 @@ from tidegate.compose.background import Worker
 from tidegate.domain.drift import DriftReportPlace, DriftTask
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import BIAS, DATA_QUALITY, MODEL_QUALITY, MetricId, Sample
-from tidegate.features.drift.loop import CaptureAccess, DriftAnalyst
-from tidegate.features.drift.metrics import is_dimension, make_sample
+from tidegate.features.drift.loop import CaptureAccess, DriftAnalyst, is_dimension, make_sample
 from tidegate.features.monitor.processing_records import BaselineOutcome, BaselineTask, StorageAccess
 from tidegate.features.monitor.schedule_records import (
     ExecutionOutcome,

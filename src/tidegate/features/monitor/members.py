@@ -1,8 +1,7 @@
 """Members that operations of Model Monitor share: images, environments, places of answers."""
 
 from tidegate.domain.errors import Invalid
-from tidegate.wire.operation import Params
-from tidegate.wire.unsupported import refuse
+from tidegate.wire.operation import Params, refuse_unsupported
 
 ANALYSER = ("sagemaker-model-monitor-analyzer", "model-monitor")
 CLARIFY = ("sagemaker-clarify-processing", "clarify")
@@ -22,7 +21,7 @@ def repository_of(image: str) -> str:
 
 def check_app(given: Params, images: tuple[str, ...]) -> None:
     """Raises Invalid for scripts, and for an image that is none of these."""
-    refuse(given, REFUSED_SCRIPTS)
+    refuse_unsupported(given, REFUSED_SCRIPTS)
     if repository_of(given["ImageUri"]) not in images:
         raise Invalid(
             f"ImageUri {given['ImageUri']!r}: the analysis is built in, so give SageMaker's image"

@@ -16,11 +16,10 @@ from tidegate.features.monitor.schedule_records import (
 )
 from tidegate.ports.store import StoredRecord
 from tidegate.service.targets import find_capabilities
+from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _SCHEDULED = ("ScheduledTimeAfter", "ScheduledTimeBefore")
 _CREATED = ("CreationTimeAfter", "CreationTimeBefore")
@@ -117,7 +116,7 @@ def list_executions(call: TxCall, params: Params) -> Params:
 def _parse_schedule(call: TxCall, params: Params) -> MonitoringSchedule:
     """Raises Invalid, or NamedError for a definition that is not there."""
     given = params["MonitoringScheduleConfig"]
-    refuse(given, ("MonitoringJobDefinition",))
+    refuse_unsupported(given, ("MonitoringJobDefinition",))
     type = given.get("MonitoringType", MonitoringType.DATA_QUALITY)
     if type not in RESOURCES:
         raise Invalid(f"MonitoringType {type} is not supported: what is built in is {', '.join(RESOURCES)}")

@@ -17,12 +17,10 @@ from tidegate.features.monitor.processing_records import (
 )
 from tidegate.features.monitor.schedule_records import ExecutionStatus, MonitoringExecution
 from tidegate.ports.store import StoredRecord
-from tidegate.wire.jobs import require_job
+from tidegate.wire.errors import name_errors, require_job
 from tidegate.wire.listing import list_by_status, parse_listing
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _ECHOED = (
     "ProcessingInputs",
@@ -83,7 +81,7 @@ def _check_image(given: Params) -> None:
     """Raises Invalid."""
     if repository_of(given["ImageUri"]) in CLARIFY:
         raise Invalid(f"ImageUri {given['ImageUri']!r}: baselines of bias and of explanations are not made here")
-    refuse(given, REFUSED_SCRIPTS)
+    refuse_unsupported(given, REFUSED_SCRIPTS)
     check_app(given, ANALYSER)
 
 
@@ -95,7 +93,7 @@ def _parse_work(params: Params, environment: dict[str, str]) -> BaselineJob:
     outputs = params.get("ProcessingOutputConfig", {}).get("Outputs", [])
     if len(outputs) != 1 or "S3Output" not in outputs[0]:
         raise Invalid("ProcessingOutputConfig needs one output with an S3Output: the folder of the baseline")
-    refuse(outputs[0], ("FeatureStoreOutput",))
+    refuse_unsupported(outputs[0], ("FeatureStoreOutput",))
     method = environment.get("categorical_drift_method", "")
     if method not in _METHODS:
         raise Invalid(f"Environment has categorical_drift_method {method!r}: give {' or '.join(_METHODS[1:])}")
@@ -114,7 +112,7 @@ def _parse_source(inputs: list[Params], environment: dict[str, str]) -> str:
     place = environment.get("dataset_source")
     if len(inputs) != 1 or "S3Input" not in inputs[0]:
         raise Invalid(f"there are {len(inputs)} ProcessingInputs: give one with an S3Input, the data set")
-    refuse(inputs[0], ("DatasetDefinition",))
+    refuse_unsupported(inputs[0], ("DatasetDefinition",))
     found = inputs[0]["S3Input"]
     if place is not None and found.get("LocalPath", place) != place:
         raise Invalid(f"Environment has dataset_source {place!r}, and the input is at {found['LocalPath']!r}")

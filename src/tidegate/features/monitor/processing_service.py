@@ -5,9 +5,8 @@ from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, LimitExceeded, NotFound
 from tidegate.domain.registry import Tags
-from tidegate.features.monitor.kinds import EXECUTION, PROCESSING
 from tidegate.features.monitor.processing_records import BaselineOutcome, ProcessingJob, ProcessingStatus
-from tidegate.features.monitor.schedules import EXECUTION_NAME
+from tidegate.features.monitor.schedules import EXECUTION, EXECUTION_NAME, PROCESSING
 from tidegate.ports.store import Filter, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.storage.addresses import check_address

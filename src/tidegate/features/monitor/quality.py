@@ -22,9 +22,8 @@ from tidegate.features.monitor.quality_statistics import make_quality_statistics
 from tidegate.features.monitor.schedule_records import ExecutionOutcome, ExecutionStatus, FacetMetric, LabelledTask
 from tidegate.features.monitor.thresholds import Threshold, ThresholdCheck, check_thresholds, read_thresholds
 from tidegate.features.monitor.user_files import UserFile, list_user_files
-from tidegate.rows.captures import read_window
+from tidegate.rows.captures import read_file, read_window
 from tidegate.rows.sources import split_lines
-from tidegate.rows.whole_files import read_file
 
 FEWEST = 50
 """Labelled predictions below which nothing is said."""

@@ -4,20 +4,14 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound, UnreadableRecord
 from tidegate.domain.registry import Tags
 from tidegate.features.capture.captured import captured_addresses
-from tidegate.features.monitor.kinds import (
-    EXECUTION,
-    MODEL_BIAS_JOB,
-    MODEL_QUALITY_JOB,
-    MONITORING_SCHEDULE,
-    QUALITY_JOB,
-)
+from tidegate.features.monitor.processing_records import ProcessingJob
 from tidegate.features.monitor.schedule_records import (
     ONCE,
     ExecutionOutcome,
@@ -33,6 +27,33 @@ from tidegate.service import tags as labels
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import mentions, require
 from tidegate.storage.addresses import check_address
+
+# --- the records that monitor keeps ---
+
+
+QUALITY_JOB = Kind("quality-job", MonitoringJob)
+MODEL_QUALITY_JOB = Kind("model-quality-job", MonitoringJob)
+MODEL_BIAS_JOB = Kind("model-bias-job", MonitoringJob)
+PROCESSING = Kind("processing-job", ProcessingJob)
+MONITORING_SCHEDULE = Kind("monitoring-schedule", MonitoringSchedule)
+EXECUTION = Kind("monitoring-execution", MonitoringExecution)
+KINDS: tuple[Kind[Any], ...] = (
+    QUALITY_JOB,
+    MODEL_QUALITY_JOB,
+    MODEL_BIAS_JOB,
+    PROCESSING,
+    MONITORING_SCHEDULE,
+    EXECUTION,
+)
+TAGGABLE: dict[str, Kind[Any]] = {
+    "data-quality-job-definition": QUALITY_JOB,
+    "model-quality-job-definition": MODEL_QUALITY_JOB,
+    "model-bias-job-definition": MODEL_BIAS_JOB,
+    "processing-job": PROCESSING,
+    "monitoring-schedule": MONITORING_SCHEDULE,
+}
+"""By the type of the resource in its ARN."""
+
 
 T = TypeVar("T")
 

@@ -14,5 +14,5 @@ FEATURE = Feature(
     pages={
         "/console/endpoints/{name}/models": ("GET",),
     },
-    page_routes=".page_routes:page_routes",
+    page_routes=".page:page_routes",
 )

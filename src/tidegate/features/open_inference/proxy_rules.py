@@ -15,9 +15,8 @@ from pathlib import Path
 
 from tidegate import __version__
 from tidegate.proxy.config import MAP, PLAIN_PATH
-from tidegate.proxy.further_rules import FurtherRules
-from tidegate.proxy.options import Options
-from tidegate.proxy.same_site_rules import SIGNED
+from tidegate.proxy.frontend_rules import SIGNED
+from tidegate.proxy.options import FurtherRules, Options
 
 SOCKET = "grpc.sock"
 """Beside the controller's: answers calls about the server."""

@@ -20,7 +20,7 @@ ANSWERS = {
 """Path -> message. Whether a model is ready is another call; the server is, once it answers."""
 
 
-class ServerStatus(Worker):
+class GrpcServerStatus(Worker):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._server: asyncio.Server | None = None
@@ -39,8 +39,8 @@ class ServerStatus(Worker):
             self._path.unlink(missing_ok=True)
 
 
-def make_status(services: Services) -> ServerStatus:
-    return ServerStatus(services.folder.sockets / SOCKET)
+def make_status(services: Services) -> GrpcServerStatus:
+    return GrpcServerStatus(services.folder.sockets / SOCKET)
 
 
 def check_settings(settings: Settings) -> None:

@@ -1,7 +1,6 @@
 """Changes of model packages as events."""
 
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import Package
+from tidegate.features.packages.records import PACKAGE, Package
 from tidegate.service.state_events import Detail, EventShape, to_milliseconds
 
 

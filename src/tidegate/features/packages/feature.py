@@ -6,13 +6,13 @@ FEATURE = Feature(
     name="packages",
     summary="Model packages and their approval.",
     page="images.md",
-    notes=".notes:NOTES",
+    notes=".operations:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
-    kinds=".kinds:KINDS",
+    kinds=".records:KINDS",
     hooks={
         "event_shapes": ".events:SHAPES",
         "package_containers": ".operations:find_containers",
         "check_containers": ".service:check_approved",
-        "taggable": ".kinds:TAGGABLE",
+        "taggable": ".records:TAGGABLE",
     },
 )

@@ -8,12 +8,12 @@ from tidegate.domain.access import Access
 from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid
 from tidegate.features.packages import service as use
-from tidegate.features.packages.records import Approval, Definition, Package, PackageGroup
+from tidegate.features.packages.records import Definition, Package, PackageApproval, PackageGroup
 from tidegate.ports.store import StoredRecord
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.member_notes import S3_SOURCE, OperationNotes, below_parents, note
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
 REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
@@ -55,7 +55,7 @@ DEFAULT_ORDER = "Ascending"
 
 
 def create_group(call: TxCall, params: Params) -> Params:
-    refuse(params, ("ManagedConfiguration",))
+    refuse_unsupported(params, ("ManagedConfiguration",))
     name: str = params["ModelPackageGroupName"]
     group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.caller)
     use.create_group(call.tx, group, parse_tags(params), call.now)
@@ -78,7 +78,7 @@ def _render_group(call: TxCall, group: PackageGroup) -> Params:
 
 
 def list_groups(call: TxCall, params: Params) -> Params:
-    refuse(params, ("CrossAccountFilterOption",))
+    refuse_unsupported(params, ("CrossAccountFilterOption",))
     wanted = parse_listing(params, DEFAULT_ORDER)
     page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
     return {
@@ -92,7 +92,7 @@ def delete_group(call: TxCall, params: Params) -> None:
 
 
 def create_package(call: TxCall, params: Params) -> Params:
-    refuse(params, REFUSED)
+    refuse_unsupported(params, REFUSED)
     name, group = params.get("ModelPackageName"), params.get("ModelPackageGroupName")
     if name is not None and group is not None:
         raise Invalid(BOTH_NAMES)
@@ -108,7 +108,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         call.now,
         tuple(params.get(SPECIFICATION, {}).get("Containers", ())),
         group=group,
-        approval=None if approval is None else Approval(approval),
+        approval=None if approval is None else PackageApproval(approval),
         by=call.caller,
         token=params.get("ClientToken"),
         specifications=_parse_additional(params.get(ADDITIONAL, [])),
@@ -160,7 +160,7 @@ def list_packages(call: TxCall, params: Params) -> Params:
         where = replace(where, name_prefix=f"{use.get_group(call.tx, _parse_group_name(call, params)).name}/")
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")
     approval = params.get("ModelApprovalStatus")
-    kept = None if approval is None else [Approval(approval)]
+    kept = None if approval is None else [PackageApproval(approval)]
     found: list[StoredRecord[Package]] = use.find(
         call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned")
     )
@@ -191,7 +191,7 @@ def update_package(call: TxCall, params: Params) -> Params:
     approval = params.get("ModelApprovalStatus")
     after = replace(
         package,
-        approval=package.approval if approval is None else Approval(approval),
+        approval=package.approval if approval is None else PackageApproval(approval),
         approval_note=params.get("ApprovalDescription", package.approval_note),
         wire=wire,
     )
@@ -263,4 +263,50 @@ OPERATIONS: Operations = {
     "ListModelPackages": TxOperation(list_packages, Access.READ),
     "UpdateModelPackage": TxOperation(update_package, Access.CHANGE),
     "DeleteModelPackage": TxOperation(delete_package, Access.CHANGE),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+_PACKAGED = note(
+    ignored=(
+        "ImageDigest",
+        "ModelInput",
+        "Framework",
+        "FrameworkVersion",
+        "NearestModelName",
+        "ModelDataETag",
+        "IsCheckpoint",
+        "BaseModel",
+        "AdditionalModelDataSources",
+        "AdditionalS3DataSource",
+        "ProductId",
+        *(f"{S3_SOURCE}.{name}" for name in ("ModelAccessConfig", "ETag", "ManifestEtag", "ManifestS3Uri")),
+        f"{S3_SOURCE}.HubAccessConfig",
+    )
+)
+"""Members of a package's container. Some of them are refused when a model is created from it."""
+_SPECIFICATION = note(
+    ignored=(
+        "SupportedTransformInstanceTypes",
+        "SupportedRealtimeInferenceInstanceTypes",
+        "SupportedContentTypes",
+        "SupportedResponseMIMETypes",
+    )
+) | below_parents(("Containers",), _PACKAGED)
+_ADDITIONAL = _SPECIFICATION | note(ignored=("Description",))
+_KEPT_OF_PACKAGES = tuple(name for name in KEPT_MEMBERS if name not in (SPECIFICATION, ADDITIONAL))
+_CHANGED_OF_PACKAGES = tuple(name for name in CHANGEABLE_MEMBERS if name != SPECIFICATION)
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateModelPackageGroup"): note(refused=("ManagedConfiguration",)),
+    ("sagemaker", "ListModelPackageGroups"): note(refused=("CrossAccountFilterOption",)),
+    ("sagemaker", "CreateModelPackage"): note(ignored=_KEPT_OF_PACKAGES, refused=REFUSED)
+    | below_parents((SPECIFICATION,), _SPECIFICATION)
+    | below_parents((ADDITIONAL,), _ADDITIONAL),
+    ("sagemaker", "DescribeModelPackage"): note(ignored=("IncludedData",)),
+    ("sagemaker", "UpdateModelPackage"): note(ignored=(*_CHANGED_OF_PACKAGES, "ClientToken"))
+    | below_parents((SPECIFICATION,), _SPECIFICATION)
+    | below_parents((f"{ADDITIONAL}ToAdd",), _ADDITIONAL),
 }

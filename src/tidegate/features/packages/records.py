@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from tidegate.ports.store import Kind
 
 DATA_DIGEST = "data_digest"
 """The customer metadata property of a package that has the digest of the training data."""
@@ -10,7 +13,7 @@ Definition = dict[str, object]
 """A ModelPackageContainerDefinition of SageMaker's API."""
 
 
-class Approval(StrEnum):
+class PackageApproval(StrEnum):
     APPROVED = "Approved"
     REJECTED = "Rejected"
     PENDING = "PendingManualApproval"
@@ -40,7 +43,7 @@ class Package:
     containers: tuple[Definition, ...]
     group: str | None = None
     version: int | None = None
-    approval: Approval | None = None
+    approval: PackageApproval | None = None
     approval_note: str | None = None
     by: str = ""
     modified_by: str = ""
@@ -56,4 +59,17 @@ class Package:
 
     @property
     def deployable(self) -> bool:
-        return self.group is None or self.approval is Approval.APPROVED
+        return self.group is None or self.approval is PackageApproval.APPROVED
+
+
+# --- the records that packages keeps ---
+
+
+PACKAGE_GROUP = Kind("package-group", PackageGroup)
+PACKAGE = Kind("package", Package)
+KINDS: tuple[Kind[Any], ...] = (
+    PACKAGE_GROUP,
+    PACKAGE,
+)
+TAGGABLE: dict[str, Kind[Any]] = {"model-package-group": PACKAGE_GROUP, "model-package": PACKAGE}
+"""By the type of the resource in its ARN."""

@@ -8,8 +8,7 @@ from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import ContainerDefinition, Tags
-from tidegate.features.packages.kinds import PACKAGE, PACKAGE_GROUP
-from tidegate.features.packages.records import Approval, Package, PackageGroup
+from tidegate.features.packages.records import PACKAGE, PACKAGE_GROUP, Package, PackageApproval, PackageGroup
 from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.records import require, require_free
@@ -57,7 +56,7 @@ def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
         if made is not None and made.body.token is not None and made.body.token == package.token:
             return made.body
         number = group.body.last + 1
-        approval = package.approval or Approval.PENDING
+        approval = package.approval or PackageApproval.PENDING
         name = record_name(f"{package.group}/{number}")
         package = replace(package, name=name, version=number, approval=approval)
         tx.put(PACKAGE_GROUP, group.name, replace(group.body, last=number), expect=group.version, now=now)
@@ -71,7 +70,7 @@ def get(tx: Tx, name: str) -> StoredRecord[Package]:
 
 
 def find(
-    tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None
+    tx: Tx, where: Filter, kept: Iterable[PackageApproval] | None, versions: bool | None
 ) -> list[StoredRecord[Package]]:
     """``versions`` True: only versions in groups; False: only unversioned packages; None: both."""
     approvals = None if kept is None else set(kept)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.console.money import format_dollars
+from tidegate.console.figures import format_dollars
 from tidegate.features.cost import many_models, savings
 from tidegate.features.cost.bill import MONTHS, Tariff
 from tidegate.features.cost.fleet import ScalingBounds, fleet

@@ -13,7 +13,7 @@ from tidegate.features.recommender.local_recommender import LocalRequest, recomm
 from tidegate.features.recommender.sagemaker_job import SageMakerJobSpec
 from tidegate.features.recommender.sagemaker_recommender import choose_job_name, recommend_by_sagemaker
 from tidegate.features.recommender.search import Effort
-from tidegate.load.payloads import read
+from tidegate.load.open_loop import read_payloads
 from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 
@@ -129,7 +129,7 @@ def _parse_options(pairs: Iterable[str], on: str) -> dict[str, str]:
 def _local_request(
     model: str, sample: str, objective: Objective, rate: float, budget: float, more: Mapping[str, str]
 ) -> LocalRequest:
-    bodies, kind = read(Path(sample), more.get("content_type"))
+    bodies, kind = read_payloads(Path(sample), more.get("content_type"))
     effort = Effort.within(budget)
     if "seconds" in more:
         seconds = duration(more["seconds"], ("--with seconds",))

@@ -7,9 +7,9 @@ FEATURE = Feature(
     name="recommender",
     summary="The cheapest configuration, found by load tests.",
     page="recommender.md",
-    notes=".notes:NOTES",
+    notes=".operations:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
-    kinds=".kinds:KINDS",
+    kinds=".service:KINDS",
     routes=(
         NativeRoute("GET", "/recommendations", ".native:list_jobs", Access.READ),
         NativeRoute("POST", "/recommendations", ".native:create", Access.CHANGE),
@@ -33,7 +33,7 @@ FEATURE = Feature(
             remark="Real loads on this machine, for a model of yours",
         ),
     ),
-    page_routes=".pages:page_routes",
-    hooks={"taggable": ".kinds:TAGGABLE"},
-    loops=(Loop(".process:make_jobs", 0, kind=".kinds:RECOMMENDATION", prefix="recommend."),),
+    page_routes=".page:page_routes",
+    hooks={"taggable": ".service:TAGGABLE"},
+    loops=(Loop(".loop:make_jobs", 0, kind=".service:RECOMMENDATION", prefix="recommend."),),
 )

@@ -29,7 +29,7 @@ from tidegate.features.recommender.load_runs import LoadEnvironment
 from tidegate.features.recommender.search import Effort, search
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.platform import Platform
-from tidegate.load import payloads
+from tidegate.load import open_loop
 from tidegate.prices import Catalogue
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
 
@@ -37,7 +37,7 @@ START_RATE = 50.0
 """Requests a second where looking begins."""
 MOST_FOUND = 10
 """Recommendations of a job, as in SageMaker."""
-TYPES = {**payloads.TYPES, ".json": "application/json", ".libsvm": "text/libsvm"}
+TYPES = {**open_loop.TYPES, ".json": "application/json", ".libsvm": "text/libsvm"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +126,9 @@ def bodies(folder: Path, archive: bool, content_type: str) -> tuple[list[bytes],
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
         raise Invalid("the sample has no files")
-    if not archive and files[0].suffix in payloads.TYPES:
-        return payloads.read(files[0], content_type or None)
-    sent = [path.read_bytes() for path in files[: payloads.MOST_PAYLOADS]]
+    if not archive and files[0].suffix in open_loop.TYPES:
+        return open_loop.read_payloads(files[0], content_type or None)
+    sent = [path.read_bytes() for path in files[: open_loop.MOST_PAYLOADS]]
     if not all(sent):
         raise Invalid("the sample has an empty file")
     Random(0).shuffle(sent)

@@ -9,14 +9,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
-from tidegate.compose.background import Worker
+import msgspec
+
+from tidegate.compose.background import Services, Worker
+from tidegate.compose.environments import server_environment
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus
-from tidegate.features.recommender.kinds import RECOMMENDATION
+from tidegate.features.recommender.service import RECOMMENDATION
+from tidegate.host.late_import import load
 from tidegate.ports.clock import Clock
-from tidegate.ports.recommenders import Recommenders, RecommenderState
 from tidegate.ports.store import Filter, Stale, Store, Tx
+from tidegate.ports.target import Recommenders, RecommenderState
+from tidegate.settings import Settings
+from tidegate.targets.containers import file_roots
 
 log = logging.getLogger(__name__)
 
@@ -129,3 +136,26 @@ def decide(
     if job.started_at is None and not busy:
         return replace(job, started_at=now)
     return job
+
+
+# --- settings with which the process of a recommendation job is started, and the loop of these jobs ---
+
+
+def make_jobs(services: Services) -> Recommendations:
+    describe = partial(_recommendation_file, services.settings)
+    recommenders = services.provider.recommenders
+    return Recommendations(services.store, recommenders, services.clock, services.written, describe)
+
+
+def _recommendation_file(settings: Settings, job: RecommendationJob) -> bytes:
+    job_file = load("tidegate.features.recommender.jobs", "RecommendationJobFile")
+    return msgspec.json.encode(
+        job_file(
+            job=job,
+            environment=server_environment(settings),
+            file_roots=file_roots(settings),
+            s3_endpoint=settings.s3_endpoint,
+            region=settings.region,
+            prices="" if settings.prices is None else str(settings.prices.expanduser().absolute()),
+        )
+    )

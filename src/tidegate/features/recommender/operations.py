@@ -10,12 +10,11 @@ from tidegate.domain.recommendation import (
 )
 from tidegate.features.recommender import service as use
 from tidegate.ports.store import StoredRecord
-from tidegate.wire.errors import NamedError
-from tidegate.wire.jobs import require_job
+from tidegate.wire.errors import NamedError, require_job
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
-from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.member_notes import OperationNotes, note
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation, refuse_unsupported, unsupported
 from tidegate.wire.sagemaker_tags import parse_tags
-from tidegate.wire.unsupported import refuse, unsupported
 
 _ECHOED = ("JobDescription", "JobType", "RoleArn", "InputConfig", "StoppingConditions")
 _PERCENTILES = {"P95": 95.0, "P99": 99.0}
@@ -52,14 +51,14 @@ def _check(given: Params, params: Params) -> None:
     """Raises Invalid for members that are not supported."""
     if "ModelPackageVersionArn" in given:
         raise Invalid("ModelPackageVersionArn: this server has no model registry; give a ModelName")
-    refuse(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
-    refuse(params, ("OutputConfig",))
+    refuse_unsupported(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
+    refuse_unsupported(params, ("OutputConfig",))
     if given.get("ContainerConfig", {}).get("SupportedEndpointType") == "Serverless":
         raise unsupported("SupportedEndpointType Serverless")
     if params.get("StoppingConditions", {}).get("FlatInvocations") == "Continue":
         raise unsupported("FlatInvocations Continue")
     for each in given.get("EndpointConfigurations", []):
-        refuse(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
+        refuse_unsupported(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
         if "InstanceType" not in each:
             raise Invalid("each of the EndpointConfigurations needs an InstanceType")
 
@@ -216,4 +215,38 @@ OPERATIONS: Operations = {
         stop_job, Access.CHANGE, kicks="JobName", kicks_under=use.PREFIX
     ),
     "ListInferenceRecommendationsJobSteps": TxOperation(list_steps, Access.READ),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateInferenceRecommendationsJob"): note(
+        ignored=(
+            "RoleArn",
+            "InputConfig.TrafficPattern.TrafficType",
+            "InputConfig.TrafficPattern.Phases.InitialNumberOfUsers",
+            "InputConfig.TrafficPattern.Phases.SpawnRate",
+            "InputConfig.TrafficPattern.Stairs.UsersPerStep",
+            "InputConfig.ResourceLimit.MaxParallelOfTests",
+            "InputConfig.ContainerConfig.Domain",
+            "InputConfig.ContainerConfig.Task",
+            "InputConfig.ContainerConfig.Framework",
+            "InputConfig.ContainerConfig.FrameworkVersion",
+            "InputConfig.ContainerConfig.NearestModelName",
+            "InputConfig.ContainerConfig.DataInputConfig",
+            "InputConfig.ContainerConfig.SupportedResponseMIMETypes",
+        ),
+        refused=(
+            "OutputConfig",
+            "InputConfig.ModelPackageVersionArn",
+            "InputConfig.Endpoints",
+            "InputConfig.VolumeKmsKeyId",
+            "InputConfig.VpcConfig",
+            "InputConfig.EndpointConfigurations.ServerlessConfig",
+            "InputConfig.EndpointConfigurations.EnvironmentParameterRanges",
+            "InputConfig.EndpointConfigurations.InferenceSpecificationName",
+        ),
+    ),
 }

@@ -3,15 +3,24 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
-from tidegate.features.recommender.kinds import RECOMMENDATION
-from tidegate.ports.store import Filter, RecordPage, StoredRecord, Tx
+from tidegate.ports.store import Filter, Kind, RecordPage, StoredRecord, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL
 from tidegate.service.records import require
+
+# --- the records that recommender keeps ---
+
+
+RECOMMENDATION = Kind("recommendation", RecommendationJob)
+KINDS: tuple[Kind[Any], ...] = (RECOMMENDATION,)
+TAGGABLE: dict[str, Kind[Any]] = {"inference-recommendations-job": RECOMMENDATION}
+"""By the type of the resource in its ARN."""
+
 
 PREFIX = "recommend."
 """Prefix of the names by which the engine of these jobs is woken: names of endpoints cannot contain a dot."""

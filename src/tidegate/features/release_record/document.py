@@ -14,8 +14,7 @@ from tidegate.domain.registry import ContainerDefinition
 from tidegate.features.evidence.replay_service import find_replay
 from tidegate.features.evidence.service import find_evidence
 from tidegate.features.model_registry.endpoint import find_source
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import DATA_DIGEST
+from tidegate.features.packages.records import DATA_DIGEST, PACKAGE
 from tidegate.ports.store import Tx
 from tidegate.service.deployed import describe_version
 from tidegate.service.record_kinds import ENDPOINT

@@ -20,7 +20,7 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.load import LoadGenerator, LoadReport, shapes
 from tidegate.load import history as told
 from tidegate.load import trace as traces
-from tidegate.load.payloads import read
+from tidegate.load.open_loop import read_payloads
 
 POLL_EVERY = 1.0
 TIMEOUT = 70.0
@@ -137,7 +137,7 @@ def replay(
     for path in plot or ():
         plot_files.check_path(path)
     asked = traces.read(trace)
-    bodies, kind = read(payloads, content_type)
+    bodies, kind = read_payloads(payloads, content_type)
     headers = {"Content-Type": kind, **_parse_headers(header or [])}
     with client() as server:
         server.endpoint(endpoint)

@@ -7,8 +7,8 @@ FEATURE = Feature(
     summary="Models that are HTTP services which run already.",
     page="services.md",
     hooks={
-        "check_machine": ".machine_check:check_services",
+        "check_machine": ".check:check_services",
         "check_service": ".check:check_service",
-        "worker_service": ".worker.engine:open_service",
+        "worker_service": ".worker.replicas:open_service",
     },
 )

@@ -10,9 +10,9 @@ FEATURE = Feature(
     needs=("autoscaling",),
     sections=(Section("shadow"),),
     members={"sagemaker:CreateEndpointConfig": ("ShadowProductionVariants",)},
-    notes=".notes:NOTES",
+    notes=".operations:NOTES",
     operations={"sagemaker": (".operations:OPERATIONS",)},
-    kinds=".kinds:KINDS",
+    kinds=".records:KINDS",
     routes=(NativeRoute("GET", "/endpoints/{name}/shadow", ".native:describe_shadows", Access.READ),),
     pages={
         "/console/endpoints/{name}/shadow": ("GET",),
@@ -20,6 +20,6 @@ FEATURE = Feature(
     },
     tabs=((50, "/shadow", "Shadow"),),
     page_routes=".page_routes:page_routes",
-    hooks={"taggable": ".kinds:TAGGABLE", "compare_shadow": ".command:compare_shadow"},
-    loops=(Loop(".loop:make_loop", kind=".kinds:EXPERIMENT"),),
+    hooks={"taggable": ".records:TAGGABLE", "compare_shadow": ".command:compare_shadow"},
+    loops=(Loop(".loop:make_loop", kind=".records:EXPERIMENT"),),
 )

@@ -9,7 +9,7 @@ from tidegate.compose.background import Services, Worker
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.targets import TargetTable
 from tidegate.features.shadow import service as use
-from tidegate.features.shadow.kinds import EXPERIMENT
+from tidegate.features.shadow.records import EXPERIMENT
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.store import Stale, Store, Tx
 

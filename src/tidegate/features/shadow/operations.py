@@ -18,9 +18,10 @@ from tidegate.features.shadow.records import (
 from tidegate.ports.store import StoredRecord
 from tidegate.rollout.status import status
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.wire.errors import name_errors
 from tidegate.wire.listing import list_by_status, parse_listing
+from tidegate.wire.member_notes import OperationNotes, note
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
-from tidegate.wire.resource_errors import name_errors
 from tidegate.wire.sagemaker_tags import parse_tags
 
 _TYPE = "ShadowMode"
@@ -243,4 +244,12 @@ OPERATIONS: Operations = {
     "StopInferenceExperiment": TxOperation(stop_experiment, Access.CHANGE),
     "UpdateInferenceExperiment": TxOperation(update_experiment, Access.CHANGE),
     "DeleteInferenceExperiment": TxOperation(delete_experiment, Access.CHANGE),
+}
+
+
+# --- how members of these operations are treated that are not served ---
+
+
+NOTES: OperationNotes = {
+    ("sagemaker", "CreateInferenceExperiment"): note(ignored=("RoleArn", "KmsKey")),
 }

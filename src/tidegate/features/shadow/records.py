@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from tidegate.domain.capture import Capture
+from tidegate.ports.store import Kind
 
 USUAL_LENGTH = timedelta(days=7)
 """SageMaker's, where no schedule is given."""
@@ -86,3 +88,12 @@ class ShadowExperiment:
     @property
     def ended(self) -> bool:
         return self.status in ENDED
+
+
+# --- the records that shadow keeps ---
+
+
+EXPERIMENT = Kind("experiment", ShadowExperiment)
+KINDS: tuple[Kind[Any], ...] = (EXPERIMENT,)
+TAGGABLE: dict[str, Kind[Any]] = {"inference-experiment": EXPERIMENT}
+"""By the type of the resource in its ARN."""

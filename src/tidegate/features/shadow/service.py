@@ -18,8 +18,8 @@ from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.targets import TargetTable
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.shadow.configs import final_config, require_source, test_config
-from tidegate.features.shadow.kinds import EXPERIMENT
 from tidegate.features.shadow.records import (
+    EXPERIMENT,
     ExperimentEnding,
     ExperimentStatus,
     ExperimentVariant,

@@ -9,6 +9,6 @@ FEATURE = Feature(
     sections=(Section("alarms.prometheus"), Section("alarms.http")),
     kinds=".kinds:KINDS",
     endpoint_kinds=".kinds:KINDS",
-    hooks={"check_signal": ".check:check_signal", "endpoint": ".endpoint:EXTENSION"},
+    hooks={"check_signal": ".check:check_signal", "endpoint": ".check:EXTENSION"},
     loops=(Loop(".loop:make_loop"),),
 )

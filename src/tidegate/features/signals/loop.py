@@ -20,7 +20,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.guards import GuardedRollout
-from tidegate.reconcile.last_read import ReadCache
+from tidegate.reconcile.reads import ReadCache
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import read_if_readable
 

@@ -8,8 +8,8 @@ FEATURE = Feature(
     page="tracing.md",
     loops=(Loop(".start:make_tracing", 2.0, setting="trace_endpoint"),),
     hooks={
-        "check_settings": ".sender:check_settings",
-        "metrics": ".span_metrics:METRICS",
+        "check_settings": ".start:check_settings",
+        "metrics": ".start:METRICS",
         "worker_traced_server": ".worker.traced_server:TracedServer",
     },
 )

@@ -25,8 +25,7 @@ from tidegate.serving.aws_lambda.events import (
     parse,
 )
 from tidegate.serving.aws_lambda.loop_model import LoopModel, Whole, reopen
-from tidegate.serving.aws_lambda.replies import Reply
-from tidegate.serving.aws_lambda.results import VARIABLE, Results
+from tidegate.serving.aws_lambda.replies import VARIABLE, Reply, Results
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.invocation import Call, Rejected
 from tidegate.serving.contract.replica_spec import ReplicaSpec

@@ -10,7 +10,7 @@ from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.aws_lambda.handler import EventHandler
 from tidegate.serving.aws_lambda.loop_model import LoopModel
-from tidegate.serving.aws_lambda.results import VARIABLE, BucketResults
+from tidegate.serving.aws_lambda.replies import VARIABLE, BucketResults
 from tidegate.serving.contract.replica_spec import ReplicaSpec, most_threads, read
 
 REPLICA = "TIDEGATE_REPLICA_FILE"

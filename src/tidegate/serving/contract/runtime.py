@@ -20,7 +20,7 @@ class Probe(StrEnum):
 
 
 @dataclass(frozen=True)
-class ImageName:
+class RuntimeImage:
     """``shown`` to people; ``pattern``: a regular expression for the whole name."""
 
     shown: str
@@ -36,7 +36,7 @@ class RuntimeDescriptor:
     title: str
     model_data: str
     requests: str
-    images: tuple[ImageName, ...] = ()
+    images: tuple[RuntimeImage, ...] = ()
     extra: str = ""
     """Extra in ``pyproject.toml`` that installs the library."""
     certain_files: tuple[str, ...] = ()
@@ -81,12 +81,12 @@ class RuntimeDescriptor:
     """Kinds of model that it serves, as the planner asks for them."""
 
 
-def tidegate_image(name: str) -> ImageName:
+def tidegate_image(name: str) -> RuntimeImage:
     """Return the image ``tidegate/NAME`` with any tag."""
-    return ImageName(f"tidegate/{name}", f"tidegate/{name}{_TAG}")
+    return RuntimeImage(f"tidegate/{name}", f"tidegate/{name}{_TAG}")
 
 
-def aws_image(name: str, pattern: str = "") -> ImageName:
+def aws_image(name: str, pattern: str = "") -> RuntimeImage:
     """An image in AWS's registries: any account, region, tag and digest. ``pattern``: of the name, if not itself."""
     shown = f"<account>.dkr.ecr.<region>.amazonaws.com/{name}"
-    return ImageName(shown, rf"{_REGISTRY}{pattern or name}{_TAG}(@sha256:\w+)?")
+    return RuntimeImage(shown, rf"{_REGISTRY}{pattern or name}{_TAG}(@sha256:\w+)?")

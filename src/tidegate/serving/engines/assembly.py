@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,49 @@ from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.beside import is_beside
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.invocation import ModelEngine, ProbedEngine
+from tidegate.serving.contract.invocation import Call, Done, ModelEngine, ModelFailed, Outcome, ProbedEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, Died, ReplicaSpec, Serving
+from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.device_users import find_device_users, watch_device
-from tidegate.serving.engines.direct import Direct
-from tidegate.serving.engines.fallback_engine import FallbackEngine
-from tidegate.serving.engines.pipeline import Pipeline, stages
+from tidegate.serving.engines.pipeline import Direct, Pipeline, stages
 from tidegate.serving.runtimes import load, submitted_code
 from tidegate.serving.runtimes.program import Program
 from tidegate.serving.scoring.batching import Batcher, Scorer, cap
 from tidegate.serving.scoring.file_ranges import PartBatcher
 from tidegate.serving.scoring.thread_engine import Handler, ThreadEngine
+
+# --- an engine with a fallback: the fast engine answers what it can, the full one everything else ---
+
+
+class FallbackEngine:
+    """Falls back to ``fallback``, whose answer is authoritative, if ``preferred`` fails."""
+
+    def __init__(self, preferred: ModelEngine, fallback: ModelEngine) -> None:
+        self._preferred = preferred
+        self._fallback = fallback
+
+    @property
+    def healthy(self) -> bool:
+        return self._fallback.healthy
+
+    @property
+    def signature(self) -> ModelSignature | None:
+        return find_signature(self._fallback)
+
+    def submit(self, call: Call, done: Done) -> None:
+        self._preferred.submit(call, partial(self._finish, call, done))
+
+    async def close(self) -> None:
+        await self._preferred.close()
+        await self._fallback.close()
+
+    def _finish(self, call: Call, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+        if isinstance(outcome, ModelFailed):
+            self._fallback.submit(call, done)
+        else:
+            done(outcome)
+
 
 if TYPE_CHECKING:
     from tidegate.serving.runtimes.devices.placement import Placement

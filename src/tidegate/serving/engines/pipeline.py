@@ -1,4 +1,5 @@
-"""A serial inference pipeline: each container's answer is the next container's request, within one replica.
+"""Engines of several containers in one replica: a serial pipeline, where each container's answer is the next one's
+request, and containers side by side, where each request names its own.
 
 The body, its content type and the client's ``X-Amzn-SageMaker-*`` headers pass from stage to stage; custom attributes
 in a stage's answer replace the client's for later stages. The client's Accept goes to the last stage; without one, a
@@ -10,8 +11,9 @@ Stages in one process call each other directly. A replica serves one version, so
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from time import perf_counter_ns, time_ns
 
@@ -25,12 +27,14 @@ from tidegate.serving.contract.invocation import (
     ModelEngine,
     ModelFailed,
     Outcome,
+    Rejected,
     Stream,
     TimedOut,
     close_parts,
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.serving.contract.signature import Form, ModelSignature, find_signature
+from tidegate.serving.contract.target_headers import CONTAINER
 from tidegate.serving.contract.traced_call import TracedCall
 from tidegate.serving.scoring.batching import Batcher, model_failure
 
@@ -45,7 +49,7 @@ _ENDED = "The server went away."
 
 
 @dataclass(frozen=True)
-class Stage:
+class PipelineStage:
     """``accept``: the Accept header that it gets; None: the client's (for the last stage). ``likewise``: a client
     that accepts anything gets the content type that it sent."""
 
@@ -59,7 +63,7 @@ class Stage:
         object.__setattr__(self, "meter", Meter(self.name))
 
 
-def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) -> list[Stage]:
+def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) -> list[PipelineStage]:
     """The stages, each with its engine and Accept."""
     likewise = isinstance(engines[-1], Batcher) and _DEFAULT_ACCEPT not in containers[-1].environment
     accepts = [
@@ -68,7 +72,8 @@ def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) 
     ]
     named = zip(containers, engines, (*accepts, None), strict=True)
     return [
-        Stage(container.name, engine, accept, likewise and accept is None) for container, engine, accept in named
+        PipelineStage(container.name, engine, accept, likewise and accept is None)
+        for container, engine, accept in named
     ]
 
 
@@ -92,7 +97,7 @@ class Pipeline:
     """Runs stages one after the other. ``limit``: bytes of a streamed answer of any stage but the last; ``timeout``:
     seconds for all stages together."""
 
-    def __init__(self, stages: Sequence[Stage], limit: int, timeout: float) -> None:
+    def __init__(self, stages: Sequence[PipelineStage], limit: int, timeout: float) -> None:
         self._stages = tuple(stages)
         self._limit = limit
         self._timeout = timeout
@@ -137,7 +142,7 @@ class _Run:
         *("_number", "_over", "_stages", "_task", "_timer"),
     )
 
-    def __init__(self, stages: tuple[Stage, ...], limit: int, call: Call, done: Done) -> None:
+    def __init__(self, stages: tuple[PipelineStage, ...], limit: int, call: Call, done: Done) -> None:
         self._stages = stages
         self._limit = limit
         self._call = call
@@ -280,3 +285,42 @@ async def _join(stream: Stream, limit: int) -> Outcome:
     finally:
         await close_parts(stream.parts)
     return Answer(b"".join(parts), stream.content_type, stream.headers)
+
+
+# --- an engine for several containers, where each request names its own (TargetContainerHostname) ---
+
+
+class Direct:
+    """Passes each request to the engine of the container that it names."""
+
+    def __init__(self, engines: Mapping[str, ModelEngine]) -> None:
+        self._engines = {name.encode(): (engine, Meter(name)) for name, engine in engines.items()}
+        self._names = ", ".join(engines)
+
+    def submit(self, call: Call, done: Done) -> None:
+        name = call.headers.get(CONTAINER, b"")
+        found = self._engines.get(name)
+        if found is None:
+            done(self._unknown(name))
+            return
+        engine, meter = found
+        engine.submit(call, partial(self._finish, meter, call, done, perf_counter_ns()))
+
+    @property
+    def healthy(self) -> bool:
+        return all(engine.healthy for engine, _ in self._engines.values())
+
+    async def close(self) -> None:
+        await asyncio.gather(*(engine.close() for engine, _ in self._engines.values()))
+
+    @staticmethod
+    def _finish(meter: Meter, call: Call, done: Done, began: int, outcome: Outcome) -> None:
+        done(meter.finish(call, began, outcome))
+
+    def _unknown(self, name: bytes) -> Rejected:
+        if not name:
+            message = "TargetContainerHostname is required to invoke a multi-container endpoint in Direct mode"
+        else:
+            shown = name[:63].decode("latin-1")
+            message = f"TargetContainerHostname '{shown}' is not a container of this endpoint"
+        return Rejected(400, "ValidationError", f"{message}; its containers are: {self._names}.")

@@ -22,8 +22,7 @@ from tidegate.serving.formats import row_decoder
 from tidegate.serving.formats.column_values import parse_number
 from tidegate.serving.formats.content_types import check_charset, heading_of
 from tidegate.serving.formats.exact_cast import Inexact, array_of, cast
-from tidegate.serving.formats.json_encoding import encode_json
-from tidegate.serving.formats.json_errors import parse_json
+from tidegate.serving.formats.json_encoding import encode_json, parse_json
 from tidegate.serving.formats.json_rows import Heading, RowParser
 from tidegate.serving.formats.schema_values import CHECKS, TOLD
 from tidegate.transform.csv_lines import BOM, BadField, split_lines, text_fields, without_bom

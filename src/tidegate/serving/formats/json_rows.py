@@ -17,7 +17,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats.column_values import parse_number
-from tidegate.serving.formats.json_errors import TOO_LARGE, TWICE, deep, unreadable
+from tidegate.serving.formats.json_encoding import TOO_LARGE, TWICE, deep, unreadable
 from tidegate.transform import strict_json
 from tidegate.transform.csv_lines import split_lines
 

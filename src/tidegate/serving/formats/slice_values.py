@@ -1,8 +1,7 @@
 """Names of slices of requests: values of columns, as they are kept. Pure."""
 
 from tidegate.domain.capture import Detector
-from tidegate.personal_data.detectors import scrub
-from tidegate.personal_data.field_names import kind_of
+from tidegate.personal_data.detectors import kind_of, scrub
 
 _MASKED = frozenset({Detector.SSN, Detector.IBAN, Detector.EMAIL, Detector.PHONE})
 

@@ -17,8 +17,7 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.contract.signature import ANY, Form, ModelSignature, TensorSpec
 from tidegate.serving.formats import npy, row_decoder
 from tidegate.serving.formats.exact_cast import Inexact, array_of, cast
-from tidegate.serving.formats.json_encoding import encode_json
-from tidegate.serving.formats.json_errors import parse_json
+from tidegate.serving.formats.json_encoding import encode_json, parse_json
 from tidegate.transform.csv_lines import without_bom
 
 _KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}

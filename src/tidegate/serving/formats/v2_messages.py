@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.formats.json_encoding import named_infinities
-from tidegate.serving.formats.json_errors import unreadable
+from tidegate.serving.formats.json_encoding import named_infinities, unreadable
 from tidegate.serving.formats.protobuf import MOST_SIDES
 from tidegate.transform import strict_json
 
@@ -45,7 +44,7 @@ _UNSUPPORTED = ("shared_memory_region", "classification", "sequence_id")
 
 
 @dataclass(frozen=True)
-class Tensor:
+class V2Tensor:
     """``values`` have its shape; of BYTES they are texts, of BF16 the same numbers in float32."""
 
     name: str
@@ -64,14 +63,14 @@ class InferRequest:
     """``outputs``: None asks for all. ``binary``: whether outputs for which nothing else is said are binary; over
     gRPC whether they are raw."""
 
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[V2Tensor, ...]
     id: str = ""
     outputs: tuple[WantedOutput, ...] | None = None
     binary: bool = False
     model: str = ""
     version: str = ""
 
-    def choose(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, bool]]:
+    def choose(self, tensors: Sequence[V2Tensor]) -> list[tuple[V2Tensor, bool]]:
         """The outputs that are asked for, each with whether it is binary. Raises ModelFailed for an unknown one."""
         if self.outputs is None:
             return [(one, self.binary) for one in tensors]
@@ -88,7 +87,7 @@ class InferRequest:
 class InferResponse:
     model: str
     version: str
-    outputs: tuple[Tensor, ...]
+    outputs: tuple[V2Tensor, ...]
     id: str = ""
 
 
@@ -101,10 +100,10 @@ def datatype_of(dtype: "np.dtype[Any] | str") -> str:
     return _OF_DTYPE.get(np.dtype(dtype).name, BYTES)
 
 
-def make_tensor(name: str, values: NDArray[Any]) -> Tensor:
+def make_tensor(name: str, values: NDArray[Any]) -> V2Tensor:
     """A tensor of an array of numbers or texts."""
     datatype = datatype_of(values.dtype)
-    return Tensor(name, datatype, values.astype(object) if datatype == BYTES else values)
+    return V2Tensor(name, datatype, values.astype(object) if datatype == BYTES else values)
 
 
 # --- tensors ---
@@ -116,14 +115,14 @@ def check_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def read_binary(name: str, datatype: str, shape: Sequence[int], data: bytes) -> Tensor:
+def read_binary(name: str, datatype: str, shape: Sequence[int], data: bytes) -> V2Tensor:
     """A tensor of its bytes. Raises ModelFailed (400)."""
     sides = check_shape(name, shape)
     count = math.prod(sides)
     if datatype == BYTES:
         texts = np.empty(_check_count(name, sides, len(found := list(_split_texts(name, data)))), object)
         texts[:] = found
-        return Tensor(name, datatype, texts.reshape(sides))
+        return V2Tensor(name, datatype, texts.reshape(sides))
     dtype = np.dtype("<u2") if datatype == BF16 else _dtype(name, datatype)
     if len(data) != count * dtype.itemsize:
         raise refuse(
@@ -134,10 +133,10 @@ def read_binary(name: str, datatype: str, shape: Sequence[int], data: bytes) -> 
         values = (values.astype(np.uint32) << 16).view(np.float32)
     elif datatype == "BOOL" and (np.frombuffer(data, np.uint8) > 1).any():
         raise refuse(f"{_quote(name)} has a byte that is neither 0 nor 1, and is of BOOL")
-    return Tensor(name, datatype, values.reshape(sides))
+    return V2Tensor(name, datatype, values.reshape(sides))
 
 
-def write_binary(tensor: Tensor) -> bytes:
+def write_binary(tensor: V2Tensor) -> bytes:
     if tensor.datatype == BYTES:
         texts = (text.encode() for text in tensor.values.ravel().tolist())
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
@@ -146,7 +145,7 @@ def write_binary(tensor: Tensor) -> bytes:
     return np.ascontiguousarray(tensor.values, TYPES[tensor.datatype]).tobytes()
 
 
-def read_values(name: str, datatype: str, shape: Sequence[int], data: Any) -> Tensor:
+def read_values(name: str, datatype: str, shape: Sequence[int], data: Any) -> V2Tensor:
     """A tensor of the values of a JSON list, flat or nested by its shape. Raises ModelFailed (400)."""
     sides = check_shape(name, shape)
     if not isinstance(data, list):
@@ -156,7 +155,7 @@ def read_values(name: str, datatype: str, shape: Sequence[int], data: Any) -> Te
     if datatype == BYTES:
         texts = np.empty(len(flat), object)
         texts[:] = _each(name, flat, lambda one: isinstance(one, str), "a text")
-        return Tensor(name, datatype, texts.reshape(sides))
+        return V2Tensor(name, datatype, texts.reshape(sides))
     dtype = _dtype(name, datatype)
     if dtype.kind == "f":
         values = _floats(name, dtype, flat)
@@ -166,14 +165,14 @@ def read_values(name: str, datatype: str, shape: Sequence[int], data: Any) -> Te
         limits = np.iinfo(dtype)
         whole = f"a whole number of {datatype}"
         values = np.array(_each(name, flat, _within(int(limits.min), int(limits.max)), whole), dtype)
-    return Tensor(name, datatype, values.reshape(sides))
+    return V2Tensor(name, datatype, values.reshape(sides))
 
 
 def _within(least: int, most: int) -> Callable[[Any], bool]:
     return lambda one: type(one) is int and least <= one <= most
 
 
-def write_values(tensor: Tensor) -> list[Any]:
+def write_values(tensor: V2Tensor) -> list[Any]:
     """The values as a flat list for JSON: NaN is null, an infinite number its name."""
     flat: list[Any] = tensor.values.ravel().tolist()
     if tensor.values.dtype.kind == "f" and not np.isfinite(tensor.values).all():
@@ -322,7 +321,7 @@ def write_response(response: InferResponse, request: InferRequest) -> tuple[byte
 
 
 def _write_json(
-    about: dict[str, Any], key: str, tensors: Sequence[tuple[Tensor, bool]]
+    about: dict[str, Any], key: str, tensors: Sequence[tuple[V2Tensor, bool]]
 ) -> tuple[bytes, int | None]:
     parts, described = [], []
     for one, binary in tensors:
@@ -367,7 +366,7 @@ def _decode(text: bytes) -> Any:
         raise refuse(f"The JSON cannot be read: {error}") from None
 
 
-def _tensors(given: Sequence[_JsonTensor], rest: memoryview) -> tuple[Tensor, ...]:
+def _tensors(given: Sequence[_JsonTensor], rest: memoryview) -> tuple[V2Tensor, ...]:
     _distinct("tensor", [one.name for one in given])
     at, found = 0, []
     for one in given:

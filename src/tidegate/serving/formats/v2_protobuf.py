@@ -36,8 +36,8 @@ from tidegate.serving.formats.v2_messages import (
     InferRequest,
     InferResponse,
     ModelMetadata,
-    Tensor,
     TensorMetadata,
+    V2Tensor,
     WantedOutput,
     check_parameters,
     check_shape,
@@ -140,7 +140,7 @@ def _check_parameter(what: str, entry: Any) -> None:
     check_parameters(what, {key: value})
 
 
-def _read_tensors(described: Sequence[memoryview], raw: Sequence[bytes], where: str) -> tuple[Tensor, ...]:
+def _read_tensors(described: Sequence[memoryview], raw: Sequence[bytes], where: str) -> tuple[V2Tensor, ...]:
     if raw and len(raw) != len(described):
         raise refuse(f"{where} has {len(raw)} entries for {len(described)} tensors")
     if len(described) > MOST_TENSORS:
@@ -155,7 +155,7 @@ def _read_tensors(described: Sequence[memoryview], raw: Sequence[bytes], where: 
     return tuple(found)
 
 
-def _read_tensor(data: memoryview, raw: bytes | None) -> Tensor:
+def _read_tensor(data: memoryview, raw: bytes | None) -> V2Tensor:
     name, datatype = "", ""
     shape: list[int] = []
     contents: list[memoryview] = []
@@ -178,7 +178,7 @@ def _read_tensor(data: memoryview, raw: bytes | None) -> Tensor:
     return read_binary(name, datatype, shape, raw)
 
 
-def _read_contents(name: str, datatype: str, shape: Sequence[int], contents: Iterable[Field]) -> Tensor:
+def _read_contents(name: str, datatype: str, shape: Sequence[int], contents: Iterable[Field]) -> V2Tensor:
     wanted = _LIST_OF.get(datatype)
     if wanted is None:
         raise refuse(f"The tensor {name[:100]!r} of {datatype[:40]!r} has no typed contents; send it raw")
@@ -199,7 +199,7 @@ def _read_contents(name: str, datatype: str, shape: Sequence[int], contents: Ite
         limits = np.iinfo(dtype)
         if len(values) and not limits.min <= int(values.min()) <= int(values.max()) <= limits.max:
             raise refuse(f"The tensor {name[:100]!r} has a value that is beyond {datatype}")
-    return Tensor(name, datatype, values.astype(dtype).reshape(sides))
+    return V2Tensor(name, datatype, values.astype(dtype).reshape(sides))
 
 
 def _read_floats(name: str, wanted: int, dtype: "np.dtype[Any]", contents: Iterable[Field]) -> Any:
@@ -237,7 +237,7 @@ def _check_field(name: str, good: bool) -> None:
         raise refuse(f"The tensor {name[:100]!r} has contents of another type than its own")
 
 
-def _write_tensors(field: int, raw_field: int, tensors: Sequence[tuple[Tensor, bool]]) -> tuple[bytes, bytes]:
+def _write_tensors(field: int, raw_field: int, tensors: Sequence[tuple[V2Tensor, bool]]) -> tuple[bytes, bytes]:
     """The tensors, and their contents where these are raw: of all, if one of them has no typed ones."""
     raw = any(binary or one.datatype not in _LIST_OF for one, binary in tensors)
     described, contents = b"", b""
@@ -252,7 +252,7 @@ def _write_tensors(field: int, raw_field: int, tensors: Sequence[tuple[Tensor, b
     return described, contents
 
 
-def _write_contents(one: Tensor) -> bytes:
+def _write_contents(one: V2Tensor) -> bytes:
     field, flat = _LIST_OF[one.datatype], one.values.ravel()
     if one.datatype == BYTES:
         return b"".join(message(field, text.encode(), empty=True) for text in flat.tolist())

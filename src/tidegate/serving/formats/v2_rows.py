@@ -22,8 +22,8 @@ from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.v2_messages import (
     BYTES,
     InferRequest,
-    Tensor,
     TensorMetadata,
+    V2Tensor,
     datatype_of,
     make_tensor,
     read_values,
@@ -77,7 +77,7 @@ def message_of(request: InferRequest) -> NativeRequest:
     return NativeRequest(body, JSON, JSON)
 
 
-def _table(inputs: Sequence[Tensor], specs: Sequence[TensorSpec], accept: str) -> NativeRequest:
+def _table(inputs: Sequence[V2Tensor], specs: Sequence[TensorSpec], accept: str) -> NativeRequest:
     names = tuple(spec.name for spec in specs) if len(specs) > 1 else ()
     if len(inputs) == 1 and (len(specs) != 1 or inputs[0].values.ndim > 1):
         [one] = inputs
@@ -94,7 +94,7 @@ def _table(inputs: Sequence[Tensor], specs: Sequence[TensorSpec], accept: str) -
     return NativeRequest(_encode(_rows(given)), JSON, accept)
 
 
-def _tensors(inputs: Sequence[Tensor], specs: Sequence[TensorSpec], accept: str) -> NativeRequest:
+def _tensors(inputs: Sequence[V2Tensor], specs: Sequence[TensorSpec], accept: str) -> NativeRequest:
     for one in inputs:
         if one.datatype == BYTES:
             raise refuse(f"The tensor {one.name[:100]!r} is of BYTES, and the model takes numbers")
@@ -103,7 +103,7 @@ def _tensors(inputs: Sequence[Tensor], specs: Sequence[TensorSpec], accept: str)
     return NativeRequest(_encode(_by_name(_in_order(inputs, specs))), JSON, accept)
 
 
-def _frame(inputs: Sequence[Tensor], specs: Sequence[TensorSpec]) -> Any:
+def _frame(inputs: Sequence[V2Tensor], specs: Sequence[TensorSpec]) -> Any:
     """The JSON of MLflow's scoring server, which compares the names of columns itself."""
     if len(inputs) == 1 and inputs[0].values.ndim == 2 and len(specs) != 1 and specs:
         [one] = inputs
@@ -114,13 +114,13 @@ def _frame(inputs: Sequence[Tensor], specs: Sequence[TensorSpec]) -> Any:
     return _by_name(inputs)
 
 
-def _by_name(inputs: Sequence[Tensor]) -> Any:
+def _by_name(inputs: Sequence[V2Tensor]) -> Any:
     if len(inputs) == 1:
         return {"inputs": _nested(inputs[0].name, inputs[0].values)}
     return {"inputs": {one.name: _nested(one.name, one.values) for one in inputs}}
 
 
-def _plain(inputs: Sequence[Tensor]) -> Any:
+def _plain(inputs: Sequence[V2Tensor]) -> Any:
     """For a model whose inputs are not known: lists as the tensor nests them, or an object for each row."""
     if len(inputs) == 1:
         return _nested(inputs[0].name, inputs[0].values)
@@ -128,12 +128,12 @@ def _plain(inputs: Sequence[Tensor]) -> Any:
     return [dict(zip(names, row, strict=True)) for row in _rows(inputs)]
 
 
-def _rows(inputs: Sequence[Tensor]) -> list[list[Any]]:
+def _rows(inputs: Sequence[V2Tensor]) -> list[list[Any]]:
     columns = (_nested(one.name, column) for one, column in zip(inputs, _columns(inputs), strict=True))
     return list(map(list, zip(*columns, strict=True)))
 
 
-def _in_order(inputs: Sequence[Tensor], specs: Sequence[TensorSpec]) -> Sequence[Tensor]:
+def _in_order(inputs: Sequence[V2Tensor], specs: Sequence[TensorSpec]) -> Sequence[V2Tensor]:
     """The inputs in the model's order, by their names; as they are if it has none. Raises ModelFailed."""
     if not specs or (len(inputs) == len(specs) == 1):
         return inputs
@@ -147,7 +147,7 @@ def _in_order(inputs: Sequence[Tensor], specs: Sequence[TensorSpec]) -> Sequence
     return [given[name] for name in names]
 
 
-def _columns(inputs: Sequence[Tensor]) -> list[NDArray[Any]]:
+def _columns(inputs: Sequence[V2Tensor]) -> list[NDArray[Any]]:
     """A column of each tensor. Raises ModelFailed for other shapes, and for different lengths."""
     found = []
     for one in inputs:
@@ -199,7 +199,7 @@ _encode = msgspec.json.encode
 # --- the answer of a model here, for a client ---
 
 
-def outputs_of(answer: Answer) -> list[Tensor]:
+def outputs_of(answer: Answer) -> list[V2Tensor]:
     """The outputs of a native answer. Raises ModelFailed (500) for one that tensors cannot hold."""
     kind = content_types.kind_of(answer.content_type)
     if kind == NPY:
@@ -214,7 +214,7 @@ def _read_array(body: bytes) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
-def _of_json(value: Any, body: bytes) -> list[Tensor]:
+def _of_json(value: Any, body: bytes) -> list[V2Tensor]:
     if isinstance(value, dict) and len(value) == 1:
         [(name, value)] = value.items()
         if name != PREDICTIONS and not isinstance(value, dict):
@@ -230,7 +230,7 @@ def _of_json(value: Any, body: bytes) -> list[Tensor]:
     return [_array(PREDICTIONS, value, body)]
 
 
-def _array(name: str, value: Any, text: bytes) -> Tensor:
+def _array(name: str, value: Any, text: bytes) -> V2Tensor:
     """A tensor of nested lists of one kind of value; one text, as JSON, of anything else."""
     shape, flat = [], value if isinstance(value, list) else [value]
     if isinstance(value, list):
@@ -262,10 +262,10 @@ def _typed(flat: list[Any]) -> NDArray[Any] | None:
     return np.array(numbers, np.float64)
 
 
-def _text(name: str, body: bytes) -> Tensor:
+def _text(name: str, body: bytes) -> V2Tensor:
     values = np.empty(1, object)
     values[0] = body.decode("utf-8", "replace")
-    return Tensor(name, BYTES, values)
+    return V2Tensor(name, BYTES, values)
 
 
 # --- what people and other parts of the platform read of an exchange in arrays ---
@@ -303,7 +303,7 @@ def metadata_of(spec: TensorSpec) -> TensorMetadata:
 # --- rows of a client of the native API, for a server of the protocol ---
 
 
-def tensors_of_rows(rows: Sequence[Sequence[Any]], inputs: Sequence[TensorMetadata]) -> list[Tensor]:
+def tensors_of_rows(rows: Sequence[Sequence[Any]], inputs: Sequence[TensorMetadata]) -> list[V2Tensor]:
     """Tensors of rows, each of which lists its values in the order of the server's inputs: a matrix where its
     metadata has one input, or a tensor for each column. Raises ModelFailed (400)."""
     width = len(rows[0]) if rows else 0
@@ -320,7 +320,7 @@ def tensors_of_rows(rows: Sequence[Sequence[Any]], inputs: Sequence[TensorMetada
     ]
 
 
-def answer_of(outputs: Sequence[Tensor]) -> Answer:
+def answer_of(outputs: Sequence[V2Tensor]) -> Answer:
     """The native answer to a response: its only output as the predictions, or several by their names. An output of
     the shape [rows, 1] has a number for each row."""
     arrays = {one.name: one.values for one in outputs}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.domain.known_keys import KnownKeys
+from tidegate.domain.pairs import KnownKeys
 from tidegate.domain.worker_stats import PairRow, StageRow
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken

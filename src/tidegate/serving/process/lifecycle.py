@@ -32,7 +32,7 @@ from tidegate.serving.contract.replica_spec import (
 )
 from tidegate.serving.engines.assembly import fetch, open_engine, prepare_later_starts
 from tidegate.serving.front.server import Server
-from tidegate.serving.process import memory_limits, memory_watch
+from tidegate.serving.process import memory_limits
 from tidegate.serving.runtimes.launcher import NOT_STARTED
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ class WorkerProcess:
         return Failure(OUT_OF_MEMORY, message, permanent=False)
 
     async def _watch(self, limit: int) -> None:
-        await memory_watch.watch(limit, self._report_outgrown)
-        await memory_watch.watch(int(limit * HARD_LIMIT), self._fail_outgrown)
+        await memory_limits.watch_memory(limit, self._report_outgrown)
+        await memory_limits.watch_memory(int(limit * HARD_LIMIT), self._fail_outgrown)
 
     def _report_outgrown(self, size: int) -> None:
         """Ask for a replacement, and serve until it is there, if a model is loaded and there is a supervisor."""

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from tidegate.domain.registry import Protocol, Upstream
 from tidegate.serving.runtimes.openai_dialect import OpenAIDialect
-from tidegate.serving.runtimes.upstream_calls import Dialect
+from tidegate.serving.runtimes.upstream_calls import UpstreamDialect
 
 
-def make_dialect(upstream: Upstream, headers: Iterable[tuple[bytes, bytes]] = ()) -> Dialect:
+def make_dialect(upstream: Upstream, headers: Iterable[tuple[bytes, bytes]] = ()) -> UpstreamDialect:
     """Make the dialect of a server. ``headers`` are sent with each request."""
     match upstream.protocol:
         case Protocol.SAGEMAKER:
-            return Dialect(upstream.predict or "/invocations", headers)
+            return UpstreamDialect(upstream.predict or "/invocations", headers)
         case Protocol.OPENAI:
             return OpenAIDialect(upstream.predict, headers)
         case Protocol.V2:

@@ -18,7 +18,7 @@ from tidegate.domain.worker_stats import COMPLETION_TOKENS, PROMPT_TOKENS
 from tidegate.http1.messages import HttpReply, StreamedReply
 from tidegate.serving.contract.invocation import PATH, Answer, Call, Stream, close_parts
 from tidegate.serving.formats.text_answers import SSE, kind_of
-from tidegate.serving.runtimes.upstream_calls import Dialect, UpstreamRequest
+from tidegate.serving.runtimes.upstream_calls import UpstreamDialect, UpstreamRequest
 
 ROOT = "/v1"
 CHAT, TEXT, EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
@@ -50,7 +50,7 @@ class _Document(msgspec.Struct):
 _documents, _members = msgspec.json.Decoder(_Document), msgspec.json.Decoder(_Members)
 
 
-class OpenAIDialect(Dialect):
+class OpenAIDialect(UpstreamDialect):
     def __init__(self, predict: str = "", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """``predict``: the path of each request to ``/invocations``; empty: it is chosen by the request."""
         super().__init__(predict or ROOT + CHAT, headers)

@@ -32,9 +32,8 @@ from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.invocation import Call, Done
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import launcher
-from tidegate.serving.runtimes.health_watch import PING_EVERY, PING_TIMEOUT, HealthWatch, ping
 from tidegate.serving.runtimes.listeners import Owner, find_free_port, listening, peer
-from tidegate.serving.runtimes.liveness import GOOD
+from tidegate.serving.runtimes.liveness import GOOD, PING_EVERY, PING_TIMEOUT, HealthWatch, ping
 from tidegate.serving.runtimes.upstream_calls import UpstreamCalls
 
 KILL_AFTER = 30.0

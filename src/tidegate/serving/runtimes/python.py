@@ -20,8 +20,7 @@ from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, HANDLER
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.contract.trust import check_code_allowed
-from tidegate.serving.formats.json_encoding import encode_json
-from tidegate.serving.formats.json_errors import unreadable
+from tidegate.serving.formats.json_encoding import encode_json, unreadable
 from tidegate.serving.runtimes import user_code
 from tidegate.serving.scoring.thread_engine import AnswerStream
 

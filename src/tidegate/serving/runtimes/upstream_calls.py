@@ -61,7 +61,7 @@ class UpstreamRequest:
     body: bytes | LongBody
 
 
-class Dialect:
+class UpstreamDialect:
     """How calls become requests of the server's protocol, and its responses answers: SageMaker's container contract,
     in which bodies go through unchanged. Other protocols derive from it."""
 
@@ -105,7 +105,7 @@ class UpstreamCalls:
         self,
         spec: ReplicaSpec,
         name: str,
-        dialect: Dialect | None = None,
+        dialect: UpstreamDialect | None = None,
         *,
         what: str = "container",
         hide: Callable[[str], str] = str,
@@ -113,7 +113,7 @@ class UpstreamCalls:
         """``name``: of the container, in errors; ``what``: what it is. ``hide`` takes secrets out of errors."""
         self._spec = spec
         self._name, self._what, self._hide = name, what, hide
-        self._dialect = Dialect() if dialect is None else dialect
+        self._dialect = UpstreamDialect() if dialect is None else dialect
         self._dialect.endpoint = spec.fleet.endpoint
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[Call] = set()

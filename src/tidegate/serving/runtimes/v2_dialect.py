@@ -27,7 +27,7 @@ from tidegate.serving.formats.v2_messages import (
     write_request,
 )
 from tidegate.serving.formats.v2_rows import answer_of, tensors_of_rows
-from tidegate.serving.runtimes.upstream_calls import Dialect, UpstreamClient, UpstreamRequest
+from tidegate.serving.runtimes.upstream_calls import UpstreamClient, UpstreamDialect, UpstreamRequest
 from tidegate.transform.csv_lines import BadField, split_lines, text_fields
 
 INDEX = "/v2/repository/index"
@@ -63,7 +63,7 @@ class _Message(msgspec.Struct):
     inputs: list[_Input]
 
 
-class V2Dialect(Dialect):
+class V2Dialect(UpstreamDialect):
     def __init__(self, predict: str = "", headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """``predict``: ``/v2/models/NAME/infer``, also with a version; empty: that of the server's only model."""
         super().__init__(predict, headers)

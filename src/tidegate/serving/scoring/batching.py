@@ -28,7 +28,7 @@ from tidegate.serving.contract.invocation import GONE, Call, Done, ModelFailed, 
 from tidegate.serving.contract.signature import ModelSignature, find_signature
 from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
 from tidegate.serving.scoring.rescoring import TRIAL_ROWS, RescoringSchedule
-from tidegate.transform.table_types import TABLE_TYPES
+from tidegate.transform.joining import TABLE_TYPES
 
 CAP = 64
 """Rows per call; more rows hardly lower the cost per row."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidegate.domain.desired import DesiredScaling
 from tidegate.domain.scaling import CalendarPeak
-from tidegate.schedules.peaks import EPOCH, peak_schedule
+from tidegate.schedules.schedule import EPOCH, peak_schedule
 
 PEAKS_AHEAD = 12
 """Occurrences of each peak that become scheduled actions; each deployment sets the next ones."""

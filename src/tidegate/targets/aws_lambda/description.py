@@ -13,7 +13,7 @@ from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.serving.artifacts.fetch import Policy, materialise
-from tidegate.serving.aws_lambda.results import VARIABLE
+from tidegate.serving.aws_lambda.replies import VARIABLE
 from tidegate.serving.aws_lambda.start import CONFIG, FLEET
 from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind

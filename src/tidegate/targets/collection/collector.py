@@ -16,11 +16,10 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_FAILURES, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import IDLE, PassedRequests
+from tidegate.ports.router import IDLE, PassedRequests, ServerAddress
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, device_readings, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
-from tidegate.targets.collection.questions import StatsQuery, StatsReply
 from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas, measured_idle
 from tidegate.targets.collection.sources import (
     MOST_BODY,
@@ -35,6 +34,32 @@ from tidegate.targets.collection.sources import (
     follow_all,
 )
 from tidegate.targets.collection.stats_page import FailureMessage, ReplicaStats, read_page
+
+# --- queries that the collector sends to a worker, and the replies ---
+
+
+@dataclass(frozen=True)
+class StatsQuery:
+    """A query of a replica's counts in the second ``now``. ``met``: when the replica was first found to take
+    requests; None: an earlier controller left it."""
+
+    spec: FleetSpec
+    replica: str
+    socket: ServerAddress
+    now: int
+    met: int | None
+    mark: int | None = None
+    """Its activity, read before it is asked."""
+
+
+@dataclass(frozen=True)
+class StatsReply:
+    """Consecutive pages from ``since`` on. ``too_large``: one more page was not read because of its size."""
+
+    since: int
+    pages: tuple[ReplicaStats, ...]
+    too_large: bool = False
+
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.monitoring import sketch
-from tidegate.monitoring.value_spread import merge_spreads
+from tidegate.monitoring.sketch import merge_spreads
 from tidegate.ports.router import PassedRequests
 from tidegate.targets.collection.sources import ReadDevices, ServingReplica
 from tidegate.targets.collection.stats_page import Record

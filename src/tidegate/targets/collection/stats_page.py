@@ -34,8 +34,7 @@ from tidegate.domain.worker_stats import (
 )
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
-from tidegate.targets.collection.pair_rows import read_pairs
-from tidegate.targets.collection.sampled_rows import convert_row, read_rows
+from tidegate.targets.collection.pair_rows import convert_row, read_pairs, read_rows
 
 MOST_TOKENS = 10**9
 LONGEST = 86_400 * 10**6

@@ -23,7 +23,47 @@ from tidegate.ports.gateway_agent import (
 from tidegate.ports.router import PassedRequests
 from tidegate.targets.kubernetes.agent_client import AgentClient
 from tidegate.targets.kubernetes.cluster_view import GatewayPod
-from tidegate.targets.kubernetes.demand import FleetDemands, add_up
+
+# --- add up the demand of the serverless fleets over all gateways ---
+
+
+@dataclass(frozen=True)
+class TotalDemand:
+    """``now``: requests that are being served or wait. ``ever``: all so far, of each process of a gateway.
+    ``waits_since``: epoch seconds since when one waits because the fleet has no server; None: none does."""
+
+    now: int = 0
+    ever: Mapping[str, int] = field(default_factory=dict)
+    waits_since: float | None = None
+
+    def has_more(self, before: "TotalDemand") -> bool:
+        """Whether a further request came since then. A gateway that was replaced or reloaded proves none."""
+        return any(count > before.ever.get(process, count) for process, count in self.ever.items())
+
+
+@dataclass(frozen=True)
+class FleetDemands:
+    """``whole``: every gateway that takes traffic has told. If not, there may be more requests than these."""
+
+    fleets: Mapping[FleetId, TotalDemand] = field(default_factory=dict)
+    whole: bool = False
+
+    def of(self, fleet: FleetId) -> TotalDemand:
+        return self.fleets.get(fleet, TotalDemand())
+
+
+def add_up(reports: Mapping[str, DemandReport], whole: bool) -> FleetDemands:
+    """``reports``: by gateway."""
+    found: dict[FleetId, TotalDemand] = {}
+    for gateway, report in sorted(reports.items()):
+        for name, one in report.fleets.items():
+            fleet = FleetId.parse(name)
+            before = found.get(fleet, TotalDemand())
+            waits = [since for since in (before.waits_since, one.waits_since) if since is not None]
+            ever = {**before.ever, f"{gateway} {report.boot}": one.ever}
+            found[fleet] = TotalDemand(before.now + one.now, ever, min(waits, default=None))
+    return FleetDemands(found, whole)
+
 
 COUNTED = ("unanswered", "refused", "throttled", "unavailable")
 

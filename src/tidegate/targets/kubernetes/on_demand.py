@@ -17,10 +17,9 @@ from tidegate.domain.observation import FleetStatus
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
-from tidegate.targets.kubernetes.demand import FleetDemands, TotalDemand
 from tidegate.targets.kubernetes.fleet_manifests import scale_manifest
 from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
-from tidegate.targets.kubernetes.gateways import GatewayHandle, Gateways
+from tidegate.targets.kubernetes.gateways import FleetDemands, GatewayHandle, Gateways, TotalDemand
 from tidegate.targets.kubernetes.names import PROVEN, REPLICAS, SCALER, Manifest
 from tidegate.targets.on_demand import ScalingMemory, decide
 

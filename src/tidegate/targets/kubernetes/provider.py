@@ -30,8 +30,7 @@ from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
-from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.route_objects import RouteObjects
+from tidegate.targets.kubernetes.route_objects import QueueRoutes, RouteObjects
 from tidegate.targets.kubernetes.target import KubernetesTarget
 from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
 from tidegate.targets.refused_jobs import RefusedRecommendations

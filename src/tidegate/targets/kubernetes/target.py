@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient
-from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
@@ -20,7 +20,7 @@ from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.cluster_reports import FleetReport, report_of
-from tidegate.targets.kubernetes.cluster_view import ClusterView
+from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, kept_plan, named_fleets, servers
 from tidegate.targets.kubernetes.fleet_manifests import (
     first_size,
@@ -29,7 +29,6 @@ from tidegate.targets.kubernetes.fleet_manifests import (
     owner_reference,
 )
 from tidegate.targets.kubernetes.fleet_objects import FleetObjects
-from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
 from tidegate.targets.kubernetes.foreign_changes import ForeignPods, asked_of, scaled_by_others
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
@@ -43,8 +42,7 @@ from tidegate.targets.kubernetes.names import (
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.pod_template import takes_queue
-from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.route_objects import RouteObjects
+from tidegate.targets.kubernetes.route_objects import QueueRoutes, RouteObjects
 from tidegate.targets.kubernetes.start_data import (
     check_supported,
     read_asked,
@@ -53,6 +51,47 @@ from tidegate.targets.kubernetes.start_data import (
     started_by,
     with_started_data,
 )
+
+# --- compute the status of a fleet that the platform gets ---
+
+
+def plain_status(
+    fleet: FleetId, view: FleetView, ready: int, going: bool, was_ready: bool, mirror: Mirroring | None
+) -> FleetStatus:
+    """``ready``: how many pods take requests; ``mirror``: as last asked for."""
+    present = [pod for pod, _ in view.pods.values() if not pod.ended]
+    leaving = sum(pod.leaving for pod in present)
+    desired = 0 if going or view.deployment is None else int(view.deployment["spec"].get("replicas") or 0)
+    return FleetStatus(
+        id=fleet,
+        desired=desired,
+        ready=ready,
+        starting=len(present) - leaving - ready,
+        draining=leaving,
+        failure=None if going else view.failure,
+        problem=view.problem,
+        was_ready=was_ready,
+        mirror=None if going else mirror,
+    )
+
+
+def autoscaled_status(seen: FleetStatus, count: int) -> FleetStatus:
+    """Return the status of a fleet whose size the cluster chooses. For the platform it has the ``count`` that was
+    asked for, and is whole once that many pods take requests, or as many as the cluster wants if these are fewer.
+    ``seen``: its pods."""
+    whole = seen.ready >= max(1, min(seen.desired, count))
+    ready = count if whole else min(seen.ready, count - 1)
+    return replace(seen, desired=count, ready=ready, starting=count - ready)
+
+
+def with_load(seen: FleetStatus, load: PassedRequests | None, answers: tuple[int, int] | None) -> FleetStatus:
+    """``answers``: how many requests were answered, and how many failed."""
+    if answers is not None:
+        seen = replace(seen, answered=answers[0], failed=answers[1])
+    if load is None:
+        return seen
+    return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+
 
 log = logging.getLogger(__name__)
 

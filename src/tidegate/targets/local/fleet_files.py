@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.local.paths import Folders
-from tidegate.targets.local.poll_interval import FILES_TURN
 from tidegate.targets.local.replica import Replica
+from tidegate.targets.local.rest_watch import FILES_TURN
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 
 log = logging.getLogger(__name__)

@@ -10,21 +10,96 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.targets.local import fleet_status, on_demand, poll_interval, replica_processes, worker_client
+from tidegate.targets.local import on_demand, replica_processes, rest_watch, worker_client
 from tidegate.targets.local import replica as files
 from tidegate.targets.local.fleet_files import FleetFiles
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.on_demand import ServerlessState
 from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.rest_watch import part_of
-from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, StartFailures
 from tidegate.targets.local.start_queue import Urgency, urgency
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, save_desired
+
+# Failed starts of a fleet's replicas: how long it waits before the next, and when it is reported as failing.
+
+
+START_FAILURES = 3
+"""Failed starts in a row after which the fleet is reported as failing (it goes on trying, slower)."""
+LONGEST_BACKOFF = 30.0
+"""Seconds between tries to start what does not start."""
+EARLY_BACKOFF = 2.0
+"""The same for what starts well and then dies soon: it may do so by what it is asked, and is missed."""
+
+
+@dataclass
+class StartFailures:
+    """Times are the event loop's, seconds. ``reason`` is reported; None while there is hope."""
+
+    count: int = 0
+    reason: str | None = None
+    not_before: float = 0.0
+
+    def add(
+        self,
+        message: str,
+        now: float,
+        *,
+        conclusive: bool = False,
+        has_served: bool = False,
+        longest: float = LONGEST_BACKOFF,
+    ) -> None:
+        """``conclusive``: another try would fail like this one, unless the fleet ``has_served``: then what it lacks
+        may be back soon, and requests miss it."""
+        self.count += 1
+        backoff = min(longest, 0.5 * 2 ** min(self.count - 1, 10))
+        self.not_before = now + (LONGEST_BACKOFF if conclusive and not has_served else backoff)
+        if conclusive or self.count >= START_FAILURES:
+            self.reason = message
+
+    def started(self) -> None:
+        """A replica is ready; whether it stays so is open."""
+        self.reason, self.not_before = None, 0.0
+
+    def settled(self) -> None:
+        """A replica has stayed ready."""
+        self.count = 0
+
+
+# --- compute the status of a fleet that is not serverless, for its supervisor ---
+
+
+def describe_fleet(
+    desired: DesiredFleet,
+    replicas: Collection[Replica],
+    routed: frozenset[str],
+    ready: int,
+    failure: str | None,
+    was_ready: bool,
+) -> FleetStatus:
+    """``routed``: replicas that the router has; one that is ready and not among them still starts."""
+    spec, count = desired.spec, Counter(one.state for one in replicas)
+    coming = sum(one.state is ReplicaState.READY and one.id not in routed for one in replicas)
+    return FleetStatus(
+        id=spec.id,
+        desired=0 if desired.deleted else spec.count,
+        ready=ready,
+        starting=count[ReplicaState.STARTING] + coming,
+        draining=count[ReplicaState.DRAINING],
+        failure=failure,
+        mirror=None if desired.deleted else spec.mirror,
+        paired=None if desired.deleted else spec.paired,
+        was_ready=was_ready,
+        devices=tuple((one.id, one.devices) for one in replicas if one.devices),
+        problem=next(filter(None, (one.waits_for for one in replicas)), None),
+    )
+
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +194,7 @@ class LocalFleet:
         if self.bounds is not None and not self.desired.deleted:
             return self._on_demand.seen(spec, self.bounds, self._in_router, ready, self.failures.reason)
         shown = self.replicas.values(), self.routed, ready, self.failures.reason, self._was_ready
-        return fleet_status.describe(self.desired, *shown)
+        return describe_fleet(self.desired, *shown)
 
     def adopt(self) -> None:
         """Find the processes that an earlier controller started. Those that are gone are replaced later."""
@@ -147,16 +222,14 @@ class LocalFleet:
 
     def _pause(self) -> float:
         if self.resting:
-            return poll_interval.REST_TURN
+            return rest_watch.REST_TURN
         if self._trouble:
-            return poll_interval.TROUBLE_TURN
+            return rest_watch.TROUBLE_TURN
         if self._backend_stale or any(m.state is not ReplicaState.READY for m in self.replicas.values()):
-            return poll_interval.BUSY_TURN
+            return rest_watch.BUSY_TURN
         if not all(m.health.takes_requests for m in self.replicas.values()):
-            return poll_interval.UNWELL_TURN
-        return (
-            poll_interval.measured_turn(len(self.context.measured)) if self._measured else poll_interval.IDLE_TURN
-        )
+            return rest_watch.UNWELL_TURN
+        return rest_watch.measured_turn(len(self.context.measured)) if self._measured else rest_watch.IDLE_TURN
 
     @property
     def _measured(self) -> bool:

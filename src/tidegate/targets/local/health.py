@@ -7,8 +7,7 @@ was stopped or starved) counts for a moment only, since answers that came meanwh
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.host.process_stats import ProcessStats
-from tidegate.host.stalls import SILENT, SILENT_FOR, STOPPED, got_nowhere
+from tidegate.host.process_stats import SILENT, SILENT_FOR, STOPPED_REASON, ProcessStats, got_nowhere
 
 LONGEST_STEP = 1.5
 """Seconds that pass, at the most, between two looks as far as a conclusion goes."""
@@ -79,7 +78,7 @@ class Health:
     def failing(self, patience: float) -> Unhealthy | None:
         """``patience``: seconds that a live replica may take to answer."""
         if (self.stopped or 0.0) >= STOPPED_FOR:
-            return Unhealthy(STOPPED, hopeless=True)
+            return Unhealthy(STOPPED_REASON, hopeless=True)
         if self.silent >= SILENT_FOR:
             return Unhealthy(SILENT, hopeless=True)
         if (self.refused or 0.0) >= GONE_FOR:

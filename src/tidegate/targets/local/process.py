@@ -6,15 +6,17 @@ clock, and a worker that serves would be taken for dead. A later controller adop
 the mark of this installation: what lies in a copied state folder names processes of the original.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import psutil
@@ -22,8 +24,8 @@ import psutil
 from tidegate.auth.child_environment import remove_secrets
 from tidegate.domain.devices import VARIABLE
 from tidegate.host.atomic_write import write_private
-from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
+from tidegate.host.process_facts import command_line
 from tidegate.host.process_stats import process_start
 
 WORKER = "tidegate.serving"
@@ -197,3 +199,42 @@ class Process:
         if self.alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.identity.pid, number)
+
+
+# --- shared code of the processes of jobs: the files that they report in, and how they are terminated ---
+
+
+T = TypeVar("T")
+
+START = "job.json"
+"""The file that a job's process is started with, in the job's folder."""
+
+
+def read_file(path: Path, kind: type[T]) -> T | None:
+    """Read the report of a process; None until the file is complete."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+@dataclass
+class Termination:
+    """A process is asked to end once, and killed if it still runs ``patience`` seconds later."""
+
+    patience: float
+    _asked_at: dict[str, float] = field(default_factory=dict)
+
+    def ask(self, name: str, process: Process | None) -> None:
+        """Call this again until the process is gone. ``process``: that of the job; None if none runs."""
+        if process is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if name not in self._asked_at:
+            self._asked_at[name] = now
+            process.terminate()
+        elif now - self._asked_at[name] > self.patience:
+            process.kill()
+
+    def forget(self, name: str) -> None:
+        self._asked_at.pop(name, None)

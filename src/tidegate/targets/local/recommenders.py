@@ -19,9 +19,8 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.installation import Installation
-from tidegate.ports.recommenders import RecommenderState
-from tidegate.targets.local.job_process import START, Termination, read_file
-from tidegate.targets.local.process import Process
+from tidegate.ports.target import RecommenderState
+from tidegate.targets.local.process import START, Process, Termination, read_file
 
 LOG = "log"
 SERVER = "server"

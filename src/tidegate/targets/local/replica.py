@@ -19,12 +19,36 @@ from tidegate.domain.worker_stats import ACTIVITY, decode_activity
 from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
-from tidegate.targets.local import cgroups
 from tidegate.targets.local.device_pool import devices_of
 from tidegate.targets.local.health import Health, HealthLook
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
 from tidegate.targets.local.worker_client import Ping, WorkerPings
+
+# Control groups of replicas, as their supervisor sees them: each worker leaves the path of its own in ``cgroup``.
+
+
+GROUP = "cgroup"
+
+
+def find_kernel_kill(folder: Path) -> int | None:
+    """The memory limit in bytes if the kernel ended the replica of this folder for exceeding it; otherwise None."""
+    for events in ("memory.events", "memory.oom_control"):  # cgroup v2, v1
+        try:
+            group, limit = (folder / GROUP).read_text().splitlines()
+            words = (Path(group) / events).read_text().split()
+        except (OSError, ValueError):
+            continue
+        counts = dict(zip(words[::2], words[1::2], strict=False))
+        return int(limit) if int(counts.get("oom_kill", "0")) > 0 else None
+    return None
+
+
+def remove_group(folder: Path) -> None:
+    """Remove the control group of a replica that has ended."""
+    with contextlib.suppress(OSError, IndexError):
+        Path((folder / GROUP).read_text().splitlines()[0]).rmdir()
+
 
 MOST_OPEN = 100
 """Files that are kept open: a process may often have no more than 1,024. Others are opened for each look."""
@@ -296,7 +320,7 @@ class Replica:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
-        if limit := cgroups.killed(self.folder):
+        if limit := find_kernel_kill(self.folder):
             why = f"The replica outgrew the memory limit of {format_bytes(limit)} {when}: the kernel ended it."
             return why, when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
@@ -330,7 +354,7 @@ def clear(folder: Path, socket: Path | None) -> None:
         with contextlib.suppress(OSError):
             for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
                 path.unlink(missing_ok=True)
-    cgroups.remove(folder)
+    remove_group(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -18,9 +18,8 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress, job_fleet
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.runners import Describe, RunnerState
-from tidegate.targets.local.job_process import START, Termination, read_file
 from tidegate.targets.local.paths import Folders
-from tidegate.targets.local.process import Process, cleaned
+from tidegate.targets.local.process import START, Process, Termination, cleaned, read_file
 
 log = logging.getLogger(__name__)
 

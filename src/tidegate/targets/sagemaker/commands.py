@@ -9,13 +9,12 @@ from tidegate.ports.target import CheckFinding, Document, Level, Options, Render
 from tidegate.targets.aws.client import AwsClient, open_client
 from tidegate.targets.sagemaker.calls import CompiledDeployment, Findings, LocalData, SagemakerCall, Upload
 from tidegate.targets.sagemaker.cloudformation import render_template
-from tidegate.targets.sagemaker.compile import compile_native
+from tidegate.targets.sagemaker.compile import compile_native, describe_steps
 from tidegate.targets.sagemaker.model_calls import compile_models
 from tidegate.targets.sagemaker.model_data import measure
 from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.preflight import check_account, check_deployment
-from tidegate.targets.sagemaker.render import describe_steps
 from tidegate.targets.sagemaker.transform_call import compile_transform
 
 

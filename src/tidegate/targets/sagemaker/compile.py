@@ -1,7 +1,9 @@
 """The compiler: a desired deployment, options and what serves now -> AWS calls in order, notes and refusals. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.targets.sagemaker import limits
@@ -16,8 +18,8 @@ from tidegate.targets.sagemaker.calls import (
 )
 from tidegate.targets.sagemaker.config_call import compile_config, instance_type
 from tidegate.targets.sagemaker.guardrails import Guardrail, NewFleet, compile_guardrail, with_retained_counts
+from tidegate.targets.sagemaker.limits import digest_content
 from tidegate.targets.sagemaker.model_calls import compile_models
-from tidegate.targets.sagemaker.names import digest
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.scaling_calls import compile_deregistrations, compile_scaling
 from tidegate.targets.sagemaker.service_model import hosting_types
@@ -53,7 +55,9 @@ def compile_native(
     own = (abort_alarm(wish.endpoint, name),) if guardrail is not None else ()
     made = [*models.values(), config, *alarms.values()]
     # Without the tags, one of which holds it, and without times.
-    whole = digest([[call.params for call in made], str(wish.deployment), str(wish.autoscaling), given])[:16]
+    whole = digest_content([[call.params for call in made], str(wish.deployment), str(wish.autoscaling), given])[
+        :16
+    ]
     tags = given | own_tags(wish.endpoint, whole)
     return CompiledDeployment(
         endpoint=wish.endpoint,
@@ -171,3 +175,32 @@ def _note_what_aws_lacks(
         )
     if guardrail is not None and "BlueGreenUpdatePolicy" in guardrail.params:
         found.note("a blue/green update needs the quota of both fleets; rolling needs one batch more")
+
+
+# Render a compiled deployment as JSON: the API calls in order. The CloudFormation form is in ``cloudformation``.
+
+
+def render_calls(compiled: CompiledDeployment) -> dict[str, Any]:
+    return {
+        "endpoint": compiled.endpoint,
+        "config": compiled.config_name,
+        "digest": compiled.digest,
+        "uploads": [asdict(upload) for upload in compiled.uploads],
+        "calls": [
+            {"service": call.service, "operation": call.operation, "parameters": call.params, "why": call.why}
+            for call in compiled.calls
+        ],
+        "steps": [asdict(step) for step in compiled.steps],
+        "notes": list(compiled.notes),
+        "refusals": list(compiled.refusals),
+    }
+
+
+def describe_steps(compiled: CompiledDeployment) -> list[str]:
+    """One line for each step of the rollout, as SageMaker will do it."""
+    return [
+        f"{step.share:.0%} of the traffic on {step.instances} of {step.total} new instances"
+        + (f" (asked for {step.asked:.0%})" if abs(step.share - step.asked) > 1e-9 else "")
+        + (f", for {step.wait} s" if step.wait else "")
+        for step in compiled.steps
+    ]

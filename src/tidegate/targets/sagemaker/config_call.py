@@ -11,7 +11,7 @@ from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.registry import MULTI_MODEL, Model
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
-from tidegate.targets.sagemaker.names import content_name
+from tidegate.targets.sagemaker.limits import content_name
 from tidegate.targets.sagemaker.options import SagemakerOptions
 
 LOCAL = "local"

@@ -14,11 +14,11 @@ from tidegate.targets.aws.client import ThreadedCalls, open_client
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.sagemaker.changes import find_changes
 from tidegate.targets.sagemaker.commands import measure_local
-from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
+from tidegate.targets.sagemaker.compile import describe_steps
+from tidegate.targets.sagemaker.limits import LOG_GROUP as GROUP
 from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.options import Mode, parse_options
 from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus
-from tidegate.targets.sagemaker.render import describe_steps
 
 
 def open_direct(options: Options, say: Say) -> "SagemakerDirect":

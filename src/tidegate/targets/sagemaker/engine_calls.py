@@ -12,8 +12,8 @@ from tidegate.domain.rollout import DeploymentConfig
 from tidegate.targets.sagemaker.calls import Findings, Params, SagemakerCall
 from tidegate.targets.sagemaker.config_call import compile_config, instance_type
 from tidegate.targets.sagemaker.engine_state import ConfigUpdate, variant_name
+from tidegate.targets.sagemaker.limits import content_name, digest_content
 from tidegate.targets.sagemaker.model_calls import compile_models
-from tidegate.targets.sagemaker.names import content_name, digest
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.service_model import hosting_types
 from tidegate.targets.sagemaker.tags import own_tags, tagged
@@ -80,7 +80,7 @@ def compile_change(
     if options.enhanced_metrics:
         params["MetricsConfig"] = {"EnableEnhancedMetrics": True, "MetricPublishFrequencyInSeconds": 10}
     name = content_name(endpoint, params)
-    tags = own_tags(endpoint, digest(params)[:16])
+    tags = own_tags(endpoint, digest_content(params)[:16])
     config = SagemakerCall(
         "sagemaker",
         "CreateEndpointConfig",

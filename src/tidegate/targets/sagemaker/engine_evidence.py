@@ -17,7 +17,7 @@ from tidegate.targets.aws.period_counts import PeriodCounts, latency
 from tidegate.targets.aws.period_progress import PeriodProgress, PeriodValues
 from tidegate.targets.sagemaker.engine_state import fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
-from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
+from tidegate.targets.sagemaker.limits import LOG_GROUP as GROUP
 
 _COUNTS = ("Invocations", "Invocation5XXErrors", "Invocation4XXErrors", "InvocationModelErrors")
 """In the order of ``PeriodCounts``."""

@@ -1,4 +1,8 @@
-"""Limits of SageMaker that are checked before any call. Those of botocore's model are compared with it by a test."""
+"""Names of what is created, and limits of SageMaker that are checked before any call. Those of botocore's model
+are compared with it by a test."""
+
+import hashlib
+import json
 
 NAME = 63
 """Characters of the names of models, configs, endpoints and variants."""
@@ -43,3 +47,24 @@ SCHEDULED_ACTIONS = 200
 """Of one scalable target."""
 LAUNCH = 900
 """Seconds allowed for launching instances, beside download and start-up: SageMaker promises none."""
+
+
+# Names of what is created: the endpoint's name and a digest of the content, so equal content has one name.
+
+
+LOG_GROUP = "/aws/sagemaker/Endpoints/"
+"""The endpoint's name follows."""
+
+
+def digest_content(content: object) -> str:
+    """Hex SHA-256 of JSON data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def content_name(base: str, content: object) -> str:
+    """``BASE-DIGEST12``, at most 63 characters.
+
+    The digest covers the base as well: SageMaker's names do not differ by case, ours would otherwise collide for
+    endpoints whose names do."""
+    suffix = digest_content([base, content])[:DIGEST]
+    return f"{base[: NAME - DIGEST - 1].rstrip('-')}-{suffix}"

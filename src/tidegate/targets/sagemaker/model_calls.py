@@ -7,7 +7,7 @@ from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model, Pr
 from tidegate.targets.sagemaker import limits, model_data
 from tidegate.targets.sagemaker.calls import Findings, LocalData, Params, SagemakerCall, Upload
 from tidegate.targets.sagemaker.images import resolve_image
-from tidegate.targets.sagemaker.names import content_name
+from tidegate.targets.sagemaker.limits import content_name
 from tidegate.targets.sagemaker.options import SagemakerOptions
 
 

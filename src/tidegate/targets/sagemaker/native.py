@@ -22,9 +22,8 @@ from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.observe import describe_endpoint, pages, read_serving, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus, judge
-from tidegate.targets.sagemaker.required_evidence import evidence_of, evidence_tags, read_evidence
 from tidegate.targets.sagemaker.scaling_calls import SERVICE
-from tidegate.targets.sagemaker.watching import UpdateWatcher
+from tidegate.targets.sagemaker.watching import UpdateWatcher, evidence_of, evidence_tags, read_evidence
 
 OWN = "tidegate-"
 """Names of policies and scheduled actions that tidegate made begin so."""

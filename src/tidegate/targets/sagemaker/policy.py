@@ -6,7 +6,7 @@ from typing import Any
 from tidegate.targets.aws.policies import statement
 from tidegate.targets.sagemaker.calls import CompiledDeployment
 from tidegate.targets.sagemaker.images import ECR
-from tidegate.targets.sagemaker.names import LOG_GROUP
+from tidegate.targets.sagemaker.limits import LOG_GROUP
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.tags import TAGGED
 

@@ -9,9 +9,8 @@ from tidegate.domain.errors import Invalid, StartupError, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.transform import TransformJob, TransformProgress
-from tidegate.ports.recommenders import RecommenderState
 from tidegate.ports.runners import Describe, RunnerState
-from tidegate.ports.target import Provider
+from tidegate.ports.target import Provider, RecommenderState
 from tidegate.targets.aws.client import AwsClient, ThreadedCalls, open_client, open_threads
 from tidegate.targets.aws.errors import ResourceExists, Unanswered
 from tidegate.targets.aws.log_streams import CloudLogs

@@ -13,7 +13,7 @@ from tidegate.targets.aws.errors import ResourceMissing
 from tidegate.targets.aws.ownership import ACCOUNT, is_own, parse_tags
 from tidegate.targets.sagemaker.alarm_calls import abort_alarm_name
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.names import content_name
+from tidegate.targets.sagemaker.limits import content_name
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages, read_tags, scalable_targets
 from tidegate.targets.sagemaker.scaling_calls import deregister
 

@@ -4,7 +4,8 @@ SageMaker has no equivalent of ``require_evidence``, so the follower looks at th
 the abort alarm where one has no data. If it ends itself, nobody does: that is said in the notes of the deployment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.domain.errors import TargetRefused, Transient
@@ -15,10 +16,50 @@ from tidegate.targets.sagemaker.alarm_calls import (
     abort_alarm_name,
     abort_dimensions,
 )
-from tidegate.targets.sagemaker.calls import Params
+from tidegate.targets.sagemaker.calls import CompiledDeployment, Params
 from tidegate.targets.sagemaker.observe import describe_endpoint
 from tidegate.targets.sagemaker.outcome import UpdateOutcome, UpdateStatus, judge, stage
-from tidegate.targets.sagemaker.required_evidence import RequiredEvidence
+
+# --- ``require_evidence`` of the update in progress as tags of its endpoint, for whoever follows it ---
+
+
+EVIDENCE, GUARD = "tidegate:evidence", "tidegate:guard-"
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class RequiredEvidence:
+    """``guards``: names of the alarms that must have data before a bake ends; ``bake``: seconds of the shortest."""
+
+    guards: tuple[str, ...]
+    bake: int
+
+
+def evidence_of(compiled: CompiledDeployment) -> RequiredEvidence | None:
+    """Return the evidence that a compiled deployment requires; None where the spec requires none."""
+    if not compiled.require_evidence:
+        return None
+    guards = tuple(name for name in compiled.guards if name != compiled.abort_alarm)
+    return RequiredEvidence(guards, min((step.wait for step in compiled.steps if step.wait), default=0))
+
+
+def evidence_tags(required: RequiredEvidence | None) -> dict[str, str]:
+    """Return the tags of an endpoint that hold its required evidence. Names of alarms are as long as the value of a
+    tag may be, so each has its own tag. Tags of an earlier update may remain beside them."""
+    if required is None:
+        return {EVIDENCE: _NONE}
+    named = {f"{GUARD}{number}": name for number, name in enumerate(required.guards)}
+    return {EVIDENCE: f"{required.bake} {len(required.guards)}", **named}
+
+
+def read_evidence(tags: Mapping[str, str]) -> RequiredEvidence | None:
+    """Read the tags that ``evidence_tags`` wrote; None where no evidence is required. An alarm whose tag is gone has
+    no data."""
+    bake, _, count = tags.get(EVIDENCE, _NONE).partition(" ")
+    if not (bake.isdecimal() and count.isdecimal()):
+        return None
+    return RequiredEvidence(tuple(tags.get(f"{GUARD}{number}", "") for number in range(int(count))), int(bake))
+
 
 POLL = 30.0
 """Seconds between looks, with jitter: more often is throttled."""

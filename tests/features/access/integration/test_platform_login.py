@@ -109,7 +109,7 @@ def test_commands_act_for_a_user_by_a_token_until_it_is_revoked(guarded: Scene) 
     assert "AKIDOPS" in listed.stdout and "sagemaker:CreateEndpoint" in listed.stdout, listed.stderr
     assert tidegate(guarded, token, "invoke", "guarded", "--stream", "--body", BODY).returncode == 1
     with_users(settings, "test", lambda users, _: users.revoke_token(made.id, now))
-    gone = tidegate(guarded, token, "list")
+    gone = tidegate(guarded, token, "status")
     assert gone.returncode == 1 and "was revoked" in gone.stderr and token not in gone.stderr
 
 

@@ -14,7 +14,7 @@ from joserfc import jwk
 from tests.features.access.openid_provider import CLIENT, ISSUER, SECRET, FakeProvider, make_key
 from tests.features.access.signed_in import PAGE
 from tests.gateway_harness import GatewayHarness
-from tidegate.console import list_pages
+from tidegate.console import core_pages
 from tidegate.console.page_context import PageContext
 from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
@@ -47,7 +47,7 @@ class World:
         routes = [
             *login_pages.routes(gateway),
             *openid_pages.routes(gateway, asked),
-            *list_pages.routes(PageContext(gateway, {})),
+            *core_pages.list_routes(PageContext(gateway, {})),
         ]
         self.app = build_app(gateway, routes)
 

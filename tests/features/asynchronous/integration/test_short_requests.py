@@ -19,9 +19,8 @@ from tidegate.domain.errors import TidegateError, Transient, Unavailable
 from tidegate.features.asynchronous.dispatcher import short_requests
 from tidegate.features.asynchronous.dispatcher.calls import IN_MEMORY, ModelClient
 from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
-from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
-from tidegate.features.asynchronous.dispatcher.outcomes import RequestProgress, end_report
+from tidegate.features.asynchronous.dispatcher.outcomes import Notifier, RequestProgress, end_report
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.features.asynchronous.dispatcher.short_requests import ShortRequest
 from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, QueueSnapshot

@@ -16,7 +16,7 @@ from tidegate.domain.asynchronous import (
     OutcomeKind,
 )
 from tidegate.domain.errors import Invalid
-from tidegate.features.asynchronous import destinations, scale_to_zero
+from tidegate.features.asynchronous import destinations, loop
 from tidegate.queueing import transitions
 from tidegate.queueing.transitions import (
     AttemptFailed,
@@ -177,12 +177,12 @@ def test_instances_for_work_and_none_after_a_while_without(
     present: int, waiting: int, working: int, idle: float
 ) -> None:
     config = AsyncConfig("s3://o", idle_after=10.0, awake=2)
-    found = scale_to_zero.desired_count(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
+    found = loop.desired_count(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
     if waiting + working:
         assert found == (present or 2)
     else:
         assert found == (0 if idle >= 10 else present)
-    assert scale_to_zero.desired_count(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
+    assert loop.desired_count(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
 
 
 NAMES = st.text("abc./-", max_size=20)

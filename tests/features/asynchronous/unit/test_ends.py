@@ -12,8 +12,8 @@ import pytest
 from tidegate.domain.asynchronous import Item, OutcomeKind
 from tidegate.features.asynchronous.dispatcher.calls import ModelClient, interpret
 from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
-from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
+from tidegate.features.asynchronous.dispatcher.outcomes import Notifier
 from tidegate.features.asynchronous.dispatcher.processor import RequestProcessor
 from tidegate.queueing.transitions import MAX_LOSSES, FaultKind
 from tidegate.storage.output_files import OutputFiles

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
-from tidegate.storage import file_errors
-from tidegate.storage.s3_errors import S3Unusable, translate
+from tidegate.storage import files
+from tidegate.storage.s3 import S3Unusable, translate_s3_errors
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from tidegate.storage.s3_errors import S3Unusable, translate
 )
 def test_an_answer_of_s3(code: str, status: int, kind: type[Exception], message: str) -> None:
     answer = {"Error": {"Code": code, "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    found = translate(ClientError(answer, "GetObject"))
+    found = translate_s3_errors(ClientError(answer, "GetObject"))
     assert (type(found), str(found)) == (kind, message)
 
 
 def test_an_s3_that_is_away_and_one_that_cannot_be_used() -> None:
-    assert type(translate(EndpointConnectionError(endpoint_url="http://a"))) is Transient
-    assert type(translate(NoCredentialsError())) is S3Unusable
+    assert type(translate_s3_errors(EndpointConnectionError(endpoint_url="http://a"))) is Transient
+    assert type(translate_s3_errors(NoCredentialsError())) is S3Unusable
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_an_s3_that_is_away_and_one_that_cannot_be_used() -> None:
     ],
 )
 def test_an_error_of_the_disk(code: int, kind: type[Exception], message: str) -> None:
-    found = file_errors.unreadable(OSError(code, os.strerror(code)))
+    found = files.unreadable(OSError(code, os.strerror(code)))
     assert (type(found), str(found)) == (kind, message)

@@ -18,7 +18,7 @@ from tidegate.domain.scaling import (
 )
 from tidegate.features.autoscaling.decide import ScalingDecision
 from tidegate.features.autoscaling.simulation import START
-from tidegate.schedules import working_days
+from tidegate.schedules import cron
 
 FAST = FastPolicy("fast", in_flight=2.0, queue_time=0.1, smoothing=0.0)
 
@@ -124,7 +124,7 @@ def test_without_the_package_of_its_holidays_a_peak_comes_by_monday_to_friday(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "holidays", None)
-    working_days.working_days_of.cache_clear()
+    cron.working_days_of.cache_clear()
     swiss = replace(PAYDAY, peaks=(replace(PAYDAY.peaks[0], holidays="CH"),))
     assert (
         asked(ScalingObservation(1, 1, start_up=90.0), swiss).wake_at

@@ -18,9 +18,8 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.scaling import ActivityStatus, Dimension, FastPolicy, ScalableTarget
 from tidegate.features.autoscaling import activities
 from tidegate.features.autoscaling import service as scalables
-from tidegate.features.autoscaling.kinds import ACTIVITY, SCALABLE
 from tidegate.features.autoscaling.loop import Scaling
-from tidegate.features.autoscaling.scalable_records import PolicyRecord, Scalable
+from tidegate.features.autoscaling.scalable_records import ACTIVITY, SCALABLE, PolicyRecord, Scalable
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 

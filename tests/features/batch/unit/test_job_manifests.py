@@ -14,9 +14,9 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
+from tidegate.features.batch.loop import transform_file
 from tidegate.features.batch.pod import RunnerStart
 from tidegate.features.batch.service import fleet
-from tidegate.features.batch.start import transform_file
 from tidegate.serving.contract.container_start import from_file
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate.console.rendering import TEMPLATES
-from tidegate.features.batch.job_rows import job_row
+from tidegate.features.batch.pages import job_row
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUNNING: dict[str, Any] = {

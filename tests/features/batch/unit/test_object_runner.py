@@ -18,8 +18,7 @@ from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.object_runner import AHEAD, ObjectRunner
 from tidegate.features.batch.runner.output_part import Checkpoint, OutputPart
-from tidegate.features.batch.runner.pacing import RequestPlan
-from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.pacing import RequestPlan, RetryWait
 from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.splitting import Batch
 

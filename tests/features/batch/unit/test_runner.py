@@ -31,7 +31,7 @@ from tidegate.features.batch.runner import run as runner
 from tidegate.features.batch.runner.client import BadRecord, BatchAnswer, RecordError
 from tidegate.features.batch.runner.job_file import JobFile, TransformResult
 from tidegate.features.batch.runner.job_storage import JobStorage
-from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.pacing import RetryWait
 from tidegate.features.batch.runner.run import JobRunner
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.storage.files import ALONE, Claim

@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.transform import DataProcessing, RequestLimits, SplitType, TransformProgress, eta
-from tidegate.features.batch.runner import naming, pacing
+from tidegate.features.batch.runner import job_storage, pacing
 from tidegate.features.batch.runner.pacing import RequestPlan
 from tidegate.transform.joining import Processor, UnfitRecord, check
 from tidegate.transform.paths import MissingValue, parse
@@ -126,16 +126,16 @@ def test_what_cannot_be_joined_is_refused(
 
 
 def test_names_of_outputs() -> None:
-    assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/") == "day/a.csv"
-    assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/da") == "day/a.csv"
-    assert naming.output_name("s3://b/a.csv", "s3://b/a.csv") == "a.csv"
-    assert naming.parse_manifest(b'[{"prefix": "s3://b/p/"}, "x", "y/z", "x"]') == ("s3://b/p/", ["x", "y/z"])
+    assert job_storage.output_name("s3://b/in/day/a.csv", "s3://b/in/") == "day/a.csv"
+    assert job_storage.output_name("s3://b/in/day/a.csv", "s3://b/in/da") == "day/a.csv"
+    assert job_storage.output_name("s3://b/a.csv", "s3://b/a.csv") == "a.csv"
+    assert job_storage.parse_manifest(b'[{"prefix": "s3://b/p/"}, "x", "y/z", "x"]') == ("s3://b/p/", ["x", "y/z"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b'["a"]', b'[{"prefix": "s3://b/"}]', b"no"])
 def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid, match="manifest"):
-        naming.parse_manifest(text)
+        job_storage.parse_manifest(text)
 
 
 def test_the_time_left_follows_from_the_bytes() -> None:

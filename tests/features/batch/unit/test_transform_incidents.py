@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.features.batch.incidents import FIRST, LONGEST, PATIENCE, Incident, is_over, next_incident, passes
-from tidegate.storage import file_errors
+from tidegate.storage import files
 
 STEPS = st.lists(st.tuples(st.floats(0, 600), st.booleans()), max_size=40)
 
@@ -46,11 +46,11 @@ def test_a_minute_without_the_storage_costs_some_tries_and_no_job() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 def test_a_full_or_broken_disk_passes(code: int) -> None:
-    assert code in file_errors.TRANSIENT
+    assert code in files.TRANSIENT
     assert passes(f"it cannot be started: {os.strerror(code)} (/state)")
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENAMETOOLONG])
 def test_what_is_wrong_with_a_path_does_not(code: int) -> None:
-    assert code not in file_errors.TRANSIENT
+    assert code not in files.TRANSIENT
     assert not passes(os.strerror(code))

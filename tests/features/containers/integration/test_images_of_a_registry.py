@@ -14,7 +14,7 @@ from tidegate.domain.errors import ArtifactError, Invalid, Transient
 from tidegate.domain.image_name import ImageName
 from tidegate.features.containers.pinning import pin_image
 from tidegate.features.containers.worker import images as worker_images
-from tidegate.features.containers.worker.engine_command import Engine, find_engine
+from tidegate.features.containers.worker.engine_command import ContainerEngine, find_engine
 from tidegate.features.containers.worker.images import require_image
 from tidegate.settings import Settings
 
@@ -33,7 +33,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, registry: ImageRegistry) ->
 
 
 @pytest.fixture(autouse=True)
-def engine(images: Images, registry: ImageRegistry, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def engine(images: Images, registry: ImageRegistry, monkeypatch: pytest.MonkeyPatch) -> ContainerEngine:
     registry.failing = False
     for name, value in images.environment.items():
         monkeypatch.setenv(name, value)
@@ -57,7 +57,7 @@ def pinned(name: str, *allowed: str) -> str:
     return asyncio.run(pin_image(name, Settings(containers=allowed or ("*",))))
 
 
-def require(engine: Engine, name: str) -> str:
+def require(engine: ContainerEngine, name: str) -> str:
     return asyncio.run(require_image(engine, ImageName.parse(name), "r-1"))
 
 
@@ -73,7 +73,7 @@ def test_a_tag_is_pinned_to_the_registrys_digest_and_nothing_is_pulled(
 
 
 def test_a_registry_that_is_down_pins_what_is_here(
-    images: Images, registry: ImageRegistry, engine: Engine
+    images: Images, registry: ImageRegistry, engine: ContainerEngine
 ) -> None:
     name = f"{registry.host}/team/known:1"
     digest = push(images, registry, "team/known:1", "known")
@@ -87,7 +87,7 @@ def test_a_registry_that_is_down_pins_what_is_here(
 
 
 def test_an_image_that_is_here_by_digest_is_not_pulled(
-    images: Images, registry: ImageRegistry, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    images: Images, registry: ImageRegistry, engine: ContainerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = push(images, registry, "team/present:1", "present")
     name = f"{registry.host}/team/present:1@{digest}"
@@ -100,7 +100,7 @@ def test_an_image_that_is_here_by_digest_is_not_pulled(
 
 
 def test_a_pull_is_tried_again(
-    images: Images, registry: ImageRegistry, engine: Engine, capsys: pytest.CaptureFixture[str]
+    images: Images, registry: ImageRegistry, engine: ContainerEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     push(images, registry, "team/late:1", "late")
     registry.failing = True
@@ -116,7 +116,7 @@ def test_a_pull_is_tried_again(
     assert any(one.startswith(f"pulling the image {name}: Copying config") for one in told), told
 
 
-def test_an_image_that_is_not_there_is_not_tried_again(registry: ImageRegistry, engine: Engine) -> None:
+def test_an_image_that_is_not_there_is_not_tried_again(registry: ImageRegistry, engine: ContainerEngine) -> None:
     with pytest.raises(ArtifactError, match=r"there is no image .*/team/absent:1 .*manifest unknown"):
         require(engine, f"{registry.host}/team/absent:1")
     with pytest.raises(ArtifactError, match="there is no image"):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidegate.features.containers.worker.patient_client import PatientClient
+from tidegate.features.containers.worker.container import PatientClient
 from tidegate.host.platform import free_port
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import Unreachable

@@ -15,7 +15,7 @@ from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.features.capture.captured import captured_addresses
-from tidegate.features.drift.metrics import drift_samples
+from tidegate.features.drift.loop import drift_samples
 from tidegate.features.drift.service import (
     apply_schedule,
     check_schedule,

@@ -9,9 +9,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tidegate.domain.errors import Invalid
-from tidegate.features.drift.baseline import RowSample, RowsBaseline, read_baseline, view_rows
+from tidegate.features.drift.baseline import (
+    CalendarPhase,
+    RowSample,
+    RowsBaseline,
+    phases_of,
+    read_baseline,
+    view_rows,
+)
 from tidegate.features.drift.compare import DriftReport, DriftTerms, compare
-from tidegate.features.drift.phases import CalendarPhase, phases_of
 from tidegate.features.drift.slices import EVERYTHING, SlicedTable
 from tidegate.rows.profile import TableProfile
 

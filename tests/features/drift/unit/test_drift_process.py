@@ -8,7 +8,7 @@ from contextlib import suppress
 import psutil
 
 from tidegate.features.drift.process import ProcessAnalyst
-from tidegate.features.monitor.process import MonitorProcesses
+from tidegate.features.monitor.processing_loop import MonitorProcesses
 from tidegate.features.monitor.processing_records import BaselineJob, BaselineTask, DatasetFormat, StorageAccess
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.serving.contract.refusals import read_phrases
-from tidegate.serving.formats.text_answers import LINES, TextReader
-from tidegate.serving.formats.text_measures import KEPT
+from tidegate.serving.formats.text_answers import KEPT, LINES, TextReader
 
 PHRASES = read_phrases({})
 KINDS = st.sampled_from(["application/json", "text/event-stream", "text/plain", "text/markdown", *sorted(LINES)])

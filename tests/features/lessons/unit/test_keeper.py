@@ -16,7 +16,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient, UnreadableRecord
 from tidegate.features.lessons import run_service as live_runs
 from tidegate.features.lessons.keeper import RIGHTS_GONE, LiveRuns
-from tidegate.features.lessons.run_records import LIVE_RUN, TAG, LiveRun, Traffic
+from tidegate.features.lessons.run_records import LIVE_RUN, TAG, LiveRun, RunTraffic
 from tidegate.ports.access import AccessBook
 from tidegate.ports.store import Kind, Tx
 from tidegate.service import tags
@@ -259,7 +259,7 @@ def test_a_record_that_names_another_file_sends_nothing_of_it(tmp_path: Path, fi
         begun = await keeper.begin("lab", "shown", "ann", HOUR)
         await keeper.close()
         (tmp_path / "requests.jsonl").write_text('{"body": "secret"}')
-        await change_record(house, replace(begun, traffic=Traffic(house.clock.now(), 60, 100, file)))
+        await change_record(house, replace(begun, traffic=RunTraffic(house.clock.now(), 60, 100, file)))
         await keeper.turn()
         assert not keeper.is_sending("lab")
 

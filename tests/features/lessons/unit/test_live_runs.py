@@ -14,7 +14,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, TrafficRouting
 from tidegate.domain.targets import TargetTable
 from tidegate.features.lessons import run_service as live_runs
-from tidegate.features.lessons.run_records import LIVE_RUN, MAX_RATE, TAG, LiveRun, RunPart, Traffic
+from tidegate.features.lessons.run_records import LIVE_RUN, MAX_RATE, TAG, LiveRun, RunPart, RunTraffic
 from tidegate.service import deploy as deploying
 from tidegate.service import tags
 from tidegate.service.deploy import DeployOptions
@@ -178,7 +178,7 @@ def test_requests_come_from_the_runs_own_folder(file: str) -> None:
 def test_traffic_ends_with_the_run() -> None:
     tx = begun()
     run = live_runs.send(tx, "lab", 50, 7_200, START)
-    assert run.traffic_at(START) == Traffic(START, 7_200, 50)
+    assert run.traffic_at(START) == RunTraffic(START, 7_200, 50)
     assert run.traffic_at(run.until) is None
     assert live_runs.halt(tx, "lab", START).traffic_at(START) is None
     live_runs.send(tx, "lab", 50, 60, START)

@@ -7,7 +7,7 @@ import pytest
 
 from tidegate import spec
 from tidegate.domain.errors import Invalid
-from tidegate.domain.following import FOLLOW
+from tidegate.domain.registry_addresses import FOLLOW
 from tidegate.spec.render import render
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

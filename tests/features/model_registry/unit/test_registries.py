@@ -12,14 +12,13 @@ from tests.memory_store import MemoryStore
 from tests.unit.service.test_deploy import START
 from tidegate.compose.background import Services
 from tidegate.domain.errors import Invalid, NotFound, TidegateError, Unavailable
-from tidegate.domain.following import FollowSettings
+from tidegate.domain.registry_addresses import FollowSettings
 from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.model_registry.kinds import RegistryVersion
 from tidegate.features.model_registry.registries import TAG, Registries, remove_unused
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
-from tidegate.features.packages.kinds import PACKAGE
-from tidegate.features.packages.records import Approval, Package, PackageGroup
+from tidegate.features.packages.records import PACKAGE, Package, PackageApproval, PackageGroup
 from tidegate.host.platform import free_port
 from tidegate.settings import Settings
 
@@ -42,7 +41,7 @@ class Parts:
     def now(self) -> datetime:
         return START
 
-    async def register(self, approval: Approval) -> None:
+    async def register(self, approval: PackageApproval) -> None:
         package = Package(
             "",
             START,
@@ -58,7 +57,7 @@ class Parts:
         await self.store.run(lambda tx: packages.register(tx, package, {}, START))
 
 
-async def group(*approvals: Approval) -> tuple[Registries, Parts]:
+async def group(*approvals: PackageApproval) -> tuple[Registries, Parts]:
     parts = Parts()
     await parts.store.run(lambda tx: packages.create_group(tx, PackageGroup("fraud", START), {}, START))
     for approval in approvals:
@@ -67,7 +66,7 @@ async def group(*approvals: Approval) -> tuple[Registries, Parts]:
 
 
 async def test_a_group_means_its_newest_approved_version() -> None:
-    registries, parts = await group(Approval.APPROVED, Approval.APPROVED, Approval.PENDING)
+    registries, parts = await group(PackageApproval.APPROVED, PackageApproval.APPROVED, PackageApproval.PENDING)
     assert await registries.find_newest(GROUP) == f"{ARN}/fraud/2"
     found = await registries.resolve(GROUP)
     assert (found.version, found.image, found.data_url) == (f"{ARN}/fraud/2", "xgb", "s3://models/fraud.tar.gz")
@@ -79,13 +78,13 @@ async def test_a_group_means_its_newest_approved_version() -> None:
 
 
 async def test_a_group_without_an_approved_version_is_told() -> None:
-    registries, _ = await group(Approval.PENDING)
+    registries, _ = await group(PackageApproval.PENDING)
     with pytest.raises(NotFound, match="no version with ModelApprovalStatus Approved"):
         await registries.find_newest(GROUP)
 
 
 async def test_a_package_that_was_rolled_back_is_rejected_once_if_that_is_asked_for() -> None:
-    registries, parts = await group(Approval.APPROVED, Approval.APPROVED)
+    registries, parts = await group(PackageApproval.APPROVED, PackageApproval.APPROVED)
     report = RollbackReport(f"{ARN}/fraud/2", "rollout", "too many errors", f"{ARN}/fraud/1")
     following = FollowSettings(GROUP, 30, False, "", "{}")
     assert not await registries.report("pay", following, report)

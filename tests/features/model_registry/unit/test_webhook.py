@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.features.model_registry.webhook import DELIVERY, OLDEST, SIGNATURE, TIMESTAMP, is_signed
+from tidegate.features.model_registry.loop import DELIVERY, OLDEST, SIGNATURE, TIMESTAMP, is_signed
 from tidegate.settings import Settings
 
 delivery = pytest.importorskip("mlflow.webhooks.delivery")

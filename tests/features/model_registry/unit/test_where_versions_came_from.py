@@ -11,7 +11,7 @@ from tidegate.console.endpoint_card import render_card
 from tidegate.features.model_registry.card import RegistryCard
 from tidegate.features.model_registry.endpoint import EXTENSION, name_version
 from tidegate.features.model_registry.kinds import VERSION, RegistryVersion
-from tidegate.features.release_record.command_report import make_report
+from tidegate.features.release_record.command import make_report
 from tidegate.features.release_record.document import describe_release
 from tidegate.service import history
 from tidegate.service.views import endpoint_view

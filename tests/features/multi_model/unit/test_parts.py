@@ -16,11 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.errors import Invalid
-from tidegate.features.multi_model.worker.config import read_config
+from tidegate.features.multi_model.worker.config import BadTarget, key_of, read_config, target_of
 from tidegate.features.multi_model.worker.crashes import SLOTS, Crashes, stand_in
 from tidegate.features.multi_model.worker.disk_cache import GOOD, NEXT, DiskCache, place
 from tidegate.features.multi_model.worker.metrics import LABELS, OTHER, Labels
-from tidegate.features.multi_model.worker.targets import BadTarget, key_of, target_of
 from tidegate.host import memory
 
 # --- names ---

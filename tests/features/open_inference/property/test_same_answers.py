@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.features.open_inference.replica import ENDPOINT, INFER, Replica, Reply, echo_table, typed_table
 from tidegate.serving.formats import npy, v2_messages, v2_protobuf
 from tidegate.serving.formats.typed_rows import TypedInput
-from tidegate.serving.formats.v2_messages import InferRequest, Tensor
+from tidegate.serving.formats.v2_messages import InferRequest, V2Tensor
 
 NAMES = ["a", "b", "c"]
 DATATYPES = st.sampled_from([*v2_messages.TYPES, v2_messages.BF16])
@@ -43,26 +43,26 @@ def array_of(rows: Any, datatype: str) -> NDArray[Any]:
 
 
 @st.composite
-def matrices(draw: st.DrawFn) -> Tensor:
+def matrices(draw: st.DrawFn) -> V2Tensor:
     datatype = draw(DATATYPES)
     count = draw(st.integers(1, 4))
     rows = draw(st.lists(st.lists(values(datatype), min_size=3, max_size=3), min_size=count, max_size=count))
-    return Tensor("x", datatype, array_of(rows, datatype))
+    return V2Tensor("x", datatype, array_of(rows, datatype))
 
 
 @st.composite
-def mixed_columns(draw: st.DrawFn) -> list[Tensor]:
+def mixed_columns(draw: st.DrawFn) -> list[V2Tensor]:
     count = draw(st.integers(1, 4))
     found = []
     for name in NAMES:
         datatype = draw(DATATYPES)
         cells = draw(st.lists(values(datatype), min_size=count, max_size=count))
         shape = draw(st.sampled_from([(count,), (count, 1)]))
-        found.append(Tensor(name, datatype, array_of(cells, datatype).reshape(shape)))
+        found.append(V2Tensor(name, datatype, array_of(cells, datatype).reshape(shape)))
     return found
 
 
-def every_way(replica: Replica, inputs: list[Tensor]) -> Iterator[tuple[str, int, Any]]:
+def every_way(replica: Replica, inputs: list[V2Tensor]) -> Iterator[tuple[str, int, Any]]:
     """Ask in each form; yields its name, the status, and the rows of the answer or the error."""
     for binary in (False, True):
         body, length = v2_messages.write_request(InferRequest(tuple(inputs), binary=binary))
@@ -109,7 +109,7 @@ def canonical(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 @given(matrices(), st.sampled_from([np.float32, np.float64]))
-def test_a_matrix(x: Tensor, dtype: Any) -> None:
+def test_a_matrix(x: V2Tensor, dtype: Any) -> None:
     replica = Replica(echo_table(3, dtype=dtype))
     want = ask_natively(replica, npy.encode(x.values), "application/x-npy")
     for way, status, found in every_way(replica, [x]):
@@ -120,7 +120,7 @@ def test_a_matrix(x: Tensor, dtype: Any) -> None:
 
 
 @given(matrices())
-def test_a_matrix_as_json(x: Tensor) -> None:
+def test_a_matrix_as_json(x: V2Tensor) -> None:
     """The same rows in JSON, where this has a number for each."""
     if x.values.dtype.kind == "b" or (x.values.dtype.kind == "f" and np.isinf(x.values).any()):
         return
@@ -132,7 +132,7 @@ def test_a_matrix_as_json(x: Tensor) -> None:
 
 
 @given(mixed_columns())
-def test_columns_of_any_types(columns: list[Tensor]) -> None:
+def test_columns_of_any_types(columns: list[V2Tensor]) -> None:
     replica = Replica(echo_table(3, NAMES, np.float64))
     cells = [column.values.ravel().tolist() for column in columns]
     rows = [list(row) for row in zip(*cells, strict=True)]
@@ -165,7 +165,7 @@ def test_whole_numbers_and_texts_keep_every_digit_and_character(rows: list[Any],
     replica = Replica(typed_table([TypedInput(name, np.dtype(kind)) for name, kind in types.items()], answer))
     datatypes = ("INT64", v2_messages.BYTES, "FP64")
     columns = [
-        Tensor(name, datatype, array_of([row[at] for row in rows], datatype))
+        V2Tensor(name, datatype, array_of([row[at] for row in rows], datatype))
         for at, (name, datatype) in enumerate(zip(NAMES, datatypes, strict=True))
     ]
     want = columns[NAMES.index(answer)].values
@@ -194,7 +194,7 @@ def test_any_bytes_are_answered(data: bytes, length: int) -> None:
 def test_a_message_that_ends_early_is_refused(data: st.DataObject) -> None:
     rows = np.array([[1, 2]], np.float32)
     raw = data.draw(st.booleans())
-    tensor = Tensor("x", "FP32", rows)
+    tensor = V2Tensor("x", "FP32", rows)
     whole = v2_protobuf.write_infer_request(InferRequest((tensor,), "id", model=ENDPOINT, binary=raw))
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
     assert Replica(echo_table(2)).call("ModelInfer", cut).grpc_status in (3, 5)

@@ -8,15 +8,15 @@ import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.contract.signature import Form, ModelSignature, TensorSpec, describe_columns, find_signature
+from tidegate.serving.engines.assembly import FallbackEngine
 from tidegate.serving.engines.bounded import Bounded
-from tidegate.serving.engines.fallback_engine import FallbackEngine
-from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.engines.pipeline import Pipeline, PipelineStage
 from tidegate.serving.formats import dataframes, v2_rows
 from tidegate.serving.formats.tensors import TensorInput, Tensors
-from tidegate.serving.formats.v2_messages import InferRequest, Tensor, make_tensor
+from tidegate.serving.formats.v2_messages import InferRequest, V2Tensor, make_tensor
 
 
-def ask(handler: Any, *inputs: Tensor) -> dict[str, Any]:
+def ask(handler: Any, *inputs: V2Tensor) -> dict[str, Any]:
     """The outputs of a handler's answer, by name."""
     native = v2_rows.native_request(InferRequest(inputs), find_signature(handler))
     headers = {b"content-type": native.content_type.encode(), b"accept": native.accept.encode()}
@@ -46,7 +46,7 @@ def test_a_model_of_several_tensors_gets_them_by_name() -> None:
         ask(handler, make_tensor("ids", ids), make_tensor("x", np.array(["a"], object)))
 
 
-def frame_of(signature: dataframes.Signature, *inputs: Tensor) -> Any:
+def frame_of(signature: dataframes.Signature, *inputs: V2Tensor) -> Any:
     native = v2_rows.native_request(InferRequest(inputs), signature.described)
     return signature.read(native.body, native.content_type)[0]
 
@@ -110,7 +110,10 @@ async def test_engines_know_what_is_within() -> None:
     assert find_signature(Bounded(Knowing(table), 1, 1.0, loop)) == table
     assert find_signature(FallbackEngine(Knowing(None), Knowing(tensors))) == tensors
     for last, arrays in ((table, True), (tensors, False), (None, False)):
-        pipeline = Pipeline([Stage("a", Knowing(tensors)), Stage("b", Knowing(last))], 1, 1.0)
+        pipeline = Pipeline([PipelineStage("a", Knowing(tensors)), PipelineStage("b", Knowing(last))], 1, 1.0)
         assert find_signature(pipeline) == tensors._replace(arrays=arrays)
-    assert find_signature(Pipeline([Stage("a", Knowing(None)), Stage("b", Knowing(table))], 1, 1.0)) is None
+    assert (
+        find_signature(Pipeline([PipelineStage("a", Knowing(None)), PipelineStage("b", Knowing(table))], 1, 1.0))
+        is None
+    )
     assert find_signature(object()) is None

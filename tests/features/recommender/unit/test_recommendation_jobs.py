@@ -17,10 +17,10 @@ from tidegate.domain.recommendation import (
 )
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.features.recommender import service as use
-from tidegate.features.recommender.kinds import RECOMMENDATION
 from tidegate.features.recommender.loop import MOST_STARTS, Recommendations, decide
-from tidegate.ports.recommenders import RecommenderState
+from tidegate.features.recommender.service import RECOMMENDATION
 from tidegate.ports.store import Kind, Store, Tx
+from tidegate.ports.target import RecommenderState
 from tidegate.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from tidegate.domain.recommendation import (
     RecommendationStatus,
     RecommendedInstance,
 )
-from tidegate.features.recommender.kinds import RECOMMENDATION
+from tidegate.features.recommender.service import RECOMMENDATION
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:inference-recommendations-job/"

@@ -2,7 +2,7 @@
 
 from tests.features.services.http_services import Asked, response, service
 from tidegate.domain.registry import ContainerDefinition, SecretReference, Upstream
-from tidegate.features.services.machine_check import check_services
+from tidegate.features.services.check import check_services
 from tidegate.ports.target import CheckFinding, Level
 from tidegate.settings import Settings
 

@@ -12,9 +12,9 @@ from tests.features.services.http_services import OK, Asked, RunningService, ans
 from tidegate.domain.errors import Invalid, StartTimeout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.registry import SecretReference, Upstream
-from tidegate.features.services.worker import engine as engines
 from tidegate.features.services.worker import replicas
-from tidegate.features.services.worker.engine import ServiceEngine, open_service
+from tidegate.features.services.worker import replicas as engines
+from tidegate.features.services.worker.replicas import ServiceEngine, open_service
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import PATH, Answer, Call, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec

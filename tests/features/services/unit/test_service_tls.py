@@ -11,7 +11,7 @@ import pytest
 from tests.features.services.http_services import service
 from tests.features.services.unit.test_service_engine import ask, open_engine
 from tidegate.domain.errors import StartTimeout
-from tidegate.features.services.worker import engine as engines
+from tidegate.features.services.worker import replicas as engines
 from tidegate.serving.contract.invocation import Answer
 
 pytestmark = pytest.mark.skipif(

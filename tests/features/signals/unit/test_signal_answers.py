@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Transient
-from tidegate.features.signals.answers import parse_prometheus, parse_value
+from tidegate.features.signals.reader import parse_prometheus, parse_value
 
 NOW = 1_700_000_000.0
 

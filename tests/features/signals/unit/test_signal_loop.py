@@ -13,7 +13,7 @@ from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import Alarm, Signal
 from tidegate.domain.errors import Transient, Unavailable
 from tidegate.domain.metric import SIGNALS
-from tidegate.features.signals.endpoint import EXTENSION
+from tidegate.features.signals.check import EXTENSION
 from tidegate.features.signals.loop import SignalLoop
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.guards import GuardedRollout

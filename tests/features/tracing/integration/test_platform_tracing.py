@@ -74,7 +74,7 @@ def test_traces_of_predictions_and_of_a_rollback(
     assert (root.name, root.kind, root.state, root.failed) == ("invoke", 2, "shop=7", False)
     assert below.keys() == {"proxy", "wait", "model", "answer"}
     assert below["proxy"].end <= below["model"].start <= below["model"].end <= below["answer"].end
-    assert below["model"].attributes == {"tidegate.features.batch.requests": 1, "tidegate.features.batch.rows": 1}
+    assert below["model"].attributes == {"tidegate.batch.requests": 1, "tidegate.batch.rows": 1}
     described = scene.describe("traced")
     key = (platform.state / "trace.key").read_bytes()
     assert root.attributes.pop("tidegate.instance") and root.attributes.pop("tidegate.generation")

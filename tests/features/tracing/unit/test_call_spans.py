@@ -12,7 +12,7 @@ from tidegate.features.tracing.worker.call_spans import StartWindow, make_spans
 from tidegate.serving.contract.call_trace import CallTrace, ModelRun, Receipt, StageRun
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.contract.traced_call import with_trace
-from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.engines.pipeline import Pipeline, PipelineStage
 from tidegate.serving.scoring.batching import Batcher
 
 TRACE = "a" * 32
@@ -41,7 +41,7 @@ def test_a_call_that_was_scored_in_a_batch() -> None:
         ("model", 3_000_000, 5_000_000),
         ("answer", 6_000_000, 9_000_000),
     ]
-    assert inner[3].attributes == {"tidegate.features.batch.requests": 7, "tidegate.features.batch.rows": 21}
+    assert inner[3].attributes == {"tidegate.batch.requests": 7, "tidegate.batch.rows": 21}
     assert {one.parent for one in inner} == {root.span_id}
     assert (root.start, root.end, root.kind, root.parent) == (1_000_000, 9_000_000, SpanKind.SERVER, "c" * 16)
     assert (root.state, root.link, root.error) == ("a=1", None, None)
@@ -98,7 +98,9 @@ def run(*bodies: bytes, traced: tuple[int, ...], stages: int = 0) -> list[tuple[
         loop = asyncio.get_running_loop()
         engine: Batcher[list[int], list[int]] | Pipeline = Batcher(Doubler(), loop)
         if stages:
-            engine = Pipeline([Stage(f"s{n}", Batcher(Doubler(), loop)) for n in range(stages)], 1000, 30.0)
+            engine = Pipeline(
+                [PipelineStage(f"s{n}", Batcher(Doubler(), loop)) for n in range(stages)], 1000, 30.0
+            )
         found: list[tuple[CallTrace | None, asyncio.Future[Outcome]]] = []
         for number, body in enumerate(bodies):
             trace = noted() if number in traced else None

@@ -16,7 +16,7 @@ from tidegate.domain.spans import Span, SpanBatch, SpanContext, SpanEvent
 from tidegate.features.tracing.span_receiver import SpanReceiver, is_credible
 from tidegate.features.tracing.worker.traced_server import FLUSH_AT, SpanSender
 
-ONE = Span("1" * 32, "2" * 16, "3" * 16, "model", 1, 2, attributes={"tidegate.features.batch.rows": 3})
+ONE = Span("1" * 32, "2" * 16, "3" * 16, "model", 1, 2, attributes={"tidegate.batch.rows": 3})
 
 
 @pytest.fixture

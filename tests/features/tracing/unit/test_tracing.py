@@ -8,7 +8,7 @@ import pytest
 
 from tidegate.domain.errors import StartupError
 from tidegate.features.tracing.acceptance_traces import MOST_A_SECOND, AcceptanceTraces
-from tidegate.features.tracing.sender import make_sender, read_headers
+from tidegate.features.tracing.start import make_sender, read_headers
 from tidegate.settings import Settings
 
 

@@ -14,7 +14,7 @@ from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.engines.mapped_forest import open_forest, write_forest
-from tidegate.serving.engines.pipeline import ARRAY, Pipeline, Stage
+from tidegate.serving.engines.pipeline import ARRAY, Pipeline, PipelineStage
 from tidegate.serving.formats.content_types import CSV, write
 from tidegate.serving.front import event_stream
 from tidegate.serving.runtimes import script_arrays
@@ -106,7 +106,9 @@ def of_a_job(folder: Path, scratch: Path) -> list[bytes]:
 def piped(folder: Path, scratch: Path) -> list[bytes]:
     async def main() -> list[bytes]:
         first, last = (Batcher(model, asyncio.get_running_loop()) for model in (Same(), runtime.load(folder, {})))
-        return await sent(Pipeline([Stage("same", first, ARRAY), Stage("model", last)], 10**6, 60), LINES)
+        return await sent(
+            Pipeline([PipelineStage("same", first, ARRAY), PipelineStage("model", last)], 10**6, 60), LINES
+        )
 
     return asyncio.run(main())
 
@@ -201,7 +203,7 @@ def test_a_value_for_each_row_is_no_row_of_the_next_stage(folder: Path, tmp_path
         loop = asyncio.get_running_loop()
         first, last = (Batcher(model, loop) for model in models)
         found: asyncio.Future[Outcome] = loop.create_future()
-        pipeline = Pipeline([Stage("first", first, ARRAY), Stage("last", last)], 10**6, 60)
+        pipeline = Pipeline([PipelineStage("first", first, ARRAY), PipelineStage("last", last)], 10**6, 60)
         pipeline.submit(Call(b"".join(LINES[:3]), HEADERS), found.set_result)
         await asyncio.wait_for(found, 300)
         await pipeline.close()

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tidegate.serving.formats.json_errors import unreadable
+from tidegate.serving.formats.json_encoding import unreadable
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
-from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.engines.pipeline import Pipeline, PipelineStage
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pair_page import MOST_COPIES, PER_SECOND, QUIET, SHARE, PairPage
 from tidegate.serving.front.responses import Responses
@@ -158,8 +158,8 @@ async def test_without_a_model_there_is_no_room_and_other_requests_are_no_copies
 
 
 async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: PairPage) -> None:
-    prepare = Stage("prepare", Engine(Answer(b"3,x", "text/csv")), b"text/csv")
-    model = Stage("model", Engine(Answer(b"1", "text/csv")))
+    prepare = PipelineStage("prepare", Engine(Answer(b"3,x", "text/csv")), b"text/csv")
+    model = PipelineStage("model", Engine(Answer(b"1", "text/csv")))
     pipeline = Pipeline([prepare, model], 1000, 5.0)
     assert ask(page, pipeline).document["stages"] == []
     found = ask(page, pipeline, PATH + b"?traced=1").document
@@ -170,8 +170,8 @@ async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: Pa
 async def test_text_of_a_model_that_has_no_encoding_does_not_leave_a_copy_without_an_answer(
     page: PairPage,
 ) -> None:
-    prepare = Stage("prepare", Engine(Answer(rb'[["\ud800"]]', "application/json")), b"application/json")
-    pipeline = Pipeline([prepare, Stage("model", Engine(Answer(b"1", "text/csv")))], 1000, 5.0)
+    prepare = PipelineStage("prepare", Engine(Answer(rb'[["\ud800"]]', "application/json")), b"application/json")
+    pipeline = Pipeline([prepare, PipelineStage("model", Engine(Answer(b"1", "text/csv")))], 1000, 5.0)
     assert ask(page, pipeline, PATH + b"?traced=1").document["stages"][0]["values"] == ["?"]
 
 

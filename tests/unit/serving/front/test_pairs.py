@@ -17,7 +17,7 @@ from tidegate.domain.worker_stats import PairRow
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed, Rejected
 from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.replica_spec import PairingFiles
-from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.engines.pipeline import Pipeline, PipelineStage
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.pairs import (
     MOST_COPIES,
@@ -206,7 +206,9 @@ class _Doubled:
 
 
 async def test_the_outputs_of_the_stages_of_both_versions_go_with_some_pairs() -> None:
-    pipeline = Pipeline([Stage("prepare", _Doubled(), b"text/csv"), Stage("model", _Doubled())], 1000, 5.0)
+    pipeline = Pipeline(
+        [PipelineStage("prepare", _Doubled(), b"text/csv"), PipelineStage("model", _Doubled())], 1000, 5.0
+    )
     stages = [{"stage": "prepare", "names": ["0", "1"], "values": [2.0, None]}]
     order = PairOrder("e/2/main", features=True)
     async with stand(lambda: said(0.7, stages=stages), order, pipeline) as found:
@@ -245,7 +247,9 @@ async def test_a_slice_of_text_without_an_encoding_can_be_written() -> None:
 
 
 async def test_stages_are_not_run_again_while_a_client_waits() -> None:
-    pipeline = Pipeline([Stage("prepare", _Doubled(), b"text/csv"), Stage("model", _Doubled())], 1000, 5.0)
+    pipeline = Pipeline(
+        [PipelineStage("prepare", _Doubled(), b"text/csv"), PipelineStage("model", _Doubled())], 1000, 5.0
+    )
     async with stand(lambda: said(0.7), PairOrder("e/2/main", features=True), pipeline, in_hand=1) as found:
         await found.offered(count=6)
     assert len(found.rows) == 6

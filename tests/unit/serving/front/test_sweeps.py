@@ -9,7 +9,7 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.front.sweeps import EARLIEST, LATEST, Sweeps
+from tidegate.serving.front.server import EARLIEST, LATEST, Sweeps
 
 
 class Timer:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.serving.process import memory_limits
-from tidegate.targets.local import cgroups
+from tidegate.targets.local.replica import find_kernel_kill, remove_group
 
 LIMIT = 64 * 2**20
 
@@ -31,9 +31,9 @@ def test_a_group_is_made_beside_the_own_one(tmp_path: Path) -> None:
     assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // memory_limits.GROUP_MARGIN)
     assert (group / "cgroup.procs").read_text() == str(os.getpid())
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
-    assert cgroups.killed(replica) is None
+    assert find_kernel_kill(replica) is None
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
-    assert cgroups.killed(replica) == LIMIT
+    assert find_kernel_kill(replica) == LIMIT
 
 
 @pytest.mark.parametrize("below", [True, False])
@@ -46,7 +46,7 @@ def test_a_group_of_the_first_kind_is_made_below_the_own_one(tmp_path: Path, bel
     group = own / "tidegate-r-1"
     assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // memory_limits.GROUP_MARGIN)
     (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
-    assert cgroups.killed(replica) == LIMIT
+    assert find_kernel_kill(replica) == LIMIT
 
 
 @pytest.mark.parametrize(("own", "controllers"), [("a/b", "cpu"), ("alone", "memory"), ("", "memory")])
@@ -54,7 +54,7 @@ def test_where_memory_is_not_delegated_there_is_no_group(tmp_path: Path, own: st
     replica, root, process = tree(tmp_path, own, controllers)
     assert not memory_limits.join_group(replica, LIMIT, root, process)
     assert not (replica / memory_limits.GROUP).exists()
-    assert cgroups.killed(replica) is None
+    assert find_kernel_kill(replica) is None
 
 
 def test_the_kernel_ends_who_outgrows_a_group(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
             "no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user"
         )
     assert done.returncode == -signal.SIGKILL
-    assert cgroups.killed(tmp_path) == LIMIT
+    assert find_kernel_kill(tmp_path) == LIMIT
     group = Path((tmp_path / memory_limits.GROUP).read_text().splitlines()[0])
-    cgroups.remove(tmp_path)
+    remove_group(tmp_path)
     assert not group.exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.serving.process import memory_watch
+from tidegate.serving.process import memory_limits
 
 SIZE = 64 * 1024 * 1024
 NONE = 10**12
@@ -35,16 +35,16 @@ def test_own_pages_count_and_those_of_files_do_not(tmp_path: Path) -> None:
     path.write_bytes(bytes(SIZE))
     mapped = f"m = mmap.mmap(open({str(path)!r}).fileno(), 0, prot=mmap.PROT_READ)\nsum(m[::4096])"
     with holding("") as plain, holding("b = b'x' * SIZE") as own, holding(mapped) as files:
-        base = memory_watch.measure_memory(plain, NONE)
-        assert SIZE <= memory_watch.measure_memory(own, NONE) - base < SIZE * 1.1
-        assert memory_watch.measure_memory(files, NONE) - base < SIZE / 10
+        base = memory_limits.measure_memory(plain, NONE)
+        assert SIZE <= memory_limits.measure_memory(own, NONE) - base < SIZE * 1.1
+        assert memory_limits.measure_memory(files, NONE) - base < SIZE / 10
 
 
 def test_what_it_has_started_counts_too() -> None:
     child = "import sys; b = b'x' * int(sys.argv[1]); print(flush=True); sys.stdin.read()"
     script = f"p = subprocess.Popen([sys.executable, '-c', {child!r}, str(SIZE)], stdout=-1)\np.stdout.readline()"
     with holding(script) as pid:
-        assert memory_watch.measure_memory(pid, NONE) > SIZE
+        assert memory_limits.measure_memory(pid, NONE) > SIZE
 
 
 def test_pages_that_a_fork_left_shared_count_once() -> None:
@@ -53,28 +53,28 @@ def test_pages_that_a_fork_left_shared_count_once() -> None:
         "b = b'x' * SIZE\nfor _ in range(3):\n    if not os.fork():\n        sys.stdin.read()\n        os._exit(0)"
     )
     with holding(fork) as pid:
-        assert memory_watch.measure_memory(pid, NONE) > 4 * SIZE
-        assert SIZE < memory_watch.measure_memory(pid, SIZE) < 2 * SIZE
+        assert memory_limits.measure_memory(pid, NONE) > 4 * SIZE
+        assert SIZE < memory_limits.measure_memory(pid, SIZE) < 2 * SIZE
 
 
 def test_a_process_that_has_ended_holds_nothing() -> None:
     with holding("") as pid:
         pass
-    assert memory_watch.measure_memory(pid, NONE) == 0
+    assert memory_limits.measure_memory(pid, NONE) == 0
 
 
 async def test_memory_watch_reports_an_excess_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter([10, 20, 30, 40])
-    monkeypatch.setattr(memory_watch, "measure_memory", lambda pid, limit: next(sizes))
-    monkeypatch.setattr(memory_watch, "EVERY", 0)
+    monkeypatch.setattr(memory_limits, "measure_memory", lambda pid, limit: next(sizes))
+    monkeypatch.setattr(memory_limits, "MEASURED_EVERY", 0)
     told: list[int] = []
-    await memory_watch.watch(25, told.append)
+    await memory_limits.watch_memory(25, told.append)
     assert told == [30]
 
 
 def test_memory_is_measured_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory_watch, "PROC", tmp_path)
+    monkeypatch.setattr(memory_limits, "PROC", tmp_path)
     kept = mmap.mmap(-1, SIZE)
     kept.write(b"x" * SIZE)
-    assert memory_watch.measure_memory(os.getpid(), NONE) > SIZE
+    assert memory_limits.measure_memory(os.getpid(), NONE) > SIZE
     kept.close()

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.host.process_stats import ProcessStats
-from tidegate.host.stalls import SILENT_FOR
+from tidegate.host.process_stats import SILENT_FOR, ProcessStats
 from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, Liveness, LivenessObservation
 
 STILL = ProcessStats(used=1.0)

@@ -10,11 +10,16 @@ import pytest
 from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.invocation import GONE, Call, ModelFailed, Outcome
 from tidegate.serving.runtimes.program import Program
-from tidegate.serving.runtimes.upstream_calls import Dialect, UpstreamCalls, UpstreamClient, UpstreamRequest
+from tidegate.serving.runtimes.upstream_calls import (
+    UpstreamCalls,
+    UpstreamClient,
+    UpstreamDialect,
+    UpstreamRequest,
+)
 
 
 async def test_a_call_that_a_dialect_stumbles_over_has_an_outcome() -> None:
-    class Broken(Dialect):
+    class Broken(UpstreamDialect):
         def make_request(self, call: Call) -> UpstreamRequest:
             raise KeyError("inputs")
 
@@ -55,7 +60,7 @@ async def test_a_call_whose_client_leaves_has_an_outcome(begun: bool, monkeypatc
 
 
 async def test_a_call_that_the_protocol_cannot_express_has_an_outcome() -> None:
-    class Narrow(Dialect):
+    class Narrow(UpstreamDialect):
         def make_request(self, call: Call) -> UpstreamRequest:
             raise Invalid("only tables, please, and no word-of-mouth")
 

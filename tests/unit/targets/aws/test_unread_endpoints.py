@@ -15,7 +15,7 @@ from tests.unit.targets.sagemaker.aws_specs import options as sagemaker_options
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound
-from tidegate.ports.evidence import EvidenceSource
+from tidegate.ports.target import EvidenceSource
 from tidegate.targets.aws.period_progress import MOST, PeriodProgress
 from tidegate.targets.aws_lambda.evidence import AwsLambdaEvidence
 from tidegate.targets.ecs.provider import EcsEvidence

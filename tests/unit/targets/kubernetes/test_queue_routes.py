@@ -14,7 +14,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import EndpointPlan
 from tidegate.ports.router import Router, TcpAddress, View
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan
-from tidegate.targets.kubernetes.queue_routes import QueueRoutes
+from tidegate.targets.kubernetes.route_objects import QueueRoutes
 
 
 @dataclass

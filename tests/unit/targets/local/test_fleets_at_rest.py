@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, spec, stand, until
 from tidegate.domain.fleet import FleetId
-from tidegate.targets.local import poll_interval, rest_watch
+from tidegate.targets.local import rest_watch
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.process import Process
 from tidegate.targets.local.replica import OUTGROWN, PING_EVERY, SERVED, Replica
@@ -49,7 +49,7 @@ def one_at_rest() -> "Iterator[tuple[LocalTargetHarness, subprocess.Popen[bytes]
 def test_what_a_turn_would_find_ends_the_rest(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word of the kernel's that a process has ended: that would be sooner."""
     monkeypatch.setattr(Process, "watch", lambda self: None)
-    monkeypatch.setattr(poll_interval, "REST_TURN", 3600.0)
+    monkeypatch.setattr(rest_watch, "REST_TURN", 3600.0)
     with one_at_rest() as (here, worker):
 
         async def story() -> None:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.targets.local.local_harness import run, sleeper, until
 from tidegate.host import process_stats
-from tidegate.host.process_stats import ProcessStats
-from tidegate.host.stalls import SILENT_FOR
+from tidegate.host.process_stats import SILENT_FOR, ProcessStats
 from tidegate.targets.local.health import (
     GONE_FOR,
     LONGEST_STEP,

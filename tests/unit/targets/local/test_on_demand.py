@@ -10,7 +10,7 @@ from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
 from tidegate.targets.collection.fleet_seconds import billed
 from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, ServerlessState
-from tidegate.targets.local.poll_interval import measured_turn
+from tidegate.targets.local.rest_watch import measured_turn
 from tidegate.targets.on_demand import ScalingMemory
 
 BOUNDS = Serverless(memory=2 * 2**30, max_concurrency=30, idle_after=60.0, per_instance=10)

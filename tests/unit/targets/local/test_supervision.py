@@ -10,8 +10,8 @@ from tests.unit.targets.local.local_harness import FLEET, SERVES, program, run, 
 from tidegate.domain.errors import Transient
 from tidegate.host import process_stats
 from tidegate.ports.router import PassedRequests
+from tidegate.targets.local.fleet_supervisor import LONGEST_BACKOFF, START_FAILURES, StartFailures
 from tidegate.targets.local.replica import LOADING, OUTGROWN, SERVED
-from tidegate.targets.local.start_failures import LONGEST_BACKOFF, START_FAILURES, StartFailures
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 
 

@@ -17,8 +17,7 @@ from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import Claim
 from tidegate.storage.output_files import OutputFile, OutputFiles
-from tidegate.storage.s3 import S3
-from tidegate.storage.s3_errors import S3Unusable
+from tidegate.storage.s3 import S3, S3Unusable
 
 CONNECTIONS = 64
 """To the S3."""

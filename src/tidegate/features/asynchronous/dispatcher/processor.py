@@ -20,9 +20,14 @@ from tidegate.domain.errors import ArtifactError, NotFound, TidegateError, Trans
 from tidegate.features.asynchronous import destinations
 from tidegate.features.asynchronous.dispatcher.calls import ModelClient, ModelResponse
 from tidegate.features.asynchronous.dispatcher.concurrency import ConcurrencySlot
-from tidegate.features.asynchronous.dispatcher.notifications import Notifier
 from tidegate.features.asynchronous.dispatcher.objects import Objects
-from tidegate.features.asynchronous.dispatcher.outcomes import MARGIN, RequestProgress, end_report, failure_of
+from tidegate.features.asynchronous.dispatcher.outcomes import (
+    MARGIN,
+    Notifier,
+    RequestProgress,
+    end_report,
+    failure_of,
+)
 from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing import transitions

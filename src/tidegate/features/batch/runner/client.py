@@ -14,10 +14,9 @@ from tidegate.features.batch.runner.worker_pool import WorkerPool
 from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, FilePart, read
-from tidegate.storage.file_errors import unreadable
-from tidegate.transform.joining import Processor, UnfitRecord
+from tidegate.storage.files import unreadable
+from tidegate.transform.joining import MAGIC, Processor, UnfitRecord
 from tidegate.transform.splitting import Batch, count_lines, cut_records
-from tidegate.transform.table_types import MAGIC
 
 PATH = "/invocations"
 PAUSE = 0.1

@@ -1,20 +1,59 @@
 """The objects of a transform job and its outputs: ``s3://`` and ``file://``. Everything here may block."""
 
 import contextlib
+import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tidegate.domain.errors import ArtifactError, TidegateError
+import msgspec
+
+from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
 from tidegate.domain.transform import InputObject, TransformInput
-from tidegate.features.batch.runner import naming
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import ALONE, Claim
+
+# --- which objects a job reads, and the names of its outputs ---
+
+
+OUT, ERRORS = ".out", ".errors.jsonl"
+
+
+def parse_manifest(text: bytes) -> tuple[str, list[str]]:
+    """Return the prefix and the names of a manifest, ``[{"prefix": "s3://b/p/"}, "k1", ...]``, in its order. Raises
+    Invalid."""
+    try:
+        entries = msgspec.json.decode(text, type=list[dict[str, str] | str])
+    except msgspec.DecodeError as error:
+        raise Invalid(f'the manifest is not [{{"prefix": "..."}}, "name", ...]: {error}') from None
+    if not entries or not isinstance(entries[0], dict) or set(entries[0]) != {"prefix"}:
+        raise Invalid('the manifest must begin with {"prefix": "..."}')
+    names = [entry for entry in entries[1:] if isinstance(entry, str)]
+    if len(names) != len(entries) - 1 or not names:
+        raise Invalid("the manifest must have names, and nothing else, after its prefix")
+    return entries[0]["prefix"], list(dict.fromkeys(names))
+
+
+def output_name(uri: str, prefix: str) -> str:
+    """The name under the output's prefix: what comes after the input's, from its last folder on."""
+    folder = prefix[: prefix.rfind("/") + 1]
+    return uri.removeprefix(folder).lstrip("/")
+
+
+def sort_objects(uris: Iterable[str]) -> list[str]:
+    """Return the objects in order, each once, without the empty objects that mark folders."""
+    return sorted({uri for uri in uris if not uri.endswith("/")})
+
+
+def part_name(uri: str) -> str:
+    """A file name that is unique to the object."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:32]
+
 
 if TYPE_CHECKING:
     from tidegate.storage.s3 import S3, Bucket
@@ -35,13 +74,10 @@ class JobStorage:
     def list_objects(self, source: TransformInput) -> list[InputObject]:
         if source.manifest:
             _, tag = self._head(source.uri)
-            prefix, names = naming.parse_manifest(b"".join(self.read(source.uri, 0, tag)))
+            prefix, names = parse_manifest(b"".join(self.read(source.uri, 0, tag)))
             return [InputObject(prefix + name, name.lstrip("/"), *self._head(prefix + name)) for name in names]
         found = self._list(parse(source.uri, prefix=True))
-        return [
-            InputObject(uri, naming.output_name(uri, source.uri), *found[uri])
-            for uri in naming.sort_objects(found)
-        ]
+        return [InputObject(uri, output_name(uri, source.uri), *found[uri]) for uri in sort_objects(found)]
 
     def read(self, uri: str, offset: int, tag: str) -> Iterator[bytes]:
         address = parse(uri)

@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tidegate.storage.file_errors import unreadable
-from tidegate.storage.files import check_tag
+from tidegate.storage.files import check_tag, unreadable
 from tidegate.transform.splitting import Oversized
 
 BLOCK = 4096

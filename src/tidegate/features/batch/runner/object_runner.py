@@ -10,12 +10,12 @@ from functools import partial
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob
-from tidegate.features.batch.runner import naming
+from tidegate.features.batch.runner import job_storage
 from tidegate.features.batch.runner.client import BatchAnswer, BatchClient, RecordError
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.retry_wait import RetryTimeout, RetryWait
+from tidegate.features.batch.runner.pacing import RetryTimeout, RetryWait
 from tidegate.features.batch.runner.table_records import assemble, may_answer_tables
 from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.splitting import Oversized
@@ -136,7 +136,7 @@ class ObjectRunner:
     def _publish(self, item: InputObject, part: OutputPart, claim: Claim) -> None:
         prefix = self.job.sink.uri.rstrip("/")
         out = part.assembled if may_answer_tables(self.job) else part.out
-        outputs = {out: naming.OUT, part.errors: naming.ERRORS}
+        outputs = {out: job_storage.OUT, part.errors: job_storage.ERRORS}
         if not part.checkpoint.errors:
             del outputs[part.errors]
         if out == part.assembled and out not in part.published:

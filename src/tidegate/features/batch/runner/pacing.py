@@ -1,10 +1,18 @@
-"""How large requests are, and how many are sent at one time: by the job, else the container, else the default."""
+"""How large requests are, how many are sent at one time, and how long a refused one waits before it is sent again."""
 
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import msgspec
 
+from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.domain.transform import RequestLimits, SplitType
+from tidegate.features.batch import incidents
+from tidegate.features.batch.incidents import Incident
+from tidegate.storage.files import translate_file_errors
 
 CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's defaults."""
@@ -60,3 +68,77 @@ def plan_requests(
     parts = built_in and parameters.tidegate_parts and not single and split is SplitType.LINE
     usual = PARTS_CONCURRENCY if parts else BUILT_IN_CONCURRENCY if built_in else CONCURRENCY
     return RequestPlan(single, limit, asked or usual, parts, aim)
+
+
+# --- retries while a storage or a disk is in trouble, and shows it in the job's progress ---
+
+
+T = TypeVar("T")
+
+
+MAX_FAILED_OBJECTS = 3
+"""Objects in a row that failed without any progress of the job: then the trouble is not one object's."""
+TRIES_AFTER_ONE = 3
+"""Tries of an object after another one failed, without progress since."""
+
+
+class RetryTimeout(TidegateError):
+    """Trouble of the whole job lasted too long."""
+
+
+@dataclass
+class RetryWait:
+    """``deadline`` is the job's, on ``clock``; None: it has none."""
+
+    deadline: float | None = None
+    clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Why each object waits."""
+    _failed: Counter[str] = field(default_factory=Counter)
+    """By kind of work, objects that failed since the last progress of any object."""
+
+    async def retry(
+        self, who: str, kind: str, work: Callable[[], Awaitable[T]], done: Callable[[], object] = lambda: None
+    ) -> T:
+        """Try until it succeeds. ``kind`` of work: reading says nothing about writing. ``done``
+        changes with every progress. Raises what will not pass; Transient or RetryTimeout when the trouble has lasted
+        too long."""
+        incident: Incident | None = None
+        before = done()
+        try:
+            while True:
+                try:
+                    found = await work()
+                    self.mark_progress(kind)
+                    return found
+                except (Transient, OSError) as error:
+                    trouble = (
+                        translate_file_errors("the job's folder", error) if isinstance(error, OSError) else error
+                    )
+                if isinstance(trouble, ArtifactError):
+                    raise trouble
+                now, progress = self.clock(), done()
+                if progress != before:
+                    self.mark_progress(kind)
+                incident = incidents.next_incident(incident, now, progressed=progress != before)
+                before = progress
+                if self._is_over(kind, incident, now):
+                    raise self._too_long(kind, trouble, incident, now)
+                self.reasons[who] = str(trouble)
+                await self.sleep(incident.pause)
+        finally:
+            self.reasons.pop(who, None)
+
+    def mark_progress(self, kind: str) -> None:
+        """Records progress of this kind of work."""
+        self._failed[kind] = 0
+
+    def _is_over(self, kind: str, incident: Incident, now: float) -> bool:
+        hopeless = self._failed[kind] > 0 and incident.tries >= TRIES_AFTER_ONE
+        return hopeless or incidents.is_over(incident, now, self.deadline)
+
+    def _too_long(self, kind: str, trouble: TidegateError, incident: Incident, now: float) -> TidegateError:
+        self._failed[kind] += 1
+        message = f"{trouble} (for {now - incident.since:.0f} s, {incident.tries} tries)"
+        return RetryTimeout(message) if self._failed[kind] >= MAX_FAILED_OBJECTS else Transient(message)

@@ -11,15 +11,14 @@ import msgspec
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob, TransformProgress
-from tidegate.features.batch.runner import naming, pacing
+from tidegate.features.batch.runner import job_storage, pacing
 from tidegate.features.batch.runner.client import BatchClient
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_file import JobFile, TransformResult, load, save
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.object_runner import READING, ObjectRunner, log_event
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.pacing import RequestPlan
-from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.pacing import RequestPlan, RetryWait
 from tidegate.features.batch.runner.table_records import import_early, splits_rows
 from tidegate.features.batch.runner.worker_pool import ReplicaFolders, WorkerPool
 from tidegate.host.preallocated import PreallocatedFiles
@@ -123,7 +122,7 @@ class JobRunner:
             self._part(item).load_checkpoint()
 
     def _part(self, item: InputObject) -> OutputPart:
-        name = naming.part_name(item.uri)
+        name = job_storage.part_name(item.uri)
         if name not in self.parts:
             self.parts[name] = OutputPart(self.folder / "parts" / name, attempt=self.file.job.resumed)
         return self.parts[name]

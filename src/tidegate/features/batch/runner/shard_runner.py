@@ -13,13 +13,13 @@ from typing import Protocol, TypeVar
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.domain.shards import LISTING, JobOver, LeasedShard, NothingFree, ShardProgress
 from tidegate.domain.transform import InputObject, TransformJob
-from tidegate.features.batch.runner import naming, pacing
+from tidegate.features.batch.runner import job_storage, pacing
 from tidegate.features.batch.runner.client import BatchClient
 from tidegate.features.batch.runner.inputs import JobInputs
 from tidegate.features.batch.runner.job_storage import JobStorage
 from tidegate.features.batch.runner.object_runner import READING, ObjectRunner, log_event
 from tidegate.features.batch.runner.output_part import OutputPart
-from tidegate.features.batch.runner.retry_wait import RetryWait
+from tidegate.features.batch.runner.pacing import RetryWait
 from tidegate.features.batch.runner.table_records import import_early, splits_rows
 from tidegate.features.batch.runner.worker_pool import WorkerPool
 from tidegate.storage.files import Claim
@@ -177,7 +177,7 @@ class ShardRunner:
     async def _process(self, shard: LeasedShard, objects: ObjectRunner) -> None:
         item, held = shard.item, self._held[shard.number]
         assert item is not None
-        part = held.part = OutputPart(self.folder / naming.part_name(f"{item.uri} {item.tag}"))
+        part = held.part = OutputPart(self.folder / job_storage.part_name(f"{item.uri} {item.tag}"))
         part.load_checkpoint()
         try:
             if not part.checkpoint.done and not part.checkpoint.reason:  # else this process died after that

@@ -3,6 +3,8 @@
 Row groups are read a few pages at a time, so that memory does not grow with the object. Sizes are bytes.
 """
 
+import csv
+import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import accumulate
@@ -14,10 +16,9 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.storage.file_errors import unreadable
-from tidegate.storage.files import check_tag
+from tidegate.storage.files import check_tag, unreadable
+from tidegate.transform.joining import ARROW, PARQUET
 from tidegate.transform.splitting import Batch, Oversized
-from tidegate.transform.table_types import ARROW, PARQUET
 
 MAX_ROWS = 16_384
 """Of a batch: compression may put very many rows into a few bytes."""
@@ -166,3 +167,34 @@ def _unreadable(error: Exception) -> TidegateError:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
+
+
+# --- a parquet file as lines of CSV, the first of which names the columns ---
+
+
+ROWS = 16_384
+"""Of a batch."""
+
+
+def parquet_lines(source: IO[bytes]) -> Iterator[str]:
+    """Raises ArtifactError for a file that is none. Missing values are empty cells, truth values 1 and 0."""
+    try:
+        with pyarrow.parquet.ParquetFile(source) as file:
+            yield _write_line(file.schema_arrow.names)
+            for batch in file.iter_batches(ROWS):
+                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    yield _write_line([_cell(value) for value in row])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ArtifactError(f"it cannot be read as parquet: {error}") from None
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return int(value) if isinstance(value, bool) else value
+
+
+def _write_line(cells: list[object] | list[str]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

@@ -16,8 +16,7 @@ from typing import IO
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType, TransformJob
 from tidegate.host.late_import import load_module
-from tidegate.transform.joining import media_type
-from tidegate.transform.table_types import MAGIC, TABLE_TYPES
+from tidegate.transform.joining import MAGIC, TABLE_TYPES, media_type
 
 
 def splits_rows(job: TransformJob, built_in: bool) -> bool:

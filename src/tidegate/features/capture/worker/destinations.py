@@ -10,8 +10,7 @@ from tidegate.domain.capture import Capture
 from tidegate.domain.errors import TidegateError
 from tidegate.rows.capture_paths import is_captured
 from tidegate.storage.addresses import parse
-from tidegate.storage.file_errors import unwritable
-from tidegate.storage.files import check_roots, move
+from tidegate.storage.files import check_roots, move, unwritable
 from tidegate.storage.s3 import S3
 
 ROOTS_SETTING = "TIDEGATE_OUTPUT_ROOTS"

@@ -5,24 +5,83 @@ An answer waits for none of it. What does not fit (the queue, the folder on disk
 must not be written (redaction cannot read it) is dropped and counted.
 """
 
+import os
+import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tidegate.domain.capture import Redaction
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.features.capture.redaction import Redactor
 from tidegate.features.capture.worker.destinations import Destination, open_destination
-from tidegate.features.capture.worker.keys import read_key
 from tidegate.features.capture.worker.lines import CapturedExchange, LineMaker
 from tidegate.features.capture.worker.spool import CaptureSpool, count_lines
-from tidegate.features.capture.worker.stream_tap import StreamTap
 from tidegate.rows.capture_paths import layout
-from tidegate.serving.contract.invocation import Answer, Note, Stream
+from tidegate.serving.contract.invocation import Answer, Note, Stream, close_parts
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
+
+# --- keeps a copy of a streamed answer while its parts go to the client, up to a bound ---
+
+
+class StreamTap:
+    """The parts of a stream, unchanged and none of them delayed. ``reserve``: asks for room for so many bytes more,
+    and says whether there is some; ``release`` gives it back. Without room nothing more is kept of this stream."""
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], reserve: Callable[[int], bool], release: Callable[[int], None]
+    ) -> None:
+        self._parts, self._reserve, self._release = parts, reserve, release
+        self._kept: list[bytes] = []
+        self._size = 0
+        self.over = False
+        """Whether there was no room for it."""
+
+    def __aiter__(self) -> "StreamTap":
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await anext(self._parts)
+        if not self.over:
+            if self._reserve(len(part)):
+                self._kept.append(part)
+                self._size += len(part)
+            else:
+                self.over = True
+                self.take()
+        return part
+
+    def take(self) -> bytes:
+        """Return the copy and release its memory."""
+        whole = b"".join(self._kept)
+        self._release(self._size)
+        self._kept, self._size = [], 0
+        return whole
+
+    async def aclose(self) -> None:
+        await close_parts(self._parts)
+
+
+# --- the key of hashes in captures: a file that only its owner can read ---
+
+
+SHORTEST = 16
+"""Bytes of a key: identities are few enough to try them all, so the key must not be guessed."""
+
+
+def read_key(path: Path) -> bytes:
+    """Raises OSError, or StartupError for a key that is too short or that others can read."""
+    with path.open("rb") as file:
+        if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            raise StartupError(f"the key {path} can be read by others: chmod 600 {path}")
+        key = file.read().strip()
+    if len(key) < SHORTEST:
+        raise StartupError(f"the key {path} has {len(key)} bytes: it must have {SHORTEST} at least")
+    return key
+
 
 CAPTURED, DROPPED, BACKLOG = "CapturedRequests", "CaptureDropped", "CaptureBacklog"
 """Metrics of a variant: requests written, requests that were to be and are not, bytes that wait for delivery."""

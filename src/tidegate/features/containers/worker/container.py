@@ -17,7 +17,9 @@ import contextlib
 import os
 import re
 import sys
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -29,18 +31,18 @@ from tidegate.features.containers.worker.end_reasons import ContainerEnd, explai
 from tidegate.features.containers.worker.engine_command import (
     OWNER,
     WORKER,
+    ContainerEngine,
     ContainerState,
-    Engine,
     command_environment,
     find_engine,
     identify_process,
 )
 from tidegate.features.containers.worker.images import require_image
-from tidegate.features.containers.worker.patient_client import PatientClient
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import own_installation
 from tidegate.host.log_files import read_own_end
 from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import HttpReply, LongBody, StreamedReply, Streaming, Unreachable
 from tidegate.serving.contract.beside import (
     DATA_FOLDER,
     SERVE,
@@ -53,11 +55,56 @@ from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.invocation import Call, Done
 from tidegate.serving.contract.replica_spec import ContainerSpec, Died, ReplicaSpec
 from tidegate.serving.runtimes.dialects import make_dialect
-from tidegate.serving.runtimes.health_watch import PING_EVERY, HealthWatch, ping
 from tidegate.serving.runtimes.listeners import find_free_port
-from tidegate.serving.runtimes.liveness import GOOD
+from tidegate.serving.runtimes.liveness import GOOD, PING_EVERY, HealthWatch, ping
 from tidegate.serving.runtimes.upstream_calls import UpstreamCalls
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
+
+# --- a client of a container that may be ending: its engine says so a moment after the port is closed ---
+
+
+PATIENCE = 3.0
+"""Seconds: the engine's command ends, and says how the container did, well within."""
+PAUSE = 0.1
+T = TypeVar("T")
+
+
+class PatientClient:
+    """An ``UpstreamClient``. While no connection can be made, no request was processed: it waits. Either the
+    container listens again, or its instance is told of its end, and the proxy sends the request to another one."""
+
+    def __init__(self, client: HttpClient, patience: float = PATIENCE) -> None:
+        self._client = client
+        self._patience = patience
+
+    async def request(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> HttpReply:
+        """Send a request and return the whole response. Raises ConnectionBroken or ValueError."""
+        return await self._insist(lambda: self._client.request(method, path, headers, body))
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | LongBody,
+        streaming: Streaming,
+    ) -> HttpReply | StreamedReply:
+        """Like ``request``; a response that is streamed is returned with its head."""
+        return await self._insist(lambda: self._client.stream(method, path, headers, body, streaming))
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        now = asyncio.get_running_loop().time
+        until = now() + self._patience
+        while True:
+            try:
+                return await ask()
+            except Unreachable:
+                if now() >= until:
+                    raise
+            await asyncio.sleep(PAUSE)
+
 
 KILL_AFTER = 30
 PIDS = 4096
@@ -74,7 +121,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 class Container:
     """The engine of a container. ``died`` is called if it ends by itself."""
 
-    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, died: Died, engine: Engine) -> None:
+    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, died: Died, engine: ContainerEngine) -> None:
         self._spec = spec
         self._container = container
         self._died = died

@@ -41,7 +41,7 @@ class EngineReply:
 
 
 @dataclass(frozen=True)
-class Engine:
+class ContainerEngine:
     """``name``: podman or docker."""
 
     name: str
@@ -78,11 +78,11 @@ class Engine:
         return (self.path, "rm", "--force", *quick, name)
 
 
-def find_engine(search: str | None = None) -> Engine:
+def find_engine(search: str | None = None) -> ContainerEngine:
     """Find the engine. Raises Invalid, which names the package, where there is none. ``search``: a PATH."""
     for name in NAMES:
         if (path := shutil.which(name, path=search)) is not None:
-            return Engine(name, path)
+            return ContainerEngine(name, path)
     package = "podman" if sys.platform == "linux" else "podman (and run `podman machine start`)"
     raise Invalid(
         f"this machine has no container engine: install the package {package}, or docker (docker.io on Debian)"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.domain.image_name import LOCAL, ImageName
 from tidegate.features.containers.worker.engine_command import (
-    Engine,
+    ContainerEngine,
     EngineReply,
     command_environment,
     find_engine,
@@ -40,7 +40,7 @@ async def fetch_image(spec: ReplicaSpec, container: ContainerSpec, tell: Callabl
 
 
 async def require_image(
-    engine: Engine, image: ImageName, replica: str, tell: Callable[[str], object] = str
+    engine: ContainerEngine, image: ImageName, replica: str, tell: Callable[[str], object] = str
 ) -> str:
     """Return the id of an image, pulled first if it is missing. ``tell`` is told how far the pull is."""
     if (found := _found.get(image) or await find_image(engine, image)) is not None:
@@ -64,7 +64,7 @@ async def require_image(
     return found
 
 
-async def find_image(engine: Engine, image: ImageName) -> str | None:
+async def find_image(engine: ContainerEngine, image: ImageName) -> str | None:
     """Return the id of an image that is there; None if it is not."""
     names = [image.exact]
     if image.digest:
@@ -76,7 +76,7 @@ async def find_image(engine: Engine, image: ImageName) -> str | None:
     return None
 
 
-async def _pull(engine: Engine, image: ImageName, tell: Callable[[str], object]) -> None:
+async def _pull(engine: ContainerEngine, image: ImageName, tell: Callable[[str], object]) -> None:
     """The engine's lines about its progress go to this process's output, as the log shows it."""
     process = await asyncio.create_subprocess_exec(
         engine.path,

@@ -54,7 +54,7 @@ def _read_table(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowS
         with rows:
             if name.endswith(".parquet"):
                 return read_csv_rows(
-                    load("tidegate.features.batch.runner.table_text", "parquet_lines")(rows), terms, name
+                    load("tidegate.features.batch.runner.table_io", "parquet_lines")(rows), terms, name
                 )
             if name.endswith(".csv"):
                 with TextIOWrapper(rows, "utf-8-sig", newline="") as table:

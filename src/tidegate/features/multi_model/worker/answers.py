@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from tidegate.statistics.quantiles import quantile_of_counts
+from tidegate.statistics.distribution import quantile_of_counts
 
 MODELS = 2_000
 """Models that are remembered; those that were not asked for the longest time are forgotten."""

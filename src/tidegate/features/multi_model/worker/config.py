@@ -1,12 +1,45 @@
 """Settings of a multi-model container, from its Environment."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import ContainerDefinition
-from tidegate.features.multi_model.worker.targets import BadTarget, target_of
 from tidegate.host import memory
+
+# --- TargetModel: the name of a request's model, a path below the container's model data ---
+
+
+HEADER = b"x-amzn-sagemaker-target-model"
+LONGEST = 1024
+"""Characters."""
+
+
+class BadTarget(ValueError):
+    """An invalid TargetModel; the message says why."""
+
+
+def target_of(header: bytes | None) -> str:
+    """The normalised name in a request's header. Raises BadTarget."""
+    if not header:
+        raise BadTarget("TargetModel is required by a multi-model endpoint: the model's path below ModelDataUrl.")
+    try:
+        name = header.decode()
+    except UnicodeDecodeError:
+        raise BadTarget("TargetModel is not UTF-8.") from None
+    if len(name) > LONGEST:
+        raise BadTarget(f"TargetModel has more than {LONGEST} characters.")
+    parts = name.removeprefix("/").split("/")
+    if not name.isprintable() or "\\" in name or any(part in ("", ".", "..") or len(part) > 255 for part in parts):
+        raise BadTarget(f"TargetModel {name[:100]!r} is not the path of a file below ModelDataUrl.")
+    return "/".join(parts)
+
+
+def key_of(name: str) -> str:
+    """File name for a model: of fixed length, in ASCII letters and digits."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
 
 MEMORY = "MULTI_MODEL_MEMORY_MB"
 PINNED = "MULTI_MODEL_PINNED"

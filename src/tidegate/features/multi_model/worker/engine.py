@@ -17,7 +17,14 @@ from tidegate.features.multi_model.worker import metrics
 from tidegate.features.multi_model.worker.answers import RecentAnswers
 from tidegate.features.multi_model.worker.builder_pool import BuilderCrashed
 from tidegate.features.multi_model.worker.cache import Cache
-from tidegate.features.multi_model.worker.config import MultiModelConfig, read_config
+from tidegate.features.multi_model.worker.config import (
+    HEADER,
+    BadTarget,
+    MultiModelConfig,
+    key_of,
+    read_config,
+    target_of,
+)
 from tidegate.features.multi_model.worker.crashes import Crashes
 from tidegate.features.multi_model.worker.disk_cache import DiskCache
 from tidegate.features.multi_model.worker.load_queue import LoadQueue
@@ -25,7 +32,6 @@ from tidegate.features.multi_model.worker.loading import Loader, ModelContainer
 from tidegate.features.multi_model.worker.model_canary import CanaryState, Rule
 from tidegate.features.multi_model.worker.model_entry import LoadWaiter, ModelEntry, Opening
 from tidegate.features.multi_model.worker.repository import ModelRepository
-from tidegate.features.multi_model.worker.targets import HEADER, BadTarget, key_of, target_of
 from tidegate.features.multi_model.worker.version_watcher import VersionWatcher
 from tidegate.host import memory
 from tidegate.serving.artifacts.fetch import Policy

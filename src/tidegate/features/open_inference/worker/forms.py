@@ -45,7 +45,7 @@ class RestFormat(PlainFormat):
     bearer = True
 
     def __init__(
-        self, responses: Responses, encode: Encode | None = None, exchange: "Exchange | None" = None
+        self, responses: Responses, encode: Encode | None = None, exchange: "V2Exchange | None" = None
     ) -> None:
         super().__init__(responses)
         self._encode = encode
@@ -102,7 +102,7 @@ class GrpcFormat(RestFormat):
         return self._responses.parts(protobuf.CONTENT_TYPE, headers, chunked=True, close=close)
 
 
-class Exchange:
+class V2Exchange:
     """One request in the native API, as an array where one is possible; and, for what reads requests and answers, as
     JSON."""
 

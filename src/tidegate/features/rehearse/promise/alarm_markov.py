@@ -14,7 +14,7 @@ from functools import lru_cache
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.features.rehearse.promise.alarm_model import PeriodChances
 from tidegate.monitoring.alarm_evaluation import EXTRA, judge
-from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import Datapoint
 
 FINE, BREACH, GAP = 0, 1, 2
 FIRED = -1

@@ -16,7 +16,7 @@ from tidegate.features.rehearse.promise import Baseline, LatencyDistribution, Qu
 from tidegate.features.rehearse.rehearsal.sampling import FINE_CUTS, NOTHING, DrawnRequests, LatencyKind
 from tidegate.monitoring import sketch
 from tidegate.monitoring.alarm_evaluation import EXTRA, INTERVALS, MINUTE, evaluate
-from tidegate.monitoring.datapoint import Datapoint, datapoint
+from tidegate.monitoring.samples import Datapoint, datapoint
 from tidegate.simulation.world import START
 
 PeriodRequests = tuple[DrawnRequests, DrawnRequests]

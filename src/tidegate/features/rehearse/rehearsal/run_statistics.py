@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean
 
-from tidegate.statistics.quantiles import quantile
+from tidegate.statistics.distribution import quantile
 
 
 @dataclass(frozen=True)

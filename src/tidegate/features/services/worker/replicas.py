@@ -10,10 +10,15 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
-from tidegate.domain.errors import Invalid, Transient
-from tidegate.host.service_addresses import ServiceAddress, resolve
+from tidegate.domain.errors import Invalid, StartTimeout, Transient
+from tidegate.host.service_addresses import ServiceAddress, parse_addresses, resolve
 from tidegate.http1.client import HttpClient, Tls
 from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
+from tidegate.serving.contract.beside import health_path, is_beside
+from tidegate.serving.contract.invocation import Call, Done
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.runtimes.dialects import make_dialect
+from tidegate.serving.runtimes.upstream_calls import UpstreamCalls
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
 
 CONNECT_TIMEOUT = 5.0
@@ -30,7 +35,7 @@ IDLE_PROBE = 10
 _Reply = HttpReply | StreamedReply
 
 
-class Replica:
+class ServiceReplica:
     """One IP address of a service."""
 
     def __init__(self, base: ServiceAddress, ip: str, limit: int, context: ssl.SSLContext | None) -> None:
@@ -106,7 +111,7 @@ class Replicas:
         self._bases, self._allowed, self._health, self._headers = bases, allowed, health, headers
         self._limit, self._patience = limit, patience
         self._context = ssl.create_default_context() if any(base.secure for base in bases) else None
-        self._replicas: list[Replica] = []
+        self._replicas: list[ServiceReplica] = []
         self._unresolved: dict[str, str] = {}
         """Why an address has no replicas, by its URL."""
         self.refused: dict[str, str] = {}
@@ -161,7 +166,7 @@ class Replicas:
     ) -> HttpReply:
         """Send a request to a replica and return the whole response. Raises ConnectionBroken or ValueError."""
 
-        async def ask(replica: Replica) -> HttpReply:
+        async def ask(replica: ServiceReplica) -> HttpReply:
             base = replica.base
             return await replica.client.request(
                 method, base.path + path, headers, body, host=base.authority.encode()
@@ -180,7 +185,7 @@ class Replicas:
         streaming: Streaming,
     ) -> _Reply:
         """Like ``request``; a response that is streamed is returned with its head."""
-        going: Replica | None = None
+        going: ServiceReplica | None = None
         ended = False
 
         def over() -> None:
@@ -190,13 +195,13 @@ class Replicas:
                 going.end()
             streaming.over()
 
-        async def ask(replica: Replica) -> _Reply:
+        async def ask(replica: ServiceReplica) -> _Reply:
             base, counted = replica.base, streaming._replace(over=over)
             return await replica.client.stream(
                 method, base.path + path, headers, body, counted, host=base.authority.encode()
             )
 
-        def keep(replica: Replica) -> None:
+        def keep(replica: ServiceReplica) -> None:
             nonlocal going
             if not ended:
                 going = replica
@@ -205,11 +210,11 @@ class Replicas:
         return await self._send(ask, keep)
 
     async def _send(
-        self, ask: Callable[[Replica], Awaitable[_Reply]], streams: Callable[[Replica], None]
+        self, ask: Callable[[ServiceReplica], Awaitable[_Reply]], streams: Callable[[ServiceReplica], None]
     ) -> _Reply:
         """Ask one replica after the other, as long as no connection can be made: the request cannot have been
         processed then. ``streams`` is told of a replica whose answer goes on."""
-        tried: set[Replica] = set()
+        tried: set[ServiceReplica] = set()
         while True:
             replica = self._choose(tried)
             tried.add(replica)
@@ -226,7 +231,7 @@ class Replicas:
             finally:
                 replica.end()
 
-    def _choose(self, tried: set[Replica]) -> Replica:
+    def _choose(self, tried: set[ServiceReplica]) -> ServiceReplica:
         able = [one for one in self._replicas if one.healthy and one not in tried]
         if self._secret_trouble or not able:
             raise ConnectionBroken(f"no replica is healthy ({self.trouble})")
@@ -266,7 +271,7 @@ class Replicas:
             one.gone = True
             one.client.close()  # its idle connections: those in use end with their requests
         context = self._context if base.secure else None
-        self._replicas += [Replica(base, ip, self._limit, context) for ip in addresses if ip not in known]
+        self._replicas += [ServiceReplica(base, ip, self._limit, context) for ip in addresses if ip not in known]
 
 
 def _watch(transport: asyncio.BaseTransport) -> bool:
@@ -282,3 +287,81 @@ def _watch(transport: asyncio.BaseTransport) -> bool:
             if hasattr(socket, option):
                 own.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return True
+
+
+# --- the engine of a model that is an HTTP service: it forwards calls, and starts and stops nothing ---
+
+
+PATIENCE = 30.0
+"""Seconds for the first good health check: nothing is started that could take longer."""
+ASK_EVERY = 0.2
+"""Seconds between health checks until then."""
+
+
+async def open_service(
+    spec: ReplicaSpec, container: ContainerSpec, died: Callable[[ContainerSpec, int], None], until: float
+) -> "ServiceEngine":
+    """Open the engine of a service that runs. ``until``: in the event loop's time. Raises Invalid for an address that
+    must not be asked, or a secret that is not there, and StartTimeout if no replica passes its health check."""
+    engine = ServiceEngine(spec, container)
+    try:
+        await engine.start(until)
+    except BaseException:
+        await engine.close()
+        raise
+    return engine
+
+
+class ServiceEngine:
+    """Forwards calls to the replicas of a service."""
+
+    def __init__(self, spec: ReplicaSpec, container: ContainerSpec) -> None:
+        """Raises Invalid."""
+        upstream = container.runtime.upstream
+        assert upstream is not None
+        headers = UpstreamHeaders(upstream.headers, spec.secrets)
+        self._url, self._health = upstream.url, health_path(upstream)
+        self._replicas = Replicas(
+            parse_addresses(upstream.url),
+            # A container beside the worker is reached on loopback, whatever services the server may ask.
+            None if is_beside(container.runtime) else spec.service_hosts,
+            self._health,
+            headers,
+            spec.max_body,
+            spec.invocation_timeout,
+        )
+        self._dialect = make_dialect(upstream, headers)
+        self._calls = UpstreamCalls(spec, container.name, self._dialect, what="service", hide=headers.hide)
+        self._calls.client = self._replicas
+
+    @property
+    def healthy(self) -> bool:
+        return self._replicas.healthy
+
+    async def start(self, until: float) -> None:
+        """Wait for a replica that passes its health check."""
+        loop = asyncio.get_running_loop()
+        began, end = loop.time(), min(until, loop.time() + PATIENCE)
+        while True:
+            await self._replicas.look()
+            if self._replicas.refused:
+                raise Invalid(f"the service {self._url} must not be asked: {self._replicas.trouble}")
+            if self._replicas.healthy:
+                break
+            if loop.time() >= end:
+                raise StartTimeout(
+                    f"the service {self._url} did not pass its health check within {loop.time() - began:.0f} s"
+                    f" (GET {self._health}): {self._replicas.trouble}"
+                )
+            await asyncio.sleep(ASK_EVERY)
+        await self._dialect.prepare(self._replicas)
+        print(f"tidegate services: the service {self._url} is healthy (GET {self._health})", flush=True)
+        self._replicas.start()
+
+    def submit(self, call: Call, done: Done) -> None:
+        self._calls.submit(call, done)
+
+    async def close(self) -> None:
+        """Close the connections; the service goes on."""
+        self._calls.cancel()
+        await self._replicas.close()

@@ -122,8 +122,8 @@ def _add_runs(tree: _Tree, runs: list[ModelRun], since: int, until: int, parent:
     tree.add("wait", since, shown[0].start, parent=parent)
     for run in shown:
         batch: dict[str, Value] = {
-            "tidegate.features.batch.requests": run.requests,
-            "tidegate.features.batch.rows": run.rows,
+            "tidegate.batch.requests": run.requests,
+            "tidegate.batch.rows": run.rows,
         }
         tree.add("model", run.start, run.end, batch, parent)
     for one, following in pairwise(shown):

@@ -1,13 +1,16 @@
-"""Cached reads of the records for a loop: they are read again once any record was written, by any process.
+"""Reads of the loops: what alarms are judged by, and cached records, which are read again once any record was
+written, by any process.
 
 Each write appends a line to the journal in its own transaction, so the newest line says whether there was one. Loops
 that look each second then read one line, and not every record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from tidegate.monitoring.alarm_data import Data, SampleQuery
+from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
 
 T = TypeVar("T")
@@ -40,3 +43,19 @@ class ReadCache(Generic[T]):
         lines = tx.journal(limit=1, newest_first=True, bodies=False)
         # A number may come again once old lines were removed.
         return (lines[0].seq, lines[0].at) if lines else None, self._work(tx)
+
+
+# --- reads what alarms are judged by ---
+
+
+async def read_all(metrics: Metrics, needed: Iterable[SampleQuery]) -> Data:
+    """One after the other, as an alarm's patience is for all of them. Raises Unavailable."""
+    found = {}
+    for one in needed:
+        spans = one.spans
+        if one.unit is None:
+            found[one] = await metrics.read(one.metric, spans.start, spans.stop, spans.step)
+        else:
+            units = await metrics.read_units(one.metric, spans.start, spans.stop, spans.step)
+            found[one] = units.get(one.unit, {})
+    return found

@@ -1,19 +1,20 @@
-"""``access user``: who may sign in, and what they may do. Works on the server's database, on its own machine."""
+"""``access``: users, API tokens and the audit. Users and tokens are changed in the server's database, on its own
+machine."""
 
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from tidegate.cli.output import AsJson, print_note, show, user_name
+from tidegate.cli.output import AsJson, client, print_note, show, user_name
 from tidegate.cli.plain_parameters import PlainGroup
-from tidegate.domain.access import Role
+from tidegate.domain.access import Role, Token
 from tidegate.domain.errors import Invalid
-from tidegate.features.access.service import UserBook
+from tidegate.features.access.service import UserBook, token_view
 from tidegate.settings import Settings
 
 R = TypeVar("R")
@@ -198,3 +199,114 @@ def _read_password(piped: bool) -> str:
         raise Invalid("there is no terminal to ask for the password: use --password-stdin")
     given: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     return given
+
+
+# ``access token``: API tokens, with which programs and commands act for a user. Works on the server's database.
+
+
+tokens_app = typer.Typer(
+    cls=PlainGroup, no_args_is_help=True, rich_markup_mode=None, help="Manage API tokens, which act for a user."
+)
+DAYS = 90
+
+
+@tokens_app.command()
+def create(
+    owner: Annotated[str, typer.Argument(metavar="USER", help="For whom it acts.", show_default=False)],
+    label: Annotated[str, typer.Option(help="What it is for.")] = "cli",
+    role: Annotated[Role | None, typer.Option(help="Less than the user may. [default: the user's]")] = None,
+    days: Annotated[int, typer.Option(min=0, max=3650, help="Days until it expires; 0: never.")] = DAYS,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an API token, which is shown once and not kept.
+
+    Commands send what TIDEGATE_TOKEN has, programs a header: Authorization: Bearer TOKEN.
+
+    \b
+    Examples:
+      tidegate access token create alice --label ci --role operator
+      export TIDEGATE_TOKEN=$(tidegate access token create alice)
+    """
+
+    async def work(users: UserBook, now: datetime) -> tuple[Token, str]:
+        return await users.create_token(owner, role, label, days or None, now)
+
+    made, text = run(state, work)
+    show({**token_view(made), "token": text}, as_json, text)
+    until = f"until {made.expires_at:%Y-%m-%d}" if made.expires_at else "without an end"
+    print_note(f"token {made.id} of {owner}, {made.role}, {until}; it is not shown again")
+
+
+@tokens_app.command(name="list")
+def list_tokens(state: State = None, as_json: AsJson = False) -> None:
+    """List the API tokens: whose they are, when they expire and when they were used.
+
+    \b
+    Example:
+      tidegate access token list
+    """
+
+    async def work(users: UserBook, now: datetime) -> list[dict[str, str | None]]:
+        return [token_view(token) for token in await users.book.tokens()]
+
+    found = run(state, work)
+    lines = [
+        f"{one['id']}  {one['owner']}  {one['role']}  {one['label']}"
+        f"  expires {(one['expires_at'] or 'never')[:10]}  used {(one['used_at'] or 'never')[:10]}"
+        for one in found
+    ]
+    show({"tokens": found}, as_json, "\n".join(lines) or "there are no API tokens")
+
+
+@tokens_app.command()
+def revoke(
+    token: Annotated[
+        str, typer.Argument(metavar="ID", help="The id that 'token list' shows.", show_default=False)
+    ],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke an API token, at once.
+
+    \b
+    Example:
+      tidegate access token revoke 0f1e2d3c4b5a
+    """
+    run(state, lambda users, now: users.revoke_token(token, now))
+    show({"id": token, "revoked": True}, as_json, f"revoked {token}")
+
+
+# --- ``access audit``: who changed what, or tried to ---
+
+
+def audit(
+    who: Annotated[str | None, typer.Option(help="Only what this user or key did.")] = None,
+    about: Annotated[str | None, typer.Option(help="Only what concerns this name.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many entries.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what, when, from where and why.
+
+    Newest last. Refused attempts are there, too.
+
+    \b
+    Examples:
+      tidegate access audit
+      tidegate access audit --about fraud --limit 10
+      tidegate access audit --json | jq '.entries[] | select(.outcome == "refused")'
+    """
+    with client() as server:
+        found = server.audit(limit, who or "", about or "")
+    entries = found[::-1]
+    show({"entries": entries}, as_json, "\n".join(map(_describe_entry, entries)) or "nothing is recorded")
+
+
+def _describe_entry(entry: dict[str, Any]) -> str:
+    outcome = "not known" if entry["outcome"] == "started" else entry["outcome"]
+    known = ", ".join(filter(None, (entry["role"] or "no role", entry["source"])))
+    who = f"{entry['who'] or 'nobody'} ({known})"
+    about = f" {entry['about']}" if entry["about"] and entry["about"] not in entry["action"] else ""
+    why = f": {entry['reason']}" if entry["reason"] else ""
+    detail = f" ({entry['detail']})" if entry["detail"] else ""
+    return f"{entry['at'][:19]}Z  {who}  {entry['action']}{about}{why}  {outcome}{detail}"
