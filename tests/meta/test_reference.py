@@ -1,10 +1,13 @@
 """The reference of settings, metrics, errors and operations is current and complete."""
 
+import json
 import re
 from pathlib import Path
 
+from openapi_spec_validator import validate
+
 from tests.gateway_harness import GatewayHarness, late_pages
-from tidegate.compose import reference
+from tidegate.compose import openapi, reference
 from tidegate.gateway import native
 from tidegate.gateway.error_responses import MethodNotAllowed
 from tidegate.gateway.paths import NATIVE
@@ -54,3 +57,14 @@ def test_every_operation_of_the_native_api_is_listed() -> None:
     ]
     assert len(names) > 50
     assert [name for name in names if name not in page] == []
+
+
+def test_the_openapi_document_is_valid_current_and_says_what_each_operation_does() -> None:
+    made = openapi.make_document()
+    command = "python -m tidegate.compose.openapi > docs/openapi.json"
+    assert json.loads(PAGE.with_name("openapi.json").read_text()) == made, f"run: {command}"
+    validate(made)
+    operations = [one for path in made["paths"].values() for one in path.values()]
+    assert len(operations) == len(list(reference.list_operations()))
+    assert [one["operationId"] for one in operations if not one["summary"][:1].isupper()] == []
+    assert len({one["operationId"] for one in operations}) == len(operations)

@@ -12,6 +12,7 @@ from tidegate.domain import errors
 from tidegate.domain.access import Access
 from tidegate.gateway import native
 from tidegate.gateway.error_responses import MethodNotAllowed, status_of
+from tidegate.gateway.guarded_routes import summarize
 from tidegate.gateway.paths import NATIVE
 from tidegate.host.features import features
 from tidegate.service import prometheus
@@ -45,8 +46,8 @@ AWS's own codes. [Troubleshooting](troubleshooting.md#error-codes) says what to 
 OPERATIONS = f"""\
 ## Operations of the native API
 
-Below `{NATIVE}`, JSON both ways. The role is the least that may do it ([Roles](security.md#roles)); changes are in
-the [audit](security.md#audit).
+Below `{NATIVE}`, JSON both ways; [openapi.json](openapi.json) has the same for programs. The role is the least that
+may do it ([Roles](security.md#roles)); changes are in the [audit](security.md#audit).
 """
 
 
@@ -60,7 +61,7 @@ def render_page() -> str:
         ERRORS,
         _table(("Code", "Status", "Meaning"), _errors()),
         OPERATIONS,
-        _table(("Operation", "Role", "Recorded"), _operations()),
+        _table(("Operation", "Summary", "Role", "Recorded"), _operations()),
     )
     return "\n".join(parts)
 
@@ -126,13 +127,20 @@ def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.Tidega
 
 
 def _operations() -> Iterator[tuple[str, ...]]:
-    found = [(method, path, access) for method, path, _, access in native.ROUTES]
-    for one in features().installed.values():
-        found += [(route.method, route.path, route.access) for route in one.feature.routes]
-    for _, operations in features().hooks("native_operations"):
-        found += operations
-    for method, path, access in found:
-        yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
+    for method, path, access, _, summary in list_operations():
+        yield f"`{method} {path}`", summary, _role(access), "yes" if access.is_recorded else ""
+
+
+def list_operations() -> Iterator[tuple[str, str, Access, str, str]]:
+    """Method, path, access, feature (empty: the core's) and summary of each operation of the native API."""
+    for method, path, handler, access in native.ROUTES:
+        yield method, path, access, "", summarize(handler)
+    for name, one in features().installed.items():
+        for route in one.feature.routes:
+            yield route.method, route.path, route.access, name, summarize(one.load(route.handler))
+    for loaded, operations in features().hooks("native_operations"):
+        for method, path, access, summary in operations:
+            yield method, path, access, loaded.feature.name, summary
 
 
 def _role(access: Access) -> str:

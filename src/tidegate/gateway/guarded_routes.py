@@ -1,6 +1,7 @@
 """Routes that each declare what they ask of a caller, which is checked, and recorded for changes, before the handler
 runs."""
 
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Collection
 
@@ -28,6 +29,12 @@ class GuardedRoute(Route):
                 return await handler(request)
 
         super().__init__(path, endpoint, methods=list(methods))
+
+
+def summarize(handler: object) -> str:
+    """Return the first paragraph of a handler's docstring on one line, in Markdown."""
+    text = inspect.cleandoc(getattr(handler, "__doc__", None) or "").partition("\n\n")[0]
+    return " ".join(text.replace("``", "`").split())
 
 
 def describe_request(gateway: Gateway, request: Request, access: Access) -> RequestedOperation:

@@ -65,7 +65,7 @@ from tidegate.spec.render import render
 
 
 async def list_versions(gateway: Gateway, request: Request) -> Response:
-    """Every version that served or was tried, newest first."""
+    """List every version that served or was tried, newest first."""
     name = parse_endpoint_name(request)
     found = await _read_versions(gateway, name)
     sizes = await asyncio.to_thread(gateway.artifacts.sizes) if gateway.artifacts is not None else {}
@@ -121,14 +121,14 @@ MAX_FIND = 200
 
 
 async def list_logs(gateway: Gateway, request: Request) -> Response:
-    """Logs of a removed endpoint can still be read."""
+    """List the last lines of each instance. Logs of a removed endpoint can still be read."""
     tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
     found = await _read(gateway, name, tail)
     return await asyncio.to_thread(lambda: JSONResponse({"replicas": [asdict(one) for one in found]}))
 
 
 async def search_lines(gateway: Gateway, request: Request) -> Response:
-    """Lines of all replicas in one list, by time, the newest last: those that have a text, in any case."""
+    """Search the lines of all instances, by time, the newest last: those that have a text, in any case."""
     name, tail = parse_endpoint_name(request), parse_number(request, "tail", SEARCHED, 1, MAX_LINES)
     limit = parse_number(request, "limit", 200, 1, MAX_SHOWN)
     find, replica = request.query_params.get("find", ""), request.query_params.get("replica", "")
@@ -152,7 +152,7 @@ async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
 
 
 async def compare_spec(gateway: Gateway, request: Request) -> Response:
-    """``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
+    """Compare ``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
     context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
     spec.parse(given, context.clock.now())  # before what it refers to is looked for
     desired = spec.parse(await pin_references(context, given), context.clock.now())
@@ -182,7 +182,8 @@ CHECK_MACHINE = "check_machine"
 
 
 async def check_machine(gateway: Gateway, request: Request) -> Response:
-    """``{"spec": {...}}``: check what its models need; null: what those of all endpoints of this machine need."""
+    """Check the machine. ``{"spec": {...}}``: check what its models need; null: what those of all endpoints of this
+    machine need."""
     context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
     if given is None:
         containers = await context.store.read(_find_deployed)
@@ -221,6 +222,7 @@ HARMLESS = {
 
 
 async def invoke(gateway: Gateway, request: Request) -> Response:
+    """Ask the endpoint for a prediction; the body is passed on as it is."""
     name, body = parse_endpoint_name(request), bytes(request.state.body)
     headers = {key: request.headers[key] for key in PASSED_ON if key in request.headers}
     answer = await gateway.predict(f"/endpoints/{name}/invocations", headers, body)
@@ -243,6 +245,7 @@ Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
 
 async def version(gateway: Gateway, request: Request) -> Response:
+    """Show the server's version, its address, its state folder, and what it trusts."""
     settings = gateway.settings
     allowed = {"trust": sorted(settings.trust)}
     where = {"host": settings.host, "port": settings.port, "state": str(settings.state)}
@@ -260,7 +263,8 @@ class _EndpointRecords:
 
 
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
-    """Rendered beside the event loop: of a thousand endpoints it takes longer than others should wait."""
+    """List the endpoints. They are rendered beside the event loop: of a thousand endpoints it takes longer than
+    others should wait."""
     records, unreadable = await gateway.context.store.read(_read_endpoints)
     looks = [(one, gateway.context.observed(one.endpoint.name)) for one in records]
 
@@ -286,6 +290,7 @@ def _read_endpoints(tx: Tx) -> tuple[list[_EndpointRecords], tuple[Unreadable, .
 
 
 async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
+    """Describe an endpoint: versions, traffic, rollout, alarms."""
     name = parse_endpoint_name(request)
 
     def work(tx: Tx) -> _EndpointRecords:
@@ -310,11 +315,13 @@ def _sections() -> list[EndpointExtension]:
 
 
 async def list_alarms(gateway: Gateway, request: Request) -> Response:
+    """List the alarms, with their states and reasons."""
     found, _ = await gateway.context.store.read(lambda tx: alarms.find(tx, AlarmFilter()))
     return JSONResponse({"alarms": msgspec.to_builtins(found)})
 
 
 async def events(gateway: Gateway, request: Request) -> Response:
+    """List what happened to an endpoint, and wait for more."""
     after = parse_number(request, "after", 0, 0, 2**63 - 1)
     limit = parse_number(request, "limit", 100, 1, MAX_EVENTS)
     wait = parse_number(request, "wait", 0, 0, MAX_WAIT)
@@ -323,6 +330,7 @@ async def events(gateway: Gateway, request: Request) -> Response:
 
 
 async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
+    """Show the requests, errors and latencies of the last seconds, by version."""
     seconds = parse_number(request, "seconds", 10, 1, MAX_ACTIVITY)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
@@ -331,13 +339,14 @@ async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
 
 
 async def models(gateway: Gateway, request: Request) -> Response:
-    """Models that each replica of a multi-model endpoint has loaded, most used first."""
+    """List the models that each instance of a multi-model endpoint has loaded, most used first."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
     await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
 
 
 async def put_deploy(gateway: Gateway, request: Request) -> Response:
+    """Create the endpoint of a spec, or update it: ``{"spec": {...}, "override": false, "supersede": false}``."""
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, ("spec", "override", "supersede", "by"))
     how = DeployOptions(
@@ -384,6 +393,7 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
 
 
 async def undo_rollout(gateway: Gateway, request: Request) -> Response:
+    """Go back to an earlier version."""
     await undo(gateway, request)
     return await describe_endpoint(gateway, request)
 
@@ -405,6 +415,7 @@ async def describe_caller(gateway: Gateway, request: Request) -> Response:
 
 
 async def down(gateway: Gateway, request: Request) -> Response:
+    """Drain the endpoints and stop the platform."""
     parse_json_object(request, ("by",))
     gateway.down()
     return JSONResponse({"status": "stopping"}, 202)

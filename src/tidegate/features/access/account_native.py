@@ -16,6 +16,7 @@ from tidegate.gateway.request_parsing import parse_json_object
 
 
 async def describe_account(gateway: Gateway, request: Request) -> Response:
+    """Show the caller's role, API tokens and sessions."""
     return JSONResponse(await read_account(gateway, request), headers=NO_STORE)
 
 
@@ -53,6 +54,7 @@ async def change_password(gateway: Gateway, request: Request) -> Response:
 
 
 async def create_token(gateway: Gateway, request: Request) -> Response:
+    """Create an API token of the caller, whose secret is shown once."""
     body = parse_json_object(request, ("label", "role", "days"))
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     role = parse_role(body, "role") or caller.role or Role.VIEWER
@@ -60,6 +62,7 @@ async def create_token(gateway: Gateway, request: Request) -> Response:
 
 
 async def revoke_token(gateway: Gateway, request: Request) -> Response:
+    """Revoke an API token of the caller."""
     parse_json_object(request, ())
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     id = request.path_params["id"]

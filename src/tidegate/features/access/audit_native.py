@@ -16,7 +16,7 @@ MAX_NAME = 200
 
 
 async def read_audit(gateway: Gateway, request: Request) -> Response:
-    """Newest first; ``before`` is the number of the last entry that was read."""
+    """List the audit's entries, newest first; ``before`` is the number of the last entry that was read."""
     limit = parse_number(request, "limit", 100, 1, MAX_ENTRIES)
     before = parse_number(request, "before", 0, 0, 2**63 - 1)
     found = await gateway.trail.audit.read(

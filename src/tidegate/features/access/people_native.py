@@ -33,6 +33,7 @@ def open_book(gateway: Gateway, request: Request, now: datetime) -> UserBook:
 
 
 async def list_users(gateway: Gateway, request: Request) -> Response:
+    """List the users with their roles."""
     return JSONResponse({"users": await read_users(gateway)}, headers=NO_STORE)
 
 
@@ -57,6 +58,7 @@ async def read_users(gateway: Gateway) -> list[dict[str, Any]]:
 
 
 async def add_user(gateway: Gateway, request: Request) -> Response:
+    """Add a user, with a role and a password."""
     body = parse_json_object(request, ("name", "role", "password", "reason"))
     name, role, now = parse_text(body, "name"), parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
@@ -68,6 +70,7 @@ async def add_user(gateway: Gateway, request: Request) -> Response:
 
 
 async def set_role(gateway: Gateway, request: Request) -> Response:
+    """Change the role of a user."""
     body = parse_json_object(request, ("role", "reason"))
     name, role, now = request.path_params["user"], parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
@@ -91,6 +94,7 @@ async def set_password(gateway: Gateway, request: Request) -> Response:
 
 
 async def set_disabled(gateway: Gateway, request: Request) -> Response:
+    """Disable a user, or enable the user again."""
     body = parse_json_object(request, ("disabled", "reason"))
     name, now = request.path_params["user"], gateway.context.clock.now()
     if "disabled" not in body:
@@ -104,6 +108,7 @@ async def set_disabled(gateway: Gateway, request: Request) -> Response:
 
 
 async def remove_user(gateway: Gateway, request: Request) -> Response:
+    """Remove a user, with all tokens and sessions."""
     name, now = request.path_params["user"], gateway.context.clock.now()
     _check_reason(parse_json_object(request, ("reason",)))
     _refuse_oneself(request, name, "nobody removes themselves: ask another admin")
@@ -112,6 +117,7 @@ async def remove_user(gateway: Gateway, request: Request) -> Response:
 
 
 async def list_sessions(gateway: Gateway, request: Request) -> Response:
+    """List the sessions of all users."""
     now = gateway.context.clock.now()
     found = [one for one in await gateway.logins.book.sessions() if gateway.logins.is_open(one, now)]
     return JSONResponse({"sessions": [session_view(one) for one in found]}, headers=NO_STORE)
@@ -128,11 +134,13 @@ async def end_sessions(gateway: Gateway, request: Request) -> Response:
 
 
 async def list_tokens(gateway: Gateway, request: Request) -> Response:
+    """List the API tokens of all users."""
     found = await gateway.logins.book.tokens()
     return JSONResponse({"tokens": [token_view(token) for token in found]}, headers=NO_STORE)
 
 
 async def create_token(gateway: Gateway, request: Request) -> Response:
+    """Create an API token for a user, whose secret is shown once."""
     body = parse_json_object(request, ("owner", "label", "role", "days", "reason"))
     now = gateway.context.clock.now()
     _check_reason(body)
@@ -154,6 +162,7 @@ async def answer_token(
 
 
 async def revoke_token(gateway: Gateway, request: Request) -> Response:
+    """Revoke an API token of any user."""
     id, now = request.path_params["id"], gateway.context.clock.now()
     _check_reason(parse_json_object(request, ("reason",)))
     gone = await open_book(gateway, request, now).revoke_token(id, now)

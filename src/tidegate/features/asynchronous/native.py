@@ -24,7 +24,7 @@ MAX_REQUESTS = 10_000
 
 
 async def list_requests(gateway: Gateway, request: Request) -> Response:
-    """The backlog and the latest requests, newest first."""
+    """Show the backlog and the latest requests, newest first."""
     limit, name = parse_number(request, "limit", 100, 1, MAX_REQUESTS), parse_endpoint_name(request)
     queue = _require_queue(gateway)
     rows = await queue.rows(name, limit)
@@ -35,6 +35,7 @@ async def list_requests(gateway: Gateway, request: Request) -> Response:
 
 
 async def describe_request(gateway: Gateway, request: Request) -> Response:
+    """Describe one request of the queue."""
     id, name = request.path_params["id"], parse_endpoint_name(request)
     row = await _require_queue(gateway).row(id)
     if row is None or row.item.endpoint != name:
@@ -43,8 +44,8 @@ async def describe_request(gateway: Gateway, request: Request) -> Response:
 
 
 async def empty_queue(gateway: Gateway, request: Request) -> Response:
-    """End what waits; what is in progress goes on. ``through``: only what was accepted until then, such as what a
-    page showed, in epoch seconds."""
+    """End the requests that wait; what is in progress goes on. ``through``: only what was accepted until then, such
+    as what a page showed, in epoch seconds."""
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     body = parse_json_object(request, ("by", "reason", "through"))
     by, reason = parse_requester(request, body), parse_purpose(body).reason

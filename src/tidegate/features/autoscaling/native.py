@@ -13,7 +13,7 @@ MAX_ACTIVITIES = 1_000
 
 
 async def describe_scaling(gateway: Gateway, request: Request) -> Response:
-    """Scalable targets, policies and recent activities; ``?all=1`` includes activities that changed nothing."""
+    """Show scalable targets, policies and recent activities; ``?all=1`` includes activities that changed nothing."""
     limit, name = parse_number(request, "limit", 20, 0, MAX_ACTIVITIES), parse_endpoint_name(request)
     everything = parse_number(request, "all", 0, 0, 1) == 1
     seen = gateway.context.observed(name)

@@ -83,10 +83,12 @@ def _convert(name: str, value: object, kind: Any) -> Any:
 
 
 async def describe(gateway: Gateway, request: Request) -> Response:
+    """Describe a transform job, with its counts and the time left."""
     return await _render_job(gateway, request.path_params["name"])
 
 
 async def list_jobs(gateway: Gateway, request: Request) -> Response:
+    """List the transform jobs, newest first."""
     now = gateway.context.clock.now()
     found = await gateway.context.store.read(lambda tx: use.find(tx, Filter(), 1000).items)
     jobs = [use.view(saved.body, gateway.progress(saved.name), now) for saved in found]
@@ -94,10 +96,12 @@ async def list_jobs(gateway: Gateway, request: Request) -> Response:
 
 
 async def stop(gateway: Gateway, request: Request) -> Response:
+    """Stop a transform job."""
     return await _command(gateway, request, use.stop)
 
 
 async def resume(gateway: Gateway, request: Request) -> Response:
+    """Resume a transform job that was stopped or has failed."""
     return await _command(gateway, request, use.resume)
 
 

@@ -37,7 +37,7 @@ class CapturedFleet:
 
 
 async def describe_captures(gateway: Gateway, request: Request) -> Response:
-    """Counts of the last ``seconds``, an hour by default."""
+    """Count the captured requests of the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", HOUR, 1, MAX_SECONDS)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     endpoint = (await context.store.read(lambda tx: endpoints.get_endpoint(tx, name))).body

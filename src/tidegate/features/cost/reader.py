@@ -77,5 +77,6 @@ def _is_serverless(endpoint: Endpoint) -> bool:
 
 
 async def show_cost(gateway: Gateway, request: Request) -> Response:
+    """Show what an endpoint has cost so far."""
     name = parse_endpoint_name(request)
     return JSONResponse({"endpoint": name, **await CostReader(gateway).read(name)})

@@ -17,7 +17,7 @@ MEMBERS = ("baseline", "every", "window", "by", "columns", "score", "least", "fa
 
 
 async def describe_drift(gateway: Gateway, request: Request) -> Response:
-    """The schedule, its last look, and when the verdict changed."""
+    """Show the schedule, its last look, and when the verdict changed."""
     name = parse_endpoint_name(request)
     return JSONResponse(await gateway.context.store.read(lambda tx: use.show_drift(tx, name)))
 
@@ -31,6 +31,7 @@ async def set_drift(gateway: Gateway, request: Request) -> Response:
 
 
 async def remove_drift(gateway: Gateway, request: Request) -> Response:
+    """Remove the endpoint's schedule."""
     name, now = parse_endpoint_name(request), gateway.context.clock.now()
     await gateway.context.store.run(lambda tx: use.remove_schedule(tx, name, now))
     return JSONResponse({"endpoint": name})

@@ -13,12 +13,14 @@ from tidegate.gateway.request_parsing import parse_endpoint_name
 
 
 async def describe_evidence(gateway: Gateway, request: Request) -> Response:
-    """The comparison of the versions of the last rollout, with its inputs and the verdict that follows from them."""
+    """Show the comparison of the versions of the last rollout, with its inputs and the verdict that follows from
+    them."""
     name = parse_endpoint_name(request)
     return JSONResponse(await gateway.context.store.read(lambda tx: evidence.show_evidence(tx, name)))
 
 
 async def describe_timeline(gateway: Gateway, request: Request) -> Response:
+    """Show how the comparison of the versions grew, look by look."""
     return JSONResponse(await _read_timeline(gateway, parse_endpoint_name(request)))
 
 

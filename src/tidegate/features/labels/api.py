@@ -18,10 +18,10 @@ from tidegate.service import endpoints
 
 
 async def post_labels(gateway: Gateway, request: Request) -> Response:
-    """``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. With the kind
-    ``feedback`` a label may be ``up`` or ``down``. The answer comes once they are on disk; the same labels again
-    change nothing. ``score`` and ``kind`` may say what is so already, and what nobody knew; to change them takes an
-    operator. Raises Conflict."""
+    """Add labels: ``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. With the
+    kind ``feedback`` a label may be ``up`` or ``down``. The answer comes once they are on disk; the same labels
+    again change nothing. ``score`` and ``kind`` may say what is so already, and what nobody knew; to change them
+    takes an operator. Raises Conflict."""
     name = parse_endpoint_name(request)
     body = parse_json_object(request, ("labels", "score", "kind"))
     if "labels" not in body:
@@ -42,9 +42,9 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
 
 
 async def change_terms(gateway: Gateway, request: Request) -> Response:
-    """``{"score": PLACE, "kind": KIND, "unset": ["score", "kind"], "reason": TEXT}``: how labels and answers are
-    read, those that there are and those to come. What is left out stays; what is unset is "not said" again, and only
-    an operator can say it anew."""
+    """Change how labels are read. ``{"score": PLACE, "kind": KIND, "unset": ["score", "kind"], "reason": TEXT}``: how
+    labels and answers are read, those that there are and those to come. What is left out stays; what is unset is
+    "not said" again, and only an operator can say it anew."""
     name = parse_endpoint_name(request)
     body = parse_json_object(request, ("score", "kind", "unset", "reason", "by"))
     terms, unset = read_terms(body), read_unset(body)

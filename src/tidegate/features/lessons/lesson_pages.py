@@ -39,18 +39,17 @@ PAGE = f"{CONSOLE}/lessons"
 CARDS = (EvidenceCard(),)
 """Cards of features that the page of a lesson shows of its endpoint."""
 OPERATIONS = (
-    ("GET", "/lessons", Access.READ),
-    ("GET", "/lessons/{name}", Access.READ),
-    ("POST", "/lessons/{name}/{step}", Access.CHANGE),
-    # The same by their former paths:
-    ("GET", "/challenges", Access.READ),
-    ("GET", "/challenges/{name}", Access.READ),
-    ("POST", "/challenges/{name}", Access.CHANGE),
-    ("POST", "/challenges/{name}/{step}", Access.CHANGE),
-    ("GET", "/lab", Access.READ),
-    ("POST", "/lab/{step}", Access.CHANGE),
+    ("GET", "/lessons", Access.READ, "List the lessons, and how far each is."),
+    ("GET", "/lessons/{name}", Access.READ, "Describe a lesson and how far it is."),
+    ("POST", "/lessons/{name}/{step}", Access.CHANGE, "Take a step of a lesson."),
+    ("GET", "/challenges", Access.READ, "List the challenges, by the former path of lessons."),
+    ("GET", "/challenges/{name}", Access.READ, "Describe a challenge, by the former path of lessons."),
+    ("POST", "/challenges/{name}", Access.CHANGE, "Begin a challenge, by the former path of lessons."),
+    ("POST", "/challenges/{name}/{step}", Access.CHANGE, "Take a step, by the former path of lessons."),
+    ("GET", "/lab", Access.READ, "Describe the lab, by the former path of lessons."),
+    ("POST", "/lab/{step}", Access.CHANGE, "Take a step of the lab, by the former path of lessons."),
 )
-"""Method, path under the native API, and what it asks of a caller."""
+"""Method, path under the native API, what it asks of a caller, and its summary."""
 BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
 SHOWN_ENTRIES = 20
 TRAIN = (sys.executable, "-m", "tidegate.features.examples.training_process")
@@ -81,7 +80,7 @@ class LessonPages:
             f"{CONSOLE}/lab": self.redirect,
         }
         found = [GuardedRoute(self.gateway, path, handle, Access.READ) for path, handle in pages.items()]
-        for method, path, access in OPERATIONS:
+        for method, path, access, _ in OPERATIONS:
             lists = path in ("/lessons", "/challenges")
             handle = self.render_all if lists else self.render if method == "GET" else self.do
             found.append(GuardedRoute(self.gateway, NATIVE + path, handle, access, [method]))

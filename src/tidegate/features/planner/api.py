@@ -16,12 +16,13 @@ from tidegate.prices import Catalogue, price_folder
 
 
 async def describe_questions(gateway: Gateway, request: Request) -> Response:
-    """Questions, flowchart and examples."""
+    """Show the questions, flowchart and examples."""
     return JSONResponse(planner.what_is_asked())
 
 
 async def make(gateway: Gateway, request: Request) -> Response:
-    """``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``. Changes nothing.
+    """Plan a deployment. ``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``.
+    Changes nothing.
 
     ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
     body = parse_json_object(request, ("answers", "example", "models"))

@@ -66,15 +66,18 @@ def _convert(name: str, value: object, kind: Any) -> Any:
 
 
 async def list_jobs(gateway: Gateway, request: Request) -> Response:
+    """List the recommendation jobs, newest first."""
     found = await gateway.context.store.read(lambda tx: use.find(tx, Filter(), MAX_LISTED).items)
     return JSONResponse({"jobs": [job_view(saved.body) for saved in found]})
 
 
 async def describe(gateway: Gateway, request: Request) -> Response:
+    """Describe a recommendation job, with what it has measured."""
     return await _render_job(gateway, request.path_params["name"])
 
 
 async def stop(gateway: Gateway, request: Request) -> Response:
+    """Stop a recommendation job."""
     parse_json_object(request, ())
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
     await context.store.run(lambda tx: use.stop(tx, name, now))

@@ -17,17 +17,19 @@ MAX_RUNS = 2_000
 
 
 def rehearse(body: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """Raises Invalid for an invalid request."""
+    """Rehearse the rollout of a spec: its timeline, what its guards detect, and simulated outcomes.
+
+    Raises Invalid for an invalid request."""
     return _report("rehearse", body, now)
 
 
 def promise(body: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """The former name of what the guards can detect."""
+    """Compute what the guards of a spec can detect: a former name of a part of a rehearsal."""
     return _report("promise", body, now, ReportPart.DETECTION)
 
 
 def simulate(body: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """The former name of the timeline."""
+    """Compute the timeline of a rollout: a former name of a part of a rehearsal."""
     return _report("simulate", body, now, ReportPart.TIMELINE)
 
 

@@ -15,19 +15,22 @@ from tidegate.domain.access import Access
 from tidegate.domain.errors import TidegateError
 from tidegate.features.rehearse import computations, page
 from tidegate.features.rehearse.report import RehearsalRequest
-from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.guarded_routes import GuardedRoute, summarize
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object
 
-OPERATIONS = tuple(("POST", f"/{what}", Access.READ) for what in computations.OPERATIONS)
-"""Method, path under the native API, and what it asks of a caller."""
+OPERATIONS = tuple(
+    ("POST", f"/{what}", Access.READ, summarize(computation))
+    for what, computation in computations.OPERATIONS.items()
+)
+"""Method, path under the native API, what it asks of a caller, and its summary."""
 
 
 def page_routes(context: PageContext) -> list[GuardedRoute]:
     pages = {f"{CONSOLE}/rehearse": _show, f"{CONSOLE}/traffic": _redirect}
     operations = [
         GuardedRoute(context.gateway, NATIVE + path, _make_handler(context, path[1:]), access, [method])
-        for method, path, access in OPERATIONS
+        for method, path, access, _ in OPERATIONS
     ]
     return [*context.make_computed_routes(pages), *operations]
 

@@ -14,7 +14,7 @@ from tidegate.ports.store import Filter, Tx
 
 
 async def show_record(gateway: Gateway, request: Request) -> Response:
-    """The signed file of the newest release, or of ``?version=N``, byte for byte as it was signed."""
+    """Download the signed file of the newest release, or of ``?version=N``, byte for byte as it was signed."""
     name, version = parse_endpoint_name(request), parse_number(request, "version", 0, 0, 2**31)
     return Response(
         await gateway.context.store.read(lambda tx: _find(tx, name, version)), media_type="application/json"
@@ -22,6 +22,7 @@ async def show_record(gateway: Gateway, request: Request) -> Response:
 
 
 async def show_key(gateway: Gateway, request: Request) -> Response:
+    """Show the public key with which release records are signed."""
     return JSONResponse({"public_key": await asyncio.to_thread(read_public_key, gateway.settings.state)})
 
 
