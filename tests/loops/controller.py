@@ -12,7 +12,7 @@ from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
 from tidegate.features.autoscaling.loop import Scaling
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.clock import Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue

@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.router import PassedRequests
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.slot_counts import SlotCounts

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.host import atomic_write
-from tidegate.host.atomic_write import BackgroundFile, write_atomically
+from tidegate.host import background_file
+from tidegate.host.atomic_write import write_atomically
+from tidegate.host.background_file import BackgroundFile
 
 
 async def settled(file: BackgroundFile) -> None:
@@ -45,7 +46,7 @@ async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: py
         leave.wait(60)
         original(path, data, durable=False)
 
-    monkeypatch.setattr(atomic_write, "write_atomically", hang)
+    monkeypatch.setattr(background_file, "write_atomically", hang)
 
     file = BackgroundFile(tmp_path / "file")
     for number in range(20):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.router import IDLE
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.pools import counter_names

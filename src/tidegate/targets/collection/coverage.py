@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.metric import Coverage
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 
 SLACK = 3
 """Seconds that a replica which has ended may have counted without being asked: requests that it had in flight were
