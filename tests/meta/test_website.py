@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from website.build import ROOT, build
+from website.diagrams import DIAGRAMS, DOCS, draw
 
 FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
 
@@ -31,6 +33,14 @@ def test_the_site_is_built_with_every_link_checked_and_fetches_nothing(tmp_path:
     built = list((tmp_path / "site").rglob("*.html"))
     assert {"index.html", "evidence.html"} <= {path.name for path in built}
     assert [path.name for path in built if FETCHED.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_diagrams_are_current_and_shown_with_their_title(name: str) -> None:
+    path = DOCS / f"diagram-{name}.svg"
+    assert path.read_text() == draw(DIAGRAMS[name]), "run: python -m website.diagrams"
+    shown = f"![{DIAGRAMS[name].title}]({path.name})"
+    assert [page for page in DOCS.glob("*.md") if shown in page.read_text()]
 
 
 def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, monkeypatch: Any) -> None:
