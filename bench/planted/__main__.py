@@ -150,6 +150,8 @@ def main() -> None:
     header += [*COLUMNS[1:4], "replay: found (labels)", "late labels needed"]
     header += ["predictions or replay", "features too"]
     name, command = ("planted-held-out", "planted --held-out") if given.held_out else ("planted", "planted")
+    if given.worlds != ",".join(WORLDS):
+        name, command = f"{name}-{'-'.join(worlds)}", f"{command} --worlds {given.worlds}"
     title = "Eleven more planted faults" if given.held_out else "Planted silent regressions and honest retrains"
     tables.show(name, title, header, [row(one) for one in found], keep=given.keep, command=command)
     header = ["versions", "runs", *COLUMNS]
