@@ -7,10 +7,10 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from tidegate.host import open_files
-open_files.MOST = int(sys.argv[3])
+from tidegate.host import process_facts
+process_facts.MOST = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
-open_files.allow_many_files()
+process_facts.allow_many_files()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
