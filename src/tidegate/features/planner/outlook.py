@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import TidegateError
 from tidegate.features.planner import units
-from tidegate.features.planner.answers import PlanAnswers, parsed
+from tidegate.features.planner.answers import PlanAnswers, format_answer, parsed
 from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.units import format_money, format_percent
@@ -35,7 +35,7 @@ class FlipPoint:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A change of answers that makes a plan of answers that have none; ``month`` in dollars."""
+    """A change of answers, as their texts, that makes a plan of answers that have none; ``month`` in dollars."""
 
     changes: Mapping[str, str]
     month: float
@@ -68,21 +68,14 @@ def look_out(made: "Plan", replan: Replan) -> Outlook:
 
 def _flips(made: "Plan", replan: Replan) -> Iterator[FlipPoint]:
     """Yield for each unmeasured answer the nearest value that changes type, mode or number of instances."""
+    idle = "rate" if made.place.mode == "batch" else "records"
     for key in ("rate", "processing_time", "model_size", "payload", "records"):
         value = made.facts[key]
-        if (
-            not value
-            or (key == "rate") == (made.place.mode == "batch")
-            or (key == "processing_time" and _timed(made))
-        ):
+        if not value or key == idle or (key == "processing_time" and made.answers.capacity is not None):
             continue
         found = _first_change(made, key, float(value), replan)
         if found is not None:
             yield found
-
-
-def _timed(made: "Plan") -> bool:
-    return made.answers.capacity is not None
 
 
 def _first_change(made: "Plan", key: str, value: float, replan: Replan) -> FlipPoint | None:
@@ -195,8 +188,8 @@ def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
             plan = replan(replace(answers, **values))
         except TidegateError:
             continue
-        shown = {key: "nothing" if value is None else str(value) for key, value in changes.items()}
-        told = ", ".join(f"{key}: {value}" for key, value in shown.items())
+        shown = {key: format_answer(value) for key, value in changes.items()}
+        told = ", ".join(f"{key}: {value or 'nothing'}" for key, value in shown.items())
         month = plan.bill.month
         say = f"{told}: {_describe(plan)}, about {format_money(month)} a month; {row['say']}"
         found.append((len(changes), month, Relaxation(shown, month, say)))

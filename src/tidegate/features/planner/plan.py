@@ -137,8 +137,15 @@ def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
 
 
 def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation, ...]:
-    """The three smallest changes of answers that make a plan where ``plan`` refuses; none where it does not."""
-    return relax(answers, lambda other: plan(other, catalogue))
+    """The three smallest changes of answers that make a plan where ``plan`` refuses; none where it does not. Their
+    alarms are not solved for, which changes neither the price nor the mode."""
+
+    def replan(other: PlanAnswers) -> Plan:
+        made = _plan(other, catalogue)
+        compile_plan(parse_planned(made.spec), made.place, other.region)
+        return made
+
+    return relax(answers, replan)
 
 
 def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -> Plan:
