@@ -46,7 +46,8 @@ def candidates(facts: Facts, tariff: Tariff) -> tuple[InstanceType, ...]:
     priced = tuple(one for one in fitting if _has_price(facts, one, tariff))
     if not priced:
         hourly(facts, fitting[0], tariff)
-    return priced
+    there = tuple(one for one in priced if _is_known_there(facts, one, tariff))
+    return there or priced
 
 
 def fits(facts: Facts, type: InstanceType) -> bool:
@@ -127,6 +128,11 @@ def hourly(facts: Facts, type: InstanceType, tariff: Tariff) -> float:
 def _has_price(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
     items = ("fargate/vcpu-hour", "fargate/gb-hour") if type.name.startswith(FARGATE) else (item(facts, type),)
     return all(tariff.has(one) for one in items)
+
+
+def _is_known_there(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
+    """Whether the region itself has a price of it: one that stands in may be of a type that the region lacks."""
+    return type.name.startswith(FARGATE) or tariff.catalogue.has(item(facts, type), tariff.region)
 
 
 def _accelerated_size(facts: Facts) -> float:

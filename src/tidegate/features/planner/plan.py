@@ -39,6 +39,8 @@ OLD = 6
 """Months from which on prices should be renewed."""
 MUCH = 0.3
 """Part of a bill from which on a line other than instances is named in a note."""
+ESTIMATE = "estimate:"
+"""How the source of a price begins that is in no list."""
 EVEN = "cloudwatch/alarm-month"
 """What costs the same in every month."""
 
@@ -184,6 +186,7 @@ def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -
             *_bill_notes(decided),
             *(PlanNote("cost", text, "") for text in bill.warnings),
             *_stand_ins(bill),
+            *_estimates(bill, facts["region"]),
         ),
         assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
         overrides=_overrides(answers, where.target),
@@ -264,6 +267,14 @@ def _stand_ins(bill: Bill) -> tuple[PlanNote, ...]:
         return ()
     region = next(line.rate.stands_in for line in bill.lines if line.rate.stands_in)
     say = f"{HOME}'s prices stand in for {len(items)} that are not known in {region}, where most things cost more"
+    return (PlanNote("prices", say, f"tidegate cost prices update --region {region}"),)
+
+
+def _estimates(bill: Bill, region: str) -> tuple[PlanNote, ...]:
+    items = {line.rate.item for line in bill.lines if line.rate.source.startswith(ESTIMATE)}
+    if not items or region == HOME:
+        return ()
+    say = f"{len(items)} of the prices in {region} are estimates, which no list of AWS was compared with"
     return (PlanNote("prices", say, f"tidegate cost prices update --region {region}"),)
 
 
