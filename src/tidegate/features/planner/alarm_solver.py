@@ -103,9 +103,7 @@ def _search(
     return first, max(_solutions(now, quantity, size, budget, first), key=lambda one: one.power, default=None)
 
 
-def _solutions(
-    now: AlarmWatch, quantity: Quantity, size: float, budget: float, bake: int
-) -> Iterator[Proposal]:
+def _solutions(now: AlarmWatch, quantity: Quantity, size: float, budget: float, bake: int) -> Iterator[Proposal]:
     setting = replace(now.setting, plan=_with_bake(now.setting.plan, bake))
     shapes = [one for one in SHAPES if _expected(now.setting, one[0] * one[2]) >= 1] or SHAPES[-1:]
     for statistic in STATISTICS if quantity is Quantity.LATENCY else (now.alarm.statistic,):

@@ -13,7 +13,7 @@ from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.hardware import CPU, INFERENTIA, is_arm
-from tidegate.features.planner.language_models import Generation, accelerator, model_of, serve
+from tidegate.features.planner.language_models import Generation, accelerator, model_of, serve, time_allowed
 from tidegate.features.planner.tables import table
 from tidegate.prices import EC2, HOSTING, InstanceType
 
@@ -71,7 +71,7 @@ def generation(facts: Facts, type: InstanceType) -> Generation | None:
     if facts["model_kind"] != "llm" or spread is None or not untimed:
         return None
     on = accelerator(type.accelerator, spread, type.accelerator_gib / type.accelerators)
-    return serve(model_of(facts), on, facts["latency"])
+    return serve(model_of(facts), on, time_allowed(facts))
 
 
 def work_time(facts: Facts, type: InstanceType) -> float:

@@ -19,6 +19,8 @@ Replan = Callable[[PlanAnswers], "Plan"]
 FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Multiples of an answer that are tried, and their inverses."""
 MOST_RELAXED = 3
+MONTH = 30.4375 * 86_400
+"""Seconds."""
 ZONES = 3
 """Availability Zones over which SageMaker, EKS and ECS spread the instances of a fleet."""
 
@@ -180,7 +182,11 @@ def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
     found = []
     questions = {one["key"]: one for one in table("questions")}
     for row in table("relaxations"):
-        changes = {key: value for key, value in row["set"].items()}
+        changes = dict(row["set"])
+        if "rate" in changes:  # of a job, whose records come one by one over the month
+            if answers.individual_responses:
+                continue
+            changes["rate"] = float(f"{answers.records * answers.runs_per_month / MONTH:.3g}")
         values = {key: parsed(questions[key], value, stated=False) for key, value in changes.items()}
         if all(getattr(answers, key) == value for key, value in values.items()):
             continue
