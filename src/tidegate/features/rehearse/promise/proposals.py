@@ -322,8 +322,8 @@ def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float)
 
 
 def best_power(count: int, good: float, bad: float, false_alarms: float) -> float:
-    """The most power that any test of ``count`` requests has against ``bad``, the part of hits of a bad version, while
-    it rejects a good version, with ``good`` of them, with a probability of at most ``false_alarms``.
+    """The most power that any test of ``count`` requests has against ``bad``, the part of hits of a bad version,
+    while it rejects a good version, with ``good`` of them, with a probability of at most ``false_alarms``.
 
     Neyman and Pearson (Phil. Trans. R. Soc. A 231, 1933): the ratio of the likelihoods grows with the number of hits,
     so the best test rejects above some number, and at it as often as the false alarms leave room.
