@@ -67,6 +67,9 @@ NOT_RUN: Mapping[str, str] = {
     ),
     "tidegate plan": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
     "tidegate plan --json": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
+    "tidegate plan --from payroll-fraud --answers answers.yaml": (
+        "needs an endpoint that has answered: tests/features/planner/integration/test_platform_planner.py has one"
+    ),
     "tidegate plan --continue": "asks a person: tests/features/planner/unit/test_cli_plan.py answers",
     "pip install '.[otel]'": "needs a package index; the tests' environment has it",
     "TIDEGATE_TRACE_ENDPOINT=http://127.0.0.1:4318 tidegate up --detach": TRACED,

@@ -132,6 +132,10 @@ class ApiClient:
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
 
+    def measured(self, name: str) -> dict[str, Any]:
+        """Return what the endpoint has shown that a plan takes for granted."""
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/measured")
+
     def evidence_timeline(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence/timeline")
 

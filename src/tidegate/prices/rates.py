@@ -10,8 +10,8 @@ EVERYWHERE = "*"
 HOME = "us-east-1"
 """The region that the packaged catalogue knows best."""
 MAIN_REGIONS = (
-    *("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1"),
-    *("ap-northeast-1", "ap-southeast-2"),
+    *("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-west-2", "eu-central-1"),
+    *("ap-northeast-1", "ap-southeast-1", "ap-southeast-2"),
 )
 """Plans are made for these with whatever is packaged; ``tidegate cost prices update`` gets their prices."""
 

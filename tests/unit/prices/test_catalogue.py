@@ -101,7 +101,7 @@ def test_an_unknown_region_is_told_with_those_that_are_known() -> None:
 
 def test_a_price_that_is_missing_in_a_region_says_where_it_is_known_and_how_to_add_it() -> None:
     with pytest.raises(MissingPrice, match=r"known in: us-east-1\); add a row .* TIDEGATE_PRICES") as caught:
-        PACKAGED.hosting("ml.c5.xlarge", "us-west-2")
+        PACKAGED.hosting("ml.c7g.large", "us-west-2")
     assert caught.value.known == ("us-east-1",)
 
 

@@ -34,7 +34,7 @@ app = typer.Typer(cls=_ListsByDefault, rich_markup_mode=None, help="List the cat
 def update_prices(
     region: Annotated[
         list[str] | None,
-        typer.Option(help="Of this region; repeat it for more.", show_default="the seven main ones"),
+        typer.Option(help="Of this region; repeat it for more.", show_default="the nine main ones"),
     ] = None,
     out: Annotated[
         Path | None,

@@ -1,7 +1,8 @@
 """Alarms that roll back at most one of a hundred good versions and detect the harm that matters, for the rollout
 that the target performs; where there are none, why."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from tidegate.features.rehearse.promise.detection import (
 )
 from tidegate.features.rehearse.promise.proposals import (
     Proposal,
+    best_power,
     first_baking_stage,
     propose_sample,
     solve_alarm,
@@ -63,49 +65,66 @@ def solve(facts: Mapping[str, Any], wish: DesiredDeployment, target: str, longes
         alarm = next((one for one in guards.values() if watched_quantity(one) is quantity), None)
         if alarm is None:
             continue
-        if _keeps(AlarmWatch(alarm, setting), quantity, size, budget):
+        watch = AlarmWatch(alarm, setting)
+        seen, rare = _power(watch, quantity, size), watch.false_alarm() <= budget
+        if seen >= DEFAULT_POWER and rare:
             continue
-        wanted, found = _search(AlarmWatch(alarm, setting), quantity, size, budget, longest)
+        wanted, found = _search(watch, quantity, size, budget, longest, rare=rare)
         if found is not None:
             changed[alarm.name.removeprefix(f"{wish.config.name}-")] = _members(found, alarm)
-        if found is None or found.power < DEFAULT_POWER:
-            notes.append(_prove(setting, quantity, size, max(wanted, longest), found))
+            seen = found.power
+        if seen < DEFAULT_POWER or found is None:
+            notes.append(_prove(setting, quantity, size, max(wanted, longest), seen))
         else:
             bake = max(bake, wanted)
     return SolvedAlarms(changed, bake, tuple(notes))
 
 
-def _keeps(watch: AlarmWatch, quantity: Quantity, size: float, budget: float) -> bool:
-    place = first_baking_stage(watch.setting.plan)
-    seen = watch.by_stage(VersionFault.of(quantity, size))[place] >= DEFAULT_POWER
-    return seen and watch.false_alarm() <= budget
+def _power(watch: AlarmWatch, quantity: Quantity, size: float) -> float:
+    return watch.by_stage(VersionFault.of(quantity, size))[first_baking_stage(watch.setting.plan)]
 
 
 def _search(
-    now: AlarmWatch, quantity: Quantity, size: float, budget: float, longest: int
+    now: AlarmWatch, quantity: Quantity, size: float, budget: float, longest: int, *, rare: bool
 ) -> tuple[int, Proposal | None]:
-    """The shortest bake with an alarm that does, and that alarm; the longest with the best alarm if none does."""
+    """The shortest bake with an alarm that does, and that alarm; where no bake does, the planned one with the best
+    alarm, None for the planned alarm if it is ``rare`` that it rolls back a good version and none can do."""
     first = now.setting.plan.stages[first_baking_stage(now.setting.plan)].bake
+    if not first:
+        return first, None
     bakes = sorted({first, *(one for one in (*BAKES, longest) if first < one <= longest)})
-    best: tuple[int, Proposal | None] = (first, None)
-    for bake in bakes if first else ():
-        setting = replace(now.setting, plan=_with_bake(now.setting.plan, bake))
-        if not _may_detect(setting, quantity, size, budget, bake) and bake != bakes[-1]:
-            continue
-        for statistic in STATISTICS if quantity is Quantity.LATENCY else (now.alarm.statistic,):
-            watch = AlarmWatch(replace(now.alarm, statistic=statistic), setting)
-            found = solve_alarm(watch, quantity, size, DEFAULT_POWER, budget, SHAPES)
-            if found is not None and found.power >= DEFAULT_POWER:
+    able = [bake for bake in bakes if _may_detect(now.setting, quantity, size, budget, bake)]
+    for bake in able:
+        for found in _solutions(now, quantity, size, budget, bake):
+            if found.power >= DEFAULT_POWER:
                 return bake, found
-            if found is not None and (best[1] is None or found.power > best[1].power):
-                best = first, found
-    return best
+    if rare and not able:
+        return first, None
+    return first, max(_solutions(now, quantity, size, budget, first), key=lambda one: one.power, default=None)
+
+
+def _solutions(now: AlarmWatch, quantity: Quantity, size: float, budget: float, bake: int) -> Iterator[Proposal]:
+    setting = replace(now.setting, plan=_with_bake(now.setting.plan, bake))
+    shapes = [one for one in SHAPES if _expected(now.setting, one[0] * one[2]) >= 1] or SHAPES[-1:]
+    for statistic in STATISTICS if quantity is Quantity.LATENCY else (now.alarm.statistic,):
+        watch = AlarmWatch(replace(now.alarm, statistic=statistic), setting)
+        found = solve_alarm(watch, quantity, size, DEFAULT_POWER, budget, shapes)
+        if found is not None:
+            yield found
 
 
 def _may_detect(setting: RolloutSetting, quantity: Quantity, size: float, budget: float, bake: int) -> bool:
     """Whether the first bake has as many requests as the best test needs: without them no alarm can."""
-    needed = _fewest(setting, quantity, size, budget)
-    return needed is not None and _expected(setting, bake) >= needed
+    have, needed = _expected(setting, bake), _fewest(setting, quantity, size, budget)
+    if needed is None or have >= needed:
+        return needed is not None
+    return quantity.is_rate and _best_power(setting, quantity, size, budget, have) >= DEFAULT_POWER
+
+
+def _best_power(setting: RolloutSetting, quantity: Quantity, size: float, budget: float, have: float) -> float:
+    good = setting.baseline
+    bad = good.with_fault(VersionFault.of(quantity, size))
+    return best_power(math.ceil(have), good.rate(quantity), bad.rate(quantity), budget)
 
 
 def _fewest(setting: RolloutSetting, quantity: Quantity, size: float, budget: float) -> int | None:
@@ -135,19 +154,20 @@ def _members(found: Proposal, alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def _prove(
-    setting: RolloutSetting, quantity: Quantity, size: float, bake: int, found: Proposal | None
-) -> PlanNote:
+def _prove(setting: RolloutSetting, quantity: Quantity, size: float, bake: int, seen: float) -> PlanNote:
     rise = format_rise(quantity, size)
     needed, have = _fewest(setting, quantity, size, DEFAULT_FALSE_ALARMS), _expected(setting, bake)
-    share = "" if found is None else f"; the alarm of the plan sees it in {found.power:.0%} of rollouts"
+    why = f"none of {len(SHAPES)} combinations of period and counts does at any threshold"
     if needed is not None and needed > have:
+        shown = f"{have:,.0f}" if have >= 1 else "less than one"
         why = (
             f"the best test needs {needed:,} requests of the new version, and a bake of"
-            f" {units.format_seconds(bake)} has {have:,.0f}"
+            f" {units.format_seconds(bake)} has {shown}"
         )
-    else:
-        why = "no threshold, period and statistic of those that were tried does"
-    say = f"no alarm sees {rise} with 95 % and rolls back at most 1 % of good versions: {why}{share}"
+        if quantity.is_rate:
+            most = _best_power(setting, quantity, size, DEFAULT_FALSE_ALARMS, have)
+            why += f", of which no test sees it in more than {most:.0%} (Neyman and Pearson)"
+    say = f"no alarm sees {rise} with 95 % and rolls back at most 1 % of good versions: {why};"
+    say += f" the alarm of the plan sees it in {seen:.0%} of rollouts"
     change = "a replay or a shadow counts as many requests beforehand"
     return PlanNote("promise", say, change if needed is None else f"{change}: {needed:,}")

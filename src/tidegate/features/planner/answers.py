@@ -162,6 +162,17 @@ def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
     return made
 
 
+def format_answer(value: object) -> str:
+    """An answer as the text of a field."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            f"{one['name']}*{one['factor']:g}" if isinstance(one, dict) else str(one) for one in value
+        )
+    return "" if value is None else str(value)
+
+
 def _text(value: object, question: Question) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text: put it in quotes")

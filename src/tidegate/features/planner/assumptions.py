@@ -7,9 +7,10 @@ from typing import Any
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
-from tidegate.features.planner import erlang, hardware, rules, units
+from tidegate.features.planner import erlang, hardware, language_models, rules, units
 from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.hardware import serving
+from tidegate.features.planner.language_models import BITS
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.traffic import busiest, has_idle_hours
 
@@ -81,6 +82,12 @@ def assumptions(answers: PlanAnswers, *, has_calendar: bool = False) -> tuple[st
         found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
     if answers.model_size is None:
         found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['text']}")
+    if answers.model_kind == "llm" and answers.weight_bits is None and answers.processing_time is None:
+        model = language_models.model_of(facts)
+        bits = BITS * model.size / model.weights
+        found.append(
+            f"weight_bits is taken to be {bits:g}: the model then has {model.weights / 1e9:.3g} billion weights"
+        )
     if not answers.individual_responses and answers.deadline is None:
         found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
     if not answers.individual_responses and facts["by_line"] and answers.records_per_object == _USUAL_RECORDS:

@@ -13,7 +13,7 @@ from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.cost.bill import Tariff
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.hardware import CPU, INFERENTIA, is_arm
-from tidegate.features.planner.language_models import Generation, accelerator, model_of, serve
+from tidegate.features.planner.language_models import Generation, accelerator, model_of, serve, time_allowed
 from tidegate.features.planner.tables import table
 from tidegate.prices import EC2, HOSTING, InstanceType
 
@@ -46,7 +46,8 @@ def candidates(facts: Facts, tariff: Tariff) -> tuple[InstanceType, ...]:
     priced = tuple(one for one in fitting if _has_price(facts, one, tariff))
     if not priced:
         hourly(facts, fitting[0], tariff)
-    return priced
+    there = tuple(one for one in priced if _is_known_there(facts, one, tariff))
+    return there or priced
 
 
 def fits(facts: Facts, type: InstanceType) -> bool:
@@ -70,7 +71,7 @@ def generation(facts: Facts, type: InstanceType) -> Generation | None:
     if facts["model_kind"] != "llm" or spread is None or not untimed:
         return None
     on = accelerator(type.accelerator, spread, type.accelerator_gib / type.accelerators)
-    return serve(model_of(facts), on, facts["latency"])
+    return serve(model_of(facts), on, time_allowed(facts))
 
 
 def work_time(facts: Facts, type: InstanceType) -> float:
@@ -127,6 +128,11 @@ def hourly(facts: Facts, type: InstanceType, tariff: Tariff) -> float:
 def _has_price(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
     items = ("fargate/vcpu-hour", "fargate/gb-hour") if type.name.startswith(FARGATE) else (item(facts, type),)
     return all(tariff.has(one) for one in items)
+
+
+def _is_known_there(facts: Facts, type: InstanceType, tariff: Tariff) -> bool:
+    """Whether the region itself has a price of it: one that stands in may be of a type that the region lacks."""
+    return type.name.startswith(FARGATE) or tariff.catalogue.has(item(facts, type), tariff.region)
 
 
 def _accelerated_size(facts: Facts) -> float:

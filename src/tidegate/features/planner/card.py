@@ -53,6 +53,9 @@ _NAMES = {
     "compute_savings": "Compute Savings Plan",
     "without_autoscaling": "no autoscaling",
     "other_type": "next type",
+    "on_cpu": "processors",
+    "on_gpu": "GPUs",
+    "on_inferentia": "AWS Inferentia",
     "real_time": "real-time endpoint",
     "dedicated": "an endpoint for each model",
 }

@@ -8,18 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from tidegate.cli import draw
-from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.output import AsJson, client, console, print_note
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.card import card
 from tidegate.features.planner.interview import Interview
+from tidegate.features.planner.measured import EndpointMeasurement, describe, plan_again, tell
 from tidegate.features.planner.models import with_models
 from tidegate.features.planner.plan_promise import lines
 from tidegate.features.planner.planning import Plan, PlanAnswers
@@ -43,6 +45,10 @@ def plan(
     ] = None,
     further: Annotated[bool, typer.Option("--all", help="Ask the further questions, too.")] = False,
     resume: Annotated[bool, typer.Option("--continue", help="Go on where the questions stopped.")] = False,
+    running: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ENDPOINT", help="Plan again with what this endpoint has shown."),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,17 +73,26 @@ def plan(
       tidegate plan --example payroll-fraud --why
       tidegate plan --answers answers.yaml --set rate=200 --json
       tidegate plan --example payroll-fraud --model model.tar.gz --out plan.yaml
+      tidegate plan --from fraud --answers answers.yaml
     """
     if answers is not None and example is not None:
         raise Invalid("give --answers or --example, not both")
+    if running is not None and resume:
+        raise Invalid("give --from or --continue, not both")
     changes = dict(_change(text) for text in change or ())
-    made = _make_plan(answers, example, changes, further=further, resume=resume)
+    shown: tuple[Plan, EndpointMeasurement] | None = None
+    if running is None:
+        made = _make_plan(answers, example, changes, further=further, resume=resume)
+    else:
+        made, shown = _plan_again(running, answers, example, changes)
     spec = with_models(made.spec, [_address(text, out) for text in model]) if model else None
-    document = _describe(made, quiet=as_json)
+    document = _describe(made, quiet=as_json) | ({} if shown is None else {"measured": describe(*shown)})
     if as_json:
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
     else:
         show(made, console())
+        for line in () if shown is None else tell(*shown):
+            console().print(Text(line))
         if why:
             _show_why(made, console())
     if out is not None:
@@ -100,13 +115,31 @@ def _make_plan(
     answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool, resume: bool
 ) -> Plan:
     """From the file or the example with its changes; asked in the terminal where there is neither."""
-    settings = Settings.from_environment(os.environ)
-    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
+    catalogue = _load_catalogue()
     if answers is None and example is None:
-        kept = settings.state.expanduser() / KEPT
+        kept = Settings.from_environment(os.environ).state.expanduser() / KEPT
         interview = _resume(kept, changes) if resume else Interview(changes, further)
         return _plan_or_relax(_ask_all(interview, kept), catalogue)
     return _plan_or_relax(planner.read({**_read_answers(answers, example), **changes}), catalogue)
+
+
+def _plan_again(
+    running: str, answers: Path | None, example: str | None, changes: Mapping[str, object]
+) -> tuple[Plan, tuple[Plan, EndpointMeasurement]]:
+    """The plan with what a running endpoint has shown, the plan before, and what was measured. ``changes`` go over
+    both."""
+    with client() as server:
+        found = msgspec.convert(server.measured(running), EndpointMeasurement)
+    known: dict[str, object] = {"name": running, "rate": f"{found.busy_rate:.6g}"}
+    if answers is not None or example is not None:
+        known |= _read_answers(answers, example)
+    before = _plan_or_relax(planner.read(known), _load_catalogue())
+    return plan_again(known, before, found, changes), (before, found)
+
+
+def _load_catalogue() -> Catalogue:
+    settings = Settings.from_environment(os.environ)
+    return Catalogue.load(price_folder(settings.prices, settings.state))
 
 
 def _plan_or_relax(answers: PlanAnswers, catalogue: Catalogue) -> Plan:

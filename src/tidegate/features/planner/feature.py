@@ -24,6 +24,7 @@ FEATURE = Feature(
     routes=(
         NativeRoute("GET", "/plan", ".api:describe_questions", Access.READ),
         NativeRoute("POST", "/plan", ".api:make", Access.READ),
+        NativeRoute("GET", "/endpoints/{name}/measured", ".measurement_reader:show_measured", Access.READ),
     ),
     commands=(
         CommandEntry("plan", ".command:plan", "Plan a deployment, each choice with its reason.", "Plan and price"),

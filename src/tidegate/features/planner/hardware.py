@@ -8,7 +8,7 @@ from typing import Any
 
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import units
-from tidegate.features.planner.language_models import accelerator, model_of, serve
+from tidegate.features.planner.language_models import accelerator, model_of, serve, time_allowed
 from tidegate.features.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
 
@@ -111,7 +111,7 @@ def _estimate(facts: Facts, kind: Mapping[str, Any], hardware: str) -> float:
     model = model_of(facts)
     name = table("accelerators")["reference"][hardware]
     count = max(1, math.ceil(model.size * table("compute")["memory"]["working"] / (REFERENCE_GIB * 2**30)))
-    return serve(model, accelerator(name, count, REFERENCE_GIB), facts["latency"]).seconds
+    return serve(model, accelerator(name, count, REFERENCE_GIB), time_allowed(facts)).seconds
 
 
 def _untimed(facts: Facts) -> bool:

@@ -93,6 +93,12 @@ def serve(model: LanguageModel, on: Accelerator, latency: float | None) -> Gener
     return max((one for one in fitting if one.seconds <= within), key=lambda one: one.batch, default=alone)
 
 
+def time_allowed(facts: Mapping[str, Any]) -> float | None:
+    """Seconds that an answer may take; in a job, where nobody waits for one, any time."""
+    latency: float | None = facts["latency"]
+    return latency if facts["individual_responses"] else math.inf
+
+
 def model_of(facts: Mapping[str, Any]) -> LanguageModel:
     """The model and its requests, as the answers say."""
     bits = facts["weight_bits"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import TidegateError
 from tidegate.features.planner import units
-from tidegate.features.planner.answers import PlanAnswers, parsed
+from tidegate.features.planner.answers import PlanAnswers, format_answer, parsed
 from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.units import format_money, format_percent
@@ -19,6 +19,8 @@ Replan = Callable[[PlanAnswers], "Plan"]
 FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Multiples of an answer that are tried, and their inverses."""
 MOST_RELAXED = 3
+MONTH = 30.4375 * 86_400
+"""Seconds."""
 ZONES = 3
 """Availability Zones over which SageMaker, EKS and ECS spread the instances of a fleet."""
 
@@ -35,7 +37,7 @@ class FlipPoint:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A change of answers that makes a plan of answers that have none; ``month`` in dollars."""
+    """A change of answers, as their texts, that makes a plan of answers that have none; ``month`` in dollars."""
 
     changes: Mapping[str, str]
     month: float
@@ -68,21 +70,14 @@ def look_out(made: "Plan", replan: Replan) -> Outlook:
 
 def _flips(made: "Plan", replan: Replan) -> Iterator[FlipPoint]:
     """Yield for each unmeasured answer the nearest value that changes type, mode or number of instances."""
+    idle = "rate" if made.place.mode == "batch" else "records"
     for key in ("rate", "processing_time", "model_size", "payload", "records"):
         value = made.facts[key]
-        if (
-            not value
-            or (key == "rate") == (made.place.mode == "batch")
-            or (key == "processing_time" and _timed(made))
-        ):
+        if not value or key == idle or (key == "processing_time" and made.answers.capacity is not None):
             continue
         found = _first_change(made, key, float(value), replan)
         if found is not None:
             yield found
-
-
-def _timed(made: "Plan") -> bool:
-    return made.answers.capacity is not None
 
 
 def _first_change(made: "Plan", key: str, value: float, replan: Replan) -> FlipPoint | None:
@@ -187,7 +182,11 @@ def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
     found = []
     questions = {one["key"]: one for one in table("questions")}
     for row in table("relaxations"):
-        changes = {key: value for key, value in row["set"].items()}
+        changes = dict(row["set"])
+        if "rate" in changes:  # of a job, whose records come one by one over the month
+            if answers.individual_responses:
+                continue
+            changes["rate"] = float(f"{answers.records * answers.runs_per_month / MONTH:.3g}")
         values = {key: parsed(questions[key], value, stated=False) for key, value in changes.items()}
         if all(getattr(answers, key) == value for key, value in values.items()):
             continue
@@ -195,8 +194,8 @@ def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
             plan = replan(replace(answers, **values))
         except TidegateError:
             continue
-        shown = {key: "nothing" if value is None else str(value) for key, value in changes.items()}
-        told = ", ".join(f"{key}: {value}" for key, value in shown.items())
+        shown = {key: format_answer(value) for key, value in changes.items()}
+        told = ", ".join(f"{key}: {value or 'nothing'}" for key, value in shown.items())
         month = plan.bill.month
         say = f"{told}: {_describe(plan)}, about {format_money(month)} a month; {row['say']}"
         found.append((len(changes), month, Relaxation(shown, month, say)))

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from tidegate.domain.errors import TidegateError
 from tidegate.features.planner import planning as planner
+from tidegate.features.planner.answers import format_answer
 from tidegate.prices import Catalogue
 
 EXAMPLE, AGAINST = "example", "against"
@@ -13,7 +14,6 @@ LONGEST = 4_000
 """Characters of the answers to compare with."""
 MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MISSING = "An answer is needed."
-_FLAGS = {True: "yes", False: "no"}
 
 
 def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
     given = {key: value for key, value in query.items() if value.strip()}
     example, against = given.pop(EXAMPLE, None), given.pop(AGAINST, "")[:LONGEST]
     problem, made, answers, lacking = None, None, dict[str, Any](given), list[str]()
+    relaxed: list[dict[str, str]] = []
     if query.keys() - {AGAINST}:
         try:
             answers = {**(planner.answers_of(example) if example else {}), **given}
@@ -30,7 +31,7 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
             if not lacking:
                 made = planner.plan(planner.read(answers), catalogue)
         except TidegateError as error:
-            problem = error.message
+            problem, relaxed = error.message, _relax(answers, catalogue)
     fields = [_field(question, answers, problem, question["key"] in lacking) for question in asked["questions"]]
     return {
         "examples": asked["examples"],
@@ -38,6 +39,7 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "fields": fields,
         "missing": [field for field in fields if field["key"] in lacking],
         "problem": problem,
+        "relaxations": relaxed,
         "plan": None
         if made is None
         else {
@@ -51,6 +53,16 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "versus": None if made is None or not against else compare(made, answers, against, catalogue),
         "address": urlencode({key: format_answer(value) for key, value in answers.items()}),
     }
+
+
+def _relax(answers: Mapping[str, Any], catalogue: Catalogue) -> list[dict[str, str]]:
+    """The changes that would make a plan, each with the address of its page; none of answers that cannot be read."""
+    try:
+        found = planner.relaxations(planner.read(answers), catalogue)
+    except TidegateError:
+        return []
+    texts = {key: format_answer(value) for key, value in answers.items()}
+    return [{"say": one.say, "address": urlencode({**texts, **one.changes})} for one in found]
 
 
 def _headline(made: planner.Plan) -> dict[str, str]:
@@ -103,17 +115,6 @@ def compare(made: planner.Plan, answers: Mapping[str, Any], against: str, catalo
         ],
         "year": _year(planner.monthly(other), planner.monthly(made)),
     }
-
-
-def format_answer(value: object) -> str:
-    """An answer as the text of a field."""
-    if isinstance(value, bool):
-        return _FLAGS[value]
-    if isinstance(value, list | tuple):
-        return ", ".join(
-            f"{one['name']}*{one['factor']:g}" if isinstance(one, dict) else str(one) for one in value
-        )
-    return "" if value is None else str(value)
 
 
 def _field(

@@ -39,6 +39,8 @@ OLD = 6
 """Months from which on prices should be renewed."""
 MUCH = 0.3
 """Part of a bill from which on a line other than instances is named in a note."""
+ESTIMATE = "estimate:"
+"""How the source of a price begins that is in no list."""
 EVEN = "cloudwatch/alarm-month"
 """What costs the same in every month."""
 
@@ -137,8 +139,15 @@ def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
 
 
 def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation, ...]:
-    """The three smallest changes of answers that make a plan where ``plan`` refuses; none where it does not."""
-    return relax(answers, lambda other: plan(other, catalogue))
+    """The three smallest changes of answers that make a plan where ``plan`` refuses; none where it does not. Their
+    alarms are not solved for, which changes neither the price nor the mode."""
+
+    def replan(other: PlanAnswers) -> Plan:
+        made = _plan(other, catalogue)
+        compile_plan(parse_planned(made.spec), made.place, other.region)
+        return made
+
+    return relax(answers, replan)
 
 
 def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -> Plan:
@@ -177,6 +186,7 @@ def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -
             *_bill_notes(decided),
             *(PlanNote("cost", text, "") for text in bill.warnings),
             *_stand_ins(bill),
+            *_estimates(bill, facts["region"]),
         ),
         assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
         overrides=_overrides(answers, where.target),
@@ -257,6 +267,14 @@ def _stand_ins(bill: Bill) -> tuple[PlanNote, ...]:
         return ()
     region = next(line.rate.stands_in for line in bill.lines if line.rate.stands_in)
     say = f"{HOME}'s prices stand in for {len(items)} that are not known in {region}, where most things cost more"
+    return (PlanNote("prices", say, f"tidegate cost prices update --region {region}"),)
+
+
+def _estimates(bill: Bill, region: str) -> tuple[PlanNote, ...]:
+    items = {line.rate.item for line in bill.lines if line.rate.source.startswith(ESTIMATE)}
+    if not items or region == HOME:
+        return ()
+    say = f"{len(items)} of the prices in {region} are estimates, which no list of AWS was compared with"
     return (PlanNote("prices", say, f"tidegate cost prices update --region {region}"),)
 
 

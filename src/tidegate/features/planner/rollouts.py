@@ -154,4 +154,6 @@ def _rolling(
         f" and not"
         f" {2 * size.most}; a rollback takes as long as new instances take to start"
     )
+    if facts["quota_known"] and size.most + batch > facts["quota"]:
+        says += f"; it is {facts['quota']}: ask Service Quotas for {size.most + batch} before the first update"
     return PerformedRollout(made, wanted, (says,), longest)

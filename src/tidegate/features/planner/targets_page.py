@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 
 from tidegate.domain.errors import TidegateError
 from tidegate.features.planner import planning as planner
+from tidegate.features.planner.answers import format_answer
 from tidegate.features.planner.overview import TARGETS, THERE
-from tidegate.features.planner.page import EXAMPLE, format_answer
+from tidegate.features.planner.page import EXAMPLE
 from tidegate.prices import Catalogue
 
 FIRST = "payroll-fraud"

@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from tidegate.cli.app import app
-from tidegate.host.platform import Platform
+from tidegate.host.platform import Platform, wait_until
 
 
 def run(platform: Platform, *arguments: str) -> str:
@@ -33,6 +34,12 @@ def test_a_plan_is_deployed_at_once(
     if example == "payroll-fraud":
         target = json.loads(run(platform, "show", "scaling", example, "--json"))["targets"][0]
         assert (target["min"], target["max"]) == (2, 10)
+    answer = f"{platform.url}/tidegate/v1/endpoints/{example}/measured"
+    wait_until(lambda: httpx.get(answer).status_code == 200, "the request is measured")
+    again = ["--from", example, "--example", example, *changes, "--set", "latency=", "--json"]
+    measured = json.loads(run(platform, "plan", *again))["measured"]
+    assert measured["requests"] >= 1 and "processing_time" in measured["answers"]
+    assert any(line["metered"] is not None for line in measured["bill"])
     run(platform, "delete", example, "--wait")
 
 

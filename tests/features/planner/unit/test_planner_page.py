@@ -1,5 +1,7 @@
 """What the planner's pages are made of, without a browser."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 
 from tidegate.console.chapters import CHAPTERS
@@ -49,6 +51,15 @@ def test_a_problem_stands_at_its_field() -> None:
     made = plan_page.show_plan({"rate": "-1"}, CATALOGUE)
     assert made["plan"] is None
     assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
+
+
+def test_answers_without_a_plan_come_with_links_to_changes_that_make_one() -> None:
+    made = plan_page.show_plan({"rate": "1", "latency": "100ms", "payload": "1 GB"}, CATALOGUE)
+    assert made["plan"] is None and 1 <= len(made["relaxations"]) <= 3
+    for one in made["relaxations"]:
+        changed = {key: value for key, value in parse_qsl(one["address"], keep_blank_values=True)}
+        assert plan_page.show_plan(changed, CATALOGUE)["plan"] is not None
+    assert plan_page.show_plan({"rate": "-1"}, CATALOGUE)["relaxations"] == []
 
 
 def test_before_the_form_is_sent_nothing_is_missing() -> None:

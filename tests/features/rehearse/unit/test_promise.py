@@ -26,7 +26,7 @@ from tidegate.features.rehearse.promise import (
 )
 from tidegate.features.rehearse.promise.alarm_markov import FIRED, build_chain
 from tidegate.features.rehearse.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.features.rehearse.promise.proposals import fewest_requests
+from tidegate.features.rehearse.promise.proposals import best_power, fewest_requests
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
@@ -261,3 +261,14 @@ def test_healthy_is_without_fault() -> None:
     assert base.with_fault(HEALTHY) == base
     assert base.with_fault(VersionFault(prediction_shift=0.25)).predictions == Predictions(0.5, 1.0)
     assert base.with_fault(VersionFault(prediction_shift=-0.25)).predictions == Predictions(-0.5, 1.0)
+
+
+def test_no_test_has_more_power_than_the_best_one() -> None:
+    assert best_power(0, 0.01, 0.06, 0.01) == pytest.approx(0.01)
+    assert best_power(1, 0.01, 0.06, 0.01) == pytest.approx(0.06)
+    for count in (5, 20, 94):
+        for least in range(1, count + 1):
+            false, power = (float(stats.binom.sf(least - 1, count, part)) for part in (0.01, 0.06))
+            assert false > 0.01 or best_power(count, 0.01, 0.06, 0.01) >= power - 1e-12
+    powers = [best_power(count, 0.01, 0.06, 0.01) for count in range(0, 200, 20)]
+    assert powers == sorted(powers) and powers[-1] > 0.95

@@ -321,6 +321,30 @@ def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float)
     return _requests_for_hits(high, good, bad, power, false_alarms)
 
 
+def best_power(count: int, good: float, bad: float, false_alarms: float) -> float:
+    """The most power that any test of ``count`` requests has against ``bad``, the part of hits of a bad version,
+    while it rejects a good version, with ``good`` of them, with a probability of at most ``false_alarms``.
+
+    Neyman and Pearson (Phil. Trans. R. Soc. A 231, 1933): the ratio of the likelihoods grows with the number of hits,
+    so the best test rejects above some number, and at it as often as the false alarms leave room.
+    """
+    false = power = 0.0
+    for hits in range(count, -1, -1):
+        here = _binomial(hits, count, good)
+        if false + here > false_alarms:
+            return power + _binomial(hits, count, bad) * (false_alarms - false) / here
+        false, power = false + here, power + _binomial(hits, count, bad)
+    return 1.0
+
+
+def _binomial(hits: int, count: int, part: float) -> float:
+    """The probability of ``hits`` among ``count``."""
+    if part in (0.0, 1.0):
+        return float(hits == count * part)
+    ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
+    return math.exp(ways + hits * math.log(part) + (count - hits) * math.log1p(-part))
+
+
 def _requests_for_hits(hits: int, good: float, bad: float, power: float, false_alarms: float) -> int | None:
     """Requests of which at least ``hits`` are hits of a bad version with ``power``; None if a good version has as
     many too often."""

@@ -1,0 +1,87 @@
+"""The answers that would change a plan, the changes that make one, and the same load on each target."""
+
+from typing import Any
+
+import pytest
+
+from tidegate.domain.errors import Invalid
+from tidegate.features.planner import planning as planner
+from tidegate.features.planner.planning import Plan
+from tidegate.features.planner.sizing import FleetSize
+from tidegate.prices import Catalogue
+
+CATALOGUE = Catalogue.load()
+FRAUD = {"name": "fraud", "rate": 95, "latency": "100ms", "processing_time": "20ms", "criticality": "high"}
+
+
+def planned(**changes: Any) -> Plan:
+    return planner.plan(planner.read({**FRAUD, **changes}), CATALOGUE)
+
+
+def counts(plan: Plan) -> tuple[str, int, int]:
+    assert isinstance(plan.size, FleetSize)
+    return plan.size.type.name, plan.size.least, plan.size.most
+
+
+@pytest.mark.parametrize("key", ["rate", "processing_time"])
+def test_at_a_flip_point_the_plan_is_another(key: str) -> None:
+    before = planned()
+    flip = next(one for one in before.outlook.flips if one.key == key)
+    value = flip.value.split(" request")[0].replace(" ", "")
+    after = planned(**{key: value})
+    assert counts(after) != counts(before)
+    assert flip.month == pytest.approx(after.bill.month, rel=0.01) and f"{key}: " in flip.say
+
+
+def test_flip_points_come_by_what_they_change_in_the_bill() -> None:
+    made = planned()
+    changes = [abs(one.month - made.bill.month) for one in made.outlook.flips]
+    assert len(changes) > 1 and changes == sorted(changes, reverse=True)
+
+
+def test_a_measured_capacity_leaves_the_time_of_a_request_without_a_flip_point() -> None:
+    assert "processing_time" not in {one.key for one in planned(capacity=100).outlook.flips}
+
+
+def test_the_same_load_stands_on_every_target() -> None:
+    found = {one.target: one for one in planned().outlook.elsewhere}
+    assert set(found) == {"eks", "ecs", "lambda", "local"}
+    assert found["eks"].month and found["ecs"].month and found["local"].month == 0
+    on_ecs = planned(custom_logic=True, platform="containers")
+    assert found["ecs"].month == pytest.approx(on_ecs.bill.month)
+
+
+def test_a_target_that_cannot_have_the_load_says_why() -> None:
+    large = planned(model_size="12 GB", model_kind="neural_network", frameworks=["pytorch"], latency="1s")
+    (lambda_,) = [one for one in large.outlook.elsewhere if one.target == "lambda"]
+    assert lambda_.month is None and lambda_.say.startswith("AWS Lambda")
+
+
+def test_a_lost_zone_and_ten_times_the_traffic_are_told_with_an_availability() -> None:
+    lost, ten, availability = planned(shape="payroll").outlook.bad_days
+    assert "a zone is lost at the peak: 6 of 10 instances are left" in lost
+    assert "a day of ten times the ordinary rate: max 10 answer" in ten
+    assert "if a zone is there" in availability
+
+
+def test_contradictory_answers_come_with_changes_that_make_a_plan() -> None:
+    answers = {**FRAUD, "payload": "1 GB", "rate": 1}
+    with pytest.raises(Invalid):
+        planner.plan(planner.read(answers), CATALOGUE)
+    found = planner.relaxations(planner.read(answers), CATALOGUE)
+    assert 1 <= len(found) <= 3
+    for one in found:
+        made = planner.plan(
+            planner.read({**answers, **{key: text or None for key, text in one.changes.items()}}), CATALOGUE
+        )
+        assert made.bill.month == pytest.approx(one.month) and "a month; " in one.say
+    sizes = [(len(one.changes), one.month) for one in found]
+    assert sizes == sorted(sizes)
+
+
+def test_a_quota_below_the_peak_is_said() -> None:
+    low = [note.say for note in planned(shape="payroll", quota=4).notes if note.about == "quota"]
+    assert low == [
+        "up to 10 instances of ml.c5.xlarge run at a time, and the quota is 4: what is above it does not start"
+    ]
+    assert not [note for note in planned(shape="payroll", quota=20).notes if note.about == "quota"]
