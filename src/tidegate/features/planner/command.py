@@ -29,6 +29,8 @@ from tidegate.host.atomic_write import write_atomically
 from tidegate.prices import Catalogue, price_folder
 from tidegate.settings import Settings
 
+Shown = tuple[Plan, EndpointMeasurement]
+"""The plan before, and what its endpoint has shown."""
 BACK, EXPLAIN = "back", "?"
 KEPT = "plan-answers.json"
 """File in the state folder with the answers of questions that were not answered to the end."""
@@ -75,28 +77,24 @@ def plan(
       tidegate plan --example payroll-fraud --model model.tar.gz --out plan.yaml
       tidegate plan --from fraud --answers answers.yaml
     """
-    if answers is not None and example is not None:
-        raise Invalid("give --answers or --example, not both")
-    if running is not None and resume:
-        raise Invalid("give --from or --continue, not both")
     changes = dict(_change(text) for text in change or ())
-    shown: tuple[Plan, EndpointMeasurement] | None = None
-    if running is None:
-        made = _make_plan(answers, example, changes, further=further, resume=resume)
-    else:
-        made, shown = _plan_again(running, answers, example, changes)
+    made, shown = _make_plan(running, answers, example, changes, further=further, resume=resume)
     spec = with_models(made.spec, [_address(text, out) for text in model]) if model else None
+    _tell(made, shown, spec, why=why, as_json=as_json)
+    if out is not None:
+        _write_spec(out, made, spec)
+
+
+def _tell(made: Plan, shown: Shown | None, spec: dict[str, Any] | None, *, why: bool, as_json: bool) -> None:
     document = _describe(made, quiet=as_json) | ({} if shown is None else {"measured": describe(*shown)})
     if as_json:
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
-    else:
-        show(made, console())
-        for line in () if shown is None else tell(*shown):
-            console().print(Text(line))
-        if why:
-            _show_why(made, console())
-    if out is not None:
-        _write_spec(out, made, spec)
+        return
+    show(made, console())
+    for line in () if shown is None else tell(*shown):
+        console().print(Text(line))
+    if why:
+        _show_why(made, console())
 
 
 def _write_spec(out: Path, made: Plan, spec: dict[str, Any] | None) -> None:
@@ -112,20 +110,33 @@ def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
 
 
 def _make_plan(
-    answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool, resume: bool
-) -> Plan:
-    """From the file or the example with its changes; asked in the terminal where there is neither."""
+    running: str | None,
+    answers: Path | None,
+    example: str | None,
+    changes: Mapping[str, object],
+    *,
+    further: bool,
+    resume: bool,
+) -> tuple[Plan, Shown | None]:
+    """From what an endpoint has shown, or from the file or the example with its changes; asked in the terminal where
+    there is none of them."""
+    if answers is not None and example is not None:
+        raise Invalid("give --answers or --example, not both")
+    if running is not None and resume:
+        raise Invalid("give --from or --continue, not both")
+    if running is not None:
+        return _plan_again(running, answers, example, changes)
     catalogue = _load_catalogue()
     if answers is None and example is None:
         kept = Settings.from_environment(os.environ).state.expanduser() / KEPT
         interview = _resume(kept, changes) if resume else Interview(changes, further)
-        return _plan_or_relax(_ask_all(interview, kept), catalogue)
-    return _plan_or_relax(planner.read({**_read_answers(answers, example), **changes}), catalogue)
+        return _plan_or_relax(_ask_all(interview, kept), catalogue), None
+    return _plan_or_relax(planner.read({**_read_answers(answers, example), **changes}), catalogue), None
 
 
 def _plan_again(
     running: str, answers: Path | None, example: str | None, changes: Mapping[str, object]
-) -> tuple[Plan, tuple[Plan, EndpointMeasurement]]:
+) -> tuple[Plan, Shown]:
     """The plan with what a running endpoint has shown, the plan before, and what was measured. ``changes`` go over
     both."""
     with client() as server:

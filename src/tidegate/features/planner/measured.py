@@ -1,4 +1,4 @@
-"""What a running endpoint has shown, beside what its plan took for granted. Pure."""
+"""Compare what a running endpoint has shown with what its plan took for granted. Pure."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
