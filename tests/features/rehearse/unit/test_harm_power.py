@@ -141,8 +141,8 @@ def test_each_remedy_that_is_named_would_do(harm: Harm) -> None:
     assert not promise_with(harm, seconds(bake[1], ()) // 2).reached
     assert size
     larger = percent(size[1], ()) / 100 if harm.errors else float(size[1])
-    name = "errors" if harm.errors else "predictions"
-    assert promise_with(Harm(**{name: larger if harm.errors else PredictionHarm(bias=larger)}), 600).reached
+    better = Harm(errors=larger) if harm.errors else Harm(predictions=PredictionHarm(bias=larger))
+    assert promise_with(better, 600).reached
     spent = promise_with(Harm(errors=0.01), 86_400, exposure=300)
     (exposure,) = (re.search("exposure: (.*)", one) for one in spent.remedies if "exposure" in one)
     assert exposure and promise_with(Harm(errors=0.01), 86_400, exposure=int(exposure[1])).reached
