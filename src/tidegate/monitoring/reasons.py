@@ -56,9 +56,9 @@ def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int
 
 
 def describe_breach(alarm: Alarm) -> str:
-    """Describe the values by which an alarm went into ALARM, in the metric's unit; empty for one that was set by hand,
-    or that follows from other alarms or from missing data: ``Average of Invocation5XXErrors was 7.5 % and 6.1 %,
-    greater than the threshold of 2 %, in 2 of the last 3 periods of 10 s``."""
+    """Describe the values by which an alarm went into ALARM, in the unit of its metric; empty for one that was set by
+    hand, or that follows from other alarms or from missing data: ``Average of Invocation5XXErrors was 7.5 % and
+    6.1 %, greater than the threshold of 2 %, in 2 of the last 3 periods of 10 s``."""
     if alarm.state is not AlarmState.ALARM or is_given(alarm) or alarm.rule:
         return ""
     found = json.loads(alarm.state_reason_data or "{}")
@@ -69,10 +69,8 @@ def describe_breach(alarm: Alarm) -> str:
     *others, last = (format_value(alarm.metric, value) for value in breaching[-SHOWN:])
     shown = f"{', '.join(others)} and {last}" if others else last
     crossed = f"{WORDS[alarm.comparison]} the threshold of {format_value(alarm.metric, limit)}"
-    often = (
-        f"{len(breaching)} of the last {_count(len(values), 'period')} of {found.get('period', alarm.period)} s"
-    )
-    return f"{alarm.subject} was {shown}, {crossed}, in {often}"
+    often = "a period" if len(values) == 1 else f"{len(breaching)} of the last {len(values)} periods"
+    return f"{alarm.subject} was {shown}, {crossed}, in {often} of {found.get('period', alarm.period)} s"
 
 
 def format_value(metric: str, value: float) -> str:
