@@ -35,6 +35,8 @@ CALLED_BY_LIBRARIES = {
         "OtlpSender",
         "MlflowServer",
         "read_lines",
+        "parse_harm",
+        "write_evidence",
     ),  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
     *("list_deployments", "get_deployment"),  # MLflow

@@ -15,6 +15,7 @@ from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.cli.target_options import TargetName
+from tidegate.cli.validate import check_assurance
 from tidegate.host.late_import import load
 
 FOLLOW = "tidegate.cli.follow_rollout"
@@ -46,6 +47,7 @@ def deploy(
     with client() as server:
         data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
+        check_assurance(wish)
         for note in evidence_notes(wish):
             print(f"note: {note}", file=sys.stderr)
         after = _journal_position(server, wish.endpoint) if wait else 0

@@ -3,18 +3,22 @@
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.output import AsJson, print_note, show
+from tidegate.cli.validate import check_assurance
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.host.atomic_write import write_atomically
+from tidegate.host.late_import import load
 from tidegate.serving.artifacts.detect_runtime import detect
 from tidegate.serving.contract.catalogue import RuntimeKind
 
@@ -30,18 +34,25 @@ _ROLLOUTS = {
     "linear": "  strategy: linear\n  step: 25%\n  wait: 10m\n  final_bake: 5m\n",
     "all_at_once": "  strategy: all_at_once\n  final_bake: 5m\n",
 }
+_FIRST = {"canary": "10%", "linear": "25%"}
+"""The share of the first stage."""
+_HARM_WORDS = "tidegate.features.evidence.harm_words"
+_NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class _InitAnswers:
     """Answers that the spec is made of. ``latency`` is the p99 above which a rollout rolls back, such as
-    ``100ms``."""
+    ``100ms``; ``evidence`` the section that rules out what would hurt, and ``rps`` the requests per second at which
+    that must be possible."""
 
     endpoint: str
     image: str
     instances: str
     strategy: str
     latency: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    rps: float | None = None
 
 
 def init(
@@ -58,7 +69,8 @@ def init(
 ) -> None:
     """Write a spec file for a model, by asking.
 
-    It asks for the endpoint's name, the runtime, the instances, the strategy, and the latency that is too much. An
+    It asks for the endpoint's name, the runtime, the instances, the strategy, the latency that is too much, and what
+    would hurt: "one failed answer in 200" rules that out before the new version gets more than its first share. An
     empty answer takes the default. 'tidegate deploy' takes the file.
 
     \b
@@ -73,7 +85,7 @@ def init(
     text = write_spec(answers, _relative(model, path.absolute().parent))
     # Validate before writing, so that an invalid answer leaves no file.
     loaded = spec.load(text, str(path))
-    loaded.wish(datetime.now(UTC), prepare(loaded, path.absolute().parent, must_exist=False))
+    check_assurance(loaded.wish(datetime.now(UTC), prepare(loaded, path.absolute().parent, must_exist=False)))
     _write(path, text, force=force)
     document = {"spec": str(path), "endpoint": answers.endpoint, "image": answers.image}
     show(document, as_json, f"wrote {path}: 'tidegate deploy {path} --wait' serves it")
@@ -117,7 +129,25 @@ def _ask(defaults: _InitAnswers, *, named: bool) -> _InitAnswers:
     if strategy not in STRATEGIES:
         raise Invalid(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     latency = _answer("A new version is turned back when its p99 latency is above", defaults.latency)
-    return _InitAnswers(name, image, instances, strategy, latency)
+    return _InitAnswers(name, image, instances, strategy, latency, *_ask_harm(strategy))
+
+
+def _ask_harm(strategy: str) -> tuple[Mapping[str, Any], float | None]:
+    """Ask what would hurt, where the strategy has a first share that could show it."""
+    if strategy not in _FIRST:
+        return {}, None
+    said = _answer(f"What would hurt, such as {load(_HARM_WORDS, 'EXAMPLES')}", _NOTHING)
+    if said == _NOTHING:
+        return {}, None
+    harm, rows, label = load(_HARM_WORDS, "parse_harm")(said), "", ""
+    if not harm.keys().isdisjoint(load(_HARM_WORDS, "OF_LABELS")):
+        rows = _answer("Labelled rows that both versions answer first (file:// or s3://)", "")
+        label = _answer("Column of the label", "")
+    rate = _answer("Requests per second, by which it is checked that the traffic can show it", _NOTHING)
+    if rate != _NOTHING and not re.fullmatch(r"\d+(\.\d+)?", rate):
+        raise Invalid(f"requests per second {rate!r}: expected a number")
+    made = load(_HARM_WORDS, "write_evidence")(harm, _FIRST[strategy], rows, label)
+    return made, None if rate == _NOTHING else float(rate)
 
 
 def _answer(question: str, default: str) -> str:
@@ -147,7 +177,16 @@ def write_spec(answers: _InitAnswers, data: str) -> str:
         f"  errors: {{metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 10s, periods: 3, "
         f"datapoints: 2}}\n"
         f"  slow: {{metric: ModelLatency, statistic: p99, above: {answers.latency}, period: 10s, periods: 3}}\n"
+        + _write_harm(answers)
     )
+
+
+def _write_harm(answers: _InitAnswers) -> str:
+    if not answers.evidence:
+        return ""
+    made = yaml.safe_dump({"evidence": dict(answers.evidence)}, sort_keys=False, default_flow_style=None)
+    text = f"\n# What is ruled out before a version gets more traffic.\n{made}"
+    return text if answers.rps is None else f"{text}workload: {{rps: {answers.rps:g}}}\n"
 
 
 def _quote(text: str) -> str:

@@ -62,6 +62,14 @@ def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None
             yield from _find_unknown_images(loaded)
     for problem in _attempt(lambda: load("tidegate.features.rehearse.rehearsal.spec_scenario", "make_plan")(wish)):
         yield Invalid(f"{loaded.source}:{loaded.line(('rollout',))}: rollout: {problem}")
+        return
+    yield from _attempt(lambda: check_assurance(wish))
+
+
+def check_assurance(wish: DesiredDeployment) -> None:
+    """Check that the traffic of the spec's workload suffices for its assurance. Raises Invalid."""
+    if (evidence := wish.deployment.evidence) is not None and evidence.assure is not None:
+        load("tidegate.features.rehearse.rehearsal.spec_scenario", "check_assurance")(wish)
 
 
 def _attempt(work: Callable[[], object]) -> Iterator[Invalid]:

@@ -137,6 +137,9 @@ class Observation:
     routes: RouteTable | None
     alarms: dict[str, AlarmState] | None = field(default_factory=dict)
     guard_check: GuardCheck | None = None
+    breaches: Mapping[str, str] = field(default_factory=dict)
+    """By alarm of the plan that is in ALARM: the values that decided, against which threshold and over which
+    periods."""
     deleted: tuple[str, ...] = ()
     """Alarms of the plan that no longer exist."""
     from_before: tuple[str, ...] = ()

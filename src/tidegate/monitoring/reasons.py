@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
+from tidegate.domain.metric_units import LATENCIES, RATES
 from tidegate.monitoring.samples import Datapoint
 
 LONGEST = 1023
@@ -52,6 +53,31 @@ def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int
     least = f"(minimum {_count(alarm.datapoints_to_alarm, 'datapoint')} for OK -> ALARM transition)"
     line = f"Threshold Crossed: {seen} {_quote(breaching)} {_were(len(breaching))} {crossed} {least}{treated}."
     return line[:LONGEST]
+
+
+def describe_breach(alarm: Alarm) -> str:
+    """Describe the values by which an alarm went into ALARM, in the unit of its metric; empty for one that was set by
+    hand, or that follows from other alarms or from missing data: ``Average of Invocation5XXErrors was 7.5 % and
+    6.1 %, greater than the threshold of 2 %, in 2 of the last 3 periods of 10 s``."""
+    if alarm.state is not AlarmState.ALARM or is_given(alarm) or alarm.rule:
+        return ""
+    found = json.loads(alarm.state_reason_data or "{}")
+    values, limit = found.get("recentDatapoints", []), found.get("threshold", alarm.threshold)
+    breaching = [value for value in values if alarm.comparison.breaches(value, limit)]
+    if not breaching:
+        return ""
+    *others, last = (format_value(alarm.metric, value) for value in breaching[-SHOWN:])
+    shown = f"{', '.join(others)} and {last}" if others else last
+    crossed = f"{WORDS[alarm.comparison]} the threshold of {format_value(alarm.metric, limit)}"
+    often = "a period" if len(values) == 1 else f"{len(breaching)} of the last {len(values)} periods"
+    return f"{alarm.subject} was {shown}, {crossed}, in {often} of {found.get('period', alarm.period)} s"
+
+
+def format_value(metric: str, value: float) -> str:
+    """Format a value of a metric, for people."""
+    if metric in RATES:
+        return f"{value * 100:.4g} %"
+    return f"{value / 1000:,.4g} ms" if metric in LATENCIES else f"{value:.4g}"
 
 
 def data(alarm: Alarm, used: Sequence[Datapoint], now: datetime) -> str:

@@ -24,6 +24,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.domain.worker_stats import MOST_FAILURES
 from tidegate.monitoring import reasons
 from tidegate.monitoring.guard_verdicts import GuardVerdict
+from tidegate.monitoring.reasons import describe_breach
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
@@ -373,11 +374,13 @@ class Engine:
             return Observation(fleets, look.routes, loaded.states)
         kept = [alarm for alarm in one.alarms if alarm.name in loaded.alarms]
         verdicts = self.guards.verdicts(one)
+        told = {name: describe_breach(alarm) for name, alarm in _read_guards(one, loaded, verdicts).items()}
         return Observation(
             fleets,
             look.routes,
             combine_states(present_states(one, loaded, verdicts), self.guards.states(one)),
             self.guards.evidence(one),
+            {name: text for name, text in told.items() if text},
             from_before=find_alarms_from_before(one, loaded, verdicts),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),

@@ -114,7 +114,9 @@ def _find_cause(
             if _condition_message(rollout, INSTANCES_LOST)
             else _WHEN[rollout.phase]
         )
-        return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {when}"
+        decided = "; ".join(seen.breaches[name] for name in alarms if name in seen.breaches)
+        why = f"alarm(s) [{', '.join(alarms)}] in ALARM state {when}"
+        return Cause.ALARM, f"{why}: {decided}" if decided else why
     share = desired_state.new_share(endpoint)
     if failed := predicates.failures(endpoint, rollout.new, seen, shadow=_is_untried(endpoint, rollout)):
         cause = Cause.CAPACITY if share or rollout.losses else Cause.PROVISIONING

@@ -141,7 +141,7 @@ def test_init_with_yes_writes_a_spec_that_is_valid(tmp_path: Path) -> None:
 def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"model")
     out = tmp_path / "s.yaml"
-    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n")
+    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n\n")
     assert done.exit_code == 0, done.output
     data = spec.load(out.read_text()).data
     assert isinstance(data, dict)
@@ -149,12 +149,31 @@ def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
     assert data["rollout"]["strategy"] == "linear" and data["alarms"]["slow"]["above"] == "80ms"
 
 
+def test_init_turns_what_would_hurt_into_an_assurance_that_the_traffic_can_show(tmp_path: Path) -> None:
+    model, out = tmp_path / "m.onnx", tmp_path / "s.yaml"
+    model.write_bytes(b"model")
+    given = ("spec", "init", str(model), "--out", str(out))
+    hurts = "one failed answer in 200, one missed fraud in a hundred"
+    answers = f"\n\n\nlinear\n\n{hurts}\ns3://labels/old.csv\nfraud\n"
+    told = refusal(*given, text=answers + "0.5\n")
+    assert "errors of variant AllTraffic cannot be ruled out" in told and "a stage of 25% that bakes" in told
+    assert not out.exists()
+    done = run(*given, text=answers + "40\n")
+    assert done.exit_code == 0, done.output
+    data = spec.load(out.read_text()).data
+    assert isinstance(data, dict)
+    assert data["evidence"]["assure"] == {"harm": {"errors": "0.5%", "recall": "1%"}, "before": "25%"}
+    assert data["evidence"]["replay"] == {"rows": "s3://labels/old.csv", "label": "fraud"}
+    assert data["workload"] == {"rps": 40}
+    assert "is not understood" in refusal(*given, "--force", text="\n\n\nlinear\n\nbad things\n")
+
+
 def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Path) -> None:
     model, out = tmp_path / "m.onnx", tmp_path / "s.yaml"
     model.write_bytes(b"model")
     given = ("spec", "init", str(model), "--out", str(out))
     assert "expected one of canary, linear" in refusal(*given, text="\n\n\nfast\n\n")
-    assert "instances" in refusal(*given, text="\n\nmany\n\n\n")
+    assert "instances" in refusal(*given, text="\n\nmany\n\n\n\n")
     assert "give --yes" in refusal(*given, text="")
     assert "no such file" in refusal("spec", "init", str(tmp_path / "none.ubj"), "--yes")
     assert not out.exists()

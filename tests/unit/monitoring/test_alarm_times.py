@@ -9,6 +9,7 @@ import pytest
 from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import AlarmState, MissingData
 from tidegate.monitoring.alarm_evaluation import evaluate, next_evaluation, windows
+from tidegate.monitoring.reasons import describe_breach
 from tidegate.monitoring.samples import Datapoint
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -44,6 +45,21 @@ def test_a_new_or_changed_alarm_is_due_at_once() -> None:
     assert next_evaluation(changed, None) == NOON
     assert next_evaluation(changed, NOON - timedelta(seconds=1)) == NOON
     assert next_evaluation(changed, NOON) > NOON
+
+
+def test_the_values_that_decided_are_told_in_the_unit_of_the_metric() -> None:
+    points = [Datapoint(BEGIN + 10 * n, value, 40) for n, value in enumerate((120_000.0, 80_000.0, 300_500.0))]
+    slow = replace(ALARM, threshold=100_000.0, period=10, evaluation_periods=3, datapoints_to_alarm=2)
+    fired = evaluate(slow, points, NOON + timedelta(seconds=30))
+    assert describe_breach(fired) == (
+        "p99 of ModelLatency was 120 ms and 300.5 ms, greater than the threshold of 100 ms, in 2 of the last 3"
+        " periods of 10 s"
+    )
+    failing = replace(slow, metric="Invocation5XXErrors", statistic="Average", threshold=0.02)
+    found = describe_breach(evaluate(failing, [Datapoint(one.at, 0.075, 40) for one in points], NOON))
+    assert "was 7.5 %, 7.5 % and 7.5 %, greater than the threshold of 2 %, in 3 of" in found
+    assert not describe_breach(evaluate(slow, points[1:2], NOON)), "it is not in ALARM"
+    assert not describe_breach(replace(fired, state_reason="a drill")), "it was set by hand"
 
 
 def test_a_change_says_what_was_seen() -> None:

@@ -135,7 +135,10 @@ async def test_it_turns_back_while_the_store_is_away_and_records_it_when_it_is_b
             await case.round()
         after = await case.record()
         assert after.rollout is None and after.last is not None and after.last.phase is Phase.ROLLED_BACK
-        assert "alarm(s) [alarm] in ALARM state during baking" in (after.failure_reason or "")
+        assert after.failure_reason == (
+            "Deployment rolled back: alarm(s) [alarm] in ALARM state during baking: Sum of M was 1, greater than the"
+            " threshold of 0.5, in a period of 1 s."
+        )
         assert after.rejected, "and the version is known to be bad"
         assert case.share() == 0
 
@@ -404,7 +407,7 @@ async def test_a_rollback_says_what_failed_everywhere() -> None:
         after = await case.record()
         assert after.last is not None and after.last.failures == said
         assert (after.failure_reason or "").endswith(
-            "during baking; its last error: 500 KeyError: 'income' (27 times)."
+            "in a period of 1 s; its last error: 500 KeyError: 'income' (27 times)."
         )
         lines = await case.store.run(lambda tx: tx.journal(kind="endpoint", name="fraud"))
         told = [event.data.get("failures") for line in lines for event in line.events]

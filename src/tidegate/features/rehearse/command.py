@@ -182,6 +182,9 @@ def show(found: RehearsalReport, screen: Console) -> None:
             if found.run is not None and found.run.findings:
                 screen.print("\nevidence by stage")
                 screen.print(runs_view.findings_table(found.run.findings, found.run.spoke, found.shares))
+            if found.harms:
+                screen.print(detection_view.HARM_TITLE)
+                screen.print(detection_view.harm_table(found.harms))
         if found.detection is not None and part is ReportPart.DETECTION:
             detection_view.show(found.detection, {alarm.name: alarm for alarm in inputs.wish.alarms}, screen)
         if found.runs is not None and part is ReportPart.RUNS:

@@ -1,6 +1,6 @@
 """Shows on the terminal what the guards of a rollout can detect: stages, alarms, faults, evidence and proposals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +14,7 @@ from tidegate.features.rehearse.promise import (
     AlarmPromise,
     EvidenceKind,
     FaultPromise,
+    HarmPromise,
     Promise,
     Proposal,
     Quantity,
@@ -170,8 +171,8 @@ def _render_evidence(found: Promise) -> Iterator[str | Text | Table]:
         yield f"\nSmallest loss of AUC that labels find with {often}, of 0.8"
         yield _label_table(found)
     if found.harms:
-        yield "\nto rule the harm out of an equal version takes about"
-        yield _harm_table(found)
+        yield HARM_TITLE
+        yield harm_table(found.harms)
     if found.kinds:
         yield f"\nKinds of evidence: the smallest harm that each one sees first, with {often}"
         yield _kinds_table(found)
@@ -180,9 +181,12 @@ def _render_evidence(found: Promise) -> Iterator[str | Text | Table]:
                 yield Text(_describe_blind(one), style="yellow" if one.asked and one.blind else "")
 
 
-def _harm_table(found: Promise) -> Table:
+HARM_TITLE = "\nto rule the harm out of an equal version takes about"
+
+
+def harm_table(harms: Iterable[HarmPromise]) -> Table:
     shown = Table(key("HARM"), *map(number, ("COUNT", "OF", "AFTER")))
-    for one in found.harms:
+    for one in harms:
         name = f"{one.harm} ({one.variant})" if one.variant else one.harm
         after = "-" if one.seconds is None else draw.format_duration(one.seconds)
         shown.add_row(name, "by the model" if one.count is None else f"{one.count:,}", one.counted, after)

@@ -16,6 +16,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison
 from tidegate.features.rehearse.promise import (
     Baseline,
+    HarmPromise,
     Promise,
     PromiseTerms,
     Quantity,
@@ -132,6 +133,8 @@ class RehearsalReport:
     run: RehearsalRun | None = None
     detection: Promise | None = None
     runs: Rehearsal | None = None
+    harms: tuple[HarmPromise, ...] = ()
+    """What an assurance takes at the rate of the spec's workload, where no other rate is given."""
 
     def document(self) -> dict[str, object]:
         """For JSON. The part alone if only one is asked for, else the runs with the others as members."""
@@ -148,7 +151,8 @@ class RehearsalReport:
         if self.timeline is None:
             return None
         found = self.timeline
-        told = {"phase": str(found.phase), "reason": found.reason, "seconds": found.seconds}
+        told: dict[str, object] = {"phase": str(found.phase), "reason": found.reason, "seconds": found.seconds}
+        told |= {"harms": [asdict(one) for one in self.harms]} if self.harms else {}
         drawn = (
             {} if self.run is None else {"run": asdict(self.run), "shares": self.shares, "evidence": self.evidence}
         )
@@ -163,7 +167,8 @@ def report_rehearsal(inputs: RehearsalInputs, done: Callable[[int], None] = lamb
     plan, parts, rate = spec_scenario.make_plan(inputs.wish), inputs.parts, inputs.request.rps
     shares = tuple(stage.share / 100 for stage in plan.stages)
     if rate is None:
-        return RehearsalReport(inputs, shares, timeline=_simulate(inputs))
+        harms = spec_scenario.check_assurance(inputs.wish, inputs.baseline, inputs.startup)
+        return RehearsalReport(inputs, shares, timeline=_simulate(inputs), harms=harms)
     report = RehearsalReport(inputs, shares)
     if ReportPart.DETECTION in parts:
         found = promise(plan, inputs.wish.alarms, rate, inputs.baseline, inputs.wanted, inputs.terms)

@@ -17,6 +17,7 @@ from tidegate.features.rehearse.promise.baseline import (
 )
 from tidegate.features.rehearse.promise.detection import PromiseTerms
 from tidegate.features.rehearse.promise.evidence_kinds import EvidenceKind
+from tidegate.features.rehearse.promise.harm_power import HarmPromise
 from tidegate.features.rehearse.promise.promise import (
     AlarmPromise,
     EvidencePromise,
@@ -24,6 +25,7 @@ from tidegate.features.rehearse.promise.promise import (
     Promise,
     StagePromise,
     promise,
+    promise_assurance,
 )
 from tidegate.features.rehearse.promise.proposals import Proposal
 
@@ -34,6 +36,7 @@ __all__ = [
     "EvidenceKind",
     "EvidencePromise",
     "FaultPromise",
+    "HarmPromise",
     "LabelFlow",
     "LatencyDistribution",
     "Predictions",
@@ -44,4 +47,5 @@ __all__ = [
     "StagePromise",
     "VersionFault",
     "promise",
+    "promise_assurance",
 ]

@@ -1,6 +1,7 @@
 """Compute what a rollout can promise: the smallest fault that it detects, what a bad version does until then, and
 what to change if that is not good enough."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan
 from tidegate.features.evidence.judge import false_alarm_rates, replay_rate
+from tidegate.features.evidence.sentences import describe_seconds
 from tidegate.features.rehearse.promise import alarm_model, proposals, schedule
 from tidegate.features.rehearse.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.features.rehearse.promise.detection import AlarmWatch, PromiseTerms, RolloutSetting
@@ -142,30 +144,34 @@ def promise(
         if plan.evidence is None
         else tuple(promise_labels(plan.evidence, terms.power, _parts_of(terms))),
         kinds=() if plan.evidence is None else tuple(_list_kinds(plan.evidence, setting, terms, compared)),
-        harms=() if plan.evidence is None else _promise_assurance(plan.evidence, setting, terms),
+        harms=() if plan.evidence is None else promise_assurance(plan.evidence, setting, terms),
     )
 
 
-def _promise_assurance(
+def promise_assurance(
     config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
 ) -> tuple[HarmPromise, ...]:
     """Promise what each harm of an assurance takes. Raises Invalid for one that cannot be ruled out in time."""
-    usual = setting.baseline.error_rate + setting.baseline.refusal_rate
     found = tuple(
         harm
         for variant, part in (terms.parts or {"": 1.0}).items()
-        for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), usual)
+        for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), setting.baseline)
     )
     for one in found:
         if not one.reached:
-            of = f" of variant {one.variant}" if one.variant else ""
-            many = "" if one.count is None else f", which takes about {one.count:,} requests to the new version"
-            raise Invalid(
-                f"evidence.assure: {one.harm}{of} cannot be ruled out before"
-                f" the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
-                " longer, give the stages below 'before' a larger share, or use copies or labelled rows"
-            )
+            raise Invalid(_refuse_harm(one, setting.rate))
     return found
+
+
+def _refuse_harm(one: HarmPromise, rate: float) -> str:
+    of = f" of variant {one.variant}" if one.variant else ""
+    takes = "any number is too few" if one.count is None else f"it takes about {one.count:,} {one.counted}"
+    after = "" if one.seconds is None else f" ({describe_seconds(math.ceil(one.seconds))})"
+    until = "" if one.most_seconds is None else f" in {describe_seconds(math.ceil(one.most_seconds))}"
+    return (
+        f"evidence.assure: {one.harm}{of} cannot be ruled out before the deadline at {rate:g} requests per second:"
+        f" {takes}{after}, and there are {one.has or 0:,}{until}; what would do: {', or '.join(one.remedies)}"
+    )
 
 
 def _list_kinds(

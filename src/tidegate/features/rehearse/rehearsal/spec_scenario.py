@@ -11,7 +11,16 @@ from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import RoutingStrategy, VariantSpec
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Phase, RolloutPlan, Version
-from tidegate.features.rehearse.promise import Baseline, LatencyDistribution, VersionFault, alarm_model
+from tidegate.features.rehearse.promise import (
+    Baseline,
+    HarmPromise,
+    LatencyDistribution,
+    PromiseTerms,
+    VersionFault,
+    alarm_model,
+    promise_assurance,
+)
+from tidegate.features.rehearse.promise.detection import RolloutSetting
 from tidegate.features.rehearse.rehearsal.rehearsal import (
     REPLAYED_POSITIVES,
     PreparedScenario,
@@ -37,6 +46,19 @@ def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
 def make_plan(wish: DesiredDeployment) -> RolloutPlan:
     """Compile the plan. Raises Invalid for an impossible one."""
     return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
+
+
+def check_assurance(
+    wish: DesiredDeployment, baseline: Baseline | None = None, startup: float = 0.0
+) -> tuple[HarmPromise, ...]:
+    """Return what each harm of the spec's assurance takes at the rate of its workload; nothing without both.
+    ``baseline``: None: no request fails on either version, which takes least. Raises Invalid for a harm that cannot
+    be ruled out before the deadline."""
+    evidence, rate = wish.deployment.evidence, getattr(wish.sections.get("workload"), "rps", None)
+    if evidence is None or evidence.assure is None or not rate:
+        return ()
+    setting = RolloutSetting(make_plan(wish), rate, baseline or Baseline(0.0), startup)
+    return promise_assurance(evidence, setting, PromiseTerms(startup=startup, parts=traffic_parts(wish)))
 
 
 def traffic_parts(wish: DesiredDeployment) -> dict[str, float]:
