@@ -162,7 +162,7 @@ def _fold_pairs(state: HarmState, test: MeanTest, block: EvidenceBlock) -> HarmS
     # A unit is that of the blocks after it, or of this one if it is the first. A larger one makes a harm smaller.
     sizes = [one for one in (state.unit, told) if one is not None]
     size = max(sizes, default=1.0) if split_test(state.harm)[0] in IN_UNITS else 1.0
-    span, centre = _scale(state.harm)
+    span, centre = harm_scale(state.harm)
     level = centre + min(state.limit / size, MOST_UNITS) / span
     mean = sums[1] / sums[0]
     left, apart = 1 - mean, (mean - centre) * span * size
@@ -179,7 +179,7 @@ def _fold_pairs(state: HarmState, test: MeanTest, block: EvidenceBlock) -> HarmS
     )
 
 
-def _scale(harm: str) -> tuple[float, float]:
+def harm_scale(harm: str) -> tuple[float, float]:
     """Return the span of a test's values from 0 to 1 in its own unit, and the value where versions do not differ."""
     name, direction = split_test(harm)
     if direction:
@@ -238,7 +238,7 @@ def _result(state: HarmState, config: Assurance) -> HarmResult:
     elif state.apart[0]:
         number, total, squares = state.apart
         estimate = total / number
-        span, centre = _scale(state.harm) if pairs else (2.0, 0.5)
+        span, centre = harm_scale(state.harm) if pairs else (2.0, 0.5)
         reach = span * state.largest
         placed = number * centre + total / reach
         around = squares / reach**2 + 2 * centre * total / reach + number * centre * centre
@@ -281,10 +281,13 @@ HARM_HEADS = ("harm", "variant", "what is known", "worse by", "at most", "seen")
 
 def name_limit(one: HarmResult, config: Assurance) -> str:
     """Name how large a harm is, in the user's unit."""
-    if one.harm.startswith("latency"):
-        return f"{config.harm.latency or 0:.0%}"
+    return format_limit(one.harm, config.harm.latency or 0 if one.harm.startswith("latency") else one.limit)
+
+
+def format_limit(harm: str, limit: float) -> str:
+    """Format how large a harm is, in the user's unit."""
     shares = (ERRORS, "recall", "mean error", "moved", "top", "order")
-    return f"{one.limit * 100:.4g}%" if one.harm in shares else f"{one.limit:.4g}"
+    return f"{limit * 100:.4g}%" if harm in shares or harm.startswith("latency") else f"{limit:.4g}"
 
 
 def harm_cells(one: HarmResult, config: Assurance) -> tuple[str, str, str, str, str, str]:

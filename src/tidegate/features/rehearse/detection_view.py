@@ -181,11 +181,13 @@ def _render_evidence(found: Promise) -> Iterator[str | Text | Table]:
 
 
 def _harm_table(found: Promise) -> Table:
-    shown = Table(key("HARM"), *map(number, ("COUNT", "OF", "AFTER")))
+    shown = Table(key("HARM"), *map(number, ("NEEDS", "IN", "THERE ARE")))
     for one in found.harms:
-        name = f"{one.harm} ({one.variant})" if one.variant else one.harm
-        after = "-" if one.seconds is None else draw.format_duration(one.seconds)
-        shown.add_row(name, "by the model" if one.count is None else f"{one.count:,}", one.counted, after)
+        name = f"{one.harm} {one.limit}" + (f" ({one.variant})" if one.variant else "")
+        counted = one.counted.removesuffix(" to the new version")
+        needs = f"{counted} by the model" if one.count is None else f"{one.count:,} {counted}"
+        time = "-" if one.seconds is None else draw.format_duration(one.seconds)
+        shown.add_row(name, needs, time, "-" if one.there is None else f"{one.there:,}")
     return shown
 
 

@@ -23,6 +23,8 @@ from tidegate.features.rehearse.promise import (
     expectations,
     promise,
 )
+from tidegate.features.rehearse.promise.detection import RolloutSetting
+from tidegate.features.rehearse.promise.promise import promise_assurance
 from tidegate.features.rehearse.quantities import format_millis
 from tidegate.features.rehearse.rehearsal import spec_scenario
 from tidegate.features.rehearse.rehearsal.rehearsal import Rehearsal, RehearsalRun, rehearse
@@ -168,6 +170,9 @@ def report_rehearsal(inputs: RehearsalInputs, done: Callable[[int], None] = lamb
     if ReportPart.DETECTION in parts:
         found = promise(plan, inputs.wish.alarms, rate, inputs.baseline, inputs.wanted, inputs.terms)
         report = replace(report, detection=found)
+    elif plan.evidence is not None:
+        setting = RolloutSetting(plan, rate, inputs.baseline, inputs.terms.startup)
+        promise_assurance(plan.evidence, setting, inputs.terms)
     if parts == {ReportPart.DETECTION}:
         return report
     scenario = spec_scenario.make_scenario(inputs.wish, rate, inputs.baseline, inputs.startup)

@@ -142,29 +142,22 @@ def promise(
         if plan.evidence is None
         else tuple(promise_labels(plan.evidence, terms.power, _parts_of(terms))),
         kinds=() if plan.evidence is None else tuple(_list_kinds(plan.evidence, setting, terms, compared)),
-        harms=() if plan.evidence is None else _promise_assurance(plan.evidence, setting, terms),
+        harms=() if plan.evidence is None else promise_assurance(plan.evidence, setting, terms),
     )
 
 
-def _promise_assurance(
+def promise_assurance(
     config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
 ) -> tuple[HarmPromise, ...]:
     """Promise what each harm of an assurance takes. Raises Invalid for one that cannot be ruled out in time."""
-    usual = setting.baseline.error_rate + setting.baseline.refusal_rate
     found = tuple(
         harm
         for variant, part in (terms.parts or {"": 1.0}).items()
-        for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), usual)
+        for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), setting.baseline)
     )
     for one in found:
         if not one.reached:
-            of = f" of variant {one.variant}" if one.variant else ""
-            many = "" if one.count is None else f", which takes about {one.count:,} requests to the new version"
-            raise Invalid(
-                f"evidence.assure: {one.harm}{of} cannot be ruled out before"
-                f" the deadline with {setting.rate:g} requests per second{many}: name a larger harm, bake"
-                " longer, give the stages below 'before' a larger share, or use copies or labelled rows"
-            )
+            raise Invalid(one.refusal)
     return found
 
 
