@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.output import AsJson, print_note, show
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.host.atomic_write import write_atomically
+from tidegate.host.features import features
 from tidegate.serving.artifacts.detect_runtime import detect
 from tidegate.serving.contract.catalogue import RuntimeKind
 
@@ -58,8 +60,9 @@ def init(
 ) -> None:
     """Write a spec file for a model, by asking.
 
-    It asks for the endpoint's name, the runtime, the instances, the strategy, and the latency that is too much. An
-    empty answer takes the default. 'tidegate deploy' takes the file.
+    It asks for the endpoint's name, the runtime, the instances, the strategy, the latency that is too much, and what
+    would hurt, which is ruled out before a version gets more traffic. An empty answer takes the default. 'tidegate
+    deploy' takes the file.
 
     \b
     Examples:
@@ -72,11 +75,23 @@ def init(
     path = out or Path(f"{answers.endpoint}.yaml")
     text = write_spec(answers, _relative(model, path.absolute().parent))
     # Validate before writing, so that an invalid answer leaves no file.
-    loaded = spec.load(text, str(path))
-    loaded.wish(datetime.now(UTC), prepare(loaded, path.absolute().parent, must_exist=False))
+    data = _validate(text, path)
+    if not yes:
+        for _, ask in features().hooks("spec_questions"):
+            if sections := ask(data, _answer):
+                text += "\n" + yaml.safe_dump(sections, sort_keys=False)
+        _validate(text, path)
     _write(path, text, force=force)
     document = {"spec": str(path), "endpoint": answers.endpoint, "image": answers.image}
     show(document, as_json, f"wrote {path}: 'tidegate deploy {path} --wait' serves it")
+
+
+def _validate(text: str, path: Path) -> object:
+    """Return the plain data of a spec's text, with its paths resolved. Raises SpecError."""
+    loaded = spec.load(text, str(path))
+    data = prepare(loaded, path.absolute().parent, must_exist=False)
+    loaded.wish(datetime.now(UTC), data)
+    return data
 
 
 def suggest_name(model: str) -> str:

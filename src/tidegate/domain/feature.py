@@ -205,6 +205,8 @@ HOOKS: Mapping[str, str] = {
     " opened by a link, which is computed before anybody asks",
     "compare_shadow": "a function of an endpoint, a time and whether JSON is asked for, which prints what `compare"
     " --shadow` does",
+    "spec_questions": "a function of a new spec's plain data and of what asks a question (`spec init`), which returns"
+    " further sections",
     "resume": "a function of the transaction that says whether an earlier process left something open",
 }
 """Extension points of the core -> what a feature refers to there. Without any, the core does the default."""

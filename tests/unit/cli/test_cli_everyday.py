@@ -141,12 +141,29 @@ def test_init_with_yes_writes_a_spec_that_is_valid(tmp_path: Path) -> None:
 def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"model")
     out = tmp_path / "s.yaml"
-    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n")
+    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n\n")
     assert done.exit_code == 0, done.output
     data = spec.load(out.read_text()).data
     assert isinstance(data, dict)
     assert (data["endpoint"], data["model"]["image"], data["instances"]) == ("claims", "tidegate/onnx", 3)
     assert data["rollout"]["strategy"] == "linear" and data["alarms"]["slow"]["above"] == "80ms"
+
+
+def test_init_turns_what_would_hurt_into_an_assurance_and_says_what_that_takes(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    out = tmp_path / "s.yaml"
+    hurts = "one missed fraud in a hundred and one failed answer in 200"
+    text = f"fraud\n\n\n\n\n{hurts}\ns3://labels/q3.csv\nfraud\n0.5\n"
+    done = run("spec", "init", str(tmp_path / "m.onnx"), "--out", str(out), text=text)
+    assert done.exit_code == 0, done.output
+    data = spec.load(out.read_text()).data
+    assert isinstance(data, dict) and data["evidence"] == {
+        "compare": ["errors", "latency"],
+        "replay": {"rows": "s3://labels/q3.csv", "label": "fraud"},
+        "assure": {"harm": {"recall": "1%", "errors": "0.5%"}, "before": "10%"},
+    }
+    assert "errors 0.5% cannot be ruled out in time" in done.stderr
+    assert "bake" in done.stderr and "recall 1% takes about" in done.stderr and "labels of 1" in done.stderr
 
 
 def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Path) -> None:
@@ -155,6 +172,8 @@ def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Pat
     given = ("spec", "init", str(model), "--out", str(out))
     assert "expected one of canary, linear" in refusal(*given, text="\n\n\nfast\n\n")
     assert "instances" in refusal(*given, text="\n\nmany\n\n\n")
+    assert "say what would hurt, such as" in refusal(*given, text="\n\n\n\n\nthings\n")
+    assert "above 0" in refusal(*given, text="\n\n\n\n\n1% errors\nmany\n")
     assert "give --yes" in refusal(*given, text="")
     assert "no such file" in refusal("spec", "init", str(tmp_path / "none.ubj"), "--yes")
     assert not out.exists()

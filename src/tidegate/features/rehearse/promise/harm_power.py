@@ -73,6 +73,18 @@ class HarmPromise:
     proposals: tuple[str, ...] = ()
 
     @property
+    def summary(self) -> str:
+        """One line: what it takes, or why that is too much and what would do."""
+        if not self.reached:
+            return self.refusal
+        if self.count is None:
+            return (
+                f"{self.harm} {self.limit} takes {self.counted}, how many follows from how far predictions spread"
+            )
+        time = "" if self.seconds is None else f" in {_format_time(self.seconds)}"
+        return f"{self.harm} {self.limit} takes about {self.count:,} {self.counted}{time}"
+
+    @property
     def refusal(self) -> str:
         """One line about a harm that is not reached."""
         of = f" of variant {self.variant}" if self.variant else ""

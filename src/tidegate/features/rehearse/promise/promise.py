@@ -146,15 +146,20 @@ def promise(
     )
 
 
-def promise_assurance(
-    config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
-) -> tuple[HarmPromise, ...]:
-    """Promise what each harm of an assurance takes. Raises Invalid for one that cannot be ruled out in time."""
-    found = tuple(
+def list_harms(config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms) -> tuple[HarmPromise, ...]:
+    """Return what each harm of an assurance takes."""
+    return tuple(
         harm
         for variant, part in (terms.parts or {"": 1.0}).items()
         for harm in promise_harms(config, variant, _compared_stages(setting, terms, part), setting.baseline)
     )
+
+
+def promise_assurance(
+    config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
+) -> tuple[HarmPromise, ...]:
+    """Promise what each harm of an assurance takes. Raises Invalid for one that cannot be ruled out in time."""
+    found = list_harms(config, setting, terms)
     for one in found:
         if not one.reached:
             raise Invalid(one.refusal)
