@@ -57,8 +57,9 @@ DRAWN = {
     "MLflow": columns((NUMBER, WHOLE), PLAIN_NAMES, ANY),
 }
 assert set(DRAWN) == set(MAKERS)
-MAY_REFUSE = ("may be a header or a row", "does not say which columns they are of")
-"""What only chance makes of names and categories: a header of numbers, lists that fit several columns."""
+MAY_REFUSE = ("may be a header or a row", "does not say which columns they are of", "may have been rounded")
+"""What only chance makes of names and categories: a header of numbers, lists that fit several columns, a category of
+2**53 in an array of floats."""
 
 
 @pytest.mark.filterwarnings("ignore")
