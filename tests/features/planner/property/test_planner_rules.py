@@ -200,8 +200,8 @@ CENT = 0.01
 @settings(max_examples=40)
 @given(answers())
 def test_the_chosen_type_is_the_cheapest_of_all_that_fit(given: dict[str, Any]) -> None:
-    """Each type of the catalogue is asked for by name: none that could have been chosen is cheaper by a cent a month. A
-    named type also counts as the one on which times were measured, which moves a job's hours by a millionth."""
+    """Each type of the catalogue is asked for by name: none that could have been chosen is cheaper by a cent a month.
+    A named type also counts as the one on which times were measured, which moves a job's hours by a millionth."""
     plan = planned({**given, "instance_type": "", "region": "us-east-1"})
     if plan is None or not isinstance(plan.size, FleetSize) or plan.size.type.name.startswith(FARGATE):
         return
