@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class EndpointResource:
-    """One resource as it was read. ``generation`` rises with each change of ``spec``; ``version`` with every change.
-    ``created``: time in ISO 8601, UTC, to the second. ``held``: whether it is kept until ``release``.
-    ``deleting``: it goes once nobody holds it."""
+    """A resource that declares an endpoint, as last read.
+
+    ``generation`` rises with each change of ``spec``, and ``version`` with every change. ``created`` is a time in ISO
+    8601, UTC, to the second. A resource that is ``held`` stays until ``release``; one that is ``deleting`` goes once
+    nobody holds it."""
 
     name: str
     uid: str
@@ -29,10 +31,13 @@ class EndpointResource:
 
 
 class EndpointResources(Protocol):
-    """What is asked of them is not done for a resource that is gone, or was changed since it was read."""
+    """The resources of one place. No call changes a resource that is gone or is another one by now; those that hold,
+    release or annotate change none that was changed since it was read."""
 
-    target: str
-    """Name of the target that has them, where endpoints run whose spec names none."""
+    @property
+    def target(self) -> str:
+        """Name of the target that has them, where endpoints run whose spec names none."""
+        ...
 
     async def find(self) -> Sequence[EndpointResource]: ...
 

@@ -46,7 +46,7 @@ Deploy = Callable[..., Awaitable[DeployResult]]
 
 
 class _Overtaken(Conflict):
-    """What was decided is no longer what is to be done."""
+    """Raised when the endpoint or its resource has changed since the decision."""
 
 
 @dataclass

@@ -49,7 +49,7 @@ class ResourceDecision:
 
 @dataclass(frozen=True)
 class ResourceState:
-    """What the status says. ``ready``: the endpoint serves what the spec says; ``settled``: it will not get nearer to
+    """Content of the status. ``ready``: the endpoint serves what the spec says; ``settled``: it will not get nearer to
     that by itself; ``synced``: nobody else has changed the endpoint since, and it is this resource's."""
 
     reason: str
