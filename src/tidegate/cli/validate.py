@@ -16,6 +16,7 @@ from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
+from tidegate.host.features import features
 from tidegate.host.late_import import load
 from tidegate.settings import Settings
 from tidegate.spec import LoadedSpec, artifacts
@@ -69,7 +70,8 @@ def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None
 def check_assurance(wish: DesiredDeployment) -> None:
     """Check that the traffic of the spec's workload suffices for its assurance. Raises Invalid."""
     if (evidence := wish.deployment.evidence) is not None and evidence.assure is not None:
-        load("tidegate.features.rehearse.rehearsal.spec_scenario", "check_assurance")(wish)
+        for _, check in features().hooks("check_assurance"):
+            check(wish)
 
 
 def _attempt(work: Callable[[], object]) -> Iterator[Invalid]:

@@ -77,7 +77,7 @@ def _operation(method: str, path: str, access: Access, feature: str, summary: st
 
 
 def _spec() -> dict[str, Any]:
-    """The schema of the spec file is a document of its own."""
+    """Refer to the schema of the spec file, which is published as its own document."""
     return {"type": "object", "title": spec.schema()["title"], "externalDocs": {"url": "spec.schema.json"}}
 
 

@@ -167,6 +167,8 @@ HOOKS: Mapping[str, str] = {
     " Invalid; without it such a container is refused",
     "check_machine": "a coroutine function of containers (`ContainerDefinition`) and the settings, which returns"
     " `ports/target.py` `CheckFinding`s for `target doctor`",
+    "check_assurance": "a function of a `DesiredDeployment` with an assurance, which raises Invalid if a harm cannot"
+    " be ruled out in time; without it nothing is refused for that",
     "check_signal": "a function of a `Signal` and of the settings, which raises Invalid; without it an alarm on such"
     " a signal is refused",
     "worker_many_models": "a coroutine function of `ReplicaSpec`, `ContainerSpec` and what opens one model, which"

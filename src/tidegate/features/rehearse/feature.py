@@ -29,6 +29,10 @@ FEATURE = Feature(
             remark="Two strategies with the same fault, side by side",
         ),
     ),
-    hooks={"native_operations": ".page_routes:OPERATIONS", "page_work": ".page_routes:list_page_work"},
+    hooks={
+        "native_operations": ".page_routes:OPERATIONS",
+        "page_work": ".page_routes:list_page_work",
+        "check_assurance": ".rehearsal.spec_scenario:check_assurance",
+    },
     page_routes=".page_routes:page_routes",
 )
