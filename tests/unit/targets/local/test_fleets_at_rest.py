@@ -1,5 +1,6 @@
 """A fleet at rest has no turns of its own, and loses nothing by it: what a turn would have found ends its rest."""
 
+import asyncio
 import math
 import os
 import shutil
@@ -30,6 +31,11 @@ EVENTS: dict[str, Callable[[LocalTargetHarness, "subprocess.Popen[bytes]"], obje
     "outgrown": lambda here, worker: (here.folders.replica(FLEET, "r-a") / OUTGROWN).write_text("too large"),
     "its folder is gone": lambda here, worker: shutil.rmtree(here.folders.replica(FLEET, "r-a")),
 }
+
+
+async def look_at_nothing(fleets: Callable[[], Iterable[rest_watch.RestingFleet]]) -> None:
+    """The looks are the test's own."""
+    await asyncio.Event().wait()
 
 
 async def last_question_answered(replica: Replica) -> None:
@@ -67,7 +73,7 @@ def test_what_a_turn_would_find_ends_the_rest(event: str, monkeypatch: pytest.Mo
 def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)  # the looks are the test's own
+    monkeypatch.setattr(rest_watch, "watch", look_at_nothing)
     with one_at_rest() as (here, worker):
 
         async def story() -> None:
@@ -101,7 +107,7 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
 
 def test_a_question_that_was_just_asked_does_not_end_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after each look that came a moment too early to ask."""
-    monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
+    monkeypatch.setattr(rest_watch, "watch", look_at_nothing)
     with one_at_rest() as (here, worker):
 
         async def story() -> None:
@@ -128,7 +134,7 @@ def test_a_question_that_was_just_asked_does_not_end_the_rest(monkeypatch: pytes
 
 def test_a_look_that_is_a_moment_early_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise some questions would come two seconds after the one before."""
-    monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
+    monkeypatch.setattr(rest_watch, "watch", look_at_nothing)
     with one_at_rest() as (here, worker):
 
         async def story() -> None:
