@@ -53,6 +53,8 @@ class VersionPool:
     started: int = 0
     busy: int = 0
     used_at: float = 0.0
+    ended: bool = False
+    """Environments that answer a last request end once they are given back."""
     free: threading.Condition = field(default_factory=threading.Condition)
 
     def invoke(self, event: object) -> tuple[Ended, list[Mapping[str, Any]]]:
@@ -67,7 +69,7 @@ class VersionPool:
 
     def end(self) -> None:
         with self.free:
-            ended, self.idle = self.idle, []
+            self.ended, ended, self.idle = True, self.idle, []
         for one in ended:
             one.end()
 
@@ -89,10 +91,11 @@ class VersionPool:
     def _give_back(self, one: Environment, alive: bool) -> None:
         with self.free:
             self.busy -= 1
-            if alive:
+            kept = alive and not self.ended
+            if kept:
                 self.idle.append(one)
             self.free.notify()
-        if not alive:
+        if not kept:
             one.end()
 
 
