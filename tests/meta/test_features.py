@@ -82,6 +82,29 @@ def test_a_feature_imports_only_the_features_that_it_needs(name: str) -> None:
     assert imported(SOURCE / "features" / name) - {name} <= set(INSTALLED[name].feature.needs)
 
 
+STARTED = {
+    "compose/transform_pod.py": "the command of pods that version 0.1.0 made",
+    "targets/kubernetes/job_manifests.py": "the command of a job's pod",
+    "targets/local/recommenders.py": "the command of a process",
+    "targets/local/runners.py": "the command of a process",
+    "host/features.py": "finds the packages of features",
+}
+"""Files of the core that name a module of a feature: what it starts as a process of its own."""
+
+
+def test_the_core_loads_no_module_of_a_feature_by_its_name() -> None:
+    """``load("tidegate.features...")`` would hide from the import contracts what does not work without a feature."""
+    naming = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if not path.is_relative_to(SOURCE / "features") and path.parent != SOURCE / "advisor"  # former names
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.match(r"tidegate\.features\b[\w.]*$", node.value)
+    }
+    assert naming == STARTED.keys()
+
+
 def test_hooks_of_workers_are_in_the_package_of_the_worker() -> None:
     hooks = {point: hook for one in INSTALLED.values() for point, hook in one.feature.hooks.items()}
     of_workers = {hook for point, hook in hooks.items() if point.startswith("worker_")}

@@ -18,7 +18,7 @@ from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.validate import check_assurance
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.host.atomic_write import write_atomically
-from tidegate.host.late_import import load
+from tidegate.host.features import features
 from tidegate.serving.artifacts.detect_runtime import detect
 from tidegate.serving.contract.catalogue import RuntimeKind
 
@@ -36,23 +36,19 @@ _ROLLOUTS = {
 }
 _FIRST = {"canary": "10%", "linear": "25%"}
 """The share of the first stage."""
-_HARM_WORDS = "tidegate.features.evidence.harm_words"
-_NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
 class _InitAnswers:
     """Answers that the spec is made of. ``latency`` is the p99 above which a rollout rolls back, such as
-    ``100ms``; ``evidence`` the section that rules out what would hurt, and ``rps`` the requests per second at which
-    that must be possible."""
+    ``100ms``; ``sections`` what features asked for: sections of the spec, by the comment that explains them."""
 
     endpoint: str
     image: str
     instances: str
     strategy: str
     latency: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    rps: float | None = None
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def init(
@@ -129,25 +125,18 @@ def _ask(defaults: _InitAnswers, *, named: bool) -> _InitAnswers:
     if strategy not in STRATEGIES:
         raise Invalid(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     latency = _answer("A new version is turned back when its p99 latency is above", defaults.latency)
-    return _InitAnswers(name, image, instances, strategy, latency, *_ask_harm(strategy))
+    return _InitAnswers(name, image, instances, strategy, latency, _ask_features(strategy))
 
 
-def _ask_harm(strategy: str) -> tuple[Mapping[str, Any], float | None]:
-    """Ask what would hurt, where the strategy has a first share that could show it."""
+def _ask_features(strategy: str) -> dict[str, Mapping[str, Any]]:
+    """Ask what features have to ask, where the strategy has a first share that could show it."""
     if strategy not in _FIRST:
-        return {}, None
-    said = _answer(f"What would hurt, such as {load(_HARM_WORDS, 'EXAMPLES')}", _NOTHING)
-    if said == _NOTHING:
-        return {}, None
-    harm, rows, label = load(_HARM_WORDS, "parse_harm")(said), "", ""
-    if not harm.keys().isdisjoint(load(_HARM_WORDS, "OF_LABELS")):
-        rows = _answer("Labelled rows that both versions answer first (file:// or s3://)", "")
-        label = _answer("Column of the label", "")
-    rate = _answer("Requests per second, by which it is checked that the traffic can show it", _NOTHING)
-    if rate != _NOTHING and not re.fullmatch(r"\d+(\.\d+)?", rate):
-        raise Invalid(f"requests per second {rate!r}: expected a number")
-    made = load(_HARM_WORDS, "write_evidence")(harm, _FIRST[strategy], rows, label)
-    return made, None if rate == _NOTHING else float(rate)
+        return {}
+    return {
+        comment: sections
+        for _, ask in features().hooks("spec_questions")
+        for comment, sections in ask(_answer, _FIRST[strategy]).items()
+    }
 
 
 def _answer(question: str, default: str) -> str:
@@ -177,16 +166,15 @@ def write_spec(answers: _InitAnswers, data: str) -> str:
         f"  errors: {{metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 10s, periods: 3, "
         f"datapoints: 2}}\n"
         f"  slow: {{metric: ModelLatency, statistic: p99, above: {answers.latency}, period: 10s, periods: 3}}\n"
-        + _write_harm(answers)
+        + "".join(_write_sections(comment, sections) for comment, sections in answers.sections.items())
     )
 
 
-def _write_harm(answers: _InitAnswers) -> str:
-    if not answers.evidence:
-        return ""
-    made = yaml.safe_dump({"evidence": dict(answers.evidence)}, sort_keys=False, default_flow_style=None)
-    text = f"\n# What is ruled out before a version gets more traffic.\n{made}"
-    return text if answers.rps is None else f"{text}workload: {{rps: {answers.rps:g}}}\n"
+def _write_sections(comment: str, sections: Mapping[str, Any]) -> str:
+    texts = (
+        yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=None) for key, value in sections.items()
+    )
+    return f"\n# {comment}\n{''.join(texts)}"
 
 
 def _quote(text: str) -> str:

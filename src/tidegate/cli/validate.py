@@ -18,6 +18,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.host.features import features
 from tidegate.host.late_import import load
+from tidegate.rollout.desired_plan import make_plan
 from tidegate.settings import Settings
 from tidegate.spec import LoadedSpec, artifacts
 from tidegate.spec.problem import format_path
@@ -61,7 +62,7 @@ def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None
         yield from _attempt(loaded.refuse_placeholders)
         if wish.target in (None, "local"):
             yield from _find_unknown_images(loaded)
-    for problem in _attempt(lambda: load("tidegate.features.rehearse.rehearsal.spec_scenario", "make_plan")(wish)):
+    for problem in _attempt(lambda: make_plan(wish)):
         yield Invalid(f"{loaded.source}:{loaded.line(('rollout',))}: rollout: {problem}")
         return
     yield from _attempt(lambda: check_assurance(wish))

@@ -169,6 +169,8 @@ HOOKS: Mapping[str, str] = {
     " `ports/target.py` `CheckFinding`s for `target doctor`",
     "check_assurance": "a function of a `DesiredDeployment` with an assurance, which raises Invalid if a harm cannot"
     " be ruled out in time; without it nothing is refused for that",
+    "spec_questions": "a function of what asks one question (question, default) and of the share of a rollout's first"
+    " stage, which returns sections of a spec by the comment on them, for `spec init`",
     "check_signal": "a function of a `Signal` and of the settings, which raises Invalid; without it an alarm on such"
     " a signal is refused",
     "worker_many_models": "a coroutine function of `ReplicaSpec`, `ContainerSpec` and what opens one model, which"

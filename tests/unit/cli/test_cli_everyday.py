@@ -18,6 +18,7 @@ from tidegate.cli.init import suggest_name
 from tidegate.cli.invoke import LANGUAGE_MODELS, TABLES, choose_type
 from tidegate.cli.logs import shorten_ids
 from tidegate.domain.errors import TidegateError
+from tidegate.host.features import FeatureSet, choose, find_installed
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 MINIMAL = "endpoint: fraud\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
@@ -166,6 +167,21 @@ def test_init_turns_what_would_hurt_into_an_assurance_that_the_traffic_can_show(
     assert data["evidence"]["replay"] == {"rows": "s3://labels/old.csv", "label": "fraud"}
     assert data["workload"] == {"rps": 40}
     assert "is not understood" in refusal(*given, "--force", text="\n\n\nlinear\n\nbad things\n")
+
+
+def test_without_the_features_that_judge_init_asks_nothing_about_harm_and_validate_checks_plans_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = find_installed()
+    without = FeatureSet(installed, choose(installed, "-evidence,-rehearse"))
+    monkeypatch.setattr("tidegate.cli.init.features", lambda: without)
+    monkeypatch.setattr("tidegate.cli.validate.features", lambda: without)
+    model, out = tmp_path / "m.onnx", tmp_path / "s.yaml"
+    model.write_bytes(b"model")
+    done = run("spec", "init", str(model), "--out", str(out), text="\n\n\nlinear\n\n")
+    assert done.exit_code == 0 and "hurt" not in done.output, done.output
+    out.write_text(f"{MINIMAL}rollout: {{strategy: rolling, batch: 1, wait: 1m}}\n")
+    assert "rollout: " in refusal("spec", "validate", str(out), "--no-data")
 
 
 def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Path) -> None:

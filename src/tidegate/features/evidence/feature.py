@@ -19,7 +19,11 @@ FEATURE = Feature(
     kinds=".kinds:KINDS",
     endpoint_kinds=".kinds:KINDS",
     loops=(Loop(".start:make_loop", 0.5),),
-    hooks={"endpoint_cards": ".card:make_cards", "rollout_observer": ".start:make_observer"},
+    hooks={
+        "endpoint_cards": ".card:make_cards",
+        "rollout_observer": ".start:make_observer",
+        "spec_questions": ".harm_words:ask_harm",
+    },
     routes=(
         NativeRoute("GET", "/endpoints/{name}/evidence", ".native:describe_evidence", Access.READ),
         NativeRoute("GET", "/endpoints/{name}/evidence/timeline", ".native:describe_timeline", Access.READ),

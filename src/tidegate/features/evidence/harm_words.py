@@ -1,7 +1,7 @@
-"""Reads in a person's words what would hurt, as the harm of an assurance. Pure."""
+"""Asks what would hurt, and reads in a person's words the harm of an assurance. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tidegate.domain.errors import Invalid
@@ -28,6 +28,27 @@ _SUBJECTS = (
 _BOUNDS = {"auc": 0.5, "errors": 0.5, "latency": 1.0, "recall": 1.0, "mean_error": 1.0}
 OF_LABELS = ("auc", "recall", "mean_error")
 """Harms that labelled rows alone show."""
+_NOTHING = "nothing"
+
+
+def ask_harm(ask: Callable[[str, str], str], before: str) -> dict[str, dict[str, Any]]:
+    """Ask what would hurt, with ``ask`` of a question and its default, and return the sections of a spec that rule it
+    out before a version gets more than the share ``before``, by the comment on them. Raises Invalid for an answer
+    that is not understood."""
+    said = ask(f"What would hurt, such as {EXAMPLES}", _NOTHING)
+    if said == _NOTHING:
+        return {}
+    harm, rows, label = parse_harm(said), "", ""
+    if not harm.keys().isdisjoint(OF_LABELS):
+        rows = ask("Labelled rows that both versions answer first (file:// or s3://)", "")
+        label = ask("Column of the label", "")
+    rate = ask("Requests per second, by which it is checked that the traffic can show it", _NOTHING)
+    if rate != _NOTHING and not re.fullmatch(r"\d+(\.\d+)?", rate):
+        raise Invalid(f"requests per second {rate!r}: expected a number")
+    sections = {"evidence": write_evidence(harm, before, rows, label)}
+    if rate != _NOTHING:
+        sections["workload"] = {"rps": float(rate)}
+    return {"What is ruled out before a version gets more traffic.": sections}
 
 
 def parse_harm(text: str) -> dict[str, Any]:

@@ -36,9 +36,9 @@ from tidegate.features.lessons.lesson import (
 from tidegate.features.lessons.model_files import MORE_COLUMNS, write_model
 from tidegate.features.lessons.run_records import LessonVerdict
 from tidegate.features.rehearse.page import DEFAULTS, build_spec
-from tidegate.features.rehearse.rehearsal import spec_scenario
 from tidegate.features.rehearse.rehearsal.simulation import TimelineRecorder, make_updating_world
 from tidegate.rollout import commands
+from tidegate.rollout.desired_plan import make_versions
 from tidegate.service.audit_trail import RequestedOperation, Trail
 from tidegate.simulation.faults import AlarmTurns, When, WorldTiming
 from tidegate.simulation.memory_audit import MemoryAudit
@@ -143,7 +143,7 @@ ACTS = (
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
     """People act on an update that an alarm rolls back; every attempt passes the same guard as on the server."""
     desired = spec.parse(build_spec({**DEFAULTS, "wait": "10m"}), now)
-    old, new = spec_scenario.make_versions(desired)
+    old, new = make_versions(desired)
     recorder = TimelineRecorder()
     alarm = AlarmTurns(When(Phase.BAKING, nth=2, after=45.0), desired.deployment.alarms[0], AlarmState.ALARM)
     world = make_updating_world(

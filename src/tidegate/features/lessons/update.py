@@ -31,8 +31,8 @@ from tidegate.features.lessons.lesson import (
 from tidegate.features.lessons.model_files import write_model
 from tidegate.features.lessons.run_records import LessonVerdict
 from tidegate.features.rehearse.page import DEFAULTS, STRATEGIES, build_spec
-from tidegate.features.rehearse.rehearsal import spec_scenario
 from tidegate.features.rehearse.rehearsal.simulation import TimelineRecorder, make_updating_world
+from tidegate.rollout.desired_plan import make_versions
 from tidegate.rollout.step import RolloutDecision
 from tidegate.simulation.faults import (
     ControllerCrash,
@@ -161,7 +161,7 @@ def _run_update(
     form = {**DEFAULTS, "wait": "2m", "final_bake": "1m", "strategy": strategy}
     desired = spec.parse(build_spec(form), now)
     recorder, counter, invariants = TimelineRecorder(), RequestCounter(SIMULATED_RATE), Invariants()
-    old, new = spec_scenario.make_versions(desired)
+    old, new = make_versions(desired)
     world = make_updating_world(
         old,
         new,

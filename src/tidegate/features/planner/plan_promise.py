@@ -7,9 +7,7 @@ from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig
-from tidegate.domain.fleet import VariantSpec
-from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import RolloutPlan, TrafficRouting, Version
+from tidegate.domain.rollout import RolloutPlan, TrafficRouting
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.tables import table
 from tidegate.features.rehearse.promise import (
@@ -20,7 +18,7 @@ from tidegate.features.rehearse.promise import (
     Quantity,
     promise,
 )
-from tidegate.rollout.plan import compile_plan
+from tidegate.rollout.desired_plan import make_plan
 
 MICROSECONDS = 1e6
 COMPARED = {
@@ -40,7 +38,6 @@ _REPORTED = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
 """What is promised of what is compared without being asked for."""
 _BY_MINUTE = frozenset({Comparison.ERRORS})
 """What is compared where CloudWatch counts the requests."""
-_BEFORE = "before"
 
 
 def compute_promise(facts: Mapping[str, Any], wish: DesiredDeployment, target: str) -> Promise:
@@ -53,18 +50,13 @@ def compute_promise(facts: Mapping[str, Any], wish: DesiredDeployment, target: s
 
 def compile_rollout(wish: DesiredDeployment, target: str) -> tuple[RolloutPlan, PromiseTerms]:
     """Compile the rollout of a planned deployment over an earlier version, and the terms of its promise."""
-    (variant,) = wish.config.variants
-    old, new = (
-        Version(generation, name, (VariantSpec(variant.name, wish.models[0], variant.instance_count),))
-        for name, generation in ((_BEFORE, 1), (wish.config.name, 2))
-    )
     possible = _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
     reported = EvidenceConfig(tuple(one for one in _REPORTED if one in possible), action=EvidenceAction.REPORT)
     deployment = wish.deployment
     blue_green = deployment.blue_green
     if deployment.rolling or (blue_green and blue_green.routing is not TrafficRouting.ALL_AT_ONCE):
         deployment = replace(deployment, evidence=reported)
-    return compile_plan(old, new, deployment, Capabilities()), PromiseTerms(possible=possible, replays=False)
+    return make_plan(replace(wish, deployment=deployment)), PromiseTerms(possible=possible, replays=False)
 
 
 def usual_baseline(facts: Mapping[str, Any]) -> Baseline:

@@ -26,6 +26,7 @@ from tidegate.features.rehearse.promise.evidence_kinds import LATE_LABELS, REPLA
 from tidegate.features.rehearse.quantities import format_probability, format_rise, format_threshold
 from tidegate.features.rehearse.rehearsal import spec_scenario
 from tidegate.features.rehearse.report import RehearsalInputs
+from tidegate.rollout.desired_plan import make_plan
 
 SIGNS = {
     ComparisonOperator.GREATER: ">",
@@ -249,7 +250,7 @@ def _label_table(found: Promise) -> Table:
 
 def plot(found: Promise, inputs: RehearsalInputs) -> list[CurvePlot]:
     """Plot for each quantity the probability that each stage detects a fault, by the fault's size."""
-    plan, rate = spec_scenario.make_plan(inputs.wish), inputs.request.rps
+    plan, rate = make_plan(inputs.wish), inputs.request.rps
     assert rate is not None
     setting = RolloutSetting(plan, rate, inputs.baseline, inputs.startup)
     figures = []

@@ -28,6 +28,7 @@ from tidegate.features.rehearse.quantities import format_millis
 from tidegate.features.rehearse.rehearsal import spec_scenario
 from tidegate.features.rehearse.rehearsal.rehearsal import Rehearsal, RehearsalRun, rehearse
 from tidegate.features.rehearse.rehearsal.simulation import RolloutTimeline, simulate
+from tidegate.rollout.desired_plan import make_plan, make_versions
 from tidegate.spec.units import duration
 
 RUNS, RUNS_WITH_EVIDENCE = 1_000, 100
@@ -164,7 +165,7 @@ class RehearsalReport:
 
 def report_rehearsal(inputs: RehearsalInputs, done: Callable[[int], None] = lambda count: None) -> RehearsalReport:
     """Compute the parts that are asked for. ``done`` gets the number of finished runs. Raises Invalid."""
-    plan, parts, rate = spec_scenario.make_plan(inputs.wish), inputs.parts, inputs.request.rps
+    plan, parts, rate = make_plan(inputs.wish), inputs.parts, inputs.request.rps
     shares = tuple(stage.share / 100 for stage in plan.stages)
     if rate is None:
         harms = spec_scenario.check_assurance(inputs.wish, inputs.baseline, inputs.startup)
@@ -190,7 +191,7 @@ def _simulate(inputs: RehearsalInputs) -> RolloutTimeline:
     """The rollout without requests: alarms fire as given."""
     wish, names = inputs.wish, spec_scenario.alarm_names(inputs.request.spec, inputs.wish)
     script = [spec_scenario.parse_alarm_turn(text, names, wish) for text in inputs.request.alarms]
-    return simulate(*spec_scenario.make_versions(wish), wish.deployment, script=script, startup=inputs.startup)
+    return simulate(*make_versions(wish), wish.deployment, script=script, startup=inputs.startup)
 
 
 def _check_traffic(request: RehearsalRequest) -> None:

@@ -8,9 +8,7 @@ from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison
-from tidegate.domain.fleet import RoutingStrategy, VariantSpec
-from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import Phase, RolloutPlan, Version
+from tidegate.domain.rollout import Phase
 from tidegate.features.rehearse.promise import (
     Baseline,
     HarmPromise,
@@ -28,24 +26,13 @@ from tidegate.features.rehearse.rehearsal.rehearsal import (
     Scenario,
 )
 from tidegate.features.rehearse.rehearsal.simulation import RolloutTimeline, TimelineRecorder
-from tidegate.rollout.plan import compile_plan
+from tidegate.rollout.desired_plan import make_plan, make_versions
 from tidegate.simulation.faults import AlarmTurns, When
 from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 
-SERVING = "what-serves-now"
 ASSUMED_LATENCY = LatencyDistribution.lognormal(20_000, 80_000)
 """Of a good version, where nothing says what is usual."""
-
-
-def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
-    """The serving version and the wanted one."""
-    return _make_version(wish, SERVING, 1), _make_version(wish, wish.config.name, 2)
-
-
-def make_plan(wish: DesiredDeployment) -> RolloutPlan:
-    """Compile the plan. Raises Invalid for an impossible one."""
-    return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
 
 
 def check_assurance(
@@ -120,20 +107,3 @@ def parse_alarm_turn(text: str, names: dict[str, str], wish: DesiredDeployment) 
         else When(after=duration(when, ("--alarm",)))
     )
     return AlarmTurns(moment, names[key], AlarmState.ALARM)
-
-
-def _make_version(wish: DesiredDeployment, config_name: str, generation: int) -> Version:
-    models = {model.name: model for model in wish.models}
-    variants = tuple(
-        VariantSpec(
-            name=one.name,
-            model=models[one.model_name],
-            instance_count=one.instance_count,
-            weight=one.weight,
-            instance_type=one.instance_type,
-            routing=one.routing or RoutingStrategy.RANDOM,
-            shadow=one in wish.config.shadows,
-        )
-        for one in (*wish.config.variants, *wish.config.shadows)
-    )
-    return Version(generation, config_name, variants)
