@@ -68,7 +68,7 @@ class OnCluster:
         """An endpoint that serves; returns its config."""
         config = self.scene.config(self.models[model], instances=instances)
         self.scene.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-        described = self.scene.settled(endpoint, 180)
+        described = self.scene.settled(endpoint)
         assert described["EndpointStatus"] == "InService", described
         return config
 
