@@ -79,8 +79,10 @@ class OnCluster:
 
 
 @contextmanager
-def on_cluster(cluster: Cluster, environment: Mapping[str, str] | None = None) -> Iterator[OnCluster]:
-    """In a namespace of its own. ``environment``: of the platform."""
+def on_cluster(
+    cluster: Cluster, environment: Mapping[str, str] | None = None, further: Mapping[str, object] | None = None
+) -> Iterator[OnCluster]:
+    """In a namespace of its own. ``environment``: of the platform; ``further``: options of its target."""
     cluster.load_image(image.build())
     namespace = f"ml-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", namespace)
@@ -103,6 +105,7 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str] | None = None) -
                 "instance_types": {"default": {"cpu": "50m", "memory": "512Mi"}},
                 "gateway": {"cpu": "50m"},
                 "scheduling_patience": 20,
+                **(further or {}),
             },
         }
         program = Path(shutil.copy(kubernetes_lab.PROGRAM, folder))
