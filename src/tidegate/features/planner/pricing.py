@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from tidegate.features.cost import on_demand
@@ -11,12 +12,13 @@ from tidegate.features.cost.fleet import ScalingBounds
 from tidegate.features.cost.traffic import YEAR, Load
 from tidegate.features.cost.workload import WorkloadSpec, peak_of, price_workload, way_of
 from tidegate.features.planner import sizing, specs
+from tidegate.features.planner.candidates import hourly
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.selection import AlternativeType, cheapest
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import strategy
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.traffic import named_peaks, traffic
+from tidegate.features.planner.traffic import find_load, named_peaks
 from tidegate.prices import Catalogue, InstanceType
 
 Facts = Mapping[str, Any]
@@ -25,8 +27,8 @@ _KINDS = {"real_time": "real-time", "asynchronous": "async", "batch": "batch"}
 
 @dataclass(frozen=True)
 class PricedSize:
-    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` are types
-    that fit as well, the cheapest first."""
+    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` has the second
+    cheapest type that fits, if there is one."""
 
     size: FleetSize | OnDemandSize
     bill: Bill
@@ -39,7 +41,7 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
     tariff = Tariff(catalogue, facts["region"])
     tariff.refuse_unknown_region()
     beside, left_out = extras(facts, tariff)
-    load = traffic(facts).hours(YEAR)
+    load = find_load(facts)
     if where.mode == "batch":
         job, others = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
         made = replace(job, others=others)
@@ -53,7 +55,18 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
 
 def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
     """Price the cheapest fleet for a load. Raises what ``selection.cheapest`` raises."""
-    made, others = cheapest(facts, tariff, lambda type: _fleet(facts, type, load, tariff, beside))
+    sized = cache(lambda type: sizing.fleet(facts, load, type))
+
+    def price(type: InstanceType) -> PricedSize:
+        return PricedSize(sized(type), price_load(facts, sized(type), load, tariff, beside), load)
+
+    def bound(type: InstanceType) -> float:
+        """An endpoint is paid for its minimum, and for what its requests need."""
+        size: FleetSize = sized(type)
+        hours = max(size.least * load.hours, sum(load.peak) / size.planned) if facts["mode"] == "real_time" else 0.0
+        return hourly(facts, type, tariff) * hours / MONTHS
+
+    made, others = cheapest(facts, tariff, price, bound)
     return replace(made, others=others)
 
 
@@ -128,11 +141,6 @@ def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
 def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
     """Convert an on-demand size to the usage of ``cost``."""
     return on_demand.OnDemandUsage(float(size.memory_gib), facts["processing_time"])
-
-
-def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
-    size = sizing.fleet(facts, load, type)
-    return PricedSize(size, price_load(facts, size, load, tariff, beside), load)
 
 
 def _job(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
