@@ -88,7 +88,9 @@ def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
                 [max(least, min(most, math.ceil(rate / level - _SLACK))) for level in levels] for rate in rates
             ]
             means = [sum(each) / len(each) for each in needed]
-            hours = [max(mean, mean + lag * (last - mean)) for last, mean in zip([before, *means], means, strict=False)]
+            hours = [
+                max(mean, mean + lag * (last - mean)) for last, mean in zip([before, *means], means, strict=False)
+            ]
             day = known[rates, before] = [each[-1] for each in needed], hours, means[-1]
         counts += day[0]
         paid += day[1]
@@ -110,7 +112,9 @@ def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: F
             above_least[name] = sum(more[hours], above_least[name])
             largest[name] = max(largest[name], *made.counts[hours])
     for name, hourly in above_least.items():
-        yield BillLine(item, hourly, rate, f"above the minimum, {name or ORDINARY}: up to {largest[name]} instances")
+        yield BillLine(
+            item, hourly, rate, f"above the minimum, {name or ORDINARY}: up to {largest[name]} instances"
+        )
 
 
 def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:

@@ -1,6 +1,6 @@
 """How large, and for how much: the load of a year, what carries it, and its bill."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -27,13 +27,13 @@ _KINDS = {"real_time": "real-time", "asynchronous": "async", "batch": "batch"}
 
 @dataclass(frozen=True)
 class PricedSize:
-    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` has the second
-    cheapest type that fits, if there is one."""
+    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``find_second``
+    prices the second cheapest type that fits, None where there is none."""
 
     size: FleetSize | OnDemandSize
     bill: Bill
     load: Load | None
-    others: tuple[AlternativeType, ...] = ()
+    find_second: Callable[[], AlternativeType | None] = lambda: None
 
 
 def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
@@ -43,8 +43,8 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
     beside, left_out = extras(facts, tariff)
     load = find_load(facts)
     if where.mode == "batch":
-        job, others = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
-        made = replace(job, others=others)
+        job, second = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
+        made = replace(job, find_second=second)
     elif where.mode == "serverless":
         size = sizing.on_demand(facts)
         made = PricedSize(size, price_load(facts, size, load, tariff, beside), load)
@@ -63,11 +63,13 @@ def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Pr
     def bound(type: InstanceType) -> float:
         """An endpoint is paid for its minimum, and for what its requests need."""
         size: FleetSize = sized(type)
-        hours = max(size.least * load.hours, sum(load.peak) / size.planned) if facts["mode"] == "real_time" else 0.0
+        hours = (
+            max(size.least * load.hours, sum(load.peak) / size.planned) if facts["mode"] == "real_time" else 0.0
+        )
         return hourly(facts, type, tariff) * hours / MONTHS
 
-    made, others = cheapest(facts, tariff, price, bound)
-    return replace(made, others=others)
+    made, second = cheapest(facts, tariff, price, bound)
+    return replace(made, find_second=second)
 
 
 def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:

@@ -36,19 +36,23 @@ def cheapest(
     tariff: Tariff,
     price: Callable[[InstanceType], Priced],
     bound: Callable[[InstanceType], float] = lambda _: 0.0,
-) -> tuple[Priced, tuple[AlternativeType, ...]]:
-    """Return the size with the least bill, and the second by its. Of equal ones it is the least dear instance, as
-    it scales in finer steps; then more vCPU, then the name. ``bound``: dollars a month that a type costs at the
-    least. Raises Invalid where no type carries the load, and what ``candidates`` raises."""
+) -> tuple[Priced, Callable[[], AlternativeType | None]]:
+    """Return the size with the least bill, and a function that finds the second by its. Of equal ones it is the least
+    dear instance, as it scales in finer steps; then more vCPU, then the name. ``bound``: dollars a month that a type
+    costs at the least. Raises Invalid where no type carries the load, and what ``candidates`` raises."""
     types, price = candidates(facts, tariff), cache(price)
-    (_, _, _, name), chosen = _find_cheapest(facts, tariff, price, bound, types)
-    rest = [one for one in types if one.name != name]
-    # What the chosen type dominated is second only among the rest.
-    try:
-        (month, _, _, name), _ = _find_cheapest(facts, tariff, price, bound, rest)
-    except Invalid:
-        return chosen, ()
-    return chosen, (AlternativeType(name, month),)
+    (_, _, _, first), chosen = _find_cheapest(facts, tariff, price, bound, types)
+
+    def find_second() -> AlternativeType | None:
+        # What the chosen type dominated is second only among the rest.
+        rest = [one for one in types if one.name != first]
+        try:
+            (month, _, _, name), _ = _find_cheapest(facts, tariff, price, bound, rest)
+        except Invalid:
+            return None
+        return AlternativeType(name, month)
+
+    return chosen, find_second
 
 
 def _find_cheapest(
