@@ -37,15 +37,14 @@ class MethodNotAllowed(errors.TidegateError):
         self.allowed = allowed
 
 
-def error_response(error: errors.TidegateError) -> JSONResponse:
+def error_response(error: errors.TidegateError, **more: object) -> JSONResponse:
+    """``more`` are further members of the error."""
     if isinstance(error, MethodNotAllowed):
-        return _render(error, 405, {"Allow": ", ".join(error.allowed)})
-    return _render(error, status_of(error), {})
+        status, headers = 405, {"Allow": ", ".join(error.allowed)}
+    else:
+        status, headers = status_of(error), {}
+    return JSONResponse({"error": {"code": error.code, "message": error.message, **more}}, status, headers)
 
 
 def status_of(error: errors.TidegateError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-
-
-def _render(error: errors.TidegateError, status: int, headers: Mapping[str, str]) -> JSONResponse:
-    return JSONResponse({"error": {"code": error.code, "message": error.message}}, status, headers)

@@ -78,20 +78,23 @@ def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
     one = scaling.per_instance * scaling.target
     least, most, lag = scaling.least, scaling.most, scaling.lag
     levels = (one, one / (1 + scaling.waves / 2), one / (1 + scaling.waves))
-    # A year has few different rates, unless it grows.
-    known: dict[float, tuple[float, int]] = {}
-    counts: list[int] = []
-    paid: list[float] = []
-    before = float(least)
-    for rate in load.peak:
-        found = known.get(rate)
-        if found is None:
-            needed = [max(least, min(most, math.ceil(rate / level - _SLACK))) for level in levels]
-            found = known[rate] = (sum(needed) / len(needed), needed[-1])
-        mean, high = found
-        counts.append(high)
-        paid.append(mean + lag * (before - mean) if before > mean else mean)
-        before = mean
+    counts, paid, before = list[int](), list[float](), float(least)
+    # A year has few different days, unless it grows.
+    known: dict[tuple[tuple[float, ...], float], tuple[list[int], list[float], float]] = {}
+    for rates in load.daily_peaks:
+        day = known.get((rates, before))
+        if day is None:
+            needed = [
+                [max(least, min(most, math.ceil(rate / level - _SLACK))) for level in levels] for rate in rates
+            ]
+            means = [sum(each) / len(each) for each in needed]
+            hours = [
+                max(mean, mean + lag * (last - mean)) for last, mean in zip([before, *means], means, strict=False)
+            ]
+            day = known[rates, before] = [each[-1] for each in needed], hours, means[-1]
+        counts += day[0]
+        paid += day[1]
+        before = day[2]
     full = most * scaling.per_instance * (1 + _SLACK)
     short = sum(1 for rate in load.peak if rate > full) if load.busiest > full else 0
     return FleetUsage(tuple(counts), tuple(paid), short)
@@ -102,13 +105,16 @@ def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: F
     yield BillLine(item, float(scaling.least * load.hours), rate, f"{scaling.least} at all hours (the minimum)")
     above_least: dict[str, float] = defaultdict(float)
     largest: dict[str, int] = defaultdict(int)
-    for hour, paid in enumerate(made.paid):
-        if paid > scaling.least:
-            name = load.days[hour // 24] or ORDINARY
-            above_least[name] += paid - scaling.least
-            largest[name] = max(largest[name], made.counts[hour])
-    for name, hours in above_least.items():
-        yield BillLine(item, hours, rate, f"above the minimum, {name}: up to {largest[name]} instances")
+    more = [paid - scaling.least for paid in made.paid]
+    for day, name in enumerate(load.days):
+        hours = slice(24 * day, 24 * day + 24)
+        if any(more[hours]):
+            above_least[name] = sum(more[hours], above_least[name])
+            largest[name] = max(largest[name], *made.counts[hours])
+    for name, hourly in above_least.items():
+        yield BillLine(
+            item, hourly, rate, f"above the minimum, {name or ORDINARY}: up to {largest[name]} instances"
+        )
 
 
 def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:

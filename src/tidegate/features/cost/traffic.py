@@ -7,6 +7,7 @@ minutes are ``burst`` times the mean; instances are counted by those, requests b
 from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 from tidegate.domain.calendar_days import EVERY_MONTH, CalendarDays
 from tidegate.domain.errors import Invalid
@@ -101,15 +102,25 @@ class Load:
     def seconds(self) -> float:
         return len(self.mean) * SECONDS
 
-    @property
+    @cached_property
     def requests(self) -> float:
         """Number of requests in the whole year."""
         return sum(self.mean) * SECONDS
 
-    @property
+    @cached_property
     def busiest(self) -> float:
         """Requests a second in the busiest minutes of the year."""
         return max(self.peak)
+
+    @cached_property
+    def quietest(self) -> float:
+        """Requests a second in the busiest minutes of the quietest hour."""
+        return min(self.peak)
+
+    @cached_property
+    def daily_peaks(self) -> tuple[tuple[float, ...], ...]:
+        """``peak`` by days."""
+        return tuple(self.peak[hour : hour + 24] for hour in range(0, len(self.peak), 24))
 
     @property
     def idle(self) -> int:

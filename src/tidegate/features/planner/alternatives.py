@@ -47,7 +47,7 @@ class _ServedPlan:
     size: FleetSize | OnDemandSize
     load: Load
     month: float
-    others: tuple[AlternativeType, ...]
+    second: AlternativeType | None
     tariff: Tariff
     extras: Extras
 
@@ -58,9 +58,9 @@ def choices(
     """List the alternatives of a plan. A job has none but another type. What cannot be priced is left out."""
     tariff = Tariff(catalogue, facts["region"])
     if made.load is None:
-        return tuple(_types(made.others, made.bill.month))
+        return tuple(_types(made.find_second(), made.bill.month))
     beside, _ = pricing.extras(facts, tariff)
-    case = _ServedPlan(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
+    case = _ServedPlan(facts, place, made.size, made.load, made.bill.month, made.find_second(), tariff, beside)
     makers: tuple[Callable[[_ServedPlan], Iterator[Alternative]], ...] = (
         _other_types,
         _other_hardware,
@@ -82,7 +82,7 @@ def _choice(name: str, month: float | None, what: str, because: str, **figures: 
 
 
 def _other_types(case: _ServedPlan) -> Iterator[Alternative]:
-    yield from _types(case.others, case.month)
+    yield from _types(case.second, case.month)
 
 
 def _other_hardware(case: _ServedPlan) -> Iterator[Alternative]:
@@ -117,9 +117,9 @@ def _other_hardware(case: _ServedPlan) -> Iterator[Alternative]:
         yield _choice(f"on_{hardware}", month, what, because)
 
 
-def _types(others: tuple[AlternativeType, ...], month: float) -> Iterator[Alternative]:
+def _types(other: AlternativeType | None, month: float) -> Iterator[Alternative]:
     """Yield the second cheapest type that fits."""
-    for other in others[:1]:
+    if other is not None:
         what = f"the next type in its place: about {format_money(other.month)} a month"
         more = other.month - month
         because = f"{other.name} fits as well, and costs {format_money(more)} more"
@@ -268,7 +268,7 @@ def _dedicated(case: _ServedPlan) -> Iterator[Alternative]:
     )
     alone = {**case.facts, "many_models": False}
     share = _ServedPlan(
-        alone, case.place, case.size, case.load.times(1 / models.count), 0.0, (), case.tariff, Extras()
+        alone, case.place, case.size, case.load.times(1 / models.count), 0.0, None, case.tariff, Extras()
     )
     small = _fleet(alone, share)
     both = many_models.dedicated_against_shared(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.models import with_models
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.error_responses import error_response
 from tidegate.gateway.request_parsing import parse_json_object
 from tidegate.prices import Catalogue, price_folder
 
@@ -22,7 +24,7 @@ async def describe_questions(gateway: Gateway, request: Request) -> Response:
 
 async def make(gateway: Gateway, request: Request) -> Response:
     """Plan a deployment. ``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``.
-    Changes nothing.
+    Changes nothing. The ``relaxations`` of a refusal are the changes that would make a plan.
 
     ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
     body = parse_json_object(request, ("answers", "example", "models"))
@@ -33,16 +35,18 @@ async def make(gateway: Gateway, request: Request) -> Response:
         raise Invalid("'models' must be a list of addresses")
     if "example" in body:
         answers = {**planner.answers_of(str(body["example"])), **answers}
-    return JSONResponse(
-        await asyncio.to_thread(
-            _make_plan, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
-        )
+    return await asyncio.to_thread(
+        _make_plan, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
     )
 
 
-def _make_plan(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:
-    """A year of traffic takes some milliseconds, in which the event loop has better to do."""
-    made = planner.plan(planner.read(answers), Catalogue.load(prices))
+def _make_plan(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> Response:
+    """The promise takes up to some seconds, in which the event loop has better to do."""
+    given, catalogue = planner.read(answers), Catalogue.load(prices)
+    try:
+        made = planner.plan(given, catalogue)
+    except Invalid as error:
+        return error_response(error, relaxations=[asdict(one) for one in planner.relaxations(given, catalogue)])
     spec = with_models(made.spec, models) if models else None
     document = planner.document(made)
-    return {**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)}
+    return JSONResponse({**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)})

@@ -12,7 +12,7 @@ from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.hardware import serving
 from tidegate.features.planner.language_models import BITS
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.traffic import busiest, has_idle_hours
+from tidegate.features.planner.traffic import find_load, has_idle_hours
 
 UTC = "UTC"
 _USUAL_RECORDS = 1000
@@ -68,7 +68,7 @@ def _concurrency(facts: Mapping[str, Any]) -> int:
     start = book["cold_start"]
     cold = units.seconds(start["base"]) + units.seconds(start["per_gb"]) * facts["model_size"] / 1e9
     starting = facts["rate"] * cold if has_idle_hours(facts["shape"]) else 0.0
-    return erlang.servers(busiest(facts) * facts["processing_time"] + starting, book["refused"])
+    return erlang.servers(find_load(facts).busiest * facts["processing_time"] + starting, book["refused"])
 
 
 def assumptions(answers: PlanAnswers, *, has_calendar: bool = False) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """How large, and for how much: the load of a year, what carries it, and its bill."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from tidegate.features.cost import on_demand
@@ -11,12 +12,13 @@ from tidegate.features.cost.fleet import ScalingBounds
 from tidegate.features.cost.traffic import YEAR, Load
 from tidegate.features.cost.workload import WorkloadSpec, peak_of, price_workload, way_of
 from tidegate.features.planner import sizing, specs
+from tidegate.features.planner.candidates import hourly
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.selection import AlternativeType, cheapest
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
 from tidegate.features.planner.strategy import strategy
 from tidegate.features.planner.tables import table
-from tidegate.features.planner.traffic import named_peaks, traffic
+from tidegate.features.planner.traffic import find_load, named_peaks
 from tidegate.prices import Catalogue, InstanceType
 
 Facts = Mapping[str, Any]
@@ -25,13 +27,13 @@ _KINDS = {"real_time": "real-time", "asynchronous": "async", "batch": "batch"}
 
 @dataclass(frozen=True)
 class PricedSize:
-    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``others`` are types
-    that fit as well, the cheapest first."""
+    """A size with its bill. ``load`` is None for a job, which has records in place of traffic. ``find_second``
+    prices the second cheapest type that fits, None where there is none."""
 
     size: FleetSize | OnDemandSize
     bill: Bill
     load: Load | None
-    others: tuple[AlternativeType, ...] = ()
+    find_second: Callable[[], AlternativeType | None] = lambda: None
 
 
 def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
@@ -39,10 +41,10 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
     tariff = Tariff(catalogue, facts["region"])
     tariff.refuse_unknown_region()
     beside, left_out = extras(facts, tariff)
-    load = traffic(facts).hours(YEAR)
+    load = find_load(facts)
     if where.mode == "batch":
-        job, others = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
-        made = replace(job, others=others)
+        job, second = cheapest(facts, tariff, lambda type: _job(facts, type, load, tariff, beside))
+        made = replace(job, find_second=second)
     elif where.mode == "serverless":
         size = sizing.on_demand(facts)
         made = PricedSize(size, price_load(facts, size, load, tariff, beside), load)
@@ -53,8 +55,21 @@ def priced(facts: Facts, where: Place, catalogue: Catalogue) -> PricedSize:
 
 def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
     """Price the cheapest fleet for a load. Raises what ``selection.cheapest`` raises."""
-    made, others = cheapest(facts, tariff, lambda type: _fleet(facts, type, load, tariff, beside))
-    return replace(made, others=others)
+    sized = cache(lambda type: sizing.fleet(facts, load, type))
+
+    def price(type: InstanceType) -> PricedSize:
+        return PricedSize(sized(type), price_load(facts, sized(type), load, tariff, beside), load)
+
+    def bound(type: InstanceType) -> float:
+        """An endpoint is paid for its minimum, and for what its requests need."""
+        size: FleetSize = sized(type)
+        hours = (
+            max(size.least * load.hours, sum(load.peak) / size.planned) if facts["mode"] == "real_time" else 0.0
+        )
+        return hourly(facts, type, tariff) * hours / MONTHS
+
+    made, second = cheapest(facts, tariff, price, bound)
+    return replace(made, find_second=second)
 
 
 def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
@@ -128,11 +143,6 @@ def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
 def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
     """Convert an on-demand size to the usage of ``cost``."""
     return on_demand.OnDemandUsage(float(size.memory_gib), facts["processing_time"])
-
-
-def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:
-    size = sizing.fleet(facts, load, type)
-    return PricedSize(size, price_load(facts, size, load, tariff, beside), load)
 
 
 def _job(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside: Extras) -> PricedSize:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from tidegate.domain.errors import Invalid
@@ -11,6 +12,7 @@ from tidegate.features.planner.sizing import capacity
 from tidegate.prices import InstanceType
 
 Facts = Mapping[str, Any]
+_CENT = 0.01
 
 
 class _HasBill(Protocol):
@@ -30,41 +32,57 @@ class AlternativeType:
 
 
 def cheapest(
-    facts: Facts, tariff: Tariff, price: Callable[[InstanceType], Priced]
-) -> tuple[Priced, tuple[AlternativeType, ...]]:
-    """Return the size with the least bill, and the others by theirs. Of equal ones it is the least dear instance, as
-    it scales in finer steps; then more vCPU, then the name. Raises Invalid where no type carries the load, and what
-    ``candidates`` raises."""
-    types = candidates(facts, tariff)
-    first = _price_all(facts, tariff, price, types)
-    chosen = first[0][1]
-    rest = [one for one in types if one.name != first[0][0][3]]
-    # What the chosen type dominated is second only among the rest.
-    try:
-        second = _price_all(facts, tariff, price, rest) if rest else []
-    except Invalid:
-        second = []
-    return chosen, tuple(AlternativeType(name, month) for (month, _, _, name), _ in second)
+    facts: Facts,
+    tariff: Tariff,
+    price: Callable[[InstanceType], Priced],
+    bound: Callable[[InstanceType], float] = lambda _: 0.0,
+) -> tuple[Priced, Callable[[], AlternativeType | None]]:
+    """Return the size with the least bill, and a function that finds the second by its. Of equal ones it is the least
+    dear instance, as it scales in finer steps; then more vCPU, then the name. ``bound``: dollars a month that a type
+    costs at the least. Raises Invalid where no type carries the load, and what ``candidates`` raises."""
+    types, price = candidates(facts, tariff), cache(price)
+    (_, _, _, first), chosen = _find_cheapest(facts, tariff, price, bound, types)
+
+    def find_second() -> AlternativeType | None:
+        # What the chosen type dominated is second only among the rest.
+        rest = [one for one in types if one.name != first]
+        try:
+            (month, _, _, name), _ = _find_cheapest(facts, tariff, price, bound, rest)
+        except Invalid:
+            return None
+        return AlternativeType(name, month)
+
+    return chosen, find_second
 
 
-def _price_all(
-    facts: Facts, tariff: Tariff, price: Callable[[InstanceType], Priced], types: Sequence[InstanceType]
-) -> list[tuple[tuple[float, float, int, str], Priced]]:
-    """The types that no other dominates, the cheapest first. Raises Invalid where none carries the load."""
-    found: list[tuple[tuple[float, float, int, str], Priced]] = []
-    refused: Invalid | None = None
+def _find_cheapest(
+    facts: Facts,
+    tariff: Tariff,
+    price: Callable[[InstanceType], Priced],
+    bound: Callable[[InstanceType], float],
+    types: Sequence[InstanceType],
+) -> tuple[tuple[float, float, int, str], Priced]:
+    """Price the types that no other dominates, until the others cannot be cheaper. Raises Invalid where none carries
+    the load."""
+    bounds, found, refused = list[tuple[float, InstanceType]](), None, Invalid("there is no type")
     for type in _undominated(facts, tariff, types):
+        try:
+            bounds.append((bound(type), type))
+        except Invalid as error:
+            refused = error
+    for least, type in sorted(bounds, key=lambda one: one[0]):
+        if found is not None and least > found[0][0] + _CENT:
+            break
         try:
             made = price(type)
         except Invalid as error:
             refused = error
             continue
-        month = round(made.bill.month, 6)
-        found.append(((month, hourly(facts, type, tariff), -type.vcpus, type.name), made))
-    if not found:
-        assert refused is not None
+        here = (round(made.bill.month, 6), hourly(facts, type, tariff), -type.vcpus, type.name), made
+        found = here if found is None else min(found, here, key=lambda one: one[0])
+    if found is None:
         raise refused
-    return sorted(found, key=lambda one: one[0])
+    return found
 
 
 def _undominated(facts: Facts, tariff: Tariff, types: Sequence[InstanceType]) -> list[InstanceType]:

@@ -54,9 +54,9 @@ def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> FleetSize
     rate, basis = capacity(facts, type)
     planned = rate * _first("headroom", facts)["part"]
     least_rule = _first("least_instances", facts)
-    quietest = count_needed(min(load.peak), planned)
+    quietest = count_needed(load.quietest, planned)
     if facts["mode"] == "asynchronous":
-        quietest = math.floor(min(load.peak) / planned)  # a queue waits for what is less than a whole instance
+        quietest = math.floor(load.quietest / planned)  # a queue waits for what is less than a whole instance
     else:
         quietest = max(quietest, _count_for_memory(facts, type))
     least = max(least_rule["count"], quietest)

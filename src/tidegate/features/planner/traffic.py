@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from tidegate.domain.calendar_days import EVERY_MONTH
 from tidegate.features.cost.shapes import shape
-from tidegate.features.cost.traffic import YEAR, PeakDays, Traffic
+from tidegate.features.cost.traffic import YEAR, Load, PeakDays, Traffic
 from tidegate.features.planner.tables import table
 
 
@@ -21,9 +22,14 @@ def named_peaks(facts: Mapping[str, Any]) -> tuple[PeakDays, ...]:
     return tuple(_peak(one.name, one.factor) for one in facts["peaks"])
 
 
-def busiest(facts: Mapping[str, Any]) -> float:
-    """Requests a second of the busiest minutes of the planned year."""
-    return traffic(facts).hours(YEAR).busiest
+def find_load(facts: Mapping[str, Any]) -> Load:
+    """The hours of the planned year."""
+    return _load(traffic(facts))
+
+
+@lru_cache(maxsize=4)
+def _load(made: Traffic) -> Load:
+    return made.hours(YEAR)
 
 
 def has_idle_hours(name: str) -> bool:

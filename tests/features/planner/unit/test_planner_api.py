@@ -44,6 +44,15 @@ def test_a_plan_by_answers_and_by_example() -> None:
     assert "s3://m/x.ubj" in other["file"]
 
 
+def test_a_refusal_has_the_changes_that_make_a_plan() -> None:
+    answers = {"name": "fraud", "rate": 20, "latency": "100ms", "payload": "1GB"}
+    error = call("POST", {"answers": answers}).json()["error"]
+    assert error["message"].startswith("latency and payload: ")
+    first, *_ = error["relaxations"]
+    told = call("POST", {"answers": {**answers, **first["changes"]}}).json()
+    assert f"about ${told['cost']['month']:,.0f} a month" in first["say"]
+
+
 def test_impossible_plan_is_refused_with_a_reason() -> None:
     status, code, message = refusal(call("POST", {"answers": {"name": "fraud", "rate": 0}}))
     assert (status, code) == (400, "Invalid") and "rate: 0: must be above 0" in message

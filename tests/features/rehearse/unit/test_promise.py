@@ -64,6 +64,12 @@ def test_binomial_as_scipy_has_it(trials: int, part: float) -> None:
         assert chances[place] == pytest.approx(stats.binom.pmf(low + place, trials, part), rel=1e-6, abs=1e-14)
 
 
+@pytest.mark.parametrize("limit", [0, 1200, 1290, 1300, 1301, 1350, 2000])
+def test_many_hits_among_many_requests_are_a_poisson_tail(limit: int) -> None:
+    found = distributions.breach_probability(1300.0, 1e6, lambda hits, others: hits > limit)
+    assert found == pytest.approx(stats.poisson.sf(limit, 1300.0), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("requests", "rate", "limit"), [(5.0, 0.02, 0.02), (200.0, 0.03, 0.02), (3e3, 0.01, 0.02)]
 )

@@ -1,7 +1,7 @@
 """One alarm during one rollout: the probability that it has fired by the end of each stage, and how soon it fires."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.alarm import Alarm
@@ -70,7 +70,8 @@ class AlarmWatch:
 
     alarm: Alarm
     setting: RolloutSetting
-    _known: dict[VersionFault, tuple[float, ...]] = field(default_factory=dict)
+    _known: dict[VersionFault, tuple[list[float], Iterator[float]]] = field(default_factory=dict)
+    """Probabilities by stage, as far as they were asked for, and those to come."""
     _periods: dict[tuple[alarm_model.PeriodLoad, VersionFault], alarm_model.PeriodChances] = field(
         default_factory=dict
     )
@@ -92,10 +93,18 @@ class AlarmWatch:
 
     def by_stage(self, fault: VersionFault) -> tuple[float, ...]:
         """Probability that the alarm has fired by the end of each stage."""
+        return tuple(self._iterate_stages(fault, len(self.setting.plan.stages)))
+
+    def _iterate_stages(self, fault: VersionFault, count: int) -> Iterator[float]:
+        """Yield the probabilities of the first ``count`` stages, each computed when it is asked for."""
         if fault not in self._known:
-            ways = [self._by_stage(way, fault) for way in self._ways]
-            self._known[fault] = tuple(sum(column) / len(ways) for column in zip(*ways, strict=True))
-        return self._known[fault]
+            ways = [self._follow(way, fault) for way in self._ways]
+            self._known[fault] = [], (sum(column) / len(ways) for column in zip(*ways, strict=True))
+        known, coming = self._known[fault]
+        for stage in range(count):
+            if stage == len(known):
+                known.append(next(coming))
+            yield known[stage]
 
     def false_alarm(self) -> float:
         """Probability of rolling back a good version. An upper bound if looks overlap: it adds up a chain of disjoint
@@ -110,7 +119,8 @@ class AlarmWatch:
         )
 
         def seen(size: float) -> bool:
-            return self.by_stage(VersionFault.of(quantity, sign * size))[stage] >= power
+            chances = self._iterate_stages(VersionFault.of(quantity, sign * size), stage + 1)
+            return any(chance >= power for chance in chances)
 
         low, high = MIN_FAULT[quantity], MAX_FAULT[quantity]
         if quantity.is_rate:
@@ -142,21 +152,20 @@ class AlarmWatch:
             most_seconds=latest,
         )
 
-    def _by_stage(self, way: schedule.AlarmSchedule, fault: VersionFault) -> tuple[float, ...]:
-        alive = [1.0] * len(self.setting.plan.stages)
+    def _follow(self, way: schedule.AlarmSchedule, fault: VersionFault) -> Iterator[float]:
         mass, memory = self.memory.initial_mass(), self.memory
         bad = self.setting.baseline.with_fault(fault)
         left = sum(mass)
         place = 0
         for stretch in way.stretches:
             while place < stretch.stage:
-                alive[place] = left
+                yield min(1.0, max(0.0, 1 - left))
                 place += 1
             if left > 1e-12:
                 mass = memory.advance_many(mass, self._chances(stretch.load, fault, bad), stretch.count)
                 left = sum(mass)
-        alive[place:] = [left] * (len(alive) - place)
-        return tuple(min(1.0, max(0.0, 1 - each)) for each in alive)
+        for _ in self.setting.plan.stages[place:]:
+            yield min(1.0, max(0.0, 1 - left))
 
     def _chances(
         self, load: alarm_model.PeriodLoad, fault: VersionFault, bad: Baseline

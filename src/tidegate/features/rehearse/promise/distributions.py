@@ -7,6 +7,7 @@ two Poisson distributions. All sums are exact but for tails below 1e-17.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from itertools import accumulate
 from operator import mul
@@ -21,13 +22,17 @@ def poisson(mean: float) -> tuple[int, list[float]]:
     """The smallest count that matters, and the probabilities from there on."""
     if mean <= 0:
         return 0, [1.0]
-    reach = _REACH * math.sqrt(mean) + 20
-    low, high = max(0, int(mean - reach)), int(mean + reach) + 1
-    top = int(mean)
+    (low, high), top = _poisson_range(mean), int(mean)
     peak = math.exp(top * math.log(mean) - mean - math.lgamma(top + 1))
     upward = accumulate([mean / k for k in range(top + 1, high + 1)], mul, initial=peak)
     downward = list(accumulate([k / mean for k in range(top, low, -1)], mul, initial=peak))
     return low, _normalize([*reversed(downward[1:]), *upward])
+
+
+def _poisson_range(mean: float) -> tuple[int, int]:
+    """The smallest and the largest count that matter."""
+    reach = _REACH * math.sqrt(mean) + 20
+    return (max(0, int(mean - reach)), int(mean + reach) + 1) if mean > 0 else (0, 0)
 
 
 def binomial(trials: int, part: float) -> tuple[int, list[float]]:
@@ -62,16 +67,28 @@ def _normalize(chances: list[float]) -> list[float]:
 def breach_probability(hits: float, others: float, breaches: Callable[[int, int], bool]) -> float:
     """Probability that ``breaches(h, o)`` holds for Poisson counts with these means, among periods with at least one
     request. If ``breaches`` holds, it must also hold for fewer others and for more hits."""
-    h0, weights = poisson(hits)
-    o0, against = poisson(others)
-    below, passed, last, total = list(accumulate(against, initial=0.0)), 0, len(against), 0.0
-    for place, weight in enumerate(weights):
-        while passed < last and breaches(h0 + place, o0 + passed):
-            passed += 1
-        if passed == last:
-            total += math.fsum(weights[place:])
-            break
-        total += weight * below[passed]
+    (h0, h1), (o0, o1) = _poisson_range(hits), _poisson_range(others)
+    if not breaches(h1, o0):
+        return 0.0
+    _, weights = poisson(hits)
+
+    def first_breach(count: int) -> int:
+        return bisect_left(range(len(weights)), True, key=lambda place: breaches(h0 + place, count))
+
+    start, end, total = first_breach(o0), first_breach(o1), 0.0
+    if start < end:
+        below = list(accumulate(poisson(others)[1], initial=0.0))
+        passed, step = bisect_left(range(o0, o1), True, key=lambda o: not breaches(h0 + start, o)), 0
+        for place in range(start, end):
+            # The numbers grow evenly, so the last step is near the next one.
+            before, passed = passed, min(passed + step, o1 - o0)
+            while passed > before and not breaches(h0 + place, o0 + passed - 1):
+                passed -= 1
+            while breaches(h0 + place, o0 + passed):
+                passed += 1
+            step = passed - before
+            total += weights[place] * below[passed]
+    total += math.fsum(weights[end:])
     nothing = math.exp(-hits - others) if breaches(0, 0) else 0.0
     return min(1.0, max(0.0, total - nothing))
 
