@@ -35,6 +35,7 @@ def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
         lifecycle=_SeveralLifecycles(tuple(one.lifecycle for one in providers.values())),
         evidence=SeveralEvidence({name: one.evidence for name, one in providers.items()}),
         logs=SeveralLogs(tuple(one.logs for one in providers.values())),
+        resources=next((one.resources for one in providers.values() if one.resources is not None), None),
         cut_off=lambda: next((found for one in providers.values() if (found := one.cut_off())), None),
         trouble=lambda: next((found for one in providers.values() if (found := one.trouble())), None),
     )

@@ -107,6 +107,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Pod": ("v1", "pods"),
     "pods/log": ("v1", "pods/log"),
     "deployments/status": ("apps/v1", "deployments/status"),
+    "Endpoint": ("tidegate.io/v1alpha1", "endpoints"),
+    "endpoints/status": ("tidegate.io/v1alpha1", "endpoints/status"),
     "Event": ("v1", "events"),
     "ServiceAccount": ("v1", "serviceaccounts"),
     "Secret": ("v1", "secrets"),
@@ -351,7 +353,8 @@ class KubeApi:
             except httpx2.HTTPStatusError as error:
                 status, answer = _answer(error)
                 if status == NOT_FOUND and (kind in KINDS or kind == LOG):
-                    raise _Absent(str(asked)) from None
+                    lacks = f"kubernetes has no resource {asked.resource}: install its definition ({asked})"
+                    raise _Absent(lacks if verb == "list" else str(asked)) from None
                 if status == 409 and answer.get("reason") == "AlreadyExists":
                     raise _Exists(str(asked)) from None
                 problem = error_of(asked, status, answer)

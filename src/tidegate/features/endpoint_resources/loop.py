@@ -1,0 +1,265 @@
+"""Reads the resources that declare endpoints, does what ``rules`` decides, and shows what became of it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from tidegate.compose.background import Services, Worker
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, TargetRefused, TidegateError
+from tidegate.domain.observation import Observation
+from tidegate.features.endpoint_resources.kinds import RESOURCE, ResourceRecord
+from tidegate.features.endpoint_resources.rules import (
+    ResourceAction,
+    ResourceDecision,
+    decide,
+    describe,
+    make_status,
+    note_done,
+    pause_after,
+)
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.deployments import deploy_spec
+from tidegate.ports.clock import Clock
+from tidegate.ports.endpoint_resources import EndpointResource, EndpointResources
+from tidegate.ports.store import Store, Tx
+from tidegate.rollout.status import confirmed_table
+from tidegate.service import endpoints, rollouts
+from tidegate.service.deploy import DeployOptions, DeployResult, deploy
+from tidegate.service.record_kinds import ENDPOINT
+
+log = logging.getLogger(__name__)
+
+REFUSALS = (Invalid, AlreadyExists, TargetRefused)
+"""Errors that come again however often a spec is deployed."""
+MOST_ACTIONS = 5
+"""Of one look at a resource."""
+BY = "endpoints.tidegate.io"
+"""Who asked, in the journal."""
+
+Deploy = Callable[..., Awaitable[DeployResult]]
+"""``deploy_spec`` with its context."""
+
+
+class _Overtaken(Conflict):
+    """Raised when the endpoint or its resource has changed since the decision."""
+
+
+@dataclass
+class ResourceLoop(Worker):
+    store: Store
+    clock: Clock
+    resources: EndpointResources | None
+    written: Callable[[], None] = lambda: None
+    kick: Callable[[str], None] = lambda endpoint: None
+    observed: Callable[[str], Observation | None] = lambda endpoint: None
+    deploy: Deploy | None = None
+    """None until the server's requests are answered."""
+    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _failures: dict[tuple[str, int], tuple[int, datetime, str]] = field(default_factory=dict)
+    """By uid and generation: how many attempts failed, when the next one is due, and why the last one failed."""
+    _trouble: str = ""
+
+    async def turn(self) -> None:
+        """Look at each resource; each has one look at a time."""
+        if self.resources is None or self.deploy is None:
+            return
+        self._looks = {name: task for name, task in self._looks.items() if not task.done()}
+        busy = set(self._looks)
+        try:
+            found = await self.resources.find()
+        except TidegateError as error:
+            if str(error) != self._trouble:
+                log.warning("endpoints that are declared as resources are not followed: %s", error)
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        present = {(one.uid, one.generation) for one in found}
+        self._failures = {key: value for key, value in self._failures.items() if key in present}
+        for one in found:
+            if one.name not in busy:
+                self._looks[one.name] = asyncio.create_task(self._look(one), name=f"resource {one.name}")
+
+    def extend(self, gateway: Gateway) -> Gateway:
+        self.deploy = partial(deploy_spec, gateway.context)
+        return gateway
+
+    async def finish(self) -> None:
+        """Wait for the looks under way."""
+        await asyncio.gather(*self._looks.values())
+
+    async def stop(self) -> None:
+        for task in self._looks.values():
+            task.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+
+    async def _look(self, resource: EndpointResource) -> None:
+        assert self.resources is not None
+        try:
+            for _ in range(MOST_ACTIONS):
+                record, endpoint = await self.store.read(partial(_read, name=resource.name))
+                decision = decide(resource, record, endpoint)
+                if decision.action is ResourceAction.NOTHING or not await self._act(resource, decision):
+                    break
+            await self._show(resource)
+        except TidegateError as error:
+            log.warning("endpoint resource %s: %s", resource.name, error)
+        except Exception:
+            log.exception("endpoint resource %s is not followed", resource.name)
+
+    async def _act(self, resource: EndpointResource, decision: ResourceDecision) -> bool:
+        """Returns whether to go on with the same look: what changes the resource makes it out of date."""
+        assert self.resources is not None
+        match decision.action:
+            case ResourceAction.HOLD:
+                await self.resources.hold(resource)
+                return False
+            case ResourceAction.REMOVE_ANNOTATION:
+                await self.resources.remove_annotation(resource, decision.annotation)
+                return False
+            case ResourceAction.RELEASE:
+                await self._run(partial(_forget, resource=resource, now=self.clock.now()))
+                await self.resources.release(resource)
+                return False
+            case ResourceAction.DEPLOY:
+                return await self._deploy(resource)
+            case _:
+                await self._run(partial(_command, resource=resource, decision=decision, now=self.clock.now()))
+                self.kick(resource.name)
+                return True
+
+    async def _deploy(self, resource: EndpointResource) -> bool:
+        """Deploy a generation, or keep that it is refused. What fails otherwise is tried again, later each time."""
+        assert self.resources is not None and self.deploy is not None
+        now, key = self.clock.now(), (resource.uid, resource.generation)
+        failures, due, _ = self._failures.get(key, (0, now, ""))
+        if due > now:
+            return False
+        target = resource.spec.get("target") or self.resources.target
+        data = {"endpoint": resource.name, **resource.spec, "target": target}
+        options = DeployOptions(BY, supersede=True)
+        try:
+            if data["endpoint"] != resource.name:
+                raise Invalid(f"endpoint must be {resource.name}, the name of the resource, or be left out")
+            await self.deploy(data, options, now, deploy=partial(_deploy_taken, resource=resource))
+        except _Overtaken:
+            return True
+        except TidegateError as error:
+            if isinstance(error, REFUSALS) or await self._is_final(resource.name, error):
+                refuse = partial(_refuse, resource=resource, refusal=error.message, now=now)
+                await self._run(refuse)
+                return True
+            self._failures[key] = (failures + 1, now + pause_after(failures), error.message)
+            return False
+        self._failures.pop(key, None)
+        self.written()
+        return True
+
+    async def _is_final(self, name: str, error: TidegateError) -> bool:
+        """Whether an endpoint at rest refuses it, such as a version that was rolled back: only a person can change
+        that."""
+        _, endpoint = await self.store.read(partial(_read, name=name))
+        resting = endpoint is not None and endpoint.rollout is None and endpoint.scaling is None
+        return isinstance(error, Conflict) and resting and endpoint is not None and not endpoint.deleting
+
+    async def _show(self, resource: EndpointResource) -> None:
+        assert self.resources is not None
+        record, endpoint = await self.store.read(partial(_read, name=resource.name))
+        routes = None if endpoint is None else confirmed_table(endpoint, self.observed(resource.name))
+        _, _, trouble = self._failures.get((resource.uid, resource.generation), (0, None, ""))
+        status = make_status(resource, describe(resource, record, endpoint, routes, trouble), self.clock.now())
+        if status != resource.status:
+            await self.resources.put_status(resource, status)
+
+    async def _run(self, work: Callable[[Tx], None]) -> None:
+        await self.store.run(work)
+        self.written()
+
+
+def _read(tx: Tx, *, name: str) -> tuple[ResourceRecord | None, Endpoint | None]:
+    record, endpoint = tx.get(RESOURCE, name), tx.get(ENDPOINT, name)
+    return None if record is None else record.body, None if endpoint is None else endpoint.body
+
+
+def _deploy_taken(tx: Tx, *, resource: EndpointResource, now: datetime, **given: Any) -> DeployResult:
+    """``service.deploy``, in the transaction that also keeps that the generation was taken. Raises _Overtaken if it
+    was meanwhile."""
+    record, endpoint = _read(tx, name=resource.name)
+    if decide(resource, record, endpoint).action is not ResourceAction.DEPLOY:
+        raise _Overtaken("the endpoint or its resource changed meanwhile: it is looked at again")
+    done = deploy(tx, now=now, **given)
+    made = tx.get(ENDPOINT, resource.name)
+    taken = _take(resource, record, config=done.config, made=None if made is None else made.body.created_at)
+    tx.put(RESOURCE, resource.name, taken, expect=None, now=now)
+    return done
+
+
+def _take(
+    resource: EndpointResource,
+    record: ResourceRecord | None,
+    config: str,
+    made: datetime | None,
+    refusal: str = "",
+) -> ResourceRecord:
+    taken = ResourceRecord(resource.uid, resource.created, resource.generation, config, made, refusal)
+    same = record is not None and record.uid == resource.uid
+    return replace(taken, done=record.done, paused=record.paused) if same and record is not None else taken
+
+
+def _refuse(tx: Tx, *, resource: EndpointResource, refusal: str, now: datetime) -> None:
+    record, endpoint = _read(tx, name=resource.name)
+    if decide(resource, record, endpoint).action is ResourceAction.DEPLOY:
+        config, made = ("", None) if record is None else (record.config, record.made)
+        tx.put(RESOURCE, resource.name, _take(resource, record, config, made, refusal), expect=None, now=now)
+
+
+def _forget(tx: Tx, *, resource: EndpointResource, now: datetime) -> None:
+    record, _ = _read(tx, name=resource.name)
+    if record is not None and record.uid == resource.uid:
+        tx.delete(RESOURCE, resource.name, expect=None, now=now)
+
+
+def _command(tx: Tx, *, resource: EndpointResource, decision: ResourceDecision, now: datetime) -> None:
+    """Carry out a deletion or an annotation, if that is still what is decided, and keep that it was."""
+    record, endpoint = _read(tx, name=resource.name)
+    if record is None or decide(resource, record, endpoint) != decision:
+        return
+    name, action, note = resource.name, decision.action, ""
+    if action is ResourceAction.DELETE:
+        endpoints.delete_endpoint(tx, name, now, BY, force=True)
+        return
+    try:
+        match action:
+            case ResourceAction.PAUSE:
+                rollouts.pause(tx, name, BY, now)
+            case ResourceAction.RESUME if _is_paused(record, endpoint):
+                rollouts.resume(tx, name, BY, now)
+            case ResourceAction.ABORT:
+                rollouts.abort(tx, name, BY, now)
+            case ResourceAction.PROMOTE:
+                rollouts.promote(tx, name, BY, now)
+    except TidegateError as error:  # nothing was written
+        note = f"{decision.annotation} was not carried out: {error.message}"
+    rollout = "" if endpoint is None or endpoint.rollout is None else endpoint.rollout.id
+    tx.put(RESOURCE, name, note_done(record, decision, rollout, note), expect=None, now=now)
+
+
+def _is_paused(record: ResourceRecord, endpoint: Endpoint | None) -> bool:
+    """Whether the rollout that was paused by annotation still is."""
+    rollout = None if endpoint is None else endpoint.rollout
+    return rollout is not None and rollout.id == record.paused and rollout.pause is not None
+
+
+def make_loop(services: Services) -> ResourceLoop:
+    return ResourceLoop(
+        services.store,
+        services.clock,
+        services.provider.resources,
+        services.written,
+        services.kick,
+        services.observed,
+    )
