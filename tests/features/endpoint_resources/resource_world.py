@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import httpx2
 
-from tests.features.model_registry.follow_world import CountingIds
+from tests.loops.clock import SequentialIds
 from tests.memory_metrics import MemoryMetrics
 from tests.memory_store import MemoryStore, MemoryTx
 from tests.unit.service.test_deploy import START, settle
@@ -76,7 +76,7 @@ class ResourceWorld:
 
     store: Any = field(default_factory=MemoryStore)
     server: KillableServer = field(default_factory=KillableServer)
-    ids: CountingIds = field(default_factory=CountingIds)
+    ids: SequentialIds = field(default_factory=SequentialIds)
     effects: int | None = None
     present: datetime = START
     deployed: list[tuple[str, int]] = field(default_factory=list)
@@ -152,7 +152,7 @@ class ResourceWorld:
     async def end_rollout(self, *, alarm: bool = False, phase: Phase | None = None) -> None:
         def work(tx: Tx) -> None:
             saved = tx.get(ENDPOINT, "fraud")
-            if saved is None or saved.body.rollout is None:
+            if saved is None or saved.body.rollout is None or saved.body.rollout.pause is not None:
                 return
             memory = cast(MemoryTx, tx)
             if alarm and saved.body.rollout.phase is Phase.PROVISIONING:

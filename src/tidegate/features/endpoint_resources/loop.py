@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from tidegate.compose.background import Services, Worker
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, TargetRefused, TidegateError
 from tidegate.domain.observation import Observation
@@ -18,6 +19,7 @@ from tidegate.features.endpoint_resources.rules import (
     ResourceDecision,
     decide,
     describe,
+    is_its_own,
     make_status,
     note_done,
     pause_after,
@@ -34,8 +36,6 @@ from tidegate.service.record_kinds import ENDPOINT
 
 log = logging.getLogger(__name__)
 
-REFUSALS = (Invalid, AlreadyExists, TargetRefused)
-"""Errors that come again however often a spec is deployed."""
 MOST_ACTIONS = 5
 """Of one look at a resource."""
 BY = "endpoints.tidegate.io"
@@ -47,6 +47,15 @@ Deploy = Callable[..., Awaitable[DeployResult]]
 
 class _Overtaken(Conflict):
     """Raised when the endpoint or its resource has changed since the decision."""
+
+
+class _Final(Conflict):
+    """Raised when an endpoint at rest refuses a spec, such as a version that was rolled back: only a person can
+    change that."""
+
+
+REFUSALS = (Invalid, AlreadyExists, TargetRefused, _Final)
+"""Errors that come again however often a spec is deployed."""
 
 
 @dataclass
@@ -62,7 +71,8 @@ class ResourceLoop(Worker):
     _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _failures: dict[tuple[str, int], tuple[int, datetime, str]] = field(default_factory=dict)
     """By uid and generation: how many attempts failed, when the next one is due, and why the last one failed."""
-    _trouble: str = ""
+    _told: dict[str, str] = field(default_factory=dict)
+    """What is wrong now, by the resource's name, and by none if none can be read: it is logged once."""
 
     async def turn(self) -> None:
         """Look at each resource; each has one look at a time."""
@@ -73,11 +83,9 @@ class ResourceLoop(Worker):
         try:
             found = await self.resources.find()
         except TidegateError as error:
-            if str(error) != self._trouble:
-                log.warning("endpoints that are declared as resources are not followed: %s", error)
-            self._trouble = str(error)
+            self._tell("", f"endpoints that are declared as resources are not followed: {error}")
             return
-        self._trouble = ""
+        self._tell("", "")
         present = {(one.uid, one.generation) for one in found}
         self._failures = {key: value for key, value in self._failures.items() if key in present}
         for one in found:
@@ -102,14 +110,24 @@ class ResourceLoop(Worker):
         try:
             for _ in range(MOST_ACTIONS):
                 record, endpoint = await self.store.read(partial(_read, name=resource.name))
-                decision = decide(resource, record, endpoint)
+                decision = decide(resource, record, endpoint, self._is_failing(resource))
                 if decision.action is ResourceAction.NOTHING or not await self._act(resource, decision):
                     break
             await self._show(resource)
+            self._tell(resource.name, "")
         except TidegateError as error:
-            log.warning("endpoint resource %s: %s", resource.name, error)
+            self._tell(resource.name, f"endpoint resource {resource.name}: {error}")
         except Exception:
             log.exception("endpoint resource %s is not followed", resource.name)
+
+    def _tell(self, name: str, trouble: str) -> None:
+        if trouble and self._told.get(name) != trouble:
+            log.warning("%s", trouble)
+        self._told[name] = trouble
+
+    def _is_failing(self, resource: EndpointResource) -> bool:
+        now = self.clock.now()
+        return self._failures.get((resource.uid, resource.generation), (0, now, ""))[1] > now
 
     async def _act(self, resource: EndpointResource, decision: ResourceDecision) -> bool:
         """Returns whether to go on with the same look: what changes the resource makes it out of date."""
@@ -120,6 +138,9 @@ class ResourceLoop(Worker):
                 return False
             case ResourceAction.REMOVE_ANNOTATION:
                 await self.resources.remove_annotation(resource, decision.annotation)
+                left = {key: value for key, value in resource.annotations.items() if key != decision.annotation}
+                decision = ResourceDecision(ResourceAction.FORGET_ANNOTATION, decision.annotation)
+                await self._command(replace(resource, annotations=left), decision)
                 return False
             case ResourceAction.RELEASE:
                 await self._run(partial(_forget, resource=resource, now=self.clock.now()))
@@ -128,43 +149,38 @@ class ResourceLoop(Worker):
             case ResourceAction.DEPLOY:
                 return await self._deploy(resource)
             case _:
-                await self._run(partial(_command, resource=resource, decision=decision, now=self.clock.now()))
-                self.kick(resource.name)
+                await self._command(resource, decision)
                 return True
+
+    async def _command(self, resource: EndpointResource, decision: ResourceDecision) -> None:
+        """The decision is compared with one of the same look."""
+        failing, now = self._is_failing(resource), self.clock.now()
+        await self._run(partial(_command, resource=resource, decision=decision, failing=failing, now=now))
+        self.kick(resource.name)
 
     async def _deploy(self, resource: EndpointResource) -> bool:
         """Deploy a generation, or keep that it is refused. What fails otherwise is tried again, later each time."""
         assert self.resources is not None and self.deploy is not None
         now, key = self.clock.now(), (resource.uid, resource.generation)
-        failures, due, _ = self._failures.get(key, (0, now, ""))
-        if due > now:
-            return False
-        target = resource.spec.get("target") or self.resources.target
-        data = {"endpoint": resource.name, **resource.spec, "target": target}
-        options = DeployOptions(BY, supersede=True)
+        failures, _, _ = self._failures.get(key, (0, now, ""))
         try:
-            if data["endpoint"] != resource.name:
-                raise Invalid(f"endpoint must be {resource.name}, the name of the resource, or be left out")
-            await self.deploy(data, options, now, deploy=partial(_deploy_taken, resource=resource))
+            data = _read_spec(resource, self.resources.target)
+            taken = partial(_deploy_taken, resource=resource)
+            await self.deploy(data, DeployOptions(BY, supersede=True), now, deploy=taken, check=check_approval)
         except _Overtaken:
             return True
-        except TidegateError as error:
-            if isinstance(error, REFUSALS) or await self._is_final(resource.name, error):
-                refuse = partial(_refuse, resource=resource, refusal=error.message, now=now)
-                await self._run(refuse)
-                return True
-            self._failures[key] = (failures + 1, now + pause_after(failures), error.message)
+        except REFUSALS as error:
+            await self._run(partial(_refuse, resource=resource, refusal=error.message, now=now))
+            return True
+        except Exception as error:
+            if not isinstance(error, TidegateError):
+                log.exception("endpoint resource %s cannot be deployed", resource.name)
+            why = str(error) or type(error).__name__
+            self._failures[key] = (failures + 1, now + pause_after(failures), why)
             return False
         self._failures.pop(key, None)
         self.written()
         return True
-
-    async def _is_final(self, name: str, error: TidegateError) -> bool:
-        """Whether an endpoint at rest refuses it, such as a version that was rolled back: only a person can change
-        that."""
-        _, endpoint = await self.store.read(partial(_read, name=name))
-        resting = endpoint is not None and endpoint.rollout is None and endpoint.scaling is None
-        return isinstance(error, Conflict) and resting and endpoint is not None and not endpoint.deleting
 
     async def _show(self, resource: EndpointResource) -> None:
         assert self.resources is not None
@@ -180,6 +196,27 @@ class ResourceLoop(Worker):
         self.written()
 
 
+def _read_spec(resource: EndpointResource, target: str) -> dict[str, Any]:
+    """The spec with its endpoint and target, which a resource cannot choose: whoever may write resources here might not
+    deploy elsewhere. Raises Invalid."""
+    if not isinstance(resource.spec, dict):
+        raise Invalid("spec must be an object")
+    own = {"endpoint": resource.name, "target": target}
+    for key, value in own.items():
+        if resource.spec.get(key) not in (None, value):
+            raise Invalid(f"{key} must be {value} here, or be left out")
+    return {**resource.spec, **own}
+
+
+def check_approval(wish: DesiredDeployment) -> None:
+    """Raises Invalid for an approval by somebody other than the author, who is not known."""
+    if (rule := wish.deployment.approval) is not None and not rule.author_may:
+        raise Invalid(
+            "approval: who wrote a resource is not known here, so that no second person could be told from the first:"
+            " add not: nobody"
+        )
+
+
 def _read(tx: Tx, *, name: str) -> tuple[ResourceRecord | None, Endpoint | None]:
     record, endpoint = tx.get(RESOURCE, name), tx.get(ENDPOINT, name)
     return None if record is None else record.body, None if endpoint is None else endpoint.body
@@ -191,7 +228,12 @@ def _deploy_taken(tx: Tx, *, resource: EndpointResource, now: datetime, **given:
     record, endpoint = _read(tx, name=resource.name)
     if decide(resource, record, endpoint).action is not ResourceAction.DEPLOY:
         raise _Overtaken("the endpoint or its resource changed meanwhile: it is looked at again")
-    done = deploy(tx, now=now, **given)
+    try:
+        done = deploy(tx, now=now, **given)
+    except Conflict as error:
+        if endpoint is not None and endpoint.rollout is None and endpoint.scaling is None:
+            raise _Final(error.message) from None
+        raise
     made = tx.get(ENDPOINT, resource.name)
     taken = _take(resource, record, config=done.config, made=None if made is None else made.body.created_at)
     tx.put(RESOURCE, resource.name, taken, expect=None, now=now)
@@ -223,10 +265,12 @@ def _forget(tx: Tx, *, resource: EndpointResource, now: datetime) -> None:
         tx.delete(RESOURCE, resource.name, expect=None, now=now)
 
 
-def _command(tx: Tx, *, resource: EndpointResource, decision: ResourceDecision, now: datetime) -> None:
+def _command(
+    tx: Tx, *, resource: EndpointResource, decision: ResourceDecision, failing: bool, now: datetime
+) -> None:
     """Carry out a deletion or an annotation, if that is still what is decided, and keep that it was."""
     record, endpoint = _read(tx, name=resource.name)
-    if record is None or decide(resource, record, endpoint) != decision:
+    if record is None or decide(resource, record, endpoint, failing) != decision:
         return
     name, action, note = resource.name, decision.action, ""
     if action is ResourceAction.DELETE:
@@ -234,6 +278,8 @@ def _command(tx: Tx, *, resource: EndpointResource, decision: ResourceDecision, 
         return
     try:
         match action:
+            case ResourceAction.ABORT | ResourceAction.PROMOTE if not is_its_own(record, endpoint):
+                raise Conflict("the endpoint that was deployed for this resource was deleted")
             case ResourceAction.PAUSE:
                 rollouts.pause(tx, name, BY, now)
             case ResourceAction.RESUME if _is_paused(record, endpoint):
@@ -249,9 +295,10 @@ def _command(tx: Tx, *, resource: EndpointResource, decision: ResourceDecision, 
 
 
 def _is_paused(record: ResourceRecord, endpoint: Endpoint | None) -> bool:
-    """Whether the rollout that was paused by annotation still is."""
+    """Whether the rollout that was paused by annotation still is, and not by a person."""
     rollout = None if endpoint is None else endpoint.rollout
-    return rollout is not None and rollout.id == record.paused and rollout.pause is not None
+    pause = None if rollout is None or rollout.id != record.paused else rollout.pause
+    return pause is not None and pause.by == BY
 
 
 def make_loop(services: Services) -> ResourceLoop:

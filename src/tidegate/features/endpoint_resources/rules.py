@@ -15,6 +15,7 @@ from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.features.endpoint_resources.kinds import ResourceRecord
 from tidegate.ports.endpoint_resources import EndpointResource
+from tidegate.rollout.commands import FORWARD_PHASES
 from tidegate.rollout.status import status
 
 PREFIX = "tidegate.io/"
@@ -72,10 +73,16 @@ def owns(record: ResourceRecord | None, endpoint: Endpoint) -> bool:
     return record is not None and record.made == endpoint.created_at
 
 
+def is_its_own(record: ResourceRecord, endpoint: Endpoint | None) -> bool:
+    """Whether commands for the resource concern this endpoint."""
+    return endpoint is not None and not endpoint.deleting and owns(record, endpoint)
+
+
 def decide(
-    resource: EndpointResource, record: ResourceRecord | None, endpoint: Endpoint | None
+    resource: EndpointResource, record: ResourceRecord | None, endpoint: Endpoint | None, failing: bool = False
 ) -> ResourceDecision:
-    """The first thing to do for a resource as it was read, which may be some seconds ago."""
+    """The first thing to do for a resource as it was read, which may be some seconds ago. ``failing``: its generation
+    could not be deployed, and the next attempt is not due: annotations are heeded meanwhile."""
     own = record is not None and record.uid == resource.uid
     if resource.deleting:
         if not resource.held:
@@ -87,10 +94,21 @@ def decide(
         return ResourceDecision()  # it was read before another one took its place
     if not resource.held:
         return ResourceDecision(ResourceAction.HOLD)
-    if not is_taken(resource, record):
-        waits = endpoint is not None and (endpoint.deleting or not _may_take(resource, record, endpoint))
-        return ResourceDecision() if waits else ResourceDecision(ResourceAction.DEPLOY)
-    return _heed_annotations(resource, record, endpoint) if record is not None else ResourceDecision()
+    if not (failing or is_taken(resource, record) or _waits(resource, record, endpoint)):
+        return ResourceDecision(ResourceAction.DEPLOY)
+    return _heed_annotations(resource, record, endpoint) if record is not None and own else ResourceDecision()
+
+
+def _waits(resource: EndpointResource, record: ResourceRecord | None, endpoint: Endpoint | None) -> bool:
+    """Whether the endpoint has to change before the resource can be deployed."""
+    if endpoint is None:
+        return False
+    return endpoint.deleting or is_being_created(endpoint) or not _may_take(resource, record, endpoint)
+
+
+def is_being_created(endpoint: Endpoint) -> bool:
+    """Whether its first version is being rolled out, which cannot be superseded."""
+    return endpoint.rollout is not None and endpoint.rollout.old is None
 
 
 def _may_take(resource: EndpointResource, record: ResourceRecord | None, endpoint: Endpoint) -> bool:
@@ -108,14 +126,12 @@ def _heed_annotations(
         if name in resource.annotations:
             action = ResourceAction.ABORT if name == ABORT else ResourceAction.PROMOTE
             return ResourceDecision(action, name)
-    rollout = None if endpoint is None or endpoint.deleting or not owns(record, endpoint) else endpoint.rollout
-    pauses = PAUSE in resource.annotations
-    if pauses and rollout is not None and rollout.id != record.paused and not rollout.phase.ended:
-        forward = rollout.phase is not Phase.ROLLING_BACK and rollout.phase is not Phase.TERMINATING
-        return ResourceDecision(ResourceAction.PAUSE, PAUSE) if forward else ResourceDecision()
-    if not pauses and record.paused:
-        return ResourceDecision(ResourceAction.RESUME, PAUSE)
-    return ResourceDecision()
+    if PAUSE not in resource.annotations:
+        return ResourceDecision(ResourceAction.RESUME, PAUSE) if record.paused else ResourceDecision()
+    rollout = endpoint.rollout if endpoint is not None and is_its_own(record, endpoint) else None
+    if rollout is None or rollout.id == record.paused or rollout.phase not in FORWARD_PHASES:
+        return ResourceDecision()
+    return ResourceDecision(ResourceAction.PAUSE, PAUSE)
 
 
 def note_done(record: ResourceRecord, decision: ResourceDecision, rollout: str, note: str = "") -> ResourceRecord:
@@ -163,44 +179,55 @@ def _describe(
         return ResourceState("Deleting", "the endpoint is being deleted")
     if not is_taken(resource, record):
         if endpoint is not None and not endpoint.deleting and not _may_take(resource, record, endpoint):
-            message = (
-                f'there is an endpoint "{endpoint.name}" already: annotate this with {ADOPT}=true to take it over'
-            )
+            there = f'there is an endpoint "{endpoint.name}" already'
+            message = f"{there}: annotate this with {ADOPT}=true to take it over"
             return ResourceState("NotAdopted", message, settled=True, synced=False)
+        if endpoint is not None and is_being_created(endpoint):
+            return ResourceState("Pending", "it is deployed once the creation under way has ended")
         return ResourceState("Retrying" if trouble else "Pending", trouble or "it has not been deployed yet")
     assert record is not None
     if record.refusal:
         return ResourceState("Refused", record.refusal, settled=True)
-    if endpoint is None or endpoint.deleting or not owns(record, endpoint):
+    if endpoint is None or not is_its_own(record, endpoint):
         message = "the endpoint that was deployed was deleted: change the spec to deploy it again"
         return ResourceState("ChangedByHand", message, settled=True, synced=False)
-    return _describe_rollout(record, endpoint)
+    return _describe_rollout(resource, record, endpoint)
 
 
-def _describe_rollout(record: ResourceRecord, endpoint: Endpoint) -> ResourceState:
+def _describe_rollout(resource: EndpointResource, record: ResourceRecord, endpoint: Endpoint) -> ResourceState:
     rollout, last, why = endpoint.rollout, endpoint.last, status(endpoint)[1]
+
+    def is_wanted(version: Version, asked_by: str) -> bool:
+        """Whether it is what was deployed for the resource, or a version of the registry that its spec follows."""
+        return version.config_name == record.config or (
+            bool(asked_by) and asked_by == _find_followed(resource.spec)
+        )
+
     if rollout is not None and rollout.successor is not None:
-        if _is(rollout.successor.wanted.version, record):
+        if is_wanted(rollout.successor.wanted.version, rollout.successor.wanted.asked_by):
             return ResourceState("Superseding", why)
-    elif rollout is not None and _is(rollout.new, record):
+    elif rollout is not None and is_wanted(rollout.new, rollout.asked_by):
         if rollout.cause is not None or rollout.phase is Phase.ROLLING_BACK:
             return ResourceState("RollingBack", why)
         passed = rollout.holds_back or rollout.phase is Phase.TERMINATING
-        return ResourceState(
-            "Serving" if passed else "Paused" if rollout.pause else "RollingOut", why, ready=passed
-        )
-    elif rollout is None and _is(endpoint.serving, record) and endpoint.mixed is None and not endpoint.failed:
-        return ResourceState("Serving", why, ready=True, settled=True)
+        reason = "Serving" if passed else "Paused" if rollout.pause else "RollingOut"
+        return ResourceState(reason, why, ready=passed)
+    elif rollout is None and endpoint.serving is not None and endpoint.mixed is None and not endpoint.failed:
+        newest = last is not None and last.new.config_name == endpoint.serving.config_name
+        if is_wanted(endpoint.serving, last.asked_by if newest and last else ""):
+            return ResourceState("Serving", why, ready=True, settled=True)
     if rollout is None and endpoint.failed:
         return ResourceState("CreationFailed", why, settled=True)
-    if rollout is None and last is not None and _is(last.new, record) and last.cause is not None:
+    if rollout is None and last is not None and is_wanted(last.new, last.asked_by) and last.cause is not None:
         return ResourceState("RolledBack", last.reason or why, settled=True)
     message = f"somebody else changed the endpoint, which is left so until the spec is changed: {why}"
     return ResourceState("ChangedByHand", message, settled=rollout is None, synced=False)
 
 
-def _is(version: Version | None, record: ResourceRecord) -> bool:
-    return version is not None and version.config_name == record.config
+def _find_followed(spec: Mapping[str, Any]) -> object:
+    """The address that its model follows, by which the registry's versions are asked for; None: it follows none."""
+    model = spec.get("model")
+    return model.get("data") if isinstance(model, dict) and model.get("follow") else None
 
 
 def make_status(resource: EndpointResource, state: ResourceState, now: datetime) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import DecodeError
 
 from tidegate.domain.errors import StartupError, Transient
-from tidegate.targets.kubernetes.api_errors import GONE, NOT_FOUND, ApiRequest, error_of, is_retried
+from tidegate.targets.kubernetes.api_errors import CONFLICT, GONE, NOT_FOUND, ApiRequest, error_of, is_retried
 from tidegate.targets.kubernetes.names import MANAGER, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
@@ -222,7 +222,8 @@ class KubeApi:
         return dict(await self._call("patch", kind, name, send))
 
     async def patch(self, kind: str, name: str, change: Manifest) -> bool:
-        """Merge ``change`` into an object; None removes a key. False if the object is absent."""
+        """Merge ``change`` into an object; None removes a key. False if the object is absent. Raises Transient if it is
+        not the one, by uid and resourceVersion, that ``change`` names."""
         return await self._patch(kind, name, change, "application/merge-patch+json", {})
 
     async def set_condition(self, name: str, condition: Manifest) -> bool:
@@ -238,6 +239,8 @@ class KubeApi:
         async def send() -> None:
             headers = {"content-type": form}
             answer = await self.raw.patch(path, content=json.dumps(body), params=dict(query), headers=headers)
+            if answer.status_code == CONFLICT and "uid" in body.get("metadata", {}):
+                raise Transient(f"{kind} {name} was changed by somebody else since it was read")
             answer.raise_for_status()
 
         with contextlib.suppress(_Absent):

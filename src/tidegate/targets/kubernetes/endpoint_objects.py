@@ -21,7 +21,18 @@ class EndpointObjects:
     target: str
 
     async def find(self) -> Sequence[EndpointResource]:
-        return [read_endpoint(one) for one in await self.api.find("Endpoint", "", repeated=False)]
+        try:
+            found = await self.api.find("Endpoint", "", repeated=False)
+        except RecursionError:  # one is nested too deeply: the others are read all the same
+            found = [await self._read_alone(one) for one in await self.api.find_metadata("Endpoint", "")]
+        return [read_endpoint(one) for one in found]
+
+    async def _read_alone(self, about: Manifest) -> Manifest:
+        """The object, or its metadata if it cannot be read: it counts as one without a spec, which is refused."""
+        try:
+            return await self.api.get("Endpoint", about["metadata"]["name"]) or about
+        except RecursionError:
+            return about
 
     async def put_status(self, resource: EndpointResource, status: Mapping[str, Any]) -> None:
         change: Manifest = {"metadata": {"uid": resource.uid}, "status": dict(status)}
@@ -48,7 +59,7 @@ def read_endpoint(found: Manifest) -> EndpointResource:
         about["name"],
         about["uid"],
         about.get("generation", 1),
-        found.get("spec") or {},
+        found.get("spec", {}),
         about.get("creationTimestamp", ""),
         about.get("resourceVersion", ""),
         about.get("annotations") or {},

@@ -66,6 +66,7 @@ OPTIONAL_RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "endpoint_resources": {
         "Endpoint": {
             "list": "see which endpoints are declared",
+            "get": "read them one by one, if one of them cannot be read",
             "patch": "keep one until its endpoint is gone, and remove annotations that were carried out",
         },
         "endpoints/status": {"patch": "show what became of it"},

@@ -60,8 +60,9 @@ def test_each_generation_is_deployed_at_most_once_and_the_last_is_not_lost(steps
             await world.end_deletion()
             await world.turns(4)
             assert world.object is None
-        world.annotate("pause", None) if world.object is not None else None
         world.apply(9)
+        for left in ("pause", "abort", "promote"):
+            world.annotate(left, None)
         world.annotate("adopt")
         for _ in range(4):  # a creation is not superseded: what was applied meanwhile waits for its end
             await world.turns(4)
