@@ -197,8 +197,8 @@ class ResourceLoop(Worker):
 
 
 def _read_spec(resource: EndpointResource, target: str) -> dict[str, Any]:
-    """The spec with its endpoint and target, which a resource cannot choose: whoever may write resources here might not
-    deploy elsewhere. Raises Invalid."""
+    """The spec with its endpoint and target, which a resource cannot choose: whoever may write resources in this
+    namespace might not deploy elsewhere. Raises Invalid."""
     if not isinstance(resource.spec, dict):
         raise Invalid("spec must be an object")
     own = {"endpoint": resource.name, "target": target}

@@ -50,8 +50,8 @@ class ResourceDecision:
 
 @dataclass(frozen=True)
 class ResourceState:
-    """Content of the status. ``ready``: the endpoint serves what the spec says; ``settled``: it will not get nearer to
-    that by itself; ``synced``: nobody else has changed the endpoint since, and it is this resource's."""
+    """Content of the status. ``ready``: the endpoint serves what the spec says; ``settled``: it will not get nearer
+    to that by itself; ``synced``: nobody else has changed the endpoint since, and it is this resource's."""
 
     reason: str
     message: str

@@ -222,8 +222,8 @@ class KubeApi:
         return dict(await self._call("patch", kind, name, send))
 
     async def patch(self, kind: str, name: str, change: Manifest) -> bool:
-        """Merge ``change`` into an object; None removes a key. False if the object is absent. Raises Transient if it is
-        not the one, by uid and resourceVersion, that ``change`` names."""
+        """Merge ``change`` into an object; None removes a key. False if the object is absent. Raises Transient if
+        ``change`` names another uid or resourceVersion than it has."""
         return await self._patch(kind, name, change, "application/merge-patch+json", {})
 
     async def set_condition(self, name: str, condition: Manifest) -> bool:

@@ -14,7 +14,10 @@ STEPS = some.one_of(
     some.tuples(some.sampled_from(["apply", "ask"]), some.integers(1, 4)),
     some.tuples(some.just("turn"), some.integers(0, 1)),
     some.tuples(some.just("kill"), some.integers(0, 4)),
-    some.tuples(some.sampled_from(["delete", "finish", "fail", "end", "abort", "promote", "pause"]), some.just(0)),
+    some.tuples(
+        some.sampled_from(["delete", "finish", "fail", "end", "abort", "promote", "pause", "unpause"]),
+        some.just(0),
+    ),
 )
 
 
@@ -38,6 +41,8 @@ async def take(world: ResourceWorld, what: str, number: int) -> None:
             await world.end_deletion()
         case "abort" | "promote" | "pause" if world.object is not None:
             world.annotate(what)
+        case "unpause" if world.object is not None:
+            world.annotate("pause", None)
         case "ask" if await world.endpoint() is not None:
             try:
                 await world.ask(number)
