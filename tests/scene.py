@@ -117,8 +117,8 @@ class Scene:
         answer: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=endpoint)
         return answer
 
-    def settled(self, endpoint: str, seconds: float = 90.0) -> dict[str, Any]:
-        """Wait until nothing is in progress; returns the description."""
+    def settled(self, endpoint: str, seconds: float = 400.0) -> dict[str, Any]:
+        """Wait until nothing is in progress; returns the description. It waits long: the machine may be busy."""
 
         def done() -> dict[str, Any] | None:
             answer = self.describe(endpoint)

@@ -38,7 +38,7 @@ def scene(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     made.sagemaker.create_endpoint(EndpointName=QUEUED, EndpointConfigName="queued-config")
     for name in (PLAIN, QUEUED):
-        made.settled(name, 120)
+        made.settled(name)
     put_requests(platform)
     model = variants[0]["ModelName"]
     job = {

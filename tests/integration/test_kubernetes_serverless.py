@@ -52,7 +52,7 @@ class Running:
 
     def create(self, endpoint: str, model: str | dict[str, Any] = "", **bounds: Any) -> None:
         self.deploy(endpoint, model, **bounds)
-        described = self.scene.settled(endpoint, 120)
+        described = self.scene.settled(endpoint)
         assert described["EndpointStatus"] == "InService", described
 
     def pods(self, endpoint: str) -> list[str]:
@@ -110,21 +110,21 @@ def test_updates_lose_no_request_whether_the_endpoint_sleeps_or_not(running: Run
         running.deploy(
             "rolled", running.models[1], {"strategy": "canary", "size": "20%", "wait": "5s"}, idle_after="20s"
         )
-        settled = running.scene.settled("rolled", 150)
+        settled = running.scene.settled("rolled")
         report = load.stop()
     assert settled["EndpointConfigName"] != first and "FailureReason" not in settled
     assert report.failed == 0, report.failures[:3]
     assert set(report.by_config) == {first, settled["EndpointConfigName"]}
     second = running.invoke("rolled").content
     running.deploy("rolled", "", {"strategy": "all_at_once"}, idle_after="500ms")
-    assert "FailureReason" not in running.scene.settled("rolled", 150)
+    assert "FailureReason" not in running.scene.settled("rolled")
     running.asleep("rolled")
     with ThreadPoolExecutor(1) as threads:  # a request waits for a version that goes
         held = threads.submit(running.invoke, "rolled")
         running.deploy("rolled", running.models[1], {"strategy": "all_at_once"}, idle_after="500ms")
         answer = held.result()
     assert answer.status_code == 200, answer.text
-    assert "FailureReason" not in running.scene.settled("rolled", 150)
+    assert "FailureReason" not in running.scene.settled("rolled")
     assert running.invoke("rolled").content == second
 
 
@@ -134,7 +134,7 @@ def test_version_that_does_not_load_is_turned_back_before_a_request(running: Run
     damaged.write_bytes(b"no archive")
     before = running.scene.describe("kept")["EndpointConfigName"]
     running.deploy("kept", damaged.as_uri(), {"strategy": "all_at_once"})
-    settled = running.scene.settled("kept", 150)
+    settled = running.scene.settled("kept")
     assert settled["EndpointConfigName"] == before and "damaged.tar.gz" in settled["FailureReason"]
     assert running.invoke("kept").status_code == 200
 

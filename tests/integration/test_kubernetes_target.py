@@ -41,7 +41,7 @@ class Running:
     def create(self, endpoint: str, instances: int = 1) -> str:
         config = self.scene.config(self.models[0], instances=instances)
         self.scene.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-        described = self.scene.settled(endpoint, 120)
+        described = self.scene.settled(endpoint)
         assert described["EndpointStatus"] == "InService", described["FailureReason"]
         return config
 
@@ -101,7 +101,7 @@ def test_version_that_does_not_start_leaves_the_old_one_serving(running: Running
     damaged.write_bytes(b"no archive")
     with running.load("broken") as load:
         running.scene.update("broken", running.scene.config(damaged.as_uri()), linear())
-        settled = running.scene.settled("broken", 150)
+        settled = running.scene.settled("broken")
         report = load.stop()
     assert settled["EndpointConfigName"] == good
     assert "damaged.tar.gz" in settled["FailureReason"]
@@ -122,7 +122,7 @@ def test_rollout_goes_on_after_the_controller_and_keeps_its_weights_without_the_
         running.platform.kill_controller()
         running.cluster.server.away = False
         running.platform.start()
-        settled = running.scene.settled("restarted", 150)
+        settled = running.scene.settled("restarted")
         report = load.stop()
     assert settled["EndpointConfigName"] == config
     assert report.failed == 0, report.failures[:3]

@@ -163,7 +163,7 @@ def test_a_canary_of_another_server_under_load_fails_no_request_and_is_judged_by
     body = json.dumps({"messages": HELLO, "max_tokens": 24, "ignore_eos": True, "stream": True, "model": name})
     with load_to(platform, f"/endpoints/{name}/v1/chat/completions", [body.encode()], 12.0) as running:
         deploy(platform, spec(name, engine.urls[1], **guarded))
-        ended = scene.settled(name, 240)
+        ended = scene.settled(name)
         report = running.stop()
     found = evidence(platform, name)
     assert "FailureReason" not in ended, ended["FailureReason"]

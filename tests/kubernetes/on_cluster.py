@@ -68,7 +68,7 @@ class OnCluster:
         """An endpoint that serves; returns its config."""
         config = self.scene.config(self.models[model], instances=instances)
         self.scene.sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-        described = self.scene.settled(endpoint, 180)
+        described = self.scene.settled(endpoint)
         assert described["EndpointStatus"] == "InService", described
         return config
 
@@ -79,8 +79,10 @@ class OnCluster:
 
 
 @contextmanager
-def on_cluster(cluster: Cluster, environment: Mapping[str, str] | None = None) -> Iterator[OnCluster]:
-    """In a namespace of its own. ``environment``: of the platform."""
+def on_cluster(
+    cluster: Cluster, environment: Mapping[str, str] | None = None, further: Mapping[str, object] | None = None
+) -> Iterator[OnCluster]:
+    """In a namespace of its own. ``environment``: of the platform; ``further``: options of its target."""
     cluster.load_image(image.build())
     namespace = f"ml-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", namespace)
@@ -103,6 +105,7 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str] | None = None) -
                 "instance_types": {"default": {"cpu": "50m", "memory": "512Mi"}},
                 "gateway": {"cpu": "50m"},
                 "scheduling_patience": 20,
+                **(further or {}),
             },
         }
         program = Path(shutil.copy(kubernetes_lab.PROGRAM, folder))

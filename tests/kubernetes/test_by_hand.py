@@ -51,7 +51,7 @@ def test_installation_that_is_operated_by_hand(
             restore_the_token(running)
             config = scene.config(running.models[1], instances=1)
             scene.update("hand", config, canary(50, 5))
-            settled = scene.settled("hand", 600)
+            settled = scene.settled("hand")
             report = load.stop()
         assert settled["EndpointConfigName"] == config and "FailureReason" not in settled
         assert report.failed == 0, report.failures[:3]

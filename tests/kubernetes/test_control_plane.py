@@ -30,7 +30,7 @@ def test_other_controller_finishes_a_rollout_when_the_leader_dies(
             running.kill(leader)
             other = running.await_leader(300)
             wait_until(lambda: running.led_by()[0] == other, "the Lease object shows it", 30, 0.5)
-            settled = scene.settled("led", 600)
+            settled = scene.settled("led")
             report = load.stop()
         assert other != leader
         assert running.led_by() == (other, changes + 1)

@@ -159,7 +159,7 @@ def ask_the_queue(running: Running) -> None:
         AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": out.as_uri()}},
     )
     scene.sagemaker.create_endpoint(EndpointName="queued", EndpointConfigName="queued")
-    described = scene.settled("queued", 180)
+    described = scene.settled("queued")
     assert described["EndpointStatus"] == "InService", described
     asked = [
         scene.runtime.invoke_endpoint_async(EndpointName="queued", ContentType="text/csv", Body=b"0.1,0.2,0.3,0.4")

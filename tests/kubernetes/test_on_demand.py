@@ -42,7 +42,7 @@ def asleep(lab: OnCluster) -> None:
 @pytest.mark.long
 def test_requests_to_an_endpoint_without_pods_are_held_and_answered_also_through_an_update(lab: OnCluster) -> None:
     deploy(lab, lab.models[0])
-    described = lab.scene.settled("sleepy", 180)
+    described = lab.scene.settled("sleepy")
     assert described["EndpointStatus"] == "InService", described
     for _ in range(2):
         asleep(lab)
@@ -54,7 +54,7 @@ def test_requests_to_an_endpoint_without_pods_are_held_and_answered_also_through
     first = found[0].text
     with lab.load("sleepy", 20) as load:
         deploy(lab, lab.models[1], rollout={"strategy": "canary", "size": "20%", "wait": "5s"})
-        settled = lab.scene.settled("sleepy", 180)
+        settled = lab.scene.settled("sleepy")
         report = load.stop()
     assert "FailureReason" not in settled and report.failed == 0, report.failures[:3]
     assert invoke(lab).text != first
@@ -65,7 +65,7 @@ def test_copies_reach_the_shadows_pods_through_the_gateways(lab: OnCluster) -> N
     beside = {"ModelName": lab.scene.model(lab.models[1]), "InitialVariantWeight": 1.0}
     config = lab.scene.config(lab.models[0], instances=1, shadow=beside)
     lab.scene.sagemaker.create_endpoint(EndpointName="copied", EndpointConfigName=config)
-    described = lab.scene.settled("copied", 180)
+    described = lab.scene.settled("copied")
     assert described["EndpointStatus"] == "InService", described
     with lab.load("copied", 50) as load:
         wait_until(lambda: load.snapshot().total.count >= 200, "200 requests", 60)
@@ -80,5 +80,5 @@ def test_copies_reach_the_shadows_pods_through_the_gateways(lab: OnCluster) -> N
     found = compared()
     assert (found["failed"], found["dropped"], found["agreement"]) == (0, 0, 0), found
     lab.scene.update("copied", lab.scene.config(lab.models[0], instances=1), all_at_once())
-    assert "FailureReason" not in lab.scene.settled("copied", 180)
+    assert "FailureReason" not in lab.scene.settled("copied")
     lab.delete("copied")

@@ -37,7 +37,7 @@ def test_update_moves_all_traffic_without_losing_a_request(running: OnCluster, k
     with running.load(endpoint) as load:
         config = running.scene.config(running.models[1], instances=2)
         running.scene.update(endpoint, config, KINDS[kind]())
-        settled = running.scene.settled(endpoint, 240)
+        settled = running.scene.settled(endpoint)
         report = load.stop()
     assert settled["EndpointConfigName"] == config and "FailureReason" not in settled
     assert report.failed == 0, report.failures[:3]
@@ -54,7 +54,7 @@ def test_version_that_fails_requests_is_rolled_back_by_its_alarm(running: OnClus
     running.scene.alarm("errors-high", "Invocation4XXErrors", 0.1, Dimensions=given)
     with running.load("errors") as load:
         running.scene.update("errors", bad, canary(20, 60, alarms=["errors-high"]))
-        settled = running.scene.settled("errors", 180)
+        settled = running.scene.settled("errors")
         report = load.stop()
     assert settled["EndpointConfigName"] == good
     assert "errors-high" in settled["FailureReason"]
@@ -66,7 +66,7 @@ def test_version_that_does_not_start_leaves_the_old_one_serving(running: OnClust
     good = running.create("broken", instances=1)
     with running.load("broken") as load:
         running.scene.update("broken", running.scene.config(running.damaged), linear())
-        settled = running.scene.settled("broken", 240)
+        settled = running.scene.settled("broken")
         report = load.stop()
     assert settled["EndpointConfigName"] == good
     assert "damaged.tar.gz" in settled["FailureReason"]
@@ -112,7 +112,7 @@ def test_rollout_keeps_its_weights_while_the_api_server_is_away(running: OnClust
             one.count for one in before.by_config.values()
         )
         assert abs(new / whole - 0.2) < 0.03  # six standard deviations of chance
-        settled = running.scene.settled("away", 240)
+        settled = running.scene.settled("away")
         report = load.stop()
     assert settled["EndpointConfigName"] == config
     assert report.failed == 0, report.failures[:3]
@@ -128,7 +128,7 @@ def test_restarted_controller_goes_on_with_a_rollout(running: OnCluster) -> None
         wait_until(lambda: load.snapshot().by_config.get(config), "the canary's share", 120)
         running.platform.kill_controller()
         running.platform.start()
-        settled = running.scene.settled("restart", 240)
+        settled = running.scene.settled("restart")
         report = load.stop()
     assert settled["EndpointConfigName"] == config
     assert report.failed == 0, report.failures[:3]

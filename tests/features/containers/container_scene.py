@@ -56,7 +56,7 @@ def fail(scene: Scene, image: str, **members: Any) -> str:
     """Create an endpoint that fails, and return the reason."""
     config = scene.config(None, image=image, **members)
     scene.sagemaker.create_endpoint(EndpointName=config, EndpointConfigName=config)
-    done = scene.settled(config, 120)
+    done = scene.settled(config)
     assert done["EndpointStatus"] == "Failed"
     scene.sagemaker.delete_endpoint(EndpointName=config)
     reason: str = done["FailureReason"]

@@ -145,6 +145,8 @@ async def test_a_filter_shows_its_own_names_the_alarms_of_the_rest_and_reads_met
         return await read_activity(metrics, name, *rest)
 
     monkeypatch.setattr(endpoint_list, "read_activity", watched)
+    at = house.clock.now()
+    monkeypatch.setattr(type(house.clock), "now", lambda self: at)
 
     def ring(tx: Tx) -> None:
         saved = tx.get(ALARM, "e03-slow")

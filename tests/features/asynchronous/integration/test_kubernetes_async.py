@@ -67,7 +67,7 @@ def test_requests_are_answered_once_whatever_dies_and_through_an_update(
     scene, first, second = Scene(platform), train(tmp_path, 1, features=4, trees=5), train(tmp_path, 2, features=4)
     name = config(scene, "first", scene.model(first), tmp_path)
     scene.sagemaker.create_endpoint(EndpointName="queued", EndpointConfigName=name)
-    assert scene.settled("queued", 120)["EndpointStatus"] == "InService"
+    assert scene.settled("queued")["EndpointStatus"] == "InService"
     expected = ask(scene)
     wait_until(expected.exists, "an answer", 60)
     asked = [ask(scene) for _ in range(40)]
@@ -79,7 +79,7 @@ def test_requests_are_answered_once_whatever_dies_and_through_an_update(
     wait_until(lambda: all(path.exists() for path in asked), "every answer", 90)
     assert {path.read_bytes() for path in asked} == {expected.read_bytes()}
     scene.update("queued", config(scene, "second", scene.model(second), tmp_path), all_at_once())
-    settled = scene.settled("queued", 150)
+    settled = scene.settled("queued")
     assert settled["EndpointConfigName"] == "second" and "FailureReason" not in settled
     other = ask(scene)
     wait_until(other.exists, "an answer of the new version", 60)
@@ -103,7 +103,7 @@ def test_an_idle_endpoint_has_no_pods_until_the_next_request(
     }
     answer = httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec})
     assert answer.status_code == 200, answer.text
-    assert scene.settled("sleepy", 120)["EndpointStatus"] == "InService"
+    assert scene.settled("sleepy")["EndpointStatus"] == "InService"
     wait_until(lambda: not cluster.server.pods("worker"), "asleep", 60)
     answered = ask(scene, endpoint="sleepy")
     wait_until(answered.exists, "an answer", 90)

@@ -75,7 +75,7 @@ def test_status_shows_how_far_a_pull_is(scene: Scene, registry: ImageRegistry, t
         [fleet] = server.endpoint("waits")["fleets"]
     assert said in fleet["problem"]
     registry.open.set()
-    scene.settled("waits", 120)
+    scene.settled("waits")
     assert "pulling" not in tidegate(scene, "status", "waits")
     scene.sagemaker.delete_endpoint(EndpointName="waits")
 

@@ -71,7 +71,7 @@ def test_a_version_that_fails_requests_is_turned_back_and_anyone_can_recompute_w
     bad = {"image": STAND_IN, "environment": {"FAIL_EVERY": "3"}}
     with load(platform, "failing"):
         deploy(platform, spec("failing", bad, compare=["errors"]))
-        ended = scene.settled("failing", 120)
+        ended = scene.settled("failing")
     assert ended["EndpointConfigName"] == before
     assert "differs: errors of variant AllTraffic: " in ended["FailureReason"]
     found = kept(platform, "failing", "fail")
@@ -102,7 +102,7 @@ def test_a_version_that_answers_fast_and_wrongly_is_turned_back(
     before = scene.settled("wrong")["EndpointConfigName"]
     with load(platform, "wrong"):
         deploy(platform, spec("wrong", {"image": STAND_IN}))
-        ended = scene.settled("wrong", 120)
+        ended = scene.settled("wrong")
     assert ended["EndpointConfigName"] == before
     assert "predictions of variant AllTraffic: 100.00% of " in ended["FailureReason"]
     assert verdict_of(kept(platform, "wrong", "fail"), "errors")["finding"] != "fail"
@@ -116,7 +116,7 @@ def test_an_equal_version_passes_with_the_evidence_that_it_needs(
     with load(platform, "equal"):
         same = {"data": models[0], "environment": {"NOTE": "the same"}}
         deploy(platform, spec("equal", same, compare=["errors"]))
-        ended = scene.settled("equal", 120)
+        ended = scene.settled("equal")
     assert "FailureReason" not in ended
     found = evidence(platform, "equal")
     assert ended["EndpointConfigName"] == found["new_config"]
@@ -129,7 +129,7 @@ def test_without_requests_a_version_is_turned_back_at_the_deadline(
     deploy(platform, spec("silent", {"data": models[0]}))
     before = scene.settled("silent")["EndpointConfigName"]
     deploy(platform, spec("silent", {"data": models[1]}, deadline="2s"))
-    ended = scene.settled("silent", 120)
+    ended = scene.settled("silent")
     assert ended["EndpointConfigName"] == before
     assert "no evidence at the deadline: too little is known: " in ended["FailureReason"]
 
@@ -153,7 +153,7 @@ def test_an_ordinary_alarm_guards_a_plain_update_by_the_published_metric(
     )
     with load(platform, "plain"):
         scene.update("plain", bad, canary(50, 600, alarms=["plain-differs"]))
-        ended = scene.settled("plain", 120)
+        ended = scene.settled("plain")
     assert ended["EndpointConfigName"] == good
     assert "plain-differs" in ended["FailureReason"]
 

@@ -112,7 +112,7 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
     new = Version(tmp_path, 2, columns=(1, 0, 2))
     with load(platform, "swapped") as running:
         deploy(platform, new.spec("swapped", **wish))
-        ended = scene.settled("swapped", 120)
+        ended = scene.settled("swapped")
         report = running.stop()
     assert ended["EndpointConfigName"] == before
     assert "differs: " in ended["FailureReason"]
@@ -142,7 +142,7 @@ def test_who_is_told_of_a_rollback_gets_the_numbers_three_rows_and_a_command_tha
     new = Version(tmp_path, 2, constant=True)
     with load(platform, "told") as running:
         deploy(platform, new.spec("told", compare=["paired"]) | captured)
-        ended = scene.settled("told", 180)
+        ended = scene.settled("told")
         running.stop()
     assert "differs: paired of variant AllTraffic: " in ended["FailureReason"]
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:
@@ -173,7 +173,7 @@ def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Versio
     new = Version(tmp_path, 3)
     with load(platform, "honest"):
         deploy(platform, new.spec("honest", compare=compare))
-        ended = scene.settled("honest", 200)
+        ended = scene.settled("honest")
     assert "FailureReason" not in ended
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         found = server.evidence("honest")
@@ -192,7 +192,7 @@ def test_a_constant_score_is_found_by_its_pairs(
     new = Version(tmp_path, 4, constant=True)
     with load(platform, "constant"):
         deploy(platform, new.spec("constant", compare=["paired"]))
-        ended = scene.settled("constant", 120)
+        ended = scene.settled("constant")
     assert ended["EndpointConfigName"] == before
     assert "paired of variant AllTraffic: " in ended["FailureReason"]
     found = evidence(platform, "constant", "fail")
@@ -215,7 +215,7 @@ def test_an_endpoint_that_is_asked_three_things_only_is_judged_by_these(
     path = "/endpoints/few/invocations"
     with LoadGenerator(platform.url, path, few, CSV, RATE, connections=4):
         deploy(platform, new.spec("few", compare=["paired"], minimum=20))
-        ended = scene.settled("few", 200)
+        ended = scene.settled("few")
     assert "FailureReason" not in ended
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         found = server.evidence("few")

@@ -42,7 +42,7 @@ def test_a_version_that_refuses_repeats_itself_or_says_nothing_is_turned_back_an
         for name, talk in endpoints.items():
             stack.enter_context(load_to(platform, f"/endpoints/{name}/v1/chat/completions", [b"{}"], RATE))
             deploy(platform, spec(name, talk))
-        ended = {name: scene.settled(name, 180) for name in endpoints}
+        ended = {name: scene.settled(name) for name in endpoints}
     for talk, said in NAMED.items():
         name = f"writes-{talk}"
         assert ended[name]["EndpointConfigName"] == before[name]

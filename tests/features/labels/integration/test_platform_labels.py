@@ -110,7 +110,7 @@ def test_labels_measure_each_version_and_an_alarm_on_them_turns_the_rollout_back
         for id, (config, score) in list(client.answers.items())
     ]
     assert post(platform, labels).json()["outcomes"] == {}
-    ended = scene.settled("labelled", 120)
+    ended = scene.settled("labelled")
     client.stopping.set()
     assert ended["EndpointConfigName"] == old and "auc" in ended["FailureReason"]
     found = wait_until(lambda: of_version(platform, new), "what is known of the new version")

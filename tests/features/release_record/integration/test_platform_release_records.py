@@ -69,7 +69,7 @@ def test_a_version_that_evidence_rolls_back_has_a_record_that_recomputes(
         path, csv = "/endpoints/failing/invocations", {"Content-Type": "text/csv"}
         with LoadGenerator(platform.url, path, [b"0.9,0.2,0.3,0.4"], csv, 80.0, connections=8):
             server.deploy({**wish, "model": bad}, "ann", override=False, supersede=False)
-            scene.settled("failing", 120)
+            scene.settled("failing")
         record = kept_record(server, "failing", 2)["record"]
         key = server.release_key()
     assert (record["outcome"], record["requested_by"]) == ("RolledBack", "ann")

@@ -79,7 +79,7 @@ def test_a_harmful_version_is_rolled_back_before_any_traffic_and_an_honest_one_p
     deploy(platform, spec("replayed", trained["old"], trained["rows"]))
     before = scene.settled("replayed")["EndpointConfigName"]
     deploy(platform, spec("replayed", trained["swapped"], trained["rows"]))
-    ended = scene.settled("replayed", 120)
+    ended = scene.settled("replayed")
     assert ended["EndpointConfigName"] == before
     assert "is worse on labelled rows: variant AllTraffic: AUC lost 0." in ended["FailureReason"]
     kinds = phases(platform, "replayed")
@@ -91,7 +91,7 @@ def test_a_harmful_version_is_rolled_back_before_any_traffic_and_an_honest_one_p
     assert f"replay of {ROWS:,} rows ({ROWS:,} labelled" in shown and "fail: AUC lost 0." in shown
 
     deploy(platform, spec("replayed", trained["honest"], trained["rows"]))
-    ended = scene.settled("replayed", 120)
+    ended = scene.settled("replayed")
     assert ended["EndpointConfigName"] != before, ended.get("FailureReason")
     assert replay(platform, "replayed")["results"]["AllTraffic"]["finding"] == "pass"
 
@@ -107,7 +107,7 @@ def test_too_few_labels_and_missing_rows_never_pass(
         wish = spec("unlabelled", trained["honest"], rows)
         wish["evidence"]["on_no_data"] = "rollback"
         deploy(platform, wish)
-        ended = scene.settled("unlabelled", 120)
+        ended = scene.settled("unlabelled")
         assert ended["EndpointConfigName"] == before
         assert "labelled rows say nothing: " in ended["FailureReason"] and why in ended["FailureReason"]
     assert json.loads(json.dumps(replay(platform, "unlabelled")))["results"]["AllTraffic"]["finding"] == "no_data"

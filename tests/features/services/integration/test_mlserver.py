@@ -109,7 +109,7 @@ def deploy(scene: Scene, served: Served, endpoint: str, predict: str = "") -> di
     model = {"url": served.url, "protocol": "v2"} | ({"predict": predict} if predict else {})
     with ApiClient({"TIDEGATE_URL": scene.platform.url}) as server:
         server.deploy({"endpoint": endpoint, "model": model}, "ann", override=False, supersede=False)
-    return scene.settled(endpoint, 60)
+    return scene.settled(endpoint)
 
 
 def invoke(scene: Scene, endpoint: str, body: str, content_type: str, accept: str = "application/json") -> str:

@@ -113,11 +113,11 @@ def test_a_version_with_wrong_numbers_is_rolled_back_by_copies_and_no_request_fa
         assert version_of(scene, "fraud") == "1"
         with load(platform, "fraud") as asking:
             deploy(platform, spec("fraud", two, **GUARDED))
-            settled = scene.settled("fraud", 120)
+            settled = scene.settled("fraud")
             assert "FailureReason" not in settled
             good = settled["EndpointConfigName"]
             deploy(platform, spec("fraud", wrong, **GUARDED))
-            settled = scene.settled("fraud", 120)
+            settled = scene.settled("fraud")
             report = asking.stop()
         assert settled["EndpointConfigName"] == good
         assert "paired" in settled["FailureReason"]

@@ -101,5 +101,5 @@ def test_requests_are_copied_compared_and_answered_by_the_variant_alone(
 
     wait_until(silent, "nothing is copied", 60)
     scene.update("fraud", scene.config(models[1], instances=1), all_at_once())
-    settled = scene.settled("fraud", 150)
+    settled = scene.settled("fraud")
     assert "FailureReason" not in settled and "ShadowProductionVariants" not in settled

@@ -173,7 +173,7 @@ def test_a_query_above_its_limit_rolls_the_new_version_back(
         lambda: (status(platform, "query")["rollout"] or {}).get("phase") == "Baking", "the first bake", 120
     )
     shop.page = BAD
-    settled = scene.settled("query", 180)
+    settled = scene.settled("query")
     assert settled["EndpointConfigName"] == first
     assert "alarm(s) [query-checkout] in ALARM" in settled["FailureReason"]
 
