@@ -161,6 +161,14 @@ class ResourceWorld:
 
         await self.store.run(work)
 
+    async def edit(self, change: Callable[[Endpoint], Endpoint]) -> None:
+        def work(tx: Tx) -> None:
+            saved = tx.get(ENDPOINT, "fraud")
+            assert saved is not None
+            tx.put(ENDPOINT, "fraud", change(saved.body), expect=None, now=self.present)
+
+        await self.store.run(work)
+
     async def end_deletion(self) -> None:
         def work(tx: Tx) -> None:
             saved = tx.get(ENDPOINT, "fraud")

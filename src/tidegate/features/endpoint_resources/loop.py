@@ -10,7 +10,7 @@ from typing import Any
 
 from tidegate.compose.background import Services, Worker
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, TargetRefused, TidegateError
 from tidegate.domain.observation import Observation
 from tidegate.features.endpoint_resources.kinds import RESOURCE, ResourceRecord
@@ -32,7 +32,7 @@ from tidegate.ports.store import Store, Tx
 from tidegate.rollout.status import confirmed_table
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployResult, deploy
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.record_kinds import CONFIG, ENDPOINT
 
 log = logging.getLogger(__name__)
 
@@ -184,10 +184,11 @@ class ResourceLoop(Worker):
 
     async def _show(self, resource: EndpointResource) -> None:
         assert self.resources is not None
-        record, endpoint = await self.store.read(partial(_read, name=resource.name))
+        record, endpoint, config = await self.store.read(partial(_read_with_config, name=resource.name))
         routes = None if endpoint is None else confirmed_table(endpoint, self.observed(resource.name))
         _, _, trouble = self._failures.get((resource.uid, resource.generation), (0, None, ""))
-        status = make_status(resource, describe(resource, record, endpoint, routes, trouble), self.clock.now())
+        state = describe(resource, record, endpoint, routes, config, trouble)
+        status = make_status(resource, state, self.clock.now())
         if status != resource.status:
             await self.resources.put_status(resource, status)
 
@@ -220,6 +221,14 @@ def check_approval(wish: DesiredDeployment) -> None:
 def _read(tx: Tx, *, name: str) -> tuple[ResourceRecord | None, Endpoint | None]:
     record, endpoint = tx.get(RESOURCE, name), tx.get(ENDPOINT, name)
     return None if record is None else record.body, None if endpoint is None else endpoint.body
+
+
+def _read_with_config(
+    tx: Tx, *, name: str
+) -> tuple[ResourceRecord | None, Endpoint | None, EndpointConfig | None]:
+    record, endpoint = _read(tx, name=name)
+    config = None if record is None else tx.get(CONFIG, record.config)
+    return record, endpoint, None if config is None else config.body
 
 
 def _deploy_taken(tx: Tx, *, resource: EndpointResource, now: datetime, **given: Any) -> DeployResult:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.features.endpoint_resources.kinds import ResourceRecord
@@ -156,10 +156,16 @@ def describe(
     record: ResourceRecord | None,
     endpoint: Endpoint | None,
     routes: RouteTable | None,
+    config: EndpointConfig | None = None,
     trouble: str = "",
 ) -> ResourceState:
-    """``routes``: the table in force, if it is known. ``trouble``: why the last attempt failed, if it did."""
+    """``routes``: the table in force, if it is known. ``config``: the one that was deployed. ``trouble``: why the
+    last attempt failed, if it did."""
     found = _describe(resource, record, endpoint, trouble)
+    autoscaled = "autoscaling" in resource.spec
+    if found.ready and endpoint and config and (scaled := _find_scaled(endpoint, config, autoscaled)):
+        said = f"somebody else changed the weight or count of {', '.join(scaled)}: {found.message}"
+        found = replace(found, synced=False, message=said)
     if record is not None and record.note and not trouble:
         found = replace(found, message=f"{found.message}; {record.note}")
     if endpoint is None:
@@ -222,6 +228,20 @@ def _describe_rollout(resource: EndpointResource, record: ResourceRecord, endpoi
         return ResourceState("RolledBack", last.reason or why, settled=True)
     message = f"somebody else changed the endpoint, which is left so until the spec is changed: {why}"
     return ResourceState("ChangedByHand", message, settled=rollout is None, synced=False)
+
+
+def _find_scaled(endpoint: Endpoint, config: EndpointConfig, is_autoscaled: bool) -> list[str]:
+    """Variants at rest whose weight, or count if nothing scales it, is not the config's."""
+    serving = endpoint.serving
+    if endpoint.rollout is not None or serving is None or serving.config_name != config.name:
+        return []
+    given = {one.name: (one.weight, one.instance_count) for one in config.variants}
+    return [
+        one.name
+        for one in serving.production
+        if one.serverless is None
+        and (one.weight, given[one.name][1] if is_autoscaled else one.instance_count) != given[one.name]
+    ]
 
 
 def _find_followed(spec: Mapping[str, Any]) -> object:

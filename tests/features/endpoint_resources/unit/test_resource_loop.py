@@ -12,15 +12,14 @@ from tests.features.endpoint_resources.resource_world import KillableServer, Res
 from tests.unit.targets.kubernetes.memory_api_server import Fault
 from tidegate.domain.access import Role
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.endpoint import CapacityUpdate
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.domain.rollout import Approval, Phase
 from tidegate.features.endpoint_resources.loop import Deploy, check_approval
 from tidegate.gateway.deployments import deploy_spec
-from tidegate.ports.store import Tx
+from tidegate.rollout import commands
+from tidegate.rollout.commands import VariantChange
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployResult
-from tidegate.service.record_kinds import ENDPOINT
 from tidegate.spec import parse
 from tidegate.store import open_store
 from tidegate.targets.kubernetes.api import METADATA_ONLY
@@ -145,6 +144,19 @@ async def test_what_a_person_deploys_is_reported_and_left() -> None:
     assert await world.endpoint() is None and world.status["reason"] == "ChangedByHand"
 
 
+@pytest.mark.parametrize(("autoscaled", "synced"), [(False, "False"), (True, "True")])
+async def test_a_count_that_a_person_changes_is_reported_and_left(autoscaled: bool, synced: str) -> None:
+    world = await begin()
+    assert world.object
+    world.object["spec"] |= {"autoscaling": {}} if autoscaled else {}
+    await world.edit(lambda found: commands.scale(found, {"AllTraffic": VariantChange(count=3)}, world.present))
+    await world.edit(lambda found: replace(found, scaling=None))
+    await world.turn()
+    assert world.conditions == {"Ready": "True", "Synced": synced}
+    found = await world.endpoint()
+    assert found and found.serving and found.serving.variants[0].instance_count == 3
+
+
 async def test_a_deleted_resource_goes_after_its_endpoint() -> None:
     world = await begin()
     world.delete()
@@ -256,24 +268,14 @@ async def test_a_rollout_can_be_aborted_while_the_next_spec_cannot_be_deployed()
 async def test_an_edit_is_not_given_up_when_the_change_in_its_way_ends_as_it_is_refused() -> None:
     world = await begin()
 
-    def set_scaling(scaling: CapacityUpdate | None) -> Any:
-        def work(tx: Tx) -> None:
-            saved = tx.get(ENDPOINT, "fraud")
-            assert saved is not None
-            tx.put(ENDPOINT, "fraud", replace(saved.body, scaling=scaling), expect=None, now=world.present)
-
-        return work
-
     async def deploy(*what: Any, **how: Any) -> DeployResult:
         try:
             return await world._deploy(*what, **how)
         except Conflict:
-            await world.store.run(set_scaling(None))
+            await world.edit(lambda found: replace(found, scaling=None))
             raise
 
-    found = await world.endpoint()
-    assert found and found.serving
-    await world.store.run(set_scaling(CapacityUpdate(found.serving, world.present, world.present)))
+    await world.edit(lambda found: commands.scale(found, {"AllTraffic": VariantChange(count=3)}, world.present))
     world.loops[0].deploy = deploy
     world.apply(2)
     await world.turns()
