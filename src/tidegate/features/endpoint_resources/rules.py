@@ -162,8 +162,7 @@ def describe(
     """``routes``: the table in force, if it is known. ``config``: the one that was deployed. ``trouble``: why the
     last attempt failed, if it did."""
     found = _describe(resource, record, endpoint, trouble)
-    autoscaled = "autoscaling" in resource.spec
-    if found.ready and endpoint and config and (scaled := _find_scaled(endpoint, config, autoscaled)):
+    if found.ready and endpoint and config and (scaled := _find_scaled(resource, endpoint, config)):
         said = f"somebody else changed the weight or count of {', '.join(scaled)}: {found.message}"
         found = replace(found, synced=False, message=said)
     if record is not None and record.note and not trouble:
@@ -230,17 +229,18 @@ def _describe_rollout(resource: EndpointResource, record: ResourceRecord, endpoi
     return ResourceState("ChangedByHand", message, settled=rollout is None, synced=False)
 
 
-def _find_scaled(endpoint: Endpoint, config: EndpointConfig, is_autoscaled: bool) -> list[str]:
-    """Variants at rest whose weight, or count if nothing scales it, is not the config's."""
+def _find_scaled(resource: EndpointResource, endpoint: Endpoint, config: EndpointConfig) -> list[str]:
+    """Variants at rest whose weight, or count if the spec scales it by no policy, is not the config's."""
     serving = endpoint.serving
     if endpoint.rollout is not None or serving is None or serving.config_name != config.name:
         return []
     given = {one.name: (one.weight, one.instance_count) for one in config.variants}
+    autoscaled = "autoscaling" in resource.spec
     return [
         one.name
         for one in serving.production
         if one.serverless is None
-        and (one.weight, given[one.name][1] if is_autoscaled else one.instance_count) != given[one.name]
+        and (one.weight, given[one.name][1] if autoscaled else one.instance_count) != given[one.name]
     ]
 
 
