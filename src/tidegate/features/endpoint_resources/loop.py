@@ -85,9 +85,9 @@ class ResourceLoop(Worker):
         except TidegateError as error:
             self._tell("", f"endpoints that are declared as resources are not followed: {error}")
             return
-        self._tell("", "")
         present = {(one.uid, one.generation) for one in found}
         self._failures = {key: value for key, value in self._failures.items() if key in present}
+        self._told = {one.name: self._told[one.name] for one in found if one.name in self._told}
         for one in found:
             if one.name not in busy:
                 self._looks[one.name] = asyncio.create_task(self._look(one), name=f"resource {one.name}")
@@ -114,15 +114,14 @@ class ResourceLoop(Worker):
                 if decision.action is ResourceAction.NOTHING or not await self._act(resource, decision):
                     break
             await self._show(resource)
-            self._tell(resource.name, "")
-        except TidegateError as error:
-            self._tell(resource.name, f"endpoint resource {resource.name}: {error}")
-        except Exception:
-            log.exception("endpoint resource %s is not followed", resource.name)
+            self._told.pop(resource.name, None)
+        except Exception as error:
+            unexpected = not isinstance(error, TidegateError)
+            self._tell(resource.name, f"endpoint resource {resource.name}: {error}", trace=unexpected)
 
-    def _tell(self, name: str, trouble: str) -> None:
-        if trouble and self._told.get(name) != trouble:
-            log.warning("%s", trouble)
+    def _tell(self, name: str, trouble: str, trace: bool = False) -> None:
+        if self._told.get(name) != trouble:
+            log.warning("%s", trouble, exc_info=trace)
         self._told[name] = trouble
 
     def _is_failing(self, resource: EndpointResource) -> bool:

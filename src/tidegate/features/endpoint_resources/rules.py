@@ -24,6 +24,8 @@ COMMANDS = (ABORT, PROMOTE)
 """Annotations that are carried out once and then removed."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
 """Between two attempts to deploy a generation."""
+LONGEST_MESSAGE = 1_000
+"""Characters. An error may quote the whole spec, of which a status with its conditions would have several copies."""
 
 
 class ResourceAction(StrEnum):
@@ -253,6 +255,8 @@ def _find_followed(spec: Mapping[str, Any]) -> object:
 def make_status(resource: EndpointResource, state: ResourceState, now: datetime) -> dict[str, Any]:
     """The status of a resource; one whose conditions are as they were keeps their times. The names and meanings of
     Reconciling and Stalled are those of kstatus, which are there only while they are true."""
+    if len(state.message) > LONGEST_MESSAGE:
+        state = replace(state, message=f"{state.message[:LONGEST_MESSAGE]}...")
     wanted = {"Ready": state.ready, "Synced": state.synced}
     wanted |= {"Reconciling": True} if not state.settled and not state.ready else {}
     wanted |= {"Stalled": True} if state.settled and not state.ready else {}

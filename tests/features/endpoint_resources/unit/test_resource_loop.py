@@ -1,5 +1,6 @@
 """Resources that declare endpoints, with the real service and rollout machine over an API server in memory."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -359,6 +360,14 @@ async def test_a_spec_of_the_wrong_type_is_refused(spec: Any) -> None:
     world.object["spec"] = spec
     await world.turns()
     assert world.status["reason"] == "Refused"
+
+
+async def test_a_status_quotes_no_more_of_a_huge_spec_than_the_cluster_takes() -> None:
+    world = ResourceWorld()
+    world.apply(1, routing="x" * 1_000_000)
+    await world.turns()
+    assert world.status["reason"] == "Refused"
+    assert len(json.dumps(world.status)) < 100_000
 
 
 async def test_a_spec_that_breaks_the_server_is_tried_later_and_says_so() -> None:
