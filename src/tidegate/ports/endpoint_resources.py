@@ -42,7 +42,7 @@ class EndpointResources(Protocol):
     async def find(self) -> Sequence[EndpointResource]: ...
 
     async def put_status(self, resource: EndpointResource, status: Mapping[str, Any]) -> None:
-        """Members that ``status`` leaves out stay."""
+        """Members of the status as read that ``status`` leaves out go."""
         ...
 
     async def hold(self, resource: EndpointResource) -> None:

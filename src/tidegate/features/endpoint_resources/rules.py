@@ -261,13 +261,12 @@ def make_status(resource: EndpointResource, state: ResourceState, now: datetime)
     wanted |= {"Reconciling": True} if not state.settled and not state.ready else {}
     wanted |= {"Stalled": True} if state.settled and not state.ready else {}
     before = {one.get("type"): one for one in _conditions(resource.status)}
+    known = {"phase": state.phase, "version": state.version, "share": state.share}
     return {
         "observedGeneration": resource.generation,
-        "phase": state.phase,
         "reason": state.reason,
         "message": state.message,
-        "version": state.version,
-        "share": state.share,
+        **{name: text for name, text in known.items() if text},
         "conditions": [
             _condition(kind, is_so, before.get(kind), resource, state, now) for kind, is_so in wanted.items()
         ],

@@ -35,7 +35,8 @@ class EndpointObjects:
             return about
 
     async def put_status(self, resource: EndpointResource, status: Mapping[str, Any]) -> None:
-        change: Manifest = {"metadata": {"uid": resource.uid}, "status": dict(status)}
+        fresh = dict.fromkeys(resource.status) | dict(status)  # None removes a member
+        change: Manifest = {"metadata": {"uid": resource.uid}, "status": fresh}
         await self.api.patch("endpoints/status", resource.name, change)
 
     async def hold(self, resource: EndpointResource) -> None:

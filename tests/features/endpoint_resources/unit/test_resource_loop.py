@@ -143,6 +143,7 @@ async def test_what_a_person_deploys_is_reported_and_left() -> None:
     await world.end_deletion()
     await world.turns()
     assert await world.endpoint() is None and world.status["reason"] == "ChangedByHand"
+    assert {"phase", "version", "share"}.isdisjoint(world.status)
 
 
 @pytest.mark.parametrize(("autoscaled", "synced"), [(False, "False"), (True, "True")])
