@@ -9,6 +9,7 @@ import pytest
 
 from tests.features.endpoint_resources.resource_world import ResourceWorld, make_spec
 from tests.kubernetes.cluster.harness import Cluster, why_not
+from tidegate.domain.errors import Transient
 from tidegate.targets.kubernetes.api import connect
 from tidegate.targets.kubernetes.endpoint_objects import EndpointObjects
 from tidegate.targets.kubernetes.options import KubernetesOptions
@@ -78,6 +79,14 @@ async def test_an_endpoint_lives_by_kubectl_alone(empty: Cluster) -> None:
     await world.turn()
     found = read(empty)
     assert (found["status"]["reason"], found["status"]["observedGeneration"]) == ("RolledBack", 2)
+
+    (seen,) = [one for one in await world.loops[0].resources.find() if one.name == "fraud"]
+    kubectl(empty, "annotate", FRAUD, "seen=")
+    with pytest.raises(Transient, match="changed by somebody else"):
+        await world.loops[0].resources.release(seen)
+    with pytest.raises(Transient, match="changed by somebody else"):
+        await world.loops[0].resources.put_status(seen, {"message": "x"})
+    assert read(empty)["metadata"]["finalizers"] and read(empty)["status"]["message"] != "x"
 
     kubectl(empty, "delete", "--wait=false", FRAUD)
     await world.turns()

@@ -31,8 +31,8 @@ class EndpointResource:
 
 
 class EndpointResources(Protocol):
-    """The resources of one place. No call changes a resource that is gone or is another one by now; those that hold,
-    release or annotate change none that was changed since it was read."""
+    """The resources of one place. No call changes a resource that was changed since it was read; nothing happens to
+    one that is gone."""
 
     @property
     def target(self) -> str:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 MOST_ACTIONS = 5
 """Of one look at a resource."""
+CHANGES = (ResourceAction.HOLD, ResourceAction.REMOVE_ANNOTATION, ResourceAction.RELEASE)
+"""Actions that change the resource: it is out of date as it was read."""
 BY = "endpoints.tidegate.io"
 """Who asked, in the journal."""
 
@@ -113,7 +115,8 @@ class ResourceLoop(Worker):
                 decision = decide(resource, record, endpoint, self._is_failing(resource))
                 if decision.action is ResourceAction.NOTHING or not await self._act(resource, decision):
                     break
-            await self._show(resource)
+            if decision.action not in CHANGES:
+                await self._show(resource)
             self._told.pop(resource.name, None)
         except Exception as error:
             unexpected = not isinstance(error, TidegateError)
@@ -129,7 +132,7 @@ class ResourceLoop(Worker):
         return self._failures.get((resource.uid, resource.generation), (0, now, ""))[1] > now
 
     async def _act(self, resource: EndpointResource, decision: ResourceDecision) -> bool:
-        """Returns whether to go on with the same look: what changes the resource makes it out of date."""
+        """Returns whether to go on with the same look."""
         assert self.resources is not None
         match decision.action:
             case ResourceAction.HOLD:

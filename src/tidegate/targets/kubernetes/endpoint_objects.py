@@ -36,8 +36,11 @@ class EndpointObjects:
 
     async def put_status(self, resource: EndpointResource, status: Mapping[str, Any]) -> None:
         fresh = dict.fromkeys(resource.status) | dict(status)  # None removes a member
-        change: Manifest = {"metadata": {"uid": resource.uid}, "status": fresh}
-        await self.api.patch("endpoints/status", resource.name, change)
+        seen = {
+            "uid": resource.uid,
+            "resourceVersion": resource.version,
+        }  # of a status, the uid alone is not compared
+        await self.api.patch("endpoints/status", resource.name, {"metadata": seen, "status": fresh})
 
     async def hold(self, resource: EndpointResource) -> None:
         await self._change(resource, {"finalizers": [*resource.holders, FINALIZER]})

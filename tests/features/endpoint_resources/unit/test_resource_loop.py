@@ -13,7 +13,7 @@ from tests.features.endpoint_resources.resource_world import KillableServer, Res
 from tests.unit.targets.kubernetes.memory_api_server import Fault
 from tidegate.domain.access import Role
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import Conflict, Invalid, Unavailable
+from tidegate.domain.errors import Conflict, Invalid, Transient, Unavailable
 from tidegate.domain.rollout import Approval, Phase
 from tidegate.features.endpoint_resources.loop import Deploy, check_approval
 from tidegate.gateway.deployments import deploy_spec
@@ -42,7 +42,7 @@ async def test_a_resource_is_held_before_its_endpoint_is_made() -> None:
     world.apply(1)
     await world.turn()
     assert world.object and world.object["metadata"]["finalizers"] == ["tidegate.io/endpoint"]
-    assert (await world.endpoint(), world.status["reason"]) == (None, "Pending")
+    assert await world.endpoint() is None
     await world.turn()
     assert world.conditions == {"Ready": "False", "Synced": "True", "Reconciling": "True"}
     await world.end_rollout()
@@ -409,6 +409,18 @@ async def test_a_change_by_somebody_else_is_read_again_at_once() -> None:
     assert len([one for one in world.server.requests if re.match("PATCH .*/fraud$", one)]) == 1
     await world.turns()
     assert (await world.endpoint()) is not None
+
+
+async def test_a_status_is_not_shown_by_a_resource_that_took_the_place_of_the_one_that_was_read() -> None:
+    world = await begin()
+    objects = world.loops[0].resources
+    assert objects is not None
+    (seen,) = await objects.find()
+    del world.server.objects["endpoints", "fraud"]
+    world.apply(1)
+    with pytest.raises(Transient, match="changed by somebody else"):
+        await objects.put_status(seen, dict(seen.status))
+    assert world.status == {}
 
 
 async def test_a_version_of_the_registry_that_the_spec_follows_is_no_change_by_hand() -> None:

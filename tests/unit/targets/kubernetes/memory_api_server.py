@@ -132,10 +132,9 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         if found is None:
             return self._refuse(request, 404, "NotFound", f'{plural} "{name}" not found')
         given: Object = json.loads(request.content)
-        expected = given.get("metadata") or {}
-        if any(
-            expected.get(key, found["metadata"].get(key)) != found["metadata"].get(key) for key in PRECONDITIONS
-        ):
+        about, expected = found["metadata"], given.get("metadata") or {}
+        compared = PRECONDITIONS if "status" not in given else PRECONDITIONS[1:]
+        if any(expected.get(key, about.get(key)) != about.get(key) for key in compared):
             return self._refuse(
                 request, 409, "Conflict", "the object has been modified; please apply your changes"
             )
