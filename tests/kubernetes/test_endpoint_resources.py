@@ -15,7 +15,7 @@ from tidegate.targets.kubernetes.endpoint_objects import EndpointObjects
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.anyio]
-DEFINITION = Path(__file__).parents[2] / "deploy" / "kubernetes" / "endpoints.yaml"
+DEFINITION = Path(__file__).parents[2] / "deploy" / "helm" / "tidegate" / "crds" / "endpoints.yaml"
 NAMESPACE = "tidegate"
 FRAUD = "endpoints.tidegate.io/fraud"
 

@@ -26,7 +26,6 @@ from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.rights import RIGHTS
 
 PLAIN = Path("kubernetes/tidegate.yaml")
-DEFINITION = Path("kubernetes/endpoints.yaml")
 NAMESPACE = "tidegate"
 HEAD = """\
 # Made by python -m tidegate.targets.kubernetes.control_plane_files; docs/targets-kubernetes.md says how it is used.
@@ -35,10 +34,8 @@ HEAD = """\
 
 def files() -> dict[Path, str]:
     """Path below the folder -> content."""
-    definition = HEAD + text([endpoint_definition()])
     return {
-        DEFINITION: definition,
-        CHART / "crds" / "endpoints.yaml": definition,
+        CHART / "crds" / "endpoints.yaml": HEAD + text([endpoint_definition()]),
         PLAIN: HEAD + text(control_plane(ControlPlane(IMAGE, SECRET, NAMESPACE))),
         CHART / "Chart.yaml": about_file(),
         CHART / "values.yaml": values_file(),
