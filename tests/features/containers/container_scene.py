@@ -27,7 +27,7 @@ def tidegate(scene: Scene, *words: str, code: int = 0) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
