@@ -20,6 +20,7 @@ from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.artifacts import Artifacts
+from tidegate.ports.endpoint_resources import EndpointResources
 from tidegate.ports.logs import Logs
 from tidegate.ports.runners import Runners
 
@@ -217,6 +218,8 @@ class Provider:
     """None: the target keeps no model data of earlier versions, so nothing that has some can be undone."""
     runs_transforms: bool = False
     """Whether transform jobs run there where it is the default of several targets."""
+    resources: EndpointResources | None = None
+    """None: endpoints are not declared as resources there."""
     check_container: Callable[[ContainerDefinition], None] | None = None
     """Raises Invalid for a container that cannot run there. None: the rules of this machine's own workers."""
     cut_off: Callable[[], str | None] = lambda: None

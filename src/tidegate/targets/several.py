@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
@@ -24,9 +24,13 @@ PATIENCE = 0.3
 
 def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
     """Combine providers into one. Transform jobs are the default target's if it runs any; other jobs and kept model
-    data are the local target's. A single target stays as it is."""
+    data are the local target's. A single target stays as it is. Raises StartupError if endpoints are declared as
+    resources of two."""
     if len(providers) == 1:
         return next(iter(providers.values()))
+    declared = {name: one.resources for name, one in providers.items() if one.resources is not None}
+    if len(declared) > 1:
+        raise StartupError(f"endpoint_resources: targets {', '.join(declared)} have it: keep it on one of them")
     jobs = providers[default if providers[default].runs_transforms else LOCAL]
     return replace(
         providers[LOCAL],
@@ -35,6 +39,7 @@ def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
         lifecycle=_SeveralLifecycles(tuple(one.lifecycle for one in providers.values())),
         evidence=SeveralEvidence({name: one.evidence for name, one in providers.items()}),
         logs=SeveralLogs(tuple(one.logs for one in providers.values())),
+        resources=next(iter(declared.values()), None),
         cut_off=lambda: next((found for one in providers.values() if (found := one.cut_off())), None),
         trouble=lambda: next((found for one in providers.values() if (found := one.trouble())), None),
     )

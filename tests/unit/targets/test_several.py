@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tidegate.domain.errors import TidegateError, Transient
+from tidegate.domain.errors import StartupError, TidegateError, Transient
 from tidegate.domain.metric import CollectionRound, Coverage
 from tidegate.domain.observation import Observation
 from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
@@ -88,6 +88,14 @@ def test_transform_jobs_run_on_the_default_target_if_it_runs_any(
     joined = join_providers(parts, default)
     assert (str(joined.runners), str(joined.fleets)) == (f"{runs}'s runners", f"{runs}'s fleets")
     assert str(joined.recommenders) == "local's recommenders"
+
+
+def test_endpoints_are_declared_as_resources_of_one_target_alone() -> None:
+    here = part("local", transforms=False)
+    there = replace(part("cluster", transforms=False), resources=cast(Any, "cluster's resources"))
+    assert str(join_providers({"local": here, "a": there}, "local").resources) == "cluster's resources"
+    with pytest.raises(StartupError, match="targets a, b have it"):
+        join_providers({"local": here, "a": there, "b": there}, "local")
 
 
 @dataclass

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import DecodeError
 
 from tidegate.domain.errors import StartupError, Transient
-from tidegate.targets.kubernetes.api_errors import GONE, NOT_FOUND, ApiRequest, error_of, is_retried
+from tidegate.targets.kubernetes.api_errors import CONFLICT, GONE, NOT_FOUND, ApiRequest, error_of, is_retried
 from tidegate.targets.kubernetes.names import MANAGER, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
@@ -107,6 +107,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "Pod": ("v1", "pods"),
     "pods/log": ("v1", "pods/log"),
     "deployments/status": ("apps/v1", "deployments/status"),
+    "Endpoint": ("tidegate.io/v1alpha1", "endpoints"),
+    "endpoints/status": ("tidegate.io/v1alpha1", "endpoints/status"),
     "Event": ("v1", "events"),
     "ServiceAccount": ("v1", "serviceaccounts"),
     "Secret": ("v1", "secrets"),
@@ -220,7 +222,8 @@ class KubeApi:
         return dict(await self._call("patch", kind, name, send))
 
     async def patch(self, kind: str, name: str, change: Manifest) -> bool:
-        """Merge ``change`` into an object; None removes a key. False if the object is absent."""
+        """Merge ``change`` into an object; None removes a key. False if the object is absent. Raises Transient if
+        ``change`` names another uid or resourceVersion than it has."""
         return await self._patch(kind, name, change, "application/merge-patch+json", {})
 
     async def set_condition(self, name: str, condition: Manifest) -> bool:
@@ -236,6 +239,8 @@ class KubeApi:
         async def send() -> None:
             headers = {"content-type": form}
             answer = await self.raw.patch(path, content=json.dumps(body), params=dict(query), headers=headers)
+            if answer.status_code == CONFLICT and "uid" in body.get("metadata", {}):
+                raise Transient(f"{kind} {name} was changed by somebody else since it was read")
             answer.raise_for_status()
 
         with contextlib.suppress(_Absent):
@@ -351,7 +356,8 @@ class KubeApi:
             except httpx2.HTTPStatusError as error:
                 status, answer = _answer(error)
                 if status == NOT_FOUND and (kind in KINDS or kind == LOG):
-                    raise _Absent(str(asked)) from None
+                    lacks = f"kubernetes has no resource {asked.resource}: install its definition ({asked})"
+                    raise _Absent(lacks if verb == "list" else str(asked)) from None
                 if status == 409 and answer.get("reason") == "AlreadyExists":
                     raise _Exists(str(asked)) from None
                 problem = error_of(asked, status, answer)

@@ -21,6 +21,7 @@ from tidegate.targets.kubernetes.chart import (
     values_file,
 )
 from tidegate.targets.kubernetes.control_plane import ControlPlane, control_plane
+from tidegate.targets.kubernetes.endpoint_definition import endpoint_definition
 from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.rights import RIGHTS
 
@@ -34,6 +35,7 @@ HEAD = """\
 def files() -> dict[Path, str]:
     """Path below the folder -> content."""
     return {
+        CHART / "crds" / "endpoints.yaml": HEAD + text([endpoint_definition()]),
         PLAIN: HEAD + text(control_plane(ControlPlane(IMAGE, SECRET, NAMESPACE))),
         CHART / "Chart.yaml": about_file(),
         CHART / "values.yaml": values_file(),

@@ -130,6 +130,8 @@ class KubernetesOptions:
     """Endpoint name -> its scaling by the cluster."""
     jobs: JobOptions | None = None
     """None: the target runs no transform jobs."""
+    endpoint_resources: bool = False
+    """Whether endpoints are declared by objects of the kind Endpoint, too, whose definition the cluster has."""
     allow_unsigned: bool = False
     """Whether the gateways take requests without a signature when the server has no access keys."""
     controller_cidr: str = ""

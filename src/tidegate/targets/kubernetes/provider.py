@@ -24,6 +24,7 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_reports import ClusterReports
 from tidegate.targets.kubernetes.cluster_view import ClusterView
+from tidegate.targets.kubernetes.endpoint_objects import EndpointObjects
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.leader_lease import LeaderLease
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
@@ -145,6 +146,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         runners=transforms,
         runs_transforms=options.jobs is not None,
         recommenders=RefusedRecommendations(target.name),
+        resources=EndpointObjects(api, target.name) if options.endpoint_resources else None,
         cut_off=view.cut_off,
         trouble=lifecycle.trouble,
     )

@@ -63,6 +63,14 @@ _SCALER = {
     "delete": "remove it with its fleet",
 }
 OPTIONAL_RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "endpoint_resources": {
+        "Endpoint": {
+            "list": "see which endpoints are declared",
+            "get": "read them one by one, if one of them cannot be read",
+            "patch": "keep one until its endpoint is gone, and remove annotations that were carried out",
+        },
+        "endpoints/status": {"patch": "show what became of it"},
+    },
     "autoscaling": {"HorizontalPodAutoscaler": _SCALER, "ScaledObject": _SCALER},
     "http_route": {
         "HTTPRoute": {
@@ -82,6 +90,8 @@ def needed_rights(options: KubernetesOptions) -> list[tuple[str, str]]:
     found = dict(RIGHTS)
     if options.http_route is not None:
         found |= OPTIONAL_RIGHTS["http_route"]
+    if options.endpoint_resources:
+        found |= OPTIONAL_RIGHTS["endpoint_resources"]
     kinds = {"hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
     found |= {kinds[one.kind]: _SCALER for one in options.autoscaling.values()}
     return [(verb, kind) for kind, verbs in found.items() for verb in verbs]

@@ -18,6 +18,7 @@ PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)/namespaces/(?P<namespace>[^/]+)/(?P<plural>[a-z]+)"
     r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?"
 )
+PRECONDITIONS = ("uid", "resourceVersion")
 GROUPS = ("apps/v1", "policy/v1beta1", "autoscaling/v2beta2", "networking.k8s.io/v1")
 
 
@@ -131,13 +132,25 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         if found is None:
             return self._refuse(request, 404, "NotFound", f'{plural} "{name}" not found')
         given: Object = json.loads(request.content)
+        about, expected = found["metadata"], given.get("metadata") or {}
+        compared = PRECONDITIONS if "status" not in given else PRECONDITIONS[1:]
+        if any(expected.get(key, about.get(key)) != about.get(key) for key in compared):
+            return self._refuse(
+                request, 409, "Conflict", "the object has been modified; please apply your changes"
+            )
         status = given.pop("status", None)
-        if status is not None:
+        if status is not None and "merge-patch" in request.headers.get("content-type", ""):
+            _merge(found.setdefault("status", {}), status)
+        elif status is not None:
             kinds = {one["type"] for one in status["conditions"]}
             known = found.setdefault("status", {}).get("conditions", [])
             found["status"]["conditions"] = [*(c for c in known if c["type"] not in kinds), *status["conditions"]]
         else:
             _merge(found, given)
+        self.version += 1
+        found["metadata"]["resourceVersion"] = str(self.version)
+        if is_leaving(found) and found["metadata"].get("finalizers") == []:
+            del self.objects[plural, name]
         return httpx2.Response(200, json=found, request=request)
 
     def _write(self, request: httpx2.Request, method: str, plural: str, name: str) -> httpx2.Response:
