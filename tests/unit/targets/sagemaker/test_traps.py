@@ -1,5 +1,5 @@
 """The 22 traps of SageMaker as a target, each against a fake that has it. Numbers are those of
-docs/targets-sagemaker.md."""
+docs/dev/sagemaker-traps.md."""
 
 from datetime import timedelta
 from typing import Any
