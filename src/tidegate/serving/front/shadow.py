@@ -188,7 +188,8 @@ class ShadowSender:
         if isinstance(reply, HttpReply):
             told = reply.headers.get(TOOK, b"")
             self._timed = told.isdigit() and len(told) < TOOK_DIGITS
-            took = int(told) if self._timed else took
+            # The proxy's clock stands still while it works, so that a reply which came meanwhile took 0.
+            took = max(1, int(told)) if self._timed else took
         id = copy.request.fields.get(_INFERENCE_ID, b"").decode("latin-1")
         self._answers.add(CopiedRequest(copy.request.body, id, copy.original, reply, took, copy.size))
 

@@ -307,6 +307,19 @@ def test_replies_that_the_proxy_measured_are_read_together_and_none_is_missing()
     run(scene)
 
 
+def test_a_reply_that_came_while_the_clock_of_the_proxy_stood_still_took_a_microsecond() -> None:
+    async def at_once() -> bytes:
+        return http(200, b"0.5", "text/csv", "x-tidegate-took: 0")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, at_once) as stand:
+            stand.offer()
+            await stand.measured("MirrorCopies", 1)
+            assert [pair["shadow"]["latency_us"] for pair in await stand.kept()] == [1]
+
+    run(scene)
+
+
 @pytest.mark.parametrize("told", ["", "-1", "1e3", "9" * 20])
 def test_a_time_that_is_none_is_measured_here_and_the_next_reply_is_read_at_once(told: str) -> None:
     async def wrong() -> bytes:

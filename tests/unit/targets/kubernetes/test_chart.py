@@ -47,6 +47,7 @@ http_route: {gateway: public, hostnames: [models.example]}
 scheduling_patience: 90.5
 pull_patience: 1000000
 allow_unsigned: true
+endpoint_resources: true
 controller_cidr: 10.0.0.0/8
 network_policies: false
 instance_types:
