@@ -106,7 +106,8 @@ def evidence(platform: Platform, endpoint: str, finding: str) -> dict[str, Any]:
 def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named(
     platform: Platform, scene: Scene, old: Version, tmp_path: Path
 ) -> None:
-    wish = {"compare": ["errors", "paired", "features"], "on_features": "rollback"}
+    # Not with pairs of predictions, which are sometimes sure sooner and would give the reason then.
+    wish = {"compare": ["errors", "features"], "on_features": "rollback"}
     deploy(platform, old.spec("swapped", **wish))
     before = scene.settled("swapped")["EndpointConfigName"]
     new = Version(tmp_path, 2, columns=(1, 0, 2))
@@ -116,9 +117,7 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
         report = running.stop()
     assert ended["EndpointConfigName"] == before
     assert "differs: " in ended["FailureReason"]
-    # Whichever comparison is sure first gives the reason.
-    named = ("features of variant AllTraffic: column prepare[", "paired of variant AllTraffic: ")
-    assert any(one in ended["FailureReason"] for one in named)
+    assert "features of variant AllTraffic: column prepare[" in ended["FailureReason"]
     found = evidence(platform, "swapped", "fail")
     features = next(one for one in found["verdict"]["results"] if one["comparison"] == "features")
     assert {features["test"], *features["also"]} & {"prepare[0]", "prepare[1]"}
