@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,40 @@ class Worker:
     def extend(self, gateway: Gateway) -> Gateway:
         """The gateway with what it supplies to handlers of requests."""
         return gateway
+
+
+class NamedTasks:
+    """Tasks that a loop has begun, at most one of each name."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a task of this name that had not ended at the last ``forget_ended``."""
+        return name in self._tasks
+
+    def forget_ended(self) -> None:
+        self._tasks = {name: task for name, task in self._tasks.items() if not task.done()}
+
+    def begin(self, name: str, work: Coroutine[Any, Any, None], title: str) -> None:
+        """Begin work in a task with a title, in place of an earlier one of this name."""
+        self._tasks[name] = asyncio.create_task(work, name=title)
+
+    async def cancel(self, name: str) -> None:
+        """Cancel the task of this name, if there is one, and wait until it has ended."""
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def finish(self) -> None:
+        """Wait until all tasks have ended. Raises what one of them raised."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def stop(self) -> None:
+        """Cancel all tasks, and wait until they have ended."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """Drift schedules: finds the looks that are due, has them analysed, keeps and publishes what they found."""
 
-import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tidegate.compose.background import Worker
+from tidegate.compose.background import NamedTasks, Worker
 from tidegate.domain.drift import DriftOutcome, DriftTask, DriftVerdict
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import DRIFT, MetricId, Sample
@@ -74,7 +73,7 @@ class DriftSchedules(Worker):
     clock: Clock
     analyst: DriftAnalyst
     access: CaptureAccess
-    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _looks: NamedTasks = field(default_factory=NamedTasks)
 
     async def turn(self) -> None:
         """Begin the looks that are due. A schedule whose last look is under way waits for its end."""
@@ -84,20 +83,17 @@ class DriftSchedules(Worker):
         except TidegateError as error:
             log.warning("drift schedules were not looked at: %s", error)
             return
-        self._looks = {name: look for name, look in self._looks.items() if not look.done()}
+        self._looks.forget_ended()
         for one in due:
             if one.schedule.endpoint not in self._looks:
-                look = asyncio.create_task(self._look(one), name=f"drift of {one.schedule.endpoint}")
-                self._looks[one.schedule.endpoint] = look
+                self._looks.begin(one.schedule.endpoint, self._look(one), f"drift of {one.schedule.endpoint}")
 
     async def finish(self) -> None:
         """Wait for the looks under way."""
-        await asyncio.gather(*self._looks.values())
+        await self._looks.finish()
 
     async def stop(self) -> None:
-        for look in self._looks.values():
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        await self._looks.stop()
 
     async def _look(self, due: DueLook) -> None:
         schedule = due.schedule

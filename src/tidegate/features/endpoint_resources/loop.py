@@ -1,6 +1,5 @@
 """Reads the resources that declare endpoints, does what ``rules`` decides, and shows what became of it."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -8,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from tidegate.compose.background import Services, Worker
+from tidegate.compose.background import NamedTasks, Services, Worker
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, TargetRefused, TidegateError
@@ -37,7 +36,7 @@ from tidegate.service.record_kinds import CONFIG, ENDPOINT
 log = logging.getLogger(__name__)
 
 MOST_ACTIONS = 5
-"""Of one look at a resource."""
+"""The actions that one look at a resource may take; the next look goes on."""
 CHANGES = (ResourceAction.HOLD, ResourceAction.REMOVE_ANNOTATION, ResourceAction.RELEASE)
 """Actions that change the resource: it is out of date as it was read."""
 BY = "endpoints.tidegate.io"
@@ -70,18 +69,19 @@ class ResourceLoop(Worker):
     observed: Callable[[str], Observation | None] = lambda endpoint: None
     deploy: Deploy | None = None
     """None until the server's requests are answered."""
-    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _looks: NamedTasks = field(default_factory=NamedTasks)
     _failures: dict[tuple[str, int], tuple[int, datetime, str]] = field(default_factory=dict)
-    """By uid and generation: how many attempts failed, when the next one is due, and why the last one failed."""
+    """For each uid and generation: how many attempts failed, when the next attempt is due, and why the last one
+    failed."""
     _told: dict[str, str] = field(default_factory=dict)
-    """What is wrong now, by the resource's name, and by none if none can be read: it is logged once."""
+    """The trouble that was logged for each resource, by its name, so that it is not logged again. The empty name
+    stands for all resources, if they cannot be read."""
 
     async def turn(self) -> None:
         """Look at each resource; each has one look at a time."""
         if self.resources is None or self.deploy is None:
             return
-        self._looks = {name: task for name, task in self._looks.items() if not task.done()}
-        busy = set(self._looks)
+        self._looks.forget_ended()  # before the read, since a look that ends during it has changed what was read
         try:
             found = await self.resources.find()
         except TidegateError as error:
@@ -91,8 +91,8 @@ class ResourceLoop(Worker):
         self._failures = {key: value for key, value in self._failures.items() if key in present}
         self._told = {one.name: self._told[one.name] for one in found if one.name in self._told}
         for one in found:
-            if one.name not in busy:
-                self._looks[one.name] = asyncio.create_task(self._look(one), name=f"resource {one.name}")
+            if one.name not in self._looks:
+                self._looks.begin(one.name, self._look(one), f"resource {one.name}")
 
     def extend(self, gateway: Gateway) -> Gateway:
         self.deploy = partial(deploy_spec, gateway.context)
@@ -100,12 +100,10 @@ class ResourceLoop(Worker):
 
     async def finish(self) -> None:
         """Wait for the looks under way."""
-        await asyncio.gather(*self._looks.values())
+        await self._looks.finish()
 
     async def stop(self) -> None:
-        for task in self._looks.values():
-            task.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        await self._looks.stop()
 
     async def _look(self, resource: EndpointResource) -> None:
         assert self.resources is not None
@@ -212,7 +210,7 @@ def _read_spec(resource: EndpointResource, target: str) -> dict[str, Any]:
 
 
 def check_approval(wish: DesiredDeployment) -> None:
-    """Raises Invalid for an approval by somebody other than the author, who is not known."""
+    """Refuse a rule that keeps the author from approving: nobody knows who wrote a resource. Raises Invalid."""
     if (rule := wish.deployment.approval) is not None and not rule.author_may:
         raise Invalid(
             "approval: who wrote a resource is not known here, so that no second person could be told from the first:"

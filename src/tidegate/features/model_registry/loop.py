@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate.compose.background import Services, Worker
+from tidegate.compose.background import NamedTasks, Services, Worker
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AuthError, Conflict, Invalid, TidegateError, Unavailable
 from tidegate.domain.history import HistoryEntry
@@ -87,7 +87,7 @@ class FollowLoop(Worker):
     _due: dict[str, datetime] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
     """How many looks in a row failed."""
-    _looks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _looks: NamedTasks = field(default_factory=NamedTasks)
     _deliveries: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_DELIVERIES))
     """Ids of the last webhooks."""
 
@@ -98,11 +98,11 @@ class FollowLoop(Worker):
         for gone in self._due.keys() - records.keys():
             del self._due[gone]
             self._failures.pop(gone, None)
+        self._looks.forget_ended()
         for name, record in records.items():
-            running = self._looks.get(name)
-            if (running is None or running.done()) and self._due.get(name, now) <= now:
+            if name not in self._looks and self._due.get(name, now) <= now:
                 self._due[name] = now + timedelta(seconds=record.following.every)
-                self._looks[name] = asyncio.create_task(self._look(name, record), name=f"registry of {name}")
+                self._looks.begin(name, self._look(name, record), f"registry of {name}")
 
     def wake(self, name: str) -> None:
         """Look at all registries with the next turn. ``name``: id of a webhook's delivery, which counts once."""
@@ -116,12 +116,10 @@ class FollowLoop(Worker):
 
     async def finish(self) -> None:
         """Wait for the looks under way."""
-        await asyncio.gather(*self._looks.values())
+        await self._looks.finish()
 
     async def stop(self) -> None:
-        for task in self._looks.values():
-            task.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        await self._looks.stop()
 
     async def _look(self, name: str, record: FollowRecord) -> None:
         try:

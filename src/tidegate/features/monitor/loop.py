@@ -4,13 +4,12 @@ An execution is written down when it has ended. One that the end of the process 
 report is written again.
 """
 
-import asyncio
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from tidegate.compose.background import Worker
+from tidegate.compose.background import NamedTasks, Worker
 from tidegate.domain.drift import DriftReportPlace, DriftTask
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import BIAS, DATA_QUALITY, MODEL_QUALITY, MetricId, Sample
@@ -64,7 +63,7 @@ class MonitoringSchedules(Worker):
     analyst: MonitorAnalyst
     access: CaptureAccess
     roots: tuple[str, ...] = ()
-    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _running: NamedTasks = field(default_factory=NamedTasks)
 
     async def turn(self) -> None:
         """Begin the executions that are due. A schedule whose last execution is under way waits for its end."""
@@ -74,20 +73,18 @@ class MonitoringSchedules(Worker):
         except TidegateError as error:
             log.warning("monitoring schedules were not looked at: %s", error)
             return
-        self._running = {name: task for name, task in self._running.items() if not task.done()}
+        self._running.forget_ended()
         for one in due:
             name = one.schedule.name
             if name not in self._running:
-                self._running[name] = asyncio.create_task(self._execute(one), name=f"execution of {name}")
+                self._running.begin(name, self._execute(one), f"execution of {name}")
 
     async def finish(self) -> None:
         """Wait for the executions under way."""
-        await asyncio.gather(*self._running.values())
+        await self._running.finish()
 
     async def stop(self) -> None:
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._running.stop()
 
     async def _execute(self, due: DueExecution) -> None:
         name, began_at = due.schedule.name, self.clock.now()

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from tidegate.compose.background import Services, Worker
+from tidegate.compose.background import NamedTasks, Services, Worker
 from tidegate.compose.environments import child_environment
 from tidegate.domain.drift import DriftOutcome, DriftTask
 from tidegate.domain.errors import TidegateError
@@ -36,7 +36,7 @@ class ProcessingJobs(Worker):
     clock: Clock
     analyst: MonitorAnalyst
     access: StorageAccess
-    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _running: NamedTasks = field(default_factory=NamedTasks)
 
     async def turn(self) -> None:
         """Begin the jobs that wait, and break off those that are to stop."""
@@ -45,28 +45,23 @@ class ProcessingJobs(Worker):
         except TidegateError as error:
             log.warning("processing jobs were not looked at: %s", error)
             return
-        self._running = {name: task for name, task in self._running.items() if not task.done()}
+        self._running.forget_ended()
         for job in found:
             if job.status is ProcessingStatus.STOPPING:
                 await self._stop(job.name)
             elif job.name not in self._running:
-                self._running[job.name] = asyncio.create_task(self._work(job), name=f"processing job {job.name}")
+                self._running.begin(job.name, self._work(job), f"processing job {job.name}")
 
     async def finish(self) -> None:
         """Wait for the jobs under way."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._running.finish()
 
     async def stop(self) -> None:
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await self._running.stop()
 
     async def _stop(self, name: str) -> None:
         """The process is gone before the job is said to be stopped."""
-        task = self._running.pop(name, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._running.cancel(name)
         await self._end(name, None)
 
     async def _work(self, job: ProcessingJob) -> None:
