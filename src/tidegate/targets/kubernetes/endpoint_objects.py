@@ -36,11 +36,8 @@ class EndpointObjects:
 
     async def put_status(self, resource: EndpointResource, status: Mapping[str, Any]) -> None:
         fresh = dict.fromkeys(resource.status) | dict(status)  # None removes a member
-        seen = {
-            "uid": resource.uid,
-            "resourceVersion": resource.version,
-        }  # of a status, the uid alone is not compared
-        await self.api.patch("endpoints/status", resource.name, {"metadata": seen, "status": fresh})
+        # Of a status the API server does not compare the uid alone.
+        await self.api.patch("endpoints/status", resource.name, {"metadata": _as_read(resource), "status": fresh})
 
     async def hold(self, resource: EndpointResource) -> None:
         await self._change(resource, {"finalizers": [*resource.holders, FINALIZER]})
@@ -52,8 +49,11 @@ class EndpointObjects:
         await self._change(resource, {"annotations": {annotation: None}})
 
     async def _change(self, resource: EndpointResource, metadata: Manifest) -> None:
-        seen = {"uid": resource.uid, "resourceVersion": resource.version}
-        await self.api.patch("Endpoint", resource.name, {"metadata": {**seen, **metadata}})
+        await self.api.patch("Endpoint", resource.name, {"metadata": {**_as_read(resource), **metadata}})
+
+
+def _as_read(resource: EndpointResource) -> Manifest:
+    return {"uid": resource.uid, "resourceVersion": resource.version}
 
 
 def read_endpoint(found: Manifest) -> EndpointResource:
