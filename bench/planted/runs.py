@@ -139,7 +139,6 @@ def run_case(case: Case) -> CaseRuns:
         chance = np.random.default_rng([number, len(case.name)])
         versions = TwoVersions(world, stage.old, stage.make(case.name, 2 + number % POOL))
         all_scores = [one.answer(world, world.x) for one in versions.new]
-        scores = all_scores[0]
         known = _choose(chance, world.trained, world.replayed, REPLAYED)
         live = _choose(chance, world.replayed, len(world.y), PER_SECOND * SECONDS * world.rows)
         pairs = pairs_of(versions, live, chance)
@@ -151,10 +150,10 @@ def run_case(case: Case) -> CaseRuns:
         }
         requests = {kind: count for kind, (count, _) in watched.items()}
         harm = max(_measure_harms(stage, all_scores), key=lambda one: (one.is_harm, one.error, one.auc, one.slice))
-        runs.append(Run(harm, requests, watched["defaults"][1], replay(world, stage.scores[0], scores, known)))
+        runs.append(Run(harm, requests, watched["defaults"][1], replay(world, stage.scores, all_scores, known)))
         if number < LOOKED and case.name not in HONEST:
-            replayed.append(_replay_labels(stage, scores, known) if runs[-1].replay else None)
-            late.append(_late_labels(stage, scores, chance))
+            replayed.append(_replay_labels(stage, all_scores, known) if runs[-1].replay else None)
+            late.append(_late_labels(stage, all_scores[0], chance))
     return CaseRuns(case, world.classes, tuple(runs), tuple(replayed), tuple(late))
 
 
@@ -170,14 +169,15 @@ def _choose(chance: np.random.Generator, first: int, end: int, count: int) -> ND
     return chance.permutation(np.arange(first, end))[:count]
 
 
-def _replay_labels(stage: Stage, scores: Floats, known: NDArray[np.int64]) -> int:
-    """The smallest tried number of labelled positives, or amounts, whose replay fails. That of all is known to."""
+def _replay_labels(stage: Stage, scores: Sequence[Floats], known: NDArray[np.int64]) -> int:
+    """The smallest tried number of labelled positives of the first output, or amounts, whose replay fails. That of all
+    is known to."""
     world = stage.world
     counted = np.cumsum(world.y[known] > 0) if world.classes else np.arange(1, len(known) + 1)
     wanted = FEWEST_LABELS
     while wanted < counted[-1]:
         rows = known[: int(np.searchsorted(counted, wanted)) + 1]
-        if replay(world, stage.scores[0], scores, rows):
+        if replay(world, stage.scores, scores, rows):
             return wanted
         wanted *= 2
     return int(counted[-1])

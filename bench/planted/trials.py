@@ -130,7 +130,11 @@ def watch(
     config = EvidenceConfig(both, paired=tolerance, slices=("group",), false_rollback_rate=FALSE_ROLLBACKS / 2)
     state = begin(config, (VARIANT,))
     counter: PairCounter | FeatureCounter
-    counter = PairCounter(("group",), unit) if comparison is Comparison.PAIRED else FeatureCounter(config.features)
+    counter = (
+        PairCounter(("group",), {} if unit is None else {0: unit})
+        if comparison is Comparison.PAIRED
+        else FeatureCounter(config.features)
+    )
     for at, first in enumerate(range(0, len(pairs), PER_SECOND)):
         sums = counter.count(pairs[first : first + PER_SECOND])
         keyed = {pair_key(VARIANT, comparison, name): one for name, one in sums.items()}
@@ -143,11 +147,22 @@ def watch(
     return None, ()
 
 
-def replay(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> str:
-    """Why the replay of these labelled rows fails; empty if it does not. ``old`` and ``new``: scores of all rows."""
+def replay(world: World, old: Sequence[Floats], new: Sequence[Floats], rows: NDArray[np.int64]) -> str:
+    """Why the replay of these labelled rows fails; empty if it does not. ``old`` and ``new``: scores of all rows, by
+    output."""
+    each = list(enumerate(zip(world.outputs, old, new, strict=True)))
+    rate = FALSE_ROLLBACKS / 2 / len(each)
+    return "; ".join(
+        f"output {number}: {reason}"
+        for number, (one, before, after) in each
+        if (reason := _replay_output(one, before, after, rows, rate))
+    )
+
+
+def _replay_output(world: World, old: Floats, new: Floats, rows: NDArray[np.int64], rate: float) -> str:
     groups = [str(one) for one in world.group[rows]]
     answers = ScoredRows(
         *(old[rows].tolist(), new[rows].tolist(), world.y[rows].tolist(), [{}] * len(rows), groups, True)
     )
-    found = judge_replay(answers, TOLERATED, FALSE_ROLLBACKS / 2)
+    found = judge_replay(answers, TOLERATED, rate)
     return found.reason if found.finding is Finding.FAIL else ""

@@ -9,8 +9,9 @@ from tidegate.domain.registry import Model
 @dataclass(frozen=True)
 class ReplayConfig:
     """Settings of a replay. ``rows`` is the address of a table, of JSON Lines, or of captures. ``label`` is the
-    column of the labels; if it is empty, they are lines of ground truth at ``labels``, joined by id. ``by`` is the
-    column of the slices. Tolerances say by how much the new version may be worse without harm: ``auc`` and
+    column of the labels; if it is empty, they are lines of ground truth at ``labels``, joined by id. ``other_labels``
+    are the columns of the labels of the further numbers of an answer, in their order. ``by`` is the column of the
+    slices. Tolerances say by how much the new version may be worse without harm: ``auc`` and
     ``calibration`` as they are, the others as parts of the old version's value."""
 
     rows: str
@@ -34,6 +35,7 @@ class ReplayConfig:
     """Seconds that each version may take."""
     recall: bool = False
     """Whether the positives among each version's highest 5 % are counted, for an assurance."""
+    other_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class ReplayStatistic:
     reason: str = ""
     error: float | None = None
     """Standard error of ``worse``."""
+    output: str = ""
+    """The output that it is about, by its label's column or as "class 2"; empty for a model with one output."""
 
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """NO_DATA is never a pass. ``positives``: None for labels that are amounts."""
+    """NO_DATA is never a pass. ``positives``: of the output with the fewest; None for labels that are amounts."""
 
     finding: Finding
     reason: str

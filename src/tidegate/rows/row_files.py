@@ -26,26 +26,29 @@ MOST_BROKEN = 0.1
 @dataclass(frozen=True)
 class RowRequest:
     """One request. ``rows``: its rows by column, those that the model does not get included; None: not known, as in a
-    captured request that is no table. ``label``: of its only row."""
+    captured request that is no table. ``label``: of its only row; ``other_labels``: those of
+    the further outputs."""
 
     body: bytes
     content_type: str
     rows: tuple[Row, ...] | None = None
     label: float | None = None
+    other_labels: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowTerms:
-    """``label``: column of the label, which the model does not get; neither does it get those of ``leave_out``.
-    ``columns``: names of captured rows without names."""
+    """``label``: column of the label, and ``other_labels`` those of further outputs, which the model does not get;
+    neither does it get those of ``leave_out``. ``columns``: names of captured rows without names."""
 
     label: str = ""
     leave_out: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
+    other_labels: tuple[str, ...] = ()
 
     @property
     def kept_back(self) -> frozenset[str]:
-        return self.leave_out | ({self.label} if self.label else set())
+        return self.leave_out | ({self.label} if self.label else set()) | set(self.other_labels)
 
 
 @dataclass
@@ -94,7 +97,7 @@ def read_csv_rows(lines: Iterable[str], terms: RowTerms, source: str) -> RowSet:
             row = {name: parse_value(cell) for name, cell in zip(names, cells, strict=True)}
             where = f"{source}:{reader.line_num}"
             body = _write_csv([cells[place] for place in sent])
-            found.add(RowRequest(body, CSV, (row,), _label(row, terms, where)))
+            found.add(RowRequest(body, CSV, (row,), *_labels(row, terms, where)))
     except csv.Error as error:
         raise Invalid(f"{source}:{reader.line_num}: {error}") from None
     return found
@@ -188,16 +191,22 @@ def _json_request(document: Any, terms: RowTerms, where: str) -> RowRequest:
     sent = {name: value for name, value in members.items() if name not in terms.kept_back}
     body = msgspec.json.encode(sent if isinstance(document, dict) else list(sent.values()))
     row = {name: _value(value) for name, value in members.items()}
-    return RowRequest(body, JSON, (row,), _label(row, terms, where))
+    return RowRequest(body, JSON, (row,), *_labels(row, terms, where))
 
 
 def _value(value: object) -> Value:
     return None if isinstance(value, (list, dict)) else parse_value(value)
 
 
-def _label(row: Row, terms: RowTerms, where: str) -> float | None:
-    """Return the label of a row; None if it has none. Raises Invalid for a label that is not a number."""
-    label = row.get(terms.label) if terms.label else None
+def _labels(row: Row, terms: RowTerms, where: str) -> tuple[float | None, tuple[float | None, ...]]:
+    """Return the labels of a row: that of the first output, and those of the others. Raises Invalid."""
+    others = tuple(_read_label(row, name, where) for name in terms.other_labels)
+    return _read_label(row, terms.label, where) if terms.label else None, others
+
+
+def _read_label(row: Row, name: str, where: str) -> float | None:
+    """Return a label of a row; None if it has none. Raises Invalid for a label that is not a number."""
+    label = row.get(name)
     if isinstance(label, str) or abs(label or 0) > LARGEST_NUMBER:
         raise Invalid(f"{where}: the label {label!r} is no number")
     return label

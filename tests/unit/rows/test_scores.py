@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.rows.scores import read_scores
+from tidegate.rows.scores import count_scores, read_scores
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,31 @@ def test_an_answer_is_a_number_for_each_row_or_nothing(
     body: bytes, kind: str, where: str, scores: list[float] | None
 ) -> None:
     assert read_scores(body, kind, where) == scores
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "numbers", "first", "last"),
+    [
+        (b"0.25,1\n0.5,0\n", "text/csv", 2, [0.25, 0.5], [1, 0]),
+        (b"[[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]]", "application/json", 3, [0.1, 0.3], [0.7, 0.4]),
+        (b'{"predictions": [{"probabilities": [0.1, 0.9]}]}', "application/json", 2, [0.1], [0.9]),
+        (b'{"outputs": [[[1, 2], [3, 4]]]}', "application/json", 2, [1, 3], [2, 4]),
+        (b"[0.1, 0.9]", "application/json", 2, [0.1], [0.9]),
+        (b"[1, 2]\n[3, 4]\n", "application/jsonlines", 2, [1, 3], [2, 4]),
+        (b"0.25", "text/csv", 1, [0.25], [0.25]),
+        (b"[[1, 2], [3]]", "application/json", 0, None, None),
+        (b'[{"a": 1, "b": 2}]', "application/json", 0, None, None),
+        (b"[[1, null]]", "application/json", 0, None, None),
+        (b"[[]]", "application/json", 0, None, None),
+        (b"[]", "application/json", 0, None, None),
+        (b"", "text/csv", 0, None, None),
+        (b"{", "application/json", 0, None, None),
+    ],
+)
+def test_a_row_may_be_answered_by_several_numbers(
+    body: bytes, kind: str, numbers: int, first: list[float] | None, last: list[float] | None
+) -> None:
+    assert count_scores(body, kind) == numbers
+    assert read_scores(body, kind, 0) == first
+    assert read_scores(body, kind, max(0, numbers - 1)) == last
+    assert read_scores(body, kind, max(1, numbers)) is None

@@ -262,14 +262,14 @@ def _find_needed(state: HarmState, evidence: float, config: Assurance) -> int | 
 def _judge_labels(name: str, limit: float, variant: str, result: ReplayResult | None, missed: float) -> HarmResult:
     """Judge a harm by labelled rows. They are a fixed sample that is looked at once, so the bound is one of the
     normal distribution: of the paired difference of two areas (DeLong, DeLong and Clarke-Pearson, Biometrics 44,
-    1988), and of paired means."""
+    1988), and of paired means. Of a model with several outputs the worst decides, so each is shown to do no harm."""
     found = [one for one in result.statistics if one.name == LABELLED[name] and not one.slice] if result else []
     harm = name.replace("_", " ")
-    usable = result is not None and result.finding is not Finding.NO_DATA and found and found[0].error is not None
-    if not usable or found[0].worse is None or found[0].error is None or result is None:
+    known = [(one.worse, one.error) for one in found if one.worse is not None and one.error is not None]
+    if result is None or result.finding is Finding.NO_DATA or not known or len(known) < len(found):
         return HarmResult(harm, variant, limit, None, None, 0.0, False)
-    worse, error = found[0].worse, found[0].error
-    bound = worse + NormalDist().inv_cdf(1 - missed) * error
+    surely = NormalDist().inv_cdf(1 - missed)
+    bound, worse = max((worse + surely * error, worse) for worse, error in known)
     excluded = bound < limit
     labels = result.labelled if result.positives is None else result.positives
     return HarmResult(harm, variant, limit, worse, bound, float(excluded), excluded, labels)

@@ -43,12 +43,12 @@ class PairCounters:
     features: FeatureCounter | None
 
     @classmethod
-    def begin(cls, config: EvidenceConfig, known: Unit | None = None) -> "PairCounters":
-        """Make the counters that the comparisons need. ``known``: the unit of predictions, where it is known
-        beforehand."""
+    def begin(cls, config: EvidenceConfig, known: Mapping[int, Unit] | None = None) -> "PairCounters":
+        """Make the counters that the comparisons need. ``known``: the units of predictions that are known
+        beforehand, keyed by the number of the output."""
         paired, features = Comparison.PAIRED in config.compare, Comparison.FEATURES in config.compare
         return cls(
-            PairCounter(config.slices, known) if paired else None,
+            PairCounter(config.slices, known or {}) if paired else None,
             FeatureCounter(config.features) if features else None,
         )
 
@@ -130,8 +130,8 @@ class EvidenceLedger:
     late: int = 0
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
-    units: dict[str, Unit] = field(default_factory=dict)
-    """By variant: the unit of predictions, where it is known beforehand."""
+    units: dict[str, dict[int, Unit]] = field(default_factory=dict)
+    """By variant and number of the output: the units of predictions that are known beforehand."""
     widest_report: int = 1
     """Seconds of the longest span that a report is on; no block is shorter."""
     share_at: Callable[[int, int], int | None] = lambda at, seconds: None

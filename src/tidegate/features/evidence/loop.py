@@ -6,7 +6,7 @@ rollback."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -90,17 +90,17 @@ class _BakeSpans:
         return None
 
 
-def _error_units(found: Mapping[str, ReplayResult]) -> dict[str, Unit]:
-    """Return by variant the unit of paired predictions from the old version's mean absolute error in a replay, where
-    its labels are amounts."""
-    errors = {
-        variant: one.old
+def _error_units(found: Mapping[str, ReplayResult], labels: Sequence[str]) -> dict[str, dict[int, Unit]]:
+    """Return by variant and number of the output the unit of paired predictions from the old version's mean absolute
+    error in a replay, where its labels are amounts. ``labels``: their columns, in the order of the outputs."""
+    return {
+        variant: {
+            labels.index(one.output) if one.output else 0: unit
+            for one in result.statistics
+            if (one.name, one.slice) == ("error", "") and (unit := error_unit(one.old or 0.0)) is not None
+        }
         for variant, result in found.items()
-        for one in result.statistics
-        if (one.name, one.slice) == ("error", "") and one.old is not None
     }
-    units = {variant: error_unit(error) for variant, error in errors.items()}
-    return {variant: unit for variant, unit in units.items() if unit is not None}
 
 
 @dataclass
@@ -214,7 +214,9 @@ class Comparisons(RolloutObserver):
             self._tracked[one.rollout] = tracked
         tracked.versions = one
         replayed = self.replayed(one.rollout) or {}
-        tracked.ledger.units = _error_units(replayed)
+        replay = one.config.replay
+        labels = () if replay is None else (replay.label, *replay.other_labels)
+        tracked.ledger.units = _error_units(replayed, labels)
         if one.config.assure is not None and one.config.assure.harm.of_labels:
             tracked.ledger.replayed = replayed
         since = second if one.since is None else int(one.since.timestamp()) + 1

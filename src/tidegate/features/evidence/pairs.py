@@ -16,7 +16,7 @@ must not vanish in their mean."""
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeGuard
@@ -147,10 +147,10 @@ class _Request:
 @dataclass
 class PairCounter:
     """Counter of the pairs of one variant, block by block. ``slices``: the columns whose values are compared apart.
-    ``known``: the unit of the first output, where it is known beforehand."""
+    ``known``: the units that are known beforehand, keyed by the number of the output."""
 
     slices: tuple[str, ...] = ()
-    known: Unit | None = None
+    known: Mapping[int, Unit] = field(default_factory=dict)
     top: tuple[float, float] | None = None
     """Where the highest 5 % of the old and of the new version begin, in units."""
     scales: dict[int, Scale] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class PairCounter:
     """By output: the unit that was last reported."""
 
     def __post_init__(self) -> None:
-        self.scales[0] = Scale(self.known, self.known is not None)
+        self.scales = {0: Scale()} | {output: Scale(unit, True) for output, unit in self.known.items()}
 
     @property
     def unit(self) -> Unit | None:

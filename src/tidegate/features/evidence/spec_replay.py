@@ -44,7 +44,16 @@ class ReplaySpec(Struct, forbid_unknown_fields=True):
             pattern=r"^(file|s3)://",
         ),
     ]
-    label: Annotated[str, about("The column of what was true; models do not get it.", "fraud")] | None = None
+    label: (
+        Annotated[
+            str | list[str],
+            Meta(
+                description="The column of what was true, or one for each number of an answer; models do not get it.",
+                examples=["fraud", ["minutes", "cost"]],
+            ),
+        ]
+        | None
+    ) = None
     labels: Annotated[str, about("Lines of ground truth, joined with captured rows by id.")] | None = None
     leave_out: Annotated[list[str], Meta(description="Columns that the models do not get.")] = []
     columns: Annotated[list[str], Meta(description="Names of captured rows without names.")] = []
@@ -68,9 +77,17 @@ def parse_replay(given: ReplaySpec, path: KeyPath) -> ReplayConfig:
         raise SpecError((*path, "least_labels"), f"{given.least_labels}: must be {FEWEST_LABELS} to {MOST_LABELS}")
     if given.labels is not None and given.leave_out:
         raise SpecError((*path, "leave_out"), "captured requests are sent as they were: leave it out")
+    label, *others = [given.label or ""] if isinstance(given.label, str | None) else given.label or [""]
+    if others and given.score is not None:
+        raise SpecError(
+            (*path, "score"), "several labels are those of the numbers of an answer in order: leave it out"
+        )
+    if not label and not given.labels or not all(others) or label in others or len(set(others)) < len(others):
+        raise SpecError((*path, "label"), f"{given.label!r}: name one column, or different ones")
     return ReplayConfig(
         rows=given.rows,
-        label=given.label or "",
+        label=label,
+        other_labels=tuple(others),
         labels=given.labels or "",
         leave_out=tuple(given.leave_out),
         columns=tuple(given.columns),
@@ -98,6 +115,7 @@ def render_replay(given: ReplayConfig) -> dict[str, Any]:
     """Plain data without defaults: the inverse of ``parse_replay``."""
     made: dict[str, Any] = {"rows": given.rows}
     made |= {name: getattr(given, name) for name in ("label", "labels", "by", "score") if getattr(given, name)}
+    made |= {"label": [given.label, *given.other_labels]} if given.other_labels else {}
     made |= {name: list(getattr(given, name)) for name in ("leave_out", "columns") if getattr(given, name)}
     names = ReplayToleranceSpec.__struct_fields__
     changed = [name for name in names if getattr(given, name) != getattr(_USUAL, name)]

@@ -18,7 +18,7 @@ class AnswerTerms:
     """The terms for reading answers. ``where``: the place of the score in an answer; ``by``: the column of the
     slices, empty for none; ``labelled``: whether there is a column of labels."""
 
-    where: str = ""
+    where: str | int = ""
     by: str = ""
     labelled: bool = False
 
@@ -33,7 +33,7 @@ class _Side:
     unreadable: int = 0
     example: str = ""
 
-    def add(self, reply: ScoringReply, where: str) -> None:
+    def add(self, reply: ScoringReply, where: str | int) -> None:
         found = None if reply.problem else read_scores(reply.body, reply.content_type, where)
         if found is None:
             text = reply.problem or reply.body[:SHOWN].decode(errors="replace")

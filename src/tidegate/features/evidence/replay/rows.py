@@ -40,7 +40,7 @@ def read_rows(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowSet
 
 
 def _read_table(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowSet:
-    terms = RowTerms(config.label, frozenset(config.leave_out), config.columns)
+    terms = RowTerms(config.label, frozenset(config.leave_out), config.columns, config.other_labels)
     place = parse(config.rows)
     name = Path(place.path).name
     with TemporaryDirectory(prefix="tg-rows-") as folder:

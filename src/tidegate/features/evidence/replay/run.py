@@ -11,6 +11,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.registry import Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayResult
 from tidegate.features.evidence.replay.answers import AnswerTerms, collect_answers
+from tidegate.features.evidence.replay.outputs import ReplayedOutput, find_outputs, join_results
 from tidegate.features.evidence.replay.replay_judge import judge_replay
 from tidegate.features.evidence.replay.rows import read_rows
 from tidegate.features.evidence.replay.scoring import run
@@ -58,25 +59,40 @@ def judge_replies(
     config: ReplayConfig,
     false_rollback_rate: float,
 ) -> ReplayResult:
-    """Judge the replies of both versions. A version that answers rows with something else than numbers, where the
-    other has numbers, has failed."""
+    """Judge the replies of both versions, each output of the models by itself. The rate of false rollbacks is divided
+    among the outputs. A version that answers rows with something else than numbers, where the other has numbers, has
+    failed."""
     if not requests:
         return ReplayResult(Finding.NO_DATA, "there are no rows")
-    usable = [[_is_usable(reply, config.score) for reply in replies] for replies in (old, new)]
+    outputs = find_outputs(requests, old, config)
+    rate = false_rollback_rate / len(outputs)
+    return join_results([(one, _judge_output(one, requests, old, new, config, rate)) for one in outputs])
+
+
+def _judge_output(
+    output: ReplayedOutput,
+    requests: Sequence[RowRequest],
+    old: Sequence[ScoringReply],
+    new: Sequence[ScoringReply],
+    config: ReplayConfig,
+    false_rollback_rate: float,
+) -> ReplayResult:
+    usable = [[_is_usable(reply, output.where) for reply in replies] for replies in (old, new)]
     lost = len(requests) - sum(usable[0])
     if lost > MOST_UNUSABLE * len(requests):
         said = f"{lost:,} of {len(requests):,} answers of the old version are not a number for each row"
-        return ReplayResult(Finding.NO_DATA, f"{said}; 'score' names the place of the score", len(requests))
+        help = "'score' names the place of the score, or 'label' a column for each of several numbers"
+        return ReplayResult(Finding.NO_DATA, f"{said}; {help}", len(requests))
     broken = sum(before and not after for before, after in zip(*usable, strict=True))
     if broken > MOST_UNUSABLE * len(requests):
         said = f"the new version has no number for {broken:,} of {len(requests):,} rows, and the old one has"
         return ReplayResult(Finding.FAIL, said, len(requests))
     kept = [place for place, both in enumerate(zip(*usable, strict=True)) if all(both)]
     answers = collect_answers(
-        [requests[place] for place in kept],
+        [replace(requests[place], label=output.labels[place]) for place in kept],
         [old[place] for place in kept],
         [new[place] for place in kept],
-        AnswerTerms(config.score, config.by, True),
+        AnswerTerms(output.where, config.by, True),
     )
     skipped = {"rows without usable answers": len(requests) - len(kept)} if len(kept) < len(requests) else {}
     if isinstance(answers, str):
@@ -85,5 +101,5 @@ def judge_replies(
     return replace(judged, skipped={**skipped, **judged.skipped})
 
 
-def _is_usable(reply: ScoringReply, where: str) -> bool:
+def _is_usable(reply: ScoringReply, where: str | int) -> bool:
     return not reply.problem and bool(read_scores(reply.body, reply.content_type, where))

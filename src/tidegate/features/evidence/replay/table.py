@@ -25,7 +25,9 @@ def show_replay(record: Mapping[str, Any]) -> None:
         for one in found["statistics"]:
             shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
             sides = (_side(one["old"]), _side(one["new"]))
-            table.add_row(f"{one['name']} {one['slice']}".rstrip(), *sides, *shown, one["finding"])
+            table.add_row(
+                " ".join(filter(None, (one["output"], one["name"], one["slice"]))), *sides, *shown, one["finding"]
+            )
         if found["statistics"]:
             screen.print(table)
         for reason, count in found["skipped"].items():
