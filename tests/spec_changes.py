@@ -345,7 +345,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "ToleranceSpec.predictions": ("compared", "evidence.tolerance.predictions", "5%"),
     "EvidenceSpec.replay": ("replayed", "evidence.replay", GONE),
     "ReplaySpec.rows": ("replayed", "evidence.replay.rows", "s3://rows/q4.parquet"),
-    "ReplaySpec.label": ("replayed", "evidence.replay.label", "default"),
+    "ReplaySpec.label": ("replayed", "evidence.replay.label", ["default", "loss"]),
     "ReplaySpec.labels": (
         *("replayed", "evidence.replay"),
         {"rows": "s3://captures/fraud", "labels": "s3://labels/fraud"},

@@ -170,8 +170,8 @@ def _choose(chance: np.random.Generator, first: int, end: int, count: int) -> ND
 
 
 def _replay_labels(stage: Stage, scores: Sequence[Floats], known: NDArray[np.int64]) -> int:
-    """The smallest tried number of labelled positives of the first output, or amounts, whose replay fails. That of all
-    is known to."""
+    """The smallest tried number of labelled positives of the first output, or amounts, whose replay fails. That of
+    all is known to."""
     world = stage.world
     counted = np.cumsum(world.y[known] > 0) if world.classes else np.arange(1, len(known) + 1)
     wanted = FEWEST_LABELS

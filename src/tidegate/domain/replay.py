@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from tidegate.domain.finding import Finding
 from tidegate.domain.registry import Model
 
+MOST_OUTPUTS = 20
+"""Outputs of a model that are judged; of more classes those with the most labels."""
+
 
 @dataclass(frozen=True)
 class ReplayConfig:

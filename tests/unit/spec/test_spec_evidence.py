@@ -123,6 +123,19 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         ),
         ({"replay": {"rows": "s3://r/1", "labels": "l"}}, "evidence.replay.labels: 'l': expected an address"),
         (
+            {"replay": {"rows": "s3://r/1", "label": ["y", "y"]}},
+            "evidence.replay.label: ['y', 'y']: name one column, or up to 20 different ones",
+        ),
+        ({"replay": {"rows": "s3://r/1", "label": []}}, "evidence.replay.label: []: name one column"),
+        (
+            {"replay": {"rows": "s3://r/1", "label": ["y", ""]}},
+            "evidence.replay.label: ['y', '']: name one column",
+        ),
+        (
+            {"replay": {"rows": "s3://r/1", "label": ["y", "z"], "score": "a"}},
+            "evidence.replay.score: several labels are those of the numbers of an answer",
+        ),
+        (
             {"replay": {"rows": "s3://r/1", "label": "y", "tolerance": {"auc": 2.0}}},
             "evidence.replay.tolerance.auc: 2.0: must be from 0 to 1",
         ),

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.replay import ReplayConfig
+from tidegate.domain.replay import MOST_OUTPUTS, ReplayConfig
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import percent, seconds
@@ -77,17 +77,18 @@ def parse_replay(given: ReplaySpec, path: KeyPath) -> ReplayConfig:
         raise SpecError((*path, "least_labels"), f"{given.least_labels}: must be {FEWEST_LABELS} to {MOST_LABELS}")
     if given.labels is not None and given.leave_out:
         raise SpecError((*path, "leave_out"), "captured requests are sent as they were: leave it out")
-    label, *others = [given.label or ""] if isinstance(given.label, str | None) else given.label or [""]
-    if others and given.score is not None:
-        raise SpecError(
-            (*path, "score"), "several labels are those of the numbers of an answer in order: leave it out"
-        )
-    if not label and not given.labels or not all(others) or label in others or len(set(others)) < len(others):
-        raise SpecError((*path, "label"), f"{given.label!r}: name one column, or different ones")
+    names = given.label if isinstance(given.label, list) else [given.label or ""]
+    named = all(names) or (given.label is None and given.labels is not None)
+    if not names or not named or len(set(names)) < len(names) or len(names) > MOST_OUTPUTS:
+        said = f"name one column, or up to {MOST_OUTPUTS} different ones"
+        raise SpecError((*path, "label"), f"{given.label!r}: {said}")
+    if len(names) > 1 and given.score is not None:
+        said = "several labels are those of the numbers of an answer, in order: leave it out"
+        raise SpecError((*path, "score"), said)
     return ReplayConfig(
         rows=given.rows,
-        label=label,
-        other_labels=tuple(others),
+        label=names[0],
+        other_labels=tuple(names[1:]),
         labels=given.labels or "",
         leave_out=tuple(given.leave_out),
         columns=tuple(given.columns),

@@ -193,6 +193,14 @@ def test_labelled_rows_rule_out_a_loss_of_order_and_of_recall_before_any_traffic
     assert not bad["auc"].excluded and not bad["recall"].excluded
 
 
+def test_each_output_of_a_model_must_be_shown_to_do_no_harm() -> None:
+    sure = ReplayStatistic("auc", "", 0.8, 0.8, 0.0, 0.0, 0.02, Finding.PASS, error=0.001, output="class 0")
+    config = replace(assuring(Harm(auc=0.05)), replay=ReplayConfig("rows"))
+    for other, assured in ((sure, True), (replace(sure, worse=0.06), False), (replace(sure, worse=None), False)):
+        found = ReplayResult(Finding.PASS, "", statistics=(sure, replace(other, output="class 1")))
+        assert judged(config, [], {"main": found}).assured is assured
+
+
 def test_labelled_rows_that_decide_nothing_rule_nothing_out() -> None:
     sure = ReplayStatistic("auc", "", 0.8, 0.8, 0.0, 0.0, 0.02, Finding.PASS, error=0.0)
     lacking = ReplayResult(Finding.NO_DATA, "too few", statistics=(sure,))

@@ -19,7 +19,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
 from tidegate.domain.observation import Capabilities, GuardCheck
 from tidegate.domain.pairs import Pair
-from tidegate.domain.replay import ReplayResult, ReplayStatistic
+from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.ledger import EvidenceLedger
@@ -112,39 +112,53 @@ async def test_requests_are_compared_and_the_verdict_changes_with_them() -> None
     assert today.is_found(Finding.FAIL)
 
 
-def replayed(name: str, slice: str, error: float | None) -> dict[str, ReplayResult]:
-    statistic = ReplayStatistic(name, slice, error, 3.0, None, None, 0.05, Finding.PASS)
-    return {"main": ReplayResult(Finding.PASS, "", statistics=(statistic,))}
+REPLAY = ReplayConfig("s3://rows.csv", "minutes", other_labels=("cost",))
+
+
+def replayed(name: str, slice: str, *errors: float | None) -> dict[str, ReplayResult]:
+    """Of one output, or of ``minutes`` and ``cost``."""
+    outputs = ("minutes", "cost") if len(errors) > 1 else ("",)
+    statistics = tuple(
+        ReplayStatistic(name, slice, error, 3.0, None, None, 0.05, Finding.PASS, output=output)
+        for output, error in zip(outputs, errors, strict=True)
+    )
+    return {"main": ReplayResult(Finding.PASS, "", statistics=statistics)}
 
 
 @pytest.mark.parametrize(
     ("found", "units"),
     [
-        (replayed("error", "", 2.0), {"main": Unit(False, 3.0)}),
-        (replayed("error", "IN", 2.0), {}),
-        (replayed("error", "", None), {}),
-        (replayed("error", "", 0.0), {}),
-        (replayed("auc", "", 0.8), {}),
+        (replayed("error", "", 2.0), {"main": {0: Unit(False, 3.0)}}),
+        (replayed("error", "", 2.0, 40.0), {"main": {0: Unit(False, 3.0), 1: Unit(False, 60.0)}}),
+        (replayed("error", "", None, 40.0), {"main": {1: Unit(False, 60.0)}}),
+        (replayed("error", "IN", 2.0), {"main": {}}),
+        (replayed("error", "", None), {"main": {}}),
+        (replayed("error", "", 0.0), {"main": {}}),
+        (replayed("auc", "", 0.8), {"main": {}}),
         (None, {}),
     ],
 )
 async def test_the_unit_of_amounts_is_the_old_versions_error_on_replayed_rows(
-    found: dict[str, ReplayResult] | None, units: dict[str, Unit]
+    found: dict[str, ReplayResult] | None, units: dict[str, dict[int, Unit]]
 ) -> None:
-    today = await day(versions=replace(VERSIONS, config=EvidenceConfig(compare=(Comparison.PAIRED,))))
+    today = await day(
+        versions=replace(VERSIONS, config=EvidenceConfig(compare=(Comparison.PAIRED,), replay=REPLAY))
+    )
     today.comparisons.replayed = {"r1": found}.get
     await today.pass_by(3)
     assert today.comparisons._tracked["r1"].ledger.units == units
     today.second += 1
     other = str(FleetId("fraud", 2, "main"))
-    report = replace(one(today.second - 1, 1, 90, 0), pairs=((other, Pair(10.0, 16.0)),))
+    pair = Pair(10.0, 16.0, rows=(((0, 10.0, 16.0), (1, 10.0, 16.0)),))
+    report = replace(one(today.second - 1, 1, 90, 0), pairs=((other, pair),))
     covered = {"fraud": Coverage(START - 100, today.second)}
     await today.comparisons.turn(
         [today.versions], CollectionRound([report], covered), datetime.fromtimestamp(today.second, UTC)
     )
     await today.pass_by(3)
     blocks = today.comparisons._tracked["r1"].ledger.blocks.values()
-    assert [size for block in blocks for size in block.units.values()] == [unit.size for unit in units.values()]
+    known = [unit.size for one in units.values() for unit in one.values()]
+    assert [size for block in blocks for size in block.units.values()] == known
 
 
 async def test_what_is_not_known_to_be_counted_completely_is_no_evidence() -> None:

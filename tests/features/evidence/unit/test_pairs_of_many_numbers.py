@@ -33,8 +33,11 @@ Numbers = list[list[float]]
 Change = Callable[[Numbers, random.Random], Numbers]
 
 
-def watch(pairs: list[Pair], config: EvidenceConfig = CONFIG, unit: Unit | None = None) -> EvidenceLedger:
-    found = EvidenceLedger(config, ("main",), 0, units={} if unit is None else {"main": unit})
+def watch(
+    pairs: list[Pair], config: EvidenceConfig = CONFIG, units: dict[int, Unit] | None = None
+) -> EvidenceLedger:
+    """``units``: those that are known beforehand, by output."""
+    found = EvidenceLedger(config, ("main",), 0, units={"main": units or {}})
     for second in range(math.ceil(len(pairs) / PER_SECOND)):
         found.add(second, Side.OLD, "main", SideCounts(requests=1))
         found.add_pairs(second, "main", pairs[second * PER_SECOND : (second + 1) * PER_SECOND])
@@ -107,7 +110,9 @@ def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their
     config = replace(CONFIG, minimum=120)
     several, one = draw(3, 2, same, count=500), draw(1, 2, same, count=500)
     mixed = [*one[:20], *several[:30], *one[20:]]
-    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(mixed)], config, Unit(False, 1.0)))
+    found = result(
+        watch([replace(pair, key=at + 1) for at, pair in enumerate(mixed)], config, {0: Unit(False, 1.0)})
+    )
     measured = {one.test: one for one in found.measurements}
     parts = {f"{part} {kind}" for part in ("output 2", "last row") for kind in ("distance", "moved", "bias up")}
     assert parts <= measured.keys()
@@ -115,7 +120,9 @@ def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their
     assert measured["last row distance"].count == 30 and measured["last row distance"].finding is Finding.NO_DATA
     assert measured["distance"].finding is not Finding.NO_DATA and found.finding is Finding.UNDECIDED
     longer = [*one[:20], *several[:40], *one[20:]]
-    found = result(watch([replace(pair, key=at + 1) for at, pair in enumerate(longer)], config, Unit(False, 1.0)))
+    found = result(
+        watch([replace(pair, key=at + 1) for at, pair in enumerate(longer)], config, {0: Unit(False, 1.0)})
+    )
     last = next(one for one in found.measurements if one.test == "last row distance")
     assert last.count == 40 and last.finding is not Finding.NO_DATA
 
@@ -135,7 +142,7 @@ def test_an_output_that_is_on_its_way_to_a_failure_holds_the_stage() -> None:
 
 def test_a_request_counts_once_however_many_rows_it_has() -> None:
     """A client with one bad request of eight rows is one observation."""
-    counter = PairCounter(known=Unit(False, 1.0))
+    counter = PairCounter(known={0: Unit(False, 1.0)})
     row: PairedRow = ((0, 1.0, 3.0),)
     sums = counter.count([Pair(1.0, 3.0, 1, rows=(row,) * 8), Pair(1.0, 1.0, 2, rows=(((0, 1.0, 1.0),),) * 8)])
     assert sums["distance"] == pytest.approx((2, 2 / 3, 4 / 9))
@@ -143,7 +150,7 @@ def test_a_request_counts_once_however_many_rows_it_has() -> None:
 
 
 def test_numbers_that_both_versions_lack_leave_the_others_to_compare() -> None:
-    counter = PairCounter(known=Unit(False, 1.0))
+    counter = PairCounter(known={0: Unit(False, 1.0)})
     rows: tuple[PairedRow, ...] = (((0, None, None), (1, 2.0, 2.5)), ((0, 1.0, 2.0), (1, math.nan, math.nan)))
     sums = counter.count([Pair(1.0, 2.0, 1, rows=rows)])
     assert sums["distance"][:2] == pytest.approx((1, 1 / 3)) and sums["pairs"] == (1, 1.0, 1.0)
@@ -196,9 +203,20 @@ def test_units_are_kept_with_the_block_and_named_in_the_reason() -> None:
 def test_the_unit_of_the_models_own_error_is_used_at_once() -> None:
     unit = error_unit(2.0)
     assert unit == Unit(False, 3.0)
-    found = watch(draw(1, 1, same, count=100), unit=unit)
+    found = watch(draw(1, 1, same, count=100), units={0: unit})
     assert result(found).unit == 3.0 and result(found).stage_requests[0] == 100
     assert [error_unit(one) for one in (0.0, -1.0, math.inf, math.nan)] == [None] * 4
+
+
+def test_a_fault_of_the_second_output_is_found_in_the_unit_of_that_outputs_own_error() -> None:
+    """What is little beside the spread of the predictions is much for a model that errs by less."""
+    shifted = draw(1, 2, in_output(1, lambda one: one + 10.0), noise=0.02)
+
+    def judge(units: dict[int, Unit]) -> Finding:
+        return result(watch(shifted, units=units)).finding
+
+    assert judge({}) is not Finding.FAIL
+    assert judge({1: Unit(False, 20.0)}) is Finding.FAIL
 
 
 def test_amounts_have_tolerances_of_their_own_and_those_that_are_set_hold_for_both() -> None:

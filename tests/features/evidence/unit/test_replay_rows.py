@@ -1,6 +1,8 @@
 """Labelled rows of a replay: tables, JSON Lines, captures with ground truth, and what cannot be used."""
 
 import json
+import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -179,6 +181,75 @@ def test_answers_that_are_no_numbers(
     found = judge_replies(requests, old, new, ReplayConfig("file:///x"), 0.01)
     assert found.finding is finding and says in found.reason
     assert found.skipped == ({"rows without usable answers": 1} if finding is Finding.PASS else {})
+
+
+def test_a_table_has_a_label_for_each_output_and_the_model_gets_none_of_them(tmp_path: Path) -> None:
+    two = ReplayConfig(f"file://{tmp_path}/rows.csv", "minutes", other_labels=("cost",))
+    (tmp_path / "rows.csv").write_text("distance,minutes,cost\n7,9.5,1\n8,1.5,\n")
+    found = read_rows(two, None, S3)
+    read = [(one.body, one.label, one.other_labels) for one in found.requests]
+    assert read == [(b"7\n", 9.5, (1.0,)), (b"8\n", 1.5, (None,))]
+    (tmp_path / "rows.csv").write_text("distance,minutes\n7,9.5\n")
+    with pytest.raises(TidegateError, match="there is no column 'cost'"):
+        read_rows(two, None, S3)
+
+
+def answer(*numbers: float) -> ScoringReply:
+    return ScoringReply(json.dumps({"predictions": [numbers]}).encode(), "application/json")
+
+
+def test_a_fault_of_one_output_fails_by_the_labels_of_that_output() -> None:
+    chance = random.Random(1)
+    rows = [(chance.gauss(30, 5), chance.gauss(9, 2)) for _ in range(400)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), minutes, (cost,)) for minutes, cost in rows]
+    old = [answer(minutes + chance.gauss(0, 1), cost + chance.gauss(0, 0.3)) for minutes, cost in rows]
+    two = ReplayConfig("file:///x", "minutes", other_labels=("cost",))
+    same = judge_replies(requests, old, old, two, 0.01)
+    assert same.finding is Finding.PASS
+    assert [(one.output, one.name) for one in same.statistics] == [
+        (output, name) for output in ("minutes", "cost") for name in ("error", "mean")
+    ]
+    new = [answer(minutes + chance.gauss(0, 1), cost + chance.gauss(0, 0.4)) for minutes, cost in rows]
+    found = judge_replies(requests, old, new, two, 0.01)
+    assert found.finding is Finding.FAIL and found.reason.startswith("cost: mean absolute error gained")
+    lacking = [replace(one, other_labels=(None,)) for one in requests]
+    assert judge_replies(lacking, old, new, two, 0.01).finding is Finding.NO_DATA, "an output without labels"
+    assert judge_replies(requests, [answer(1.0)] * 400, new, two, 0.01).finding is Finding.NO_DATA
+    assert judge_replies(requests, old, [answer(1.0)] * 400, two, 0.01).finding is Finding.FAIL
+
+
+def classify(chance: random.Random, label: int, blind: int | None = None) -> ScoringReply:
+    """Score three classes. ``blind``: a class that is not told from the others."""
+    scores = [abs(chance.gauss(1.0 + (label == one != blind), 0.3)) for one in range(3)]
+    return answer(*(one / sum(scores) for one in scores))
+
+
+def test_each_class_is_judged_where_a_label_is_the_number_of_a_class() -> None:
+    chance = random.Random(1)
+    labels = [chance.randrange(3) for _ in range(900)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(label)) for label in labels]
+    old = [classify(chance, label) for label in labels]
+    honest = judge_replies(requests, old, [classify(chance, label) for label in labels], ReplayConfig(""), 0.01)
+    assert honest.finding is Finding.PASS and {one.output for one in honest.statistics} == {
+        "class 0", "class 1", "class 2"
+    }  # fmt: skip
+    found = judge_replies(requests, old, [classify(chance, label, 2) for label in labels], ReplayConfig(""), 0.01)
+    assert found.finding is Finding.FAIL and "class 2: AUC lost" in found.reason
+    rare = [replace(one, label=0.0 if one.label == 2 else one.label) for one in requests]
+    judged = judge_replies(rare, old, old, ReplayConfig(""), 0.01)
+    assert {one.output for one in judged.statistics} == {"class 0", "class 1"}, "a class without labels"
+
+
+def test_of_two_classes_the_score_of_the_second_is_judged() -> None:
+    chance = random.Random(1)
+    labels = [chance.randrange(2) for _ in range(400)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(label)) for label in labels]
+    scores = [0.3 + 0.4 * label + 0.2 * chance.random() for label in labels]
+    old = [answer(1 - one, one) for one in scores]
+    assert judge_replies(requests, old, old, ReplayConfig(""), 0.01).finding is Finding.PASS
+    turned = [answer(one, 1 - one) for one in scores]
+    found = judge_replies(requests, old, turned, ReplayConfig(""), 0.01)
+    assert found.finding is Finding.FAIL and "AUC lost 1.0" in found.reason
 
 
 @pytest.mark.parametrize("name", ["secret.jsonl", "absent.jsonl", "folder/", "sec"])

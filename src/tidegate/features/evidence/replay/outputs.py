@@ -4,13 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.domain.finding import Finding
-from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
+from tidegate.domain.replay import MOST_OUTPUTS, ReplayConfig, ReplayResult, ReplayStatistic
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
 from tidegate.rows.row_files import RowRequest
 from tidegate.rows.scores import count_scores
 
-MOST_OUTPUTS = 20
-"""Outputs that are judged; of more classes those with the most labels."""
 _WORST = (Finding.FAIL, Finding.NO_DATA, Finding.PASS)
 
 
@@ -26,12 +24,16 @@ class ReplayedOutput:
 
 def find_outputs(
     requests: Sequence[RowRequest], old: Sequence[ScoringReply], config: ReplayConfig
-) -> list[ReplayedOutput]:
+) -> list[ReplayedOutput] | str:
     """Find the outputs: as many as there are columns of labels; or one for each class where a label is the number of
     a class, from 0, and an answer has a number for each. Of two classes the second is judged, and of several those
-    that have labels enough."""
+    that have labels enough. Returns a reason instead where the labels are not those of the answers."""
+    numbers = 0 if config.score else _count_numbers(requests, old)
     first = [request.label for request in requests]
     if config.other_labels:
+        labels = 1 + len(config.other_labels)
+        if numbers not in (0, labels):
+            return f"there are {labels} labels for each row, and {numbers} numbers in its answer"
         columns = [
             first,
             *([request.other_labels[at] for request in requests] for at in range(len(config.other_labels))),
@@ -40,24 +42,23 @@ def find_outputs(
         return [
             ReplayedOutput(name, at, labels) for at, (name, labels) in enumerate(zip(names, columns, strict=True))
         ]
-    classes = 0 if config.score else _count_classes(requests, old)
     known = {label for label in first if label is not None}
-    if classes < 2 or not known <= set(range(classes)):
+    if numbers < 2 or not known <= set(range(numbers)):
         return [ReplayedOutput("", config.score, first)]
-    if classes == 2:
+    if numbers == 2:
         return [ReplayedOutput("", 1, first)]
     outputs = [
         ReplayedOutput(
             f"class {number}", number, [None if label is None else float(label == number) for label in first]
         )
-        for number in range(classes)
+        for number in range(numbers)
     ]
     judged = [one for one in outputs if _has_enough(one, config)] or outputs
     return sorted(judged, key=lambda one: -one.labels.count(1.0))[:MOST_OUTPUTS]
 
 
-def _count_classes(requests: Sequence[RowRequest], old: Sequence[ScoringReply]) -> int:
-    """Return how many numbers each row of the first answer has; 0 where every row has one number."""
+def _count_numbers(requests: Sequence[RowRequest], old: Sequence[ScoringReply]) -> int:
+    """Return how many numbers the first answer to a request of one row has; 0 if there is none that can be read."""
     for request, reply in zip(requests, old, strict=True):
         if not reply.problem and request.rows is not None and len(request.rows) == 1:
             return count_scores(reply.body, reply.content_type)

@@ -65,6 +65,8 @@ def judge_replies(
     if not requests:
         return ReplayResult(Finding.NO_DATA, "there are no rows")
     outputs = find_outputs(requests, old, config)
+    if isinstance(outputs, str):
+        return ReplayResult(Finding.NO_DATA, outputs, len(requests))
     rate = false_rollback_rate / len(outputs)
     return join_results([(one, _judge_output(one, requests, old, new, config, rate)) for one in outputs])
 

@@ -26,7 +26,10 @@ def show_replay(record: Mapping[str, Any]) -> None:
             shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
             sides = (_side(one["old"]), _side(one["new"]))
             table.add_row(
-                " ".join(filter(None, (one["output"], one["name"], one["slice"]))), *sides, *shown, one["finding"]
+                " ".join(filter(None, (one.get("output"), one["name"], one["slice"]))),
+                *sides,
+                *shown,
+                one["finding"],
             )
         if found["statistics"]:
             screen.print(table)
