@@ -76,7 +76,11 @@ def join_results(judged: Sequence[tuple[ReplayedOutput, ReplayResult]]) -> Repla
         return judged[0][1]
     results = [result for _, result in judged]
     finding = min((one.finding for one in results), key=_WORST.index)
-    reasons = [f"{output.name}: {one.reason}" for output, one in judged if one.finding is finding]
+    named: dict[str, list[str]] = {}
+    for output, one in judged:
+        if one.finding is finding:
+            named.setdefault(one.reason, []).append(output.name)
+    reasons = [f"{', '.join(names)}: {reason}" for reason, names in named.items()]
     positives = [one.positives for one in results if one.positives is not None]
     return ReplayResult(
         finding,
