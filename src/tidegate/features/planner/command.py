@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,7 +79,7 @@ def plan(
       tidegate plan --from fraud --answers answers.yaml
     """
     changes = dict(_change(text) for text in change or ())
-    made, shown = _make_plan(running, answers, example, changes, further=further, resume=resume)
+    made, shown = _make_plan(running, answers, example, changes, further=further, resume=resume, as_json=as_json)
     spec = with_models(made.spec, [_address(text, out) for text in model]) if model else None
     _tell(made, shown, spec, why=why, as_json=as_json)
     if out is not None:
@@ -117,6 +118,7 @@ def _make_plan(
     *,
     further: bool,
     resume: bool,
+    as_json: bool,
 ) -> tuple[Plan, Shown | None]:
     """From what an endpoint has shown, or from the file or the example with its changes; asked in the terminal where
     there is none of them."""
@@ -125,17 +127,18 @@ def _make_plan(
     if running is not None and resume:
         raise Invalid("give --from or --continue, not both")
     if running is not None:
-        return _plan_again(running, answers, example, changes)
+        return _plan_again(running, answers, example, changes, as_json=as_json)
     catalogue = _load_catalogue()
     if answers is None and example is None:
         kept = Settings.from_environment(os.environ).state.expanduser() / KEPT
         interview = _resume(kept, changes) if resume else Interview(changes, further)
-        return _plan_or_relax(_ask_all(interview, kept), catalogue), None
-    return _plan_or_relax(planner.read({**_read_answers(answers, example), **changes}), catalogue), None
+        return _plan_or_relax(_ask_all(interview, kept), catalogue, as_json=as_json), None
+    given = planner.read({**_read_answers(answers, example), **changes})
+    return _plan_or_relax(given, catalogue, as_json=as_json), None
 
 
 def _plan_again(
-    running: str, answers: Path | None, example: str | None, changes: Mapping[str, object]
+    running: str, answers: Path | None, example: str | None, changes: Mapping[str, object], *, as_json: bool
 ) -> tuple[Plan, Shown]:
     """The plan with what a running endpoint has shown, the plan before, and what was measured. ``changes`` go over
     both."""
@@ -144,7 +147,7 @@ def _plan_again(
     known: dict[str, object] = {"name": running, "rate": f"{found.busy_rate:.6g}"}
     if answers is not None or example is not None:
         known |= _read_answers(answers, example)
-    before = _plan_or_relax(planner.read(known), _load_catalogue())
+    before = _plan_or_relax(planner.read(known), _load_catalogue(), as_json=as_json)
     return plan_again(known, before, found, changes), (before, found)
 
 
@@ -153,13 +156,20 @@ def _load_catalogue() -> Catalogue:
     return Catalogue.load(price_folder(settings.prices, settings.state))
 
 
-def _plan_or_relax(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
-    """The plan; where there is none, the changes that would make one come before the refusal."""
+def _plan_or_relax(answers: PlanAnswers, catalogue: Catalogue, *, as_json: bool) -> Plan:
+    """Make the plan. Where there is none, the changes that would make one come before the refusal: in words, or as
+    ``POST /plan`` answers them."""
     try:
         return planner.plan(answers, catalogue)
-    except Invalid:
-        for one in planner.relaxations(answers, catalogue):
-            print_note(f"with {one.say}")
+    except Invalid as error:
+        found = planner.relaxations(answers, catalogue)
+        if as_json:
+            relaxations = [asdict(one) for one in found]
+            refusal = {"code": error.code, "message": error.message, "relaxations": relaxations}
+            print(json.dumps({"error": refusal}))
+        else:
+            for one in found:
+                print_note(f"with {one.say}")
         raise
 
 

@@ -1,13 +1,16 @@
 """The outlook of a plan: the answers that would change it, the same load elsewhere, and bad days."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import TidegateError
+from tidegate.features.cost.traffic import Load
 from tidegate.features.planner import units
 from tidegate.features.planner.answers import PlanAnswers, format_answer, parsed
+from tidegate.features.planner.pricing import scaling
 from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.units import format_money, format_percent
@@ -154,27 +157,56 @@ def _elsewhere(made: "Plan", replan: Replan) -> Iterator[ElsewherePlan]:
 
 
 def _bad_days(made: "Plan") -> Iterator[str]:
+    """Replay the planned year with the instances that autoscaling has in each hour: a zone that is lost in any hour,
+    and the ordinary day with the most requests at ten times its rate."""
     size, load = made.size, made.priced.load
-    if not isinstance(size, FleetSize) or load is None:
+    if not isinstance(size, FleetSize) or load is None or not load.requests:
         return
-    book = table("compute")
-    lost = math.ceil(size.most / ZONES)
-    left, busiest = size.most - lost, load.busiest
-    served = min(1.0, left * size.capacity / busiest) if busiest else 1.0
+    busiest = load.busiest
+    refused, worst = _replay_lost_zone(size, load)
     yield (
-        f"a zone is lost at the peak: {left} of {size.most} instances are left, which answer"
-        f" {format_percent(served)} of"
-        f" {units.format_rate(busiest)} until others have started"
+        f"a zone is lost at the peak: {size.most - math.ceil(size.most / ZONES)} of {size.most} instances are left,"
+        f" which answer {format_percent(_served(size, size.most, 0, busiest))} of {units.format_rate(busiest)} until"
+        f" others have started; in the worst hour of the year {format_percent(1 - worst)} are answered"
     )
-    ten = min(1.0, size.most * size.capacity / (10 * made.facts["rate"])) if made.facts["rate"] else 1.0
-    yield f"a day of ten times the ordinary rate: max {size.most} answer {format_percent(ten)} of the requests"
-    zone = float(book["zone_availability"])
-    short = 3 * (1 - zone) * (1 - served)
-    alone = (1 - zone) if size.least < 2 and made.place.mode == "real_time" else 0.0
+    day = 24 * max(_ordinary_days(load), key=lambda one: sum(load.mean[24 * one : 24 * one + 24]))
+    rates = [10 * rate for rate in load.mean[day : day + 24]]
+    answered = [min(rate, size.most * size.capacity) for rate in rates]
+    short = sum(after < rate for after, rate in zip(answered, rates, strict=True))
+    share = sum(answered) / sum(rates) if sum(rates) else 1.0
     yield (
-        f"availability about {format_percent(max(0.0, min(zone, 1 - short - alone)))}, if a zone is there"
-        f" {format_percent(zone)} of the time, zones fail by themselves, and every loss came at the peak"
+        f"a day of ten times the ordinary rate: max {size.most} answer {format_percent(share)} of the requests; in"
+        f" {short} of 24 hours there are more than they can answer"
     )
+    zone = float(table("compute")["zone_availability"])
+    yield (
+        f"availability {1 - (1 - zone) * refused:.4%} as far as zones decide it, if each is there {zone:.2%} of"
+        " the time and fails by itself, in any hour, and nothing starts elsewhere meanwhile"
+    )
+
+
+def _ordinary_days(load: Load) -> list[int]:
+    """Return the days of the year without a peak; all, if each has one."""
+    return [day for day, name in enumerate(load.days) if not name] or list(range(len(load.days)))
+
+
+def _replay_lost_zone(size: FleetSize, load: Load) -> tuple[float, float]:
+    """Return the part of the year's requests that is refused, summed over the zones, if each were away the whole
+    year; and the largest part of an hour's requests that is refused without one zone."""
+    refused, worst = 0.0, 0.0
+    for (mean, peak), hours in Counter(zip(load.mean, load.peak, strict=True)).items():
+        count = scaling(size).needed(peak)
+        lost = [1 - _served(size, count, zone, peak) for zone in range(ZONES)]
+        refused += hours * mean * sum(lost)
+        worst = max(worst, *lost) if mean else worst
+    return refused / sum(load.mean), worst
+
+
+def _served(size: FleetSize, count: int, zone: int, rate: float) -> float:
+    """Return the part of the requests that the instances outside a zone answer. The first zones have one more than
+    the others where the count cannot be divided."""
+    left = count - (count + ZONES - 1 - zone) // ZONES
+    return min(1.0, left * size.capacity / rate) if rate else 1.0
 
 
 def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:

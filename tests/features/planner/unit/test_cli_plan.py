@@ -41,6 +41,15 @@ def test_an_example_in_words() -> None:
     assert "ModelLatency p99 above 100ms, 2 of 3 periods of 1m" in shown
 
 
+def test_a_refusal_in_json_has_the_changes_that_would_make_a_plan() -> None:
+    given = ["plan", "--example", "payroll-fraud", "--set", "payload=1 GB", "--json"]
+    done = CliRunner().invoke(app, given)
+    refusal = json.loads(done.stdout)["error"]
+    assert isinstance(done.exception, Invalid) and refusal["message"] == done.exception.message
+    assert refusal["code"] == "Invalid" and refusal["relaxations"]
+    assert all(one["changes"] and one["month"] > 0 and one["say"] for one in refusal["relaxations"])
+
+
 def test_answers_from_a_file_with_one_changed(tmp_path: Path) -> None:
     file = tmp_path / "answers.yaml"
     file.write_text(ANSWERS)

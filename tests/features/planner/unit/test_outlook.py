@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Invalid
+from tidegate.features.cost.fleet import ScalingBounds
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.planning import Plan
 from tidegate.features.planner.sizing import FleetSize
@@ -57,11 +58,34 @@ def test_a_target_that_cannot_have_the_load_says_why() -> None:
     assert lambda_.month is None and lambda_.say.startswith("AWS Lambda")
 
 
-def test_a_lost_zone_and_ten_times_the_traffic_are_told_with_an_availability() -> None:
+def test_a_lost_zone_and_ten_times_the_traffic_are_replayed_on_the_planned_year() -> None:
     lost, ten, availability = planned(shape="payroll").outlook.bad_days
     assert "a zone is lost at the peak: 6 of 10 instances are left" in lost
-    assert "a day of ten times the ordinary rate: max 10 answer" in ten
-    assert "if a zone is there" in availability
+    assert "a day of ten times the ordinary rate: max 10 answer 100 % of the requests; in 0 of 24 hours" in ten
+    assert availability.startswith("availability 100.0000% as far as zones decide it, if each is there 99.95%")
+    _, ten, _ = planned().outlook.bad_days
+    assert "max 2 answer 42.1 % of the requests; in 24 of 24 hours" in ten, "2 of 200 for 950 requests a second"
+
+
+def test_one_instance_is_there_as_often_as_its_zone() -> None:
+    lost, _, availability = planned(rate=2, criticality="low").outlook.bad_days
+    assert "0 of 1 instances are left, which answer 0 %" in lost and "worst hour of the year 0 %" in lost
+    assert availability.startswith("availability 99.9500% as far")
+
+
+@pytest.mark.parametrize("given", [{"shape": "diurnal", "rate": 400}, {"shape": "payroll"}, {"capacity": 55}])
+def test_availability_is_that_of_each_hour_with_each_zone_lost(given: dict[str, Any]) -> None:
+    made = planned(**given)
+    size, load = made.size, made.priced.load
+    assert isinstance(size, FleetSize) and load is not None
+    lost = total = 0.0
+    for mean, peak in zip(load.mean, load.peak, strict=True):
+        count = ScalingBounds(size.capacity, size.least, size.most, size.planned / size.capacity).needed(peak)
+        instances = [len(range(zone, count, 3)) for zone in range(3)]
+        for gone in instances:
+            lost += mean * (1 - min(1.0, (count - gone) * size.capacity / peak))
+        total += mean
+    assert made.outlook.bad_days[2].startswith(f"availability {1 - 0.0005 * lost / total:.4%} ")
 
 
 def test_contradictory_answers_come_with_changes_that_make_a_plan() -> None:
