@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,10 @@ class Listener:
             self.edge.metrics.put(BALANCER, f"HTTPCode_Target_{status // 100}XX_Count", dimensions, 1)
 
 
+def _packaged_model(version: str) -> dict[str, Any]:
+    return {"image": IMAGE, "data": "s3://models/model.tar.gz", "environment": dict(environment(version))}
+
+
 @dataclass
 class EcsLab:
     platform: Platform
@@ -99,9 +103,10 @@ class EcsLab:
     target: str = "ecs"
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
+    make_model: Callable[[str], dict[str, Any]] = _packaged_model
 
     def model(self, version: str) -> dict[str, Any]:
-        return {"image": IMAGE, "data": "s3://models/model.tar.gz", "environment": dict(environment(version))}
+        return self.make_model(version)
 
     def load(self, endpoint: str) -> contextlib.AbstractContextManager[Load]:
         return http_load(self.door, endpoint)

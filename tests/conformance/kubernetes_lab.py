@@ -23,6 +23,10 @@ def image_table(python: str, program: Path) -> str:
     return yaml.safe_dump({"images": {IMAGE: {"command": [python, str(program)]}}})
 
 
+def _stand_in_model(version: str) -> dict[str, Any]:
+    return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}
+
+
 @dataclass
 class KubernetesLab:
     platform: Platform
@@ -35,9 +39,10 @@ class KubernetesLab:
     patience: float
     target: str = "kubernetes"
     differences: Mapping[str, str] = field(default_factory=dict)
+    make_model: Callable[[str], dict[str, Any]] = _stand_in_model
 
     def model(self, version: str) -> dict[str, Any]:
-        return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}
+        return self.make_model(version)
 
     @contextlib.contextmanager
     def load(self, endpoint: str) -> Iterator[Load]:

@@ -1,8 +1,9 @@
 """The target at ECS with real containers: ministack is ECS, and podman runs its tasks, each from tidegate's image.
 
-Simulated are the load balancer (moto has its state; the test process looks for healthy tasks, as their target group
-would, and routes by the rule's weights), CloudWatch, and the circuit breaker of a service's first deployment.
-ministack and podman run on a machine of their own, so that nothing of the containers or their network is left."""
+Simulated are the network that the containers of a task share (``ecs_network``), the load balancer (moto has its state;
+the test process looks for healthy tasks, as their target group would, and routes by the rule's weights), CloudWatch,
+and the circuit breaker of a service's first deployment. ministack and podman run on a machine of their own, so that
+nothing of the containers or their network is left."""
 
 import contextlib
 import json
@@ -30,7 +31,7 @@ from tests.kubernetes.cluster.control_plane import wait_for
 from tests.kubernetes.cluster.machine import Machine
 from tidegate.host.platform import Platform
 
-PORT, GATEWAY = 8080, 4566
+GATEWAY = 4566
 IMAGE = "localhost/tidegate:ecs"
 PLACE = (
     "ministack's ECS, whose tasks podman runs as containers of tidegate's image, with moto's load balancer and a"
@@ -81,6 +82,7 @@ class EcsMachine:
             "BIND_HOST": "0.0.0.0",  # of a network of its own
             "GATEWAY_PORT": str(GATEWAY),
             "PATH": f"{CLIENT / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).with_name("ecs_network")),
         }
         wait_for((store / "podman.sock").exists, "podman's socket", lambda: self.machine.log("podman"), STARTING)
         self.machine.start(
@@ -161,9 +163,10 @@ class ContainerTasks:
         found: dict[str, tuple[str, ...]] = {}
         arns = ecs.list_services(cluster="models")["serviceArns"]
         for one in ecs.describe_services(cluster="models", services=arns)["services"] if arns else ():
-            group = one["loadBalancers"][0]["targetGroupArn"]
-            name = one["serviceName"]
-            found[group] = tuple(f"{ip}:{PORT}" for ip in self._addresses(name) if _pings(ip))
+            balanced, name = one["loadBalancers"][0], one["serviceName"]
+            group, port = balanced["targetGroupArn"], balanced["containerPort"]
+            places = [f"{ip}:{port}" for ip in self._addresses(name)]
+            found[group] = tuple(place for place in places if _pings(place))
             if not found[group] and group not in self.healthy:
                 stopped = ecs.list_tasks(cluster="models", serviceName=name, desiredStatus="STOPPED")["taskArns"]
                 self.broken |= {name} if len(stopped) >= FAILURES else set()
@@ -172,7 +175,7 @@ class ContainerTasks:
             before, now = set(self.healthy.get(group, ())), set(found.get(group, ()))
             for change, method in ((now - before, "register_targets"), (before - now, "deregister_targets")):
                 if change:
-                    targets = [{"Id": one.partition(":")[0], "Port": PORT} for one in change]
+                    targets = [{"Id": one.partition(":")[0], "Port": int(one.partition(":")[2])} for one in change]
                     getattr(balancer, method)(TargetGroupArn=group, Targets=targets)
         self.healthy = {
             group: addresses for group, addresses in found.items() if addresses or group in self.healthy
@@ -194,9 +197,9 @@ class ContainerTasks:
         return Reply(reply.status, reply.headers, json.dumps(told).encode())
 
 
-def _pings(address: str) -> bool:
+def _pings(place: str) -> bool:
     try:
-        return httpx.get(f"http://{address}:{PORT}/ping", timeout=1).status_code == httpx.codes.OK
+        return httpx.get(f"http://{place}/ping", timeout=1).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 
@@ -229,6 +232,7 @@ def container_lab(machine: EcsMachine, folder: Path) -> Iterator[EcsLab]:
         own = {
             "TIDEGATE_TARGETS": str(targets),
             "TIDEGATE_TRUST": "code",
+            "TIDEGATE_CONTAINERS": "localhost/*",
             "TIDEGATE_REGION": REGION,
             **ENVIRONMENT,
         }

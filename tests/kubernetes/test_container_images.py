@@ -4,7 +4,6 @@ The image is tidegate's own, since the nodes have no other and there is no regis
 that knows nothing of tidegate.
 """
 
-import base64
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.features.containers import container_app
+from tests.conformance.own_images import SERVER
 from tests.features.containers.container_scene import deploy
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
@@ -22,8 +21,6 @@ from tidegate.host.platform import wait_until
 from tidegate.load import LoadGenerator
 
 pytestmark = pytest.mark.timeout(900)
-PROGRAM = base64.b64encode(Path(container_app.__file__).read_bytes()).decode()
-SERVER = f"exec(__import__('base64').b64decode('{PROGRAM}'))"
 ROLLOUT = "rollout: {strategy: canary, size: 50%, wait: 5s, final_bake: 5s}"
 NAME = "own"
 PATH = f"/endpoints/{NAME}/invocations"

@@ -2,15 +2,19 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.ecs_lab import EcsLab
 from tests.conformance.lab import BETTER, endpoint
+from tests.conformance.own_images import COLUMN, serve_in
 from tests.conformance.run import run_scenario, scenarios
 from tests.integration.ministack import PROGRAM
+from tests.kubernetes import image as images
 from tests.kubernetes.ecs_containers import IMAGE, PLACE, EcsMachine, container_lab
+from tests.kubernetes.on_cluster import PYTHON
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -32,6 +36,17 @@ def machine(image: Path) -> Iterator[EcsMachine]:
 def lab(machine: EcsMachine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcsLab]:
     with container_lab(machine, tmp_path_factory.mktemp("ecs")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def own_images(lab: EcsLab) -> EcsLab:
+    """The same with tasks that have a container of an image of the user's beside tidegate's worker."""
+    return replace(lab, make_model=serve_in(images.NAME, PYTHON))
+
+
+@pytest.mark.parametrize("scenario", scenarios(["rolling to success", "rollback by failed start"]))
+def test_conforms_with_an_image_of_the_users(own_images: EcsLab, scenario: str) -> None:
+    run_scenario(own_images, scenario, PLACE, of=COLUMN)
 
 
 def test_an_update_replaces_containers_and_a_deletion_leaves_none(lab: EcsLab, machine: EcsMachine) -> None:

@@ -1,25 +1,18 @@
 """The scenarios of every target with an image of the user's, run by the local target."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.conformance.lab import BETTER, FAILING, GOOD, SLOW, UNSTARTABLE
 from tests.conformance.local_lab import LocalLab
+from tests.conformance.own_images import COLUMN, PLACES, VERSIONS
 from tests.conformance.run import run_scenario, scenarios
 from tests.features.containers.container_images import Images, run_images
 from tidegate.host.platform import Platform
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-VERSIONS: Mapping[str, Mapping[str, str]] = {
-    GOOD: {"PREDICTION": "1"},
-    BETTER: {"PREDICTION": "2"},
-    FAILING: {"FAULT": "lies"},
-    SLOW: {"FAULT": "late"},
-    UNSTARTABLE: {"FAULT": "exits"},
-}
 QUICK = ("deploy", "rolling to success", "rollback by failed start", "delete")
 """What is not tested with images elsewhere; ``make conformance`` runs all."""
 
@@ -29,12 +22,7 @@ class ImageLab(LocalLab):
     images: Images | None = None
 
     def model(self, version: str) -> dict[str, Any]:
-        return {
-            "container": f"{self.image}:{version}",
-            "port": 8000,
-            "health": "/healthz",
-            "predict": "/predict",
-        }
+        return {"container": f"{self.image}:{version}", **PLACES}
 
     def left(self, endpoint: str) -> list[str]:
         """Folders of its instances, and containers, since no other endpoint has any."""
@@ -54,4 +42,4 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalLab]:
 
 @pytest.mark.parametrize("scenario", scenarios(QUICK))
 def test_conforms(lab: LocalLab, scenario: str) -> None:
-    run_scenario(lab, scenario, of="an image of yours")
+    run_scenario(lab, scenario, of=COLUMN)
