@@ -1,7 +1,7 @@
 """The target at ECS with real containers: ministack is ECS, and podman runs its tasks, each from tidegate's image.
 
-Simulated are the network that the containers of a task share (``ecs_network``), the load balancer (moto has its state;
-the test process looks for healthy tasks, as their target group would, and routes by the rule's weights), CloudWatch,
+Simulated are the network that the containers of a task share (``ecs_network``), the load balancer (moto has its
+state; the test process looks for healthy tasks, as their target group would, and routes by weights), CloudWatch,
 and the circuit breaker of a service's first deployment. ministack and podman run on a machine of their own, so that
 nothing of the containers or their network is left."""
 
