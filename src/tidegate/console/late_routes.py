@@ -47,6 +47,8 @@ FIRST: Paths = {
 FURTHER: Paths = {
     f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/metrics": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/metrics.csv": ("GET",),
     f"{CONSOLE}/summary": ("GET",),
 }
 

@@ -40,6 +40,7 @@ def _pages_of_features() -> list[tuple[str, str]]:
 
 ENDPOINT_PAGES = (
     ("", "Rollout"),
+    ("/metrics", "Metrics"),
     ("/history", "Versions"),
     *_pages_of_features(),
     ("/card", "Card"),

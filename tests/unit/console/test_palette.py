@@ -59,6 +59,8 @@ async def test_an_endpoint_its_pages_and_its_actions_are_found_among_a_thousand(
     (drift,) = await read_entries(house.gateway, [QueueCard()], "e777 drift", VIEWER)
     assert drift["href"] == "/console/endpoints/e777/drift"
     (empty,) = await read_entries(house.gateway, [QueueCard()], "empty e777", OPERATOR)
+    without_name = await read_entries(house.gateway, [QueueCard()], "empty", OPERATOR)
+    assert without_name[0]["href"] == "/console/endpoints/e000#do=empty-queue"
     assert empty["href"] == "/console/endpoints/e777#do=empty-queue"
     assert await read_entries(house.gateway, [QueueCard()], "empty e777", VIEWER) == []
     assert any(
