@@ -35,6 +35,7 @@ FIRST: Paths = {
     CONSOLE: ("GET",),
     f"{CONSOLE}/live": ("GET",),
     f"{CONSOLE}/palette": ("GET",),
+    f"{CONSOLE}/new": ("GET",),
     f"{CONSOLE}/endpoints.csv": ("GET",),
     f"{CONSOLE}/endpoints.json": ("GET",),
     f"{CONSOLE}/live/{{name}}": ("GET",),

@@ -43,6 +43,8 @@ def list_pages(reader: Reader) -> list[PaletteEntry]:
     """Pages that this reader may open."""
     found = [PaletteEntry(one.title, "page", one.path) for one in PAGES]
     found += [PaletteEntry(one.title, one.question, one.path) for one in chapters.CHAPTERS]
+    if reader.may_operate:
+        found.append(PaletteEntry("New endpoint", "page", f"{CONSOLE}/new"))
     if reader.signed_in:
         found.append(PaletteEntry("Your account", "page", f"{CONSOLE}/account"))
     if reader.may_inspect:

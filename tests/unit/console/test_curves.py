@@ -28,7 +28,7 @@ WINDOW = Window(0, 600, 60, 599)
 def second(config: str, at: int, failed: int) -> FleetSecond:
     """Ten requests of 20 ms in one second."""
     latency = Latency({sketch.index(20_000.0): 10.0}, 200_000.0, 20_000.0, 20_000.0)
-    fleet = FleetId("fraud", config, "AllTraffic")
+    fleet = FleetId("fraud", 1, "AllTraffic")
     return FleetSecond(
         fleet, config, at, 1, invocations=10, errors_5xx=failed, model_latency=latency, cpu=(40.0,), memory=(30.0,)
     )
