@@ -101,6 +101,10 @@ def test_a_request_is_sent_and_the_logs_are_followed(page: Page, platform: Platf
     page.get_by_label("Body of the request").fill(",".join(["0.1"] * 30))
     page.get_by_role("button", name="Send one request").click()
     expect(page.locator("[data-answer]")).to_contain_text("Status 200")
+    page.get_by_label("Body of the request").fill('1,"2')
+    page.get_by_role("button", name="Send one request").click()
+    expect(page.locator("[data-answer] .notice")).to_contain_text("Row 1")
+    expect(page.get_by_label("The answer")).to_contain_text('"OriginalStatusCode": 400')
     page.get_by_text("Logs of its instances").click()
     expect(page.get_by_label("Log", exact=True)).to_contain_text("ready")
 

@@ -190,7 +190,7 @@ def _parts(values: Mapping[int, float], period: int) -> Iterator[list[tuple[floa
 
 
 def read_marks(tx: Tx, name: str, past: History, window: Window) -> list[dict[str, Any]]:
-    """What happened in the window, newest first: rollouts, changes of the number of instances, and alarms."""
+    """Read the rollouts, alarms and changes of the number of instances in the window, newest first."""
 
     def lines(kind: str, about: str) -> Iterator[dict[str, Any]]:
         found = tx.journal(

@@ -55,7 +55,7 @@ def read_deployed(tx: Tx, desired: DesiredDeployment) -> EndpointDeployment | No
 
 
 def describe_deployed(tx: Tx, name: str) -> DesiredDeployment | None:
-    """What serves, or is being created, in the terms of a spec. None if there is neither."""
+    """Describe the version that serves, or is being created, in the terms of a spec. None if there is neither."""
     saved = tx.get(ENDPOINT, name)
     version = None if saved is None else _version(saved.body)
     if saved is None or version is None:
