@@ -98,12 +98,13 @@ def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platfo
     expect(page.get_by_text("rolled back", exact=True)).to_have_count(2)
     journal = page.get_by_role("list", name="Journal of the first rollout")
     expect(journal).to_contain_text("in ALARM state during baking")
+    slider = page.get_by_role("slider", name="Moment of both rollouts")
+    slider.press("End")
     first, second = page.locator("[data-split]").first, page.locator("[data-split]").last
     expect(first).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
     expect(page.locator(".journal li.ahead")).to_have_count(0)
     away = page.locator("[data-units-new] .unit.away").first  # the new version's instances are gone
     assert away.evaluate("unit => getComputedStyle(unit).backgroundImage") == "none"
-    slider = page.get_by_role("slider", name="Moment of both rollouts")
     slider.fill("500")
     expect(first).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")
     expect(second).to_have_attribute("aria-label", "old version 0 %, new version 100 % of the requests")
@@ -126,8 +127,12 @@ def test_a_good_version_takes_over(page: Page, platform: Platform) -> None:
     expect(page.get_by_text("passed", exact=True)).to_have_count(2)
 
 
-def test_traffic_shifting_opens_with_a_rollout(page: Page, platform: Platform) -> None:
+def test_traffic_shifting_opens_at_the_beginning_of_a_rollout(page: Page, platform: Platform) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
     page.goto(address(platform, "traffic"))
+    expect(page.get_by_role("slider", name="Moment of both rollouts")).to_have_value("0")
+    page.get_by_role("link", name="Choose the strategies").click()
+    expect(page.locator("#setup legend").first).to_be_in_viewport()
     expect(page.get_by_text("rolled back", exact=True)).to_have_count(2)
     expect(page.get_by_role("list", name="Journal of the second rollout")).to_contain_text("all traffic is back")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -60,17 +61,39 @@ def test_the_list_is_live_and_leads_to_the_rollout(page: Page, platform: Platfor
     expect(page.get_by_role("region", name="Alarms, as a table")).to_contain_text("above 2 %")
 
 
-@pytest.mark.parametrize("path", ["", f"/endpoints/{NAME}", f"/endpoints/{NAME}/history"])
+@pytest.mark.parametrize(
+    "path", ["", "/new", f"/endpoints/{NAME}", f"/endpoints/{NAME}/history", f"/endpoints/{NAME}/metrics"]
+)
 def test_nothing_bars_anybody_from_a_live_page(page: Page, platform: Platform, scene: Scene, path: str) -> None:
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.set_viewport_size({"width": 1200, "height": 900})
     page.goto(f"{platform.url}/console{path}")
-    if not path.endswith("history"):
+    if path in ("", f"/endpoints/{NAME}"):
         expect(page.locator("[data-pulse]")).to_have_text("live")
     fits(page, 1200)
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 900})
     fits(page, 390)
+    assert page.locator("header.top").evaluate("header => header.clientHeight") < 60, "one row"
+
+
+def test_a_new_endpoint_is_made_by_the_form_and_its_curves_follow(
+    page: Page, platform: Platform, tmp_path: Path
+) -> None:
+    page.goto(f"{platform.url}/console")
+    page.get_by_role("link", name="New endpoint").click()
+    page.get_by_label("Name of the endpoint").fill("by-form")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_role("status")).to_contain_text("one of the two")
+    page.get_by_label("Model file of this computer").set_input_files(urlsplit(train(tmp_path, 1)).path)
+    page.get_by_role("button", name="Deploy").click()
+    page.get_by_role("link", name="Open by-form").click()
+    expect(page.locator("[data-part=headline]")).to_contain_text("InService", timeout=60_000)
+    expect(page.get_by_role("region", name="Alarms, as a table")).to_contain_text("above 2 %")
+    page.get_by_role("link", name="Metrics").click()
+    expect(page.get_by_role("img", name="CPU per instance")).to_be_visible()
+    httpx.delete(f"{platform.url}/tidegate/v1/endpoints/by-form?force=1", timeout=30).raise_for_status()
 
 
 def test_a_request_is_sent_and_the_logs_are_followed(page: Page, platform: Platform, scene: Scene) -> None:
@@ -80,6 +103,18 @@ def test_a_request_is_sent_and_the_logs_are_followed(page: Page, platform: Platf
     expect(page.locator("[data-answer]")).to_contain_text("Status 200")
     page.get_by_text("Logs of its instances").click()
     expect(page.get_by_label("Log", exact=True)).to_contain_text("ready")
+
+
+def test_a_request_that_the_model_refuses_shows_its_own_message(
+    browser: Browser, platform: Platform, scene: Scene
+) -> None:
+    page = browser.new_page()  # not watched: the browser itself reports the status 424
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    page.get_by_label("Body of the request").fill('1,"2')
+    page.get_by_role("button", name="Send one request").click()
+    expect(page.locator("[data-answer] .notice")).to_contain_text(": Row 1, column 2")
+    expect(page.get_by_label("The answer")).to_contain_text('"OriginalStatusCode": 400')
+    page.close()
 
 
 def test_a_pause_is_confirmed_with_a_reason_that_is_only_text(

@@ -1,17 +1,16 @@
 """The documents name everything that a person can use, and what they show works."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
+from website.commands import FOLDER, list_commands, render_pages
 
 from tests.documentation import PAGES, ROOT, read_page
 from tidegate import spec
-from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS, DeferredCommand
+from tidegate.cli.commands import ALIASES, FORMER_NAMES, MEMBER_NAMES, TASKS
 from tidegate.features.asynchronous.spec import AsyncSpec
 from tidegate.features.autoscaling import spec_build as scaling_structures
 from tidegate.features.capture import spec as capture
@@ -26,30 +25,16 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Every command with its words; those of groups as well."""
-    for task in TASKS.values():
-        for entry in task:
-            yield from _leaves(f"tidegate {entry.name}", DeferredCommand(entry))
-
-
-def _leaves(words: str, command: Any) -> Iterator[tuple[str, Any]]:
-    found = command.resolve() if isinstance(command, DeferredCommand) else command
-    if not hasattr(found, "commands"):
-        yield words, found
-        return
-    for name, inner in found.commands.items():
-        yield from _leaves(f"{words} {name}", inner)
-
-
-def test_every_command_is_in_its_page_with_its_options() -> None:
-    text = page("cli.md")
-    for name, found in commands():
-        assert f"`{name}" in text, name
-        row = next(line for line in text.splitlines() if re.match(rf"\| `{name}[` ]", line))
-        options = {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
-        missing = options - {"--json", "--help", "--startup"} - set(re.findall(r"--[a-z-]+", row))
-        assert missing == set(), f"{name}: {missing}"
+def test_every_command_has_a_page_that_is_current_with_an_example_and_a_link() -> None:
+    assert {path.name: path.read_text() for path in FOLDER.glob("*.md")} == render_pages(), (
+        "run: python -m website.commands"
+    )
+    for name, _, leaves in list_commands():
+        rows = "\n".join(line for line in page("cli.md").splitlines() if f"](commands/{name}.md)" in line)
+        for words, command in leaves:
+            assert words.removesuffix(" list") in command.help.partition("Example")[2], words
+            member = words.split()[1:3][-1]
+            assert f"`{member}`" in rows or f"`{name} {member}`" in rows or f"[`{member}`]" in rows, words
 
 
 KINDS = (

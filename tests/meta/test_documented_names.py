@@ -96,7 +96,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert "://" in target or (page.parent / target).exists(), target
 
 
-IDENTIFIERS = ("docs/dev/architecture.md", "docs/planner.md")
+IDENTIFIERS = ("docs/dev/architecture.md", "docs/dev/planning-method.md")
 FOREIGN = frozenset({
     *("FailureReason", "InService", "ModelError", "Updating", "ProductionVariantInstanceType"),
     *("TransformInstanceType", "None", "Mapping"),

@@ -16,7 +16,7 @@ SIGNS: Mapping[ComparisonOperator, str] = {
 TONES: Mapping[str, str] = {"OK": "good", "ALARM": "bad", "INSUFFICIENT_DATA": "warn"}
 MICROSECONDS = ("ModelLatency", "OverheadLatency", "ModelSetupTime")
 FRACTIONS = ("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors")
-PLACE = 60.0
+PLACE = 90.0
 """Place of the threshold on a meter of 100."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tidegate.console import endpoint_page, operate_pages, summary_card, version_diff, waiting_page
+from tidegate.console import curves, endpoint_page, operate_pages, summary_card, version_diff, waiting_page
 from tidegate.console.endpoint_card import make_cards
 from tidegate.console.endpoint_list import EndpointList, write_csv
 from tidegate.console.identity import identify_reader, page_headers
@@ -190,4 +190,4 @@ def first_routes(context: PageContext) -> list[GuardedRoute]:
 
 
 def further_routes(context: PageContext) -> list[GuardedRoute]:
-    return [*chat_routes(context.gateway), *summary_routes(context)]
+    return [*chat_routes(context.gateway), *curves.routes(context.gateway), *summary_routes(context)]

@@ -63,6 +63,7 @@ async def read_page(gateway: Gateway, cards: Cards, name: str, may_operate: bool
         "headline": endpoint_parts.headline(found.document),
         "rollout": endpoint_parts.rollout_view(endpoint, found.document, found.of_rollout, now),
         "actions": await _actions(gateway, found) if may_operate else [],
+        "numbers": {entry.version.config_name: entry.number for entry in found.history.entries},
         "fleets": endpoint_parts.fleet_views(found.document, await _activities(gateway, found.document, now)),
         "alarms": await _alarm_rows(gateway, found, now),
         "cards": [ShownCard(card, one, render_card(card, one)) for card, one in zip(cards, shown, strict=True)],

@@ -98,7 +98,7 @@ def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
     version = f"version {back.number}, {back.version.config_name}"
     return Action(
         f"undo-{last.id}-{back.number}",
-        "Undo",
+        f"Go back to version {back.number}",
         "undo",
         json.dumps({"rollout": last.id, "to": back.number}),
         f"Goes back to {version}, which served well, as soon as its instances are ready: all traffic at once, without"

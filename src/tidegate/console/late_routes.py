@@ -35,6 +35,7 @@ FIRST: Paths = {
     CONSOLE: ("GET",),
     f"{CONSOLE}/live": ("GET",),
     f"{CONSOLE}/palette": ("GET",),
+    f"{CONSOLE}/new": ("GET",),
     f"{CONSOLE}/endpoints.csv": ("GET",),
     f"{CONSOLE}/endpoints.json": ("GET",),
     f"{CONSOLE}/live/{{name}}": ("GET",),
@@ -47,6 +48,8 @@ FIRST: Paths = {
 FURTHER: Paths = {
     f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/metrics": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/metrics.csv": ("GET",),
     f"{CONSOLE}/summary": ("GET",),
 }
 

@@ -22,6 +22,7 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.service import history
+from tidegate.service.deployed import describe_deployed
 
 LIVE = f"{CONSOLE}/live"
 
@@ -34,7 +35,8 @@ def routes(context: PageContext) -> list[GuardedRoute]:
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
-        return render("endpoint", request, page=await endpoint_page.read_page(gateway, cards, name, may))
+        page = await endpoint_page.read_page(gateway, cards, name, may)
+        return render("endpoint", request, url=gateway.settings.url, page=page)
 
     async def stream_endpoint(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -48,12 +50,20 @@ def routes(context: PageContext) -> list[GuardedRoute]:
 
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        found = await gateway.context.store.read(lambda tx: history.read(tx, name))
+        found, deployed = await gateway.context.store.read(
+            lambda tx: (history.read(tx, name), describe_deployed(tx, name))
+        )
         many = await endpoint_page.has_many_models(gateway, name)
         compared = compare_asked(found, request.query_params)
-        return render("history", request, endpoint=name, many_models=many, **compared)
+        return render(
+            "history", request, endpoint=name, many_models=many, spec=version_diff.write_spec(deployed), **compared
+        )
+
+    async def show_form(request: Request) -> Response:
+        return render("new", request)
 
     pages: dict[str, Handler] = {
+        f"{CONSOLE}/new": show_form,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
         f"{CONSOLE}/endpoints/{{name}}/history": show_history,
         f"{LIVE}/{{name}}": stream_endpoint,

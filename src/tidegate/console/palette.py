@@ -13,9 +13,11 @@ from tidegate.console.rendering import ENDPOINT_PAGES, PAGES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.domain.feature import Menu
+from tidegate.domain.history import HistoryEntry
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE
 from tidegate.ports.store import Tx
+from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT
 
 MOST = 12
@@ -41,6 +43,8 @@ def list_pages(reader: Reader) -> list[PaletteEntry]:
     """Pages that this reader may open."""
     found = [PaletteEntry(one.title, "page", one.path) for one in PAGES]
     found += [PaletteEntry(one.title, one.question, one.path) for one in chapters.CHAPTERS]
+    if reader.may_operate:
+        found.append(PaletteEntry("New endpoint", "page", f"{CONSOLE}/new"))
     if reader.signed_in:
         found.append(PaletteEntry("Your account", "page", f"{CONSOLE}/account"))
     if reader.may_inspect:
@@ -48,8 +52,11 @@ def list_pages(reader: Reader) -> list[PaletteEntry]:
     return list({entry.href: entry for entry in reversed(found)}.values())[::-1]
 
 
-def list_of_endpoint(endpoint: Endpoint, reader: Reader, cards: Cards) -> list[PaletteEntry]:
-    """Its pages, and what this reader can do to it now: each action opens the page's own confirmation."""
+def list_of_endpoint(
+    endpoint: Endpoint, reader: Reader, cards: Cards, back: HistoryEntry | None = None
+) -> list[PaletteEntry]:
+    """Its pages, and what this reader can do to it now: each action opens the page's own confirmation. ``back`` is
+    the version that undo goes back to."""
     base, name = f"{CONSOLE}/endpoints/{quote(endpoint.name, safe='')}", endpoint.name
     many = is_multi_model(endpoint) and chapters.has_page(ENDPOINT_PAGE + MODELS[0])
     pages = [*ENDPOINT_PAGES, *([MODELS] if many else [])]
@@ -58,7 +65,7 @@ def list_of_endpoint(endpoint: Endpoint, reader: Reader, cards: Cards) -> list[P
     if not reader.may_operate:
         return found
     own = (action for card in cards for action in card.actions(endpoint))
-    for action in (*endpoint_parts.actions(endpoint), *own):
+    for action in (*endpoint_parts.actions(endpoint, back), *own):
         found.append(PaletteEntry(f"{name}: {action.label}", action.line, f"{base}#do={action.key}"))
     return found
 
@@ -88,13 +95,16 @@ def choose_entries(entries: Sequence[PaletteEntry], words: Sequence[str]) -> lis
     return sorted(filter(fits, entries), key=rank)[:MOST]
 
 
-def _read_endpoint(tx: Tx, name: str) -> Endpoint | None:
-    """None for one that cannot be read: none of its pages can be opened."""
+def _read_endpoint(tx: Tx, name: str) -> tuple[Endpoint, HistoryEntry | None] | None:
+    """The endpoint, and the version to which it can go back. None for one that cannot be read: none of its
+    pages can be opened."""
     try:
         saved = tx.get(ENDPOINT, name)
     except UnreadableRecord:
         return None
-    return None if saved is None else saved.body
+    if saved is None:
+        return None
+    return saved.body, endpoint_parts.former_version(saved.body, history.read(tx, name))
 
 
 async def read_entries(gateway: Gateway, cards: Cards, text: str, reader: Reader) -> list[dict[str, Any]]:
@@ -103,11 +113,12 @@ async def read_entries(gateway: Gateway, cards: Cards, text: str, reader: Reader
         raise Invalid(f"q has {len(text)} characters: {MAX_TEXT} at most")
     words = text.casefold().split()
 
-    def work(tx: Tx) -> list[Endpoint]:
-        best = rank_names(tx.versions(ENDPOINT), words)[:LOOKED_AT]
-        return [endpoint for name in best if (endpoint := _read_endpoint(tx, name)) is not None]
+    def work(tx: Tx) -> list[tuple[Endpoint, HistoryEntry | None]]:
+        names = tx.versions(ENDPOINT)
+        best = (rank_names(names, words) or sorted(names))[:LOOKED_AT]
+        return [one for name in best if (one := _read_endpoint(tx, name)) is not None]
 
     found = await gateway.context.store.read(work)
-    of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader, cards)]
+    of_endpoints = [entry for endpoint, back in found for entry in list_of_endpoint(endpoint, reader, cards, back)]
     every = [*list_pages(reader), *of_endpoints] if not words else [*of_endpoints, *list_pages(reader)]
     return [asdict(entry) for entry in choose_entries(every, words)]

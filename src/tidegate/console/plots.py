@@ -15,7 +15,8 @@ Band = Sequence[tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class PlotLine:
-    """``points`` and ``band`` are those of a polyline and of a polygon; an empty band is none."""
+    """``points`` and ``band`` are those of a polyline and of a polygon; an empty band is none. A line without a name
+    continues the one before it after a gap."""
 
     name: str
     style: int
@@ -29,6 +30,8 @@ class PlotMark:
 
     place: float
     name: str
+    kind: str = ""
+    """Which colour it has; empty is the usual one."""
 
 
 @dataclass(frozen=True)

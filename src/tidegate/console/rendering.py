@@ -40,6 +40,7 @@ def _pages_of_features() -> list[tuple[str, str]]:
 
 ENDPOINT_PAGES = (
     ("", "Rollout"),
+    ("/metrics", "Metrics"),
     ("/history", "Versions"),
     *_pages_of_features(),
     ("/card", "Card"),
@@ -72,8 +73,9 @@ TEMPLATES = Environment(
 
 
 def add_word_breaks(text: str) -> Markup:
-    """Allow line breaks between the words of names such as InvocationsPerInstance."""
-    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
+    """Allow line breaks between the words of names such as InvocationsPerInstance, and between the parts of paths and
+    keys."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])|(?<=[/_])|(?<=[A-Za-z]\.)", text))
 
 
 TEMPLATES.filters["soft"] = add_word_breaks

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import yaml
 
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.history import History, HistoryEntry, VersionOutcome
 from tidegate.spec.changes import Change, flatten
+from tidegate.spec.render import render
 
 OUTCOMES: Mapping[VersionOutcome, tuple[str, str]] = {
     VersionOutcome.ROLLING_OUT: ("rolling out", ""),
@@ -59,6 +62,22 @@ def compare_versions(before: HistoryEntry, after: HistoryEntry) -> list[Change]:
     old, new = flatten(_to_plain(before)), flatten(_to_plain(after))
     keys = (*new, *(key for key in old if key not in new))
     return [_change(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
+
+
+def write_spec(deployed: DesiredDeployment | None) -> str:
+    """A deployment as a spec file, without the values of environment variables; empty if there is none."""
+    if deployed is None:
+        return ""
+    return yaml.safe_dump(_hide(msgspec.to_builtins(render(deployed))), sort_keys=False, allow_unicode=True)
+
+
+def _hide(section: Any) -> Any:
+    if isinstance(section, dict):
+        return {
+            key: dict.fromkeys(value, "(not shown)") if key == SECRETS else _hide(value)
+            for key, value in section.items()
+        }
+    return [_hide(one) for one in section] if isinstance(section, list) else section
 
 
 def _change(key: str, before: str | None, after: str | None) -> Change:

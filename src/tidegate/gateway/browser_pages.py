@@ -12,8 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from tidegate.domain.errors import MissingAuthentication, SessionEnded, TidegateError
+from tidegate.domain.feature import Menu
 from tidegate.gateway.error_responses import status_of
 from tidegate.gateway.paths import CONSOLE, LOGIN
+from tidegate.host.features import features
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
@@ -77,6 +79,9 @@ def to_login(scope: Scope, error: TidegateError) -> Response | None:
 def error_page(error: TidegateError) -> Response:
     status = status_of(error)
     title = "There is no such page" if status == 404 else "This did not work"
+    links = [link for loaded in features() for link in loaded.feature.links if link.menu is Menu.TOP]
+    pages = [(CONSOLE, "Endpoints"), *((one.path, one.title) for one in sorted(links, key=lambda one: one.place))]
+    items = "".join(f'<li><a href="{path}">{escape(name)}</a></li>' for path, name in pages)
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -87,10 +92,13 @@ def error_page(error: TidegateError) -> Response:
   <link rel="stylesheet" href="{CONSOLE}/static/console.css">
 </head>
 <body>
+  <header class="top"><div>
+    <a class="brand" href="{CONSOLE}">tidegate</a>
+    <nav aria-label="Pages"><ul>{items}</ul></nav>
+  </div></header>
   <main id="content">
     <h1>{title}</h1>
     <div class="notice bad" role="alert"><p>{escape(error.message)}</p></div>
-    <p><a href="{CONSOLE}">To the console</a></p>
   </main>
 </body>
 </html>

@@ -15,6 +15,7 @@ from tidegate.service import tags as labels
 from tidegate.service.endpoint_extension import endpoint_extensions
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import read_if_readable
+from tidegate.service.views import alarms_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,18 @@ def read_deployed(tx: Tx, desired: DesiredDeployment) -> EndpointDeployment | No
     )
     kept = (*(f"tag {key}" for key in tags if key not in desired.tags), *(f"alarm {name}" for name in others))
     return EndpointDeployment(found, kept)
+
+
+def describe_deployed(tx: Tx, name: str) -> DesiredDeployment | None:
+    """Describe the version that serves, or is being created, in the terms of a spec. None if there is neither."""
+    saved = tx.get(ENDPOINT, name)
+    version = None if saved is None else _version(saved.body)
+    if saved is None or version is None:
+        return None
+    guards = tuple(alarms_of(tx, saved.body))
+    desired = describe_version(tx, name, version, _deployment(saved.body), guards)
+    found = read_deployed(tx, replace(desired, target=saved.body.target, tags=labels.read(tx, ENDPOINT, name)))
+    return None if found is None else found.endpoint
 
 
 def describe_version(

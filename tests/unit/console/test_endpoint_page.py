@@ -11,8 +11,9 @@ import pytest
 from tests.gateway_harness import GatewayHarness
 from tests.metric_alarm import metric_alarm
 from tests.samples import linear, percent, version
-from tidegate.console import alarm_meters, endpoint_parts, operate_pages, rollout_picture
+from tidegate.console import alarm_meters, endpoint_parts, operate_pages, palette, rollout_picture
 from tidegate.console.activity import RecentActivity
+from tidegate.console.identity import Reader
 from tidegate.console.page_context import PageContext
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import (
@@ -24,6 +25,7 @@ from tidegate.domain.evidence import (
     Finding,
     Verdict,
 )
+from tidegate.domain.history import HistoryEntry
 from tidegate.domain.rollout import Phase
 from tidegate.features.evidence.rows import describe_action, evidence_rows
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
@@ -69,6 +71,17 @@ def until(world: World, phase: Phase, stage: int = 0) -> World:
 
 def keys(endpoint: Endpoint) -> list[str]:
     return [action.command for action in endpoint_parts.actions(endpoint)]
+
+
+def test_going_back_names_its_version_and_is_found_by_its_command() -> None:
+    endpoint = record(update().run(7200))
+    assert endpoint.last is not None and endpoint.last.old is not None
+    back = HistoryEntry(1, "r", endpoint.last.old, endpoint.last.deployment, "ada", START, "digest")
+    operator = Reader("ada", "operator", "", True, True, False)
+    found = palette.list_of_endpoint(endpoint, operator, [], back)
+    for words in (["undo"], ["go", "back"]):
+        (one,) = palette.choose_entries(found, words)
+        assert one.title == f"{endpoint.name}: Go back to version 1"
 
 
 def test_the_share_follows_the_journal_to_the_end() -> None:
@@ -186,7 +199,7 @@ def test_too_little_evidence_is_no_good_news(finding: Finding, tone: str) -> Non
         "fraud", "r", "v1", "v2", EvidenceConfig(), ("main",), Verdict(finding, 0, "why", (result,)), 0
     )
     (row,) = evidence_rows(found)
-    assert (row["tone"], row["meter"], row["old"], row["new"]) == (tone, 30.0, "1 % of 100", "– of 0")
+    assert (row["tone"], row["meter"], row["old"], row["new"]) == (tone, 45.0, "1 % of 100", "– of 0")
 
 
 def test_what_a_difference_does_is_told() -> None:

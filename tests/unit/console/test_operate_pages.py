@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from html import unescape
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import live_stream, operate_pages
@@ -21,7 +24,7 @@ from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.features.batch import pages as batch_pages
 from tidegate.gateway.app import build_app
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "endpoint": "fraud",
     "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"},
     "rollout": {"strategy": "canary", "size": "10%", "wait": "1h", "alarms": ["errors"]},
@@ -30,7 +33,12 @@ SPEC = {
 HOSTILE = "<script>alert(1)</script>"
 
 
-def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str, object]], ...] = ()) -> list[str]:
+def visit(
+    *paths: str,
+    deploy: bool = True,
+    spec: dict[str, Any] = SPEC,
+    commands: tuple[tuple[str, dict[str, object]], ...] = (),
+) -> list[str]:
     """Texts of the pages, after a deployment and commands."""
     house = GatewayHarness()
 
@@ -40,7 +48,7 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:
-                (await client.put("/tidegate/v1/deploy", json={"spec": SPEC, "by": HOSTILE})).raise_for_status()
+                (await client.put("/tidegate/v1/deploy", json={"spec": spec, "by": HOSTILE})).raise_for_status()
             for command, body in commands:
                 path = f"/tidegate/v1/endpoints/fraud/rollout/{command}"
                 (await client.post(path, json=body)).raise_for_status()
@@ -219,3 +227,24 @@ def test_views_that_nobody_looks_at_are_forgotten_while_others_are_open() -> Non
         assert not streams.pages
 
     asyncio.run(work())
+
+
+def test_what_runs_is_shown_as_a_spec_without_values_of_its_environment() -> None:
+    model = {**SPEC["model"], "environment": {"SECRET_KEY": "hunter2"}}
+    (page,) = visit("/console/endpoints/fraud/history", spec={**SPEC, "model": model})
+    text = unescape(page.partition('aria-label="Spec file of fraud">')[2].partition("</pre>")[0])
+    shown = yaml.safe_load(text)
+    assert (
+        shown["endpoint"] == "fraud" and shown["rollout"]["strategy"] == "canary" and "errors" in shown["alarms"]
+    )
+    assert shown["model"]["environment"] == {"SECRET_KEY": "(not shown)"} and "hunter2" not in page
+
+
+def test_programs_are_shown_how_to_ask_the_endpoint() -> None:
+    (page,) = visit("/console/endpoints/fraud")
+    text = unescape(page)
+    for words in ("curl http://", "urllib.request.Request(", 'boto3.client("sagemaker-runtime"'):
+        assert words in text
+    for block in re.findall(r'aria-label="(?:Python|boto3)">(.*?)</pre>', page, re.DOTALL):
+        compile(unescape(block), "snippet", "exec")
+    assert "/endpoints/fraud/invocations" in text

@@ -36,7 +36,8 @@ def test_nobody_is_offered_what_their_role_may_not_do() -> None:
     }
     assert titles["operator"] - titles["viewer"] == {"fraud: Empty the queue"}
     pages = {who.role: {one.title for one in list_pages(who)} for who in (VIEWER, OPERATOR, ADMIN)}
-    assert pages["viewer"] == pages["operator"] and pages["admin"] - pages["viewer"] == {"Users", "Audit"}
+    assert pages["operator"] - pages["viewer"] == {"New endpoint"}
+    assert pages["admin"] - pages["operator"] == {"Users", "Audit"}
 
 
 def test_names_with_more_of_the_words_come_first() -> None:
@@ -59,6 +60,8 @@ async def test_an_endpoint_its_pages_and_its_actions_are_found_among_a_thousand(
     (drift,) = await read_entries(house.gateway, [QueueCard()], "e777 drift", VIEWER)
     assert drift["href"] == "/console/endpoints/e777/drift"
     (empty,) = await read_entries(house.gateway, [QueueCard()], "empty e777", OPERATOR)
+    without_name = await read_entries(house.gateway, [QueueCard()], "empty", OPERATOR)
+    assert without_name[0]["href"] == "/console/endpoints/e000#do=empty-queue"
     assert empty["href"] == "/console/endpoints/e777#do=empty-queue"
     assert await read_entries(house.gateway, [QueueCard()], "empty e777", VIEWER) == []
     assert any(

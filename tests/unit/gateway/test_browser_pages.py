@@ -40,6 +40,7 @@ def test_an_unknown_page_of_the_console_is_a_page_for_browsers() -> None:
     answer = ask(GatewayHarness(), "GET", "/console/nowhere", headers=BROWSER)
     assert answer.status_code == 404 and answer.headers["content-type"].startswith("text/html")
     assert "there is no /console/nowhere" in answer.text and 'href="/console"' in answer.text
+    assert '<nav aria-label="Pages">' in answer.text and 'href="/console/planner"' in answer.text
     assert "tidegate/v1" not in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert code(ask(GatewayHarness(), "GET", "/console/nowhere", headers={"Accept": "*/*"})) == "NotFound"

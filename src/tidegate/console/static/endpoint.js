@@ -93,6 +93,17 @@ addEventListener("livegone", () => {
 });
 
 // --- one request by hand ---
+/** The message of an error of the invocations API, which is the model's own where it has one; null for another body. */
+function readFault(text) {
+  try {
+    const told = JSON.parse(text);
+    const message = told.OriginalMessage || told.Message || told.message || told.error?.message;
+    return message ? { message, whole: JSON.stringify(told, null, 2) } : null;
+  } catch {
+    return null;
+  }
+}
+
 const form = find("invoke");
 if (form) {
   const kept = `tidegate-sample-${name}`;
@@ -123,10 +134,12 @@ if (form) {
       const line = document.createElement("p");
       line.className = `notice ${answer.ok ? "" : "bad"}`;
       line.textContent = `Status ${answer.status} after ${took} ms${by ? `, by variant ${by}` : ""}${config ? ` of ${config}` : ""}`;
+      const fault = answer.ok ? null : readFault(text);
+      if (fault) line.textContent += `: ${fault.message}`;
       const shown = document.createElement("pre");
       shown.tabIndex = 0;
       shown.setAttribute("aria-label", "The answer");
-      shown.textContent = text.length > 20000 ? `${text.slice(0, 20000)}\n… ${text.length} characters in all` : text;
+      shown.textContent = text.length > 20000 ? `${text.slice(0, 20000)}\n… ${text.length} characters in all` : (fault?.whole ?? text);
       box.replaceChildren(line, shown);
     } catch (error) {
       const line = document.createElement("p");

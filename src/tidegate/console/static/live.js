@@ -30,7 +30,7 @@ function tell(text, kind = "") {
 export function localise(box) {
   for (const time of box.querySelectorAll("time[data-clock]")) {
     const at = new Date(time.dateTime);
-    const today = at.toDateString() === new Date().toDateString();
+    const today = time.dataset.clock !== "date" && at.toDateString() === new Date().toDateString();
     time.textContent = today ? at.toLocaleTimeString([], { hour12: false }) : at.toLocaleString([], { hour12: false });
     time.title = at.toString();
   }

@@ -31,6 +31,13 @@ export async function ask(path, options = {}) {
   return told;
 }
 
+/** Uploads a model file. The address of its data. */
+export async function upload(file) {
+  const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";
+  const headers = { "content-type": "application/octet-stream" };
+  return (await ask(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, { method: "PUT", headers, body: file })).data;
+}
+
 /** Whether this page's session has ended; false where nobody signs in, and while the server does not answer. */
 export async function hasEnded() {
   try {

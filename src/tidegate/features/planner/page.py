@@ -117,6 +117,13 @@ def compare(made: planner.Plan, answers: Mapping[str, Any], against: str, catalo
     }
 
 
+def _is_required(question: Mapping[str, Any], answers: Mapping[str, Any]) -> bool:
+    """Whether a plan needs the answer, by the other answers or, without them, for an endpoint."""
+    given = {"individual_responses": answers.get("individual_responses") not in (False, "no")}
+    applies = all(given.get(key) == value for key, value in question.get("when", {}).items())
+    return bool(question.get("required", False)) and applies
+
+
 def _field(
     question: Mapping[str, Any], answers: Mapping[str, Any], problem: str | None, missing: bool
 ) -> dict[str, Any]:
@@ -134,5 +141,6 @@ def _field(
         "default": default,
         "value": format_answer(answers[key]) if key in answers else "",
         "further": question.get("further", False),
+        "required": _is_required(question, answers),
         "problem": MISSING if missing else problem if problem and problem.startswith(f"{key}:") else None,
     }

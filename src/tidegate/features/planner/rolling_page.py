@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlencode
 
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.tables import table
@@ -81,4 +82,11 @@ def _playbook() -> list[dict[str, str]]:
 
 def _in_words(rollout: Mapping[str, str]) -> dict[str, str]:
     size = rollout.get("size") or rollout.get("step") or "100%"
-    return {"strategy": STRATEGIES[rollout["strategy"]], "size": size, "wait": rollout.get("wait", "-")}
+    wait = rollout.get("wait", "-")
+    asked = {
+        "strategy": rollout["strategy"],
+        "size": size,
+        "wait": wait if "wait" in rollout else DEFAULTS["wait"],
+    }
+    query = urlencode(asked)
+    return {"strategy": STRATEGIES[rollout["strategy"]], "size": size, "wait": wait, "query": query}

@@ -278,16 +278,16 @@ def test_undo_goes_back_to_the_version_before(
         operator.post(f"{ENDPOINT}/rollout/promote", json={"full": True}).raise_for_status()
     with signed_in(browser, platform, "olga") as page:
         page.goto(f"{platform.url}{PAGE}")
-        page.get_by_role("button", name="Undo").click(timeout=60_000)
+        page.get_by_role("button", name="Go back to version 1").click(timeout=60_000)
         dialog = page.get_by_role("dialog")
         expect(dialog).to_contain_text("Goes back to version 1")
         expect(dialog).to_contain_text(f"tidegate rollout undo {NAME} --to 1")
         page.get_by_label("Reason").fill("worse on Mondays")
-        dialog.get_by_role("button", name="Undo").click()
+        dialog.get_by_role("button", name="Go back to version 1").click()
         expect(page.get_by_role("list", name=f"Journal of {NAME}")).to_contain_text(
             "asked for by olga: worse on Mondays"
         )
-        expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+        expect(page.get_by_role("button", name="Go back to version 1")).to_have_count(0)
 
 
 def test_the_audit_shows_who_did_what_and_why(

@@ -64,7 +64,7 @@ async def test_the_audit_is_read_by_admins_page_by_page() -> None:
         rest = (await client.get(f"{API}/audit?about=fraud&before={first[-1]['seq']}")).json()["entries"]
         assert [len(first), len(rest)] == [2, 1]
         page = (await client.get("/console/audit?about=fraud")).text
-        assert page.count("rollout/abort") == 3 and "user add" not in page
+        assert page.count("rollout/<wbr>abort") == 3 and "user add" not in page
         assert (await client.get(f"{API}/audit?who=a&who=b")).status_code == 400
 
 

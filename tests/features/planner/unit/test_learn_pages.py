@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from urllib.parse import parse_qsl
 
 import pytest
 
 from tidegate.features.planner import architectures_page, rolling_page, targets_page
 from tidegate.features.rehearse.computations import rehearse
+from tidegate.features.rehearse.page import STRATEGIES, build_spec, form_values
 from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
@@ -79,6 +81,10 @@ def test_rolling_takes_a_start_of_instances_to_turn_back_and_two_fleets_none() -
 
 def test_the_playbook_has_the_planner_s_presets() -> None:
     playbook = {one["name"]: one for one in rolling_page.compared(outcomes())["playbook"]}
+    for one in playbook.values():
+        form = form_values(dict(parse_qsl(one["query"])))
+        assert build_spec(form)["rollout"]["strategy"] == form["strategy"]
+        assert STRATEGIES[form["strategy"]] == one["strategy"]
     assert (playbook["payroll-fraud"]["strategy"], playbook["payroll-fraud"]["size"]) == ("Linear", "25%")
     assert playbook["payroll-fraud"]["wait"] == "1h"
     assert (playbook["assist"]["strategy"], playbook["assist"]["size"]) == ("Canary", "5%")

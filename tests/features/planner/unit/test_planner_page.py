@@ -53,6 +53,12 @@ def test_a_problem_stands_at_its_field() -> None:
     assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
 
 
+@pytest.mark.parametrize(("answers", "required"), [({}, ["rate"]), ({"individual_responses": "no"}, ["records"])])
+def test_a_form_marks_the_answers_that_a_plan_needs(answers: dict[str, str], required: list[str]) -> None:
+    fields = plan_page.show_plan(answers, CATALOGUE)["fields"]
+    assert [field["key"] for field in fields if field["required"]] == required
+
+
 def test_answers_without_a_plan_come_with_links_to_changes_that_make_one() -> None:
     made = plan_page.show_plan({"rate": "1", "latency": "100ms", "payload": "1 GB"}, CATALOGUE)
     assert made["plan"] is None and 1 <= len(made["relaxations"]) <= 3

@@ -1,4 +1,4 @@
-import { ask, explain } from "./session.js";
+import { ask, explain, upload } from "./session.js";
 
 // "Deploy it here": the plan's spec with the model's address to the native API, then the journal as it comes.
 const form = document.querySelector("[data-deploy-form]");
@@ -35,10 +35,7 @@ async function modelData() {
   if (!file && !typed.length) throw new Error("Say where the model data is, or choose a file.");
   if (!file) return typed;
   say(`Uploading ${file.name} …`);
-  const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";
-  const headers = { "content-type": "application/octet-stream" };
-  const told = await ask(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, { method: "PUT", headers, body: file });
-  return [told.data];
+  return [await upload(file)];
 }
 
 async function deploy() {

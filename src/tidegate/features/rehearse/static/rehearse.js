@@ -79,7 +79,7 @@ function show({ ways, knots, seconds }) {
     };
     playing = requestAnimationFrame(turn);
   });
-  at(WHOLE);
+  at(0);
 }
 
 function momentAt(way, time) {
