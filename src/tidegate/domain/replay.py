@@ -59,7 +59,7 @@ class ReplayStatistic:
     error: float | None = None
     """Standard error of ``worse``."""
     output: str = ""
-    """The output that it is about, by its label's column or as "class 2"; empty for a model with one output."""
+    """The output that it is about, by its label's column or as "class 2"; empty where only one is judged."""
 
 
 @dataclass(frozen=True)

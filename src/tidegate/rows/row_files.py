@@ -26,8 +26,7 @@ MOST_BROKEN = 0.1
 @dataclass(frozen=True)
 class RowRequest:
     """One request. ``rows``: its rows by column, those that the model does not get included; None: not known, as in a
-    captured request that is no table. ``label``: of its only row; ``other_labels``: those of
-    the further outputs."""
+    captured request that is no table. ``label``: of its only row; ``other_labels``: those of the further outputs."""
 
     body: bytes
     content_type: str
@@ -223,12 +222,13 @@ def _add_captured(found: RowSet, line: bytes, document: dict[str, Any], terms: R
     if not isinstance(kind, str) or not isinstance(encoding, str):
         found.skipped[Unusable.BROKEN] += 1
         return
+    unlabelled = (None,) * len(terms.other_labels)
     read = CapturedReader(terms.columns).read(line) if encoding != "BASE64" else Unusable.UNREADABLE
     if isinstance(read, Unusable):
-        found.add(RowRequest(body, kind or (CSV if encoding == "CSV" else JSON)))
+        found.add(RowRequest(body, kind or (CSV if encoding == "CSV" else JSON), None, None, unlabelled))
         return
     named = tuple({name: value for name, value in row.items() if name != PREDICTION} for row in read[1])
-    found.add(RowRequest(body, kind or CSV, named))
+    found.add(RowRequest(body, kind or CSV, named, None, unlabelled))
 
 
 def slices_of(rows: Iterable[Row], by: str) -> list[str | None]:

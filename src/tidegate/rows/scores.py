@@ -7,15 +7,14 @@ import msgspec
 
 from tidegate.rows.label_lines import find_rows, read_number, read_score
 
+_UNREADABLE = (UnicodeDecodeError, msgspec.DecodeError, csv.Error, RecursionError)
 
-def read_scores(body: bytes, content_type: str, where: str | int) -> list[float] | None:
+
+def read_scores(body: bytes, content_type: str, where: str) -> list[float] | None:
     """A finite number for each row of the request, in order; None if the answer is something else.
 
     ``where``: the place of the score, where an answer for one row is more than one number: a column of CSV,
-    ``predictions[0].score``, ``$.rows[*].score`` for all rows, or the number's position in the list of each row."""
-    if isinstance(where, int):
-        rows = _read_rows(body, content_type)
-        return None if rows is None or where >= len(rows[0]) else [row[where] for row in rows]
+    ``predictions[0].score``, or ``$.rows[*].score`` for all rows."""
     try:
         text = body.decode()
         if _is_csv(content_type):
@@ -30,15 +29,6 @@ def read_scores(body: bytes, content_type: str, where: str | int) -> list[float]
     return _extract_numbers([read_score({"endpointOutput": {"encoding": "JSON", "data": text}}, where)])
 
 
-def count_scores(body: bytes, content_type: str) -> int:
-    """Return how many finite numbers the answer has for each row of the request; 0 if it is something else."""
-    rows = _read_rows(body, content_type)
-    return 0 if rows is None else len(rows[0])
-
-
-_UNREADABLE = (UnicodeDecodeError, msgspec.DecodeError, csv.Error, RecursionError)
-
-
 def _is_csv(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() in ("text/csv", "text/plain")
 
@@ -48,8 +38,9 @@ def _read_json(text: str, content_type: str) -> Any:
     return _read_lines(text) if lines else msgspec.json.decode(text)
 
 
-def _read_rows(body: bytes, content_type: str) -> list[list[float]] | None:
-    """Read the same count of finite numbers for each row; a list of numbers alone is one row."""
+def read_rows_of_scores(body: bytes, content_type: str) -> list[list[float]] | None:
+    """Read the list of finite numbers that each row of the request is answered by, all of one length. A list of
+    numbers alone is one row. None if the answer is something else."""
     try:
         text = body.decode()
         if _is_csv(content_type):

@@ -91,7 +91,7 @@ class _BakeSpans:
 
 
 def _error_units(found: Mapping[str, ReplayResult], labels: Sequence[str]) -> dict[str, dict[int, Unit]]:
-    """Return by variant and number of the output the unit of paired predictions from the old version's mean absolute
+    """Return by variant and number of the output the units of paired predictions from the old version's mean absolute
     error in a replay, where its labels are amounts. ``labels``: their columns, in the order of the outputs."""
     return {
         variant: {

@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import TidegateError
@@ -162,26 +163,25 @@ def _bad_days(made: "Plan") -> Iterator[str]:
     size, load = made.size, made.priced.load
     if not isinstance(size, FleetSize) or load is None or not load.requests:
         return
-    busiest = load.busiest
-    refused, worst = _replay_lost_zone(size, load)
+    busiest, zone = load.busiest, float(table("compute")["zone_availability"])
+    answered, worst = _replay_lost_zones(size, load, zone)
     yield (
         f"a zone is lost at the peak: {size.most - math.ceil(size.most / ZONES)} of {size.most} instances are left,"
-        f" which answer {format_percent(_served(size, size.most, 0, busiest))} of {units.format_rate(busiest)} until"
-        f" others have started; in the worst hour of the year {format_percent(1 - worst)} are answered"
+        f" which answer {format_percent(_served(size, size.most, (0,), busiest))} of {units.format_rate(busiest)}"
+        f" until others have started; in the worst hour of the year {format_percent(worst)} are answered"
     )
     day = 24 * max(_ordinary_days(load), key=lambda one: sum(load.mean[24 * one : 24 * one + 24]))
     rates = [10 * rate for rate in load.mean[day : day + 24]]
-    answered = [min(rate, size.most * size.capacity) for rate in rates]
-    short = sum(after < rate for after, rate in zip(answered, rates, strict=True))
-    share = sum(answered) / sum(rates) if sum(rates) else 1.0
+    served = [min(rate, size.most * size.capacity) for rate in rates]
+    short = sum(after < rate for after, rate in zip(served, rates, strict=True))
+    share = sum(served) / sum(rates) if sum(rates) else 1.0
     yield (
         f"a day of ten times the ordinary rate: max {size.most} answer {format_percent(share)} of the requests; in"
         f" {short} of 24 hours there are more than they can answer"
     )
-    zone = float(table("compute")["zone_availability"])
     yield (
-        f"availability {1 - (1 - zone) * refused:.4%} as far as zones decide it, if each is there {zone:.2%} of"
-        " the time and fails by itself, in any hour, and nothing starts elsewhere meanwhile"
+        f"availability {math.floor(answered * 1e6) / 1e4:.4f}% as far as zones decide it, if each is there {zone:.2%}"
+        " of the time and fails by itself, in any hour, and nothing starts elsewhere meanwhile"
     )
 
 
@@ -190,22 +190,26 @@ def _ordinary_days(load: Load) -> list[int]:
     return [day for day, name in enumerate(load.days) if not name] or list(range(len(load.days)))
 
 
-def _replay_lost_zone(size: FleetSize, load: Load) -> tuple[float, float]:
-    """Return the part of the year's requests that is refused, summed over the zones, if each were away the whole
-    year; and the largest part of an hour's requests that is refused without one zone."""
-    refused, worst = 0.0, 0.0
+def _replay_lost_zones(size: FleetSize, load: Load, availability: float) -> tuple[float, float]:
+    """Return the part of the year's requests that is answered if each zone is there so much of the time; and the
+    smallest part of an hour's requests that is answered without one zone."""
+    away = [lost for count in range(ZONES + 1) for lost in combinations(range(ZONES), count)]
+    answered, worst = 0.0, 1.0
     for (mean, peak), hours in Counter(zip(load.mean, load.peak, strict=True)).items():
         count = scaling(size).needed(peak)
-        lost = [1 - _served(size, count, zone, peak) for zone in range(ZONES)]
-        refused += hours * mean * sum(lost)
-        worst = max(worst, *lost) if mean else worst
-    return refused / sum(load.mean), worst
+        served = {lost: _served(size, count, lost, peak) for lost in away}
+        chances = (
+            availability ** (ZONES - len(lost)) * (1 - availability) ** len(lost) * served[lost] for lost in away
+        )
+        answered += hours * mean * math.fsum(chances)
+        worst = min(worst, *(served[zone,] for zone in range(ZONES))) if mean else worst
+    return answered / sum(load.mean), worst
 
 
-def _served(size: FleetSize, count: int, zone: int, rate: float) -> float:
-    """Return the part of the requests that the instances outside a zone answer. The first zones have one more than
-    the others where the count cannot be divided."""
-    left = count - (count + ZONES - 1 - zone) // ZONES
+def _served(size: FleetSize, count: int, lost: Sequence[int], rate: float) -> float:
+    """Return the part of the requests that the instances outside the lost zones answer. The first zones have one more
+    than the others where the count cannot be divided."""
+    left = sum((count + ZONES - 1 - zone) // ZONES for zone in range(ZONES) if zone not in lost)
     return min(1.0, left * size.capacity / rate) if rate else 1.0
 
 

@@ -15,6 +15,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob
 from tidegate.features.evidence.replay import rows
+from tidegate.features.evidence.replay.replay_judge import UNSEEN
 from tidegate.features.evidence.replay.rows import CONTRADICTORY, UNLABELLED, read_rows
 from tidegate.features.evidence.replay.run import judge_replies, run_replay
 from tidegate.features.evidence.replay.scoring import run as scoring_run
@@ -238,6 +239,69 @@ def test_each_class_is_judged_where_a_label_is_the_number_of_a_class() -> None:
     rare = [replace(one, label=0.0 if one.label == 2 else one.label) for one in requests]
     judged = judge_replies(rare, old, old, ReplayConfig(""), 0.01)
     assert {one.output for one in judged.statistics} == {"class 0", "class 1"}, "a class without labels"
+    few = [
+        replace(one, label=0.0 if one.label == 2 and at > 200 else one.label) for at, one in enumerate(requests)
+    ]
+    judged = judge_replies(few, old, old, ReplayConfig("", least_labels=150), 0.01)
+    assert judged.finding is Finding.PASS and judged.reason.endswith("class 2: too few labels to be judged")
+    (left_out,) = [one for one in judged.statistics if one.output == "class 2"]
+    assert left_out.worse is None, "an assurance does not hold for it"
+
+
+@pytest.mark.parametrize(("old", "labels", "says"), [
+    (answer(0.9, 0.3), (0.0, 1.0), "which are no probabilities of classes"),
+    (answer(0.5, 0.3, 0.1), (0.0, 1.0), "which are no probabilities of classes"),
+    (answer(0.2, 0.3, 0.5), (1.0, 2.0, 3.0), "a label is 3, and the classes of an answer with 3 numbers are 0 to 2"),
+    (answer(0.2, 0.8), (0.0, 0.5), "a label is 0.5, and the classes of an answer with 2 numbers are 0 to 1"),
+])  # fmt: skip
+def test_labels_that_are_not_those_of_the_answers_decide_nothing(
+    old: ScoringReply, labels: tuple[float, ...], says: str
+) -> None:
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), labels[at % len(labels)]) for at in range(400)]
+    found = judge_replies(requests, [old] * 400, [old] * 400, ReplayConfig(""), 0.01)
+    assert found.finding is Finding.NO_DATA and says in found.reason
+
+
+@pytest.mark.parametrize("new", ["better", "random"])
+def test_numbers_in_another_order_than_the_labels_classes_decide_nothing(new: str) -> None:
+    """Of [P(1), P(0)] a better version would seem to be worse, and a useless one better."""
+    chance = random.Random(1)
+    labels = [chance.randrange(2) for _ in range(400)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(label)) for label in labels]
+    scores = [0.3 + 0.3 * label + 0.3 * chance.random() for label in labels]
+    others = [0.1 + 0.8 * label if new == "better" else chance.random() for label in labels]
+    old, after = ([answer(one, 1 - one) for one in side] for side in (scores, others))
+    found = judge_replies(requests, old, after, ReplayConfig(""), 0.01)
+    assert found.finding is Finding.NO_DATA and "not in the order of the labels' classes" in found.reason
+
+
+def test_a_new_version_with_another_count_of_numbers_fails() -> None:
+    chance = random.Random(1)
+    labels = [chance.randrange(2) for _ in range(400)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(label)) for label in labels]
+    old = [classify(chance, label) for label in labels]
+    found = judge_replies(requests, old, [answer(0.5, 0.5)] * 400, ReplayConfig(""), 0.01)
+    assert found.finding is Finding.FAIL and "no number for 400 of 400 rows" in found.reason
+
+
+def test_one_answer_that_cannot_be_read_and_one_strange_label_are_left_out() -> None:
+    chance = random.Random(1)
+    labels = [chance.randrange(3) for _ in range(600)]
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(label)) for label in labels]
+    old = [WORD, *(classify(chance, label) for label in labels[1:])]
+    requests[1] = replace(requests[1], label=7.0)
+    found = judge_replies(requests, old, old, ReplayConfig(""), 0.01)
+    assert found.finding is Finding.PASS
+    assert found.skipped == {"rows without usable answers": 1, UNSEEN: 1}
+
+
+def test_a_captured_line_in_a_table_of_several_labels_has_none(tmp_path: Path) -> None:
+    two = ReplayConfig(f"file://{tmp_path}/rows.jsonl", "minutes", other_labels=("cost",))
+    (tmp_path / "rows.jsonl").write_text(
+        f"{json.dumps({'d': 7, 'minutes': 9.5, 'cost': 1})}\n{capture('a', '1')}\n"
+    )
+    read = [(one.label, one.other_labels) for one in read_rows(two, None, S3).requests]
+    assert read == [(9.5, (1.0,)), (None, (None,))]
 
 
 def test_of_two_classes_the_score_of_the_second_is_judged() -> None:

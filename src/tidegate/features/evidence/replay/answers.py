@@ -18,7 +18,7 @@ class AnswerTerms:
     """The terms for reading answers. ``where``: the place of the score in an answer; ``by``: the column of the
     slices, empty for none; ``labelled``: whether there is a column of labels."""
 
-    where: str | int = ""
+    where: str = ""
     by: str = ""
     labelled: bool = False
 
@@ -33,7 +33,7 @@ class _Side:
     unreadable: int = 0
     example: str = ""
 
-    def add(self, reply: ScoringReply, where: str | int) -> None:
+    def add(self, reply: ScoringReply, where: str) -> None:
         found = None if reply.problem else read_scores(reply.body, reply.content_type, where)
         if found is None:
             text = reply.problem or reply.body[:SHOWN].decode(errors="replace")
@@ -65,11 +65,19 @@ def collect_answers(
     problems = [problem for side in sides if (problem := side.problem(len(requests)))]
     if problems:
         return "; ".join(problems)
+    return collect_scores(requests, sides[0].scores, sides[1].scores, terms)
+
+
+def collect_scores(
+    requests: Sequence[RowRequest],
+    old: Sequence[Sequence[float]],
+    new: Sequence[Sequence[float]],
+    terms: AnswerTerms,
+) -> ScoredRows | str:
+    """Collect the scores of each request's rows. Returns a reason instead where they are not one for each row."""
     rows: list[Row] = []
     labels: list[float | None] = []
-    for number, (request, before, after) in enumerate(
-        zip(requests, sides[0].scores, sides[1].scores, strict=True), 1
-    ):
+    for number, (request, before, after) in enumerate(zip(requests, old, new, strict=True), 1):
         counts = {len(before), len(after), *([len(request.rows)] if request.rows is not None else ())}
         if len(counts) > 1:
             known = "" if request.rows is None else f" of {len(request.rows)} rows"
@@ -80,8 +88,8 @@ def collect_answers(
         rows += request.rows or [{}] * len(before)
         labels += [request.label] * len(before)
     return ScoredRows(
-        old=[score for scores in sides[0].scores for score in scores],
-        new=[score for scores in sides[1].scores for score in scores],
+        old=[score for scores in old for score in scores],
+        new=[score for scores in new for score in scores],
         labels=labels,
         rows=rows,
         slices=slices_of(rows, terms.by) if terms.by else None,

@@ -1,86 +1,117 @@
 """The outputs of a model that a replay judges, each with its labels and by itself. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import MOST_OUTPUTS, ReplayConfig, ReplayResult, ReplayStatistic
-from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
-from tidegate.rows.row_files import RowRequest
-from tidegate.rows.scores import count_scores
+from tidegate.features.evidence.replay.labelled import RARE
+from tidegate.features.evidence.replay.replay_judge import UNSEEN
 
+Numbers = Sequence[Sequence[float]]
+"""The numbers of each row of one answer."""
 _WORST = (Finding.FAIL, Finding.NO_DATA, Finding.PASS)
+_ROUNDING = 1e-3
+"""By how much the sum of the probabilities of all classes may differ from 1."""
+_SURELY = 4.0
+"""Standard errors by which an AUC is below that of chance for certain."""
 
 
 @dataclass(frozen=True)
 class ReplayedOutput:
-    """One output. ``where``: the place of its number in an answer, as ``read_scores`` takes it; ``labels``: one for
-    each request."""
+    """One output. ``place``: of its number among those of a row; ``labels``: one for each request."""
 
     name: str
-    where: str | int
+    place: int
     labels: Sequence[float | None]
 
 
+@dataclass(frozen=True)
+class ReplayedOutputs:
+    """The outputs that are judged. ``left_out``: classes with too few labels to be judged by themselves."""
+
+    judged: Sequence[ReplayedOutput]
+    left_out: Sequence[str] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Labels that do not count, by reason."""
+
+
 def find_outputs(
-    requests: Sequence[RowRequest], old: Sequence[ScoringReply], config: ReplayConfig
-) -> list[ReplayedOutput] | str:
-    """Find the outputs: as many as there are columns of labels; or one for each class where a label is the number of
-    a class, from 0, and an answer has a number for each. Of two classes the second is judged, and of several those
-    that have labels enough. Returns a reason instead where the labels are not those of the answers."""
-    numbers = 0 if config.score else _count_numbers(requests, old)
-    first = [request.label for request in requests]
-    if config.other_labels:
-        labels = 1 + len(config.other_labels)
-        if numbers not in (0, labels):
-            return f"there are {labels} labels for each row, and {numbers} numbers in its answer"
-        columns = [
-            first,
-            *([request.other_labels[at] for request in requests] for at in range(len(config.other_labels))),
-        ]
-        names = (config.label, *config.other_labels)
-        return [
-            ReplayedOutput(name, at, labels) for at, (name, labels) in enumerate(zip(names, columns, strict=True))
-        ]
-    known = {label for label in first if label is not None}
-    if numbers < 2 or not known <= set(range(numbers)):
-        return [ReplayedOutput("", config.score, first)]
-    if numbers == 2:
-        return [ReplayedOutput("", 1, first)]
+    labels: Sequence[tuple[float | None, ...]], answers: Sequence[Numbers | None], config: ReplayConfig
+) -> ReplayedOutputs | str:
+    """Find the outputs of answers with several numbers for each row: as many as there are columns of labels, or one
+    for each class where the numbers are the probabilities of all classes and a label is the number of one, from 0. Of
+    two classes the second is judged, and of several those that have labels enough.
+
+    ``labels`` are those of each request, and ``answers`` those of the old version. Returns a reason instead where the
+    labels are not those of the answers."""
+    names = (config.label, *config.other_labels)
+    if len(names) > 1:
+        each = [ReplayedOutput(name, at, [one[at] for one in labels]) for at, name in enumerate(names)]
+        return ReplayedOutputs(each)
+    rows = [row for answer in answers if answer is not None for row in answer]
+    if any(min(row) < 0 or abs(math.fsum(row) - 1) > _ROUNDING for row in rows):
+        return (
+            f"an answer has {len(rows[0])} numbers for each row, which are no probabilities of classes: 'score' names"
+            " the place of one, or 'label' a column for each"
+        )
+    return _find_classes([one for one, *_ in labels], len(rows[0]), config)
+
+
+def _find_classes(labels: Sequence[float | None], classes: int, config: ReplayConfig) -> ReplayedOutputs | str:
+    counts = Counter(label for label in labels if label is not None)
+    strange = [label for label in counts if label not in range(classes)]
+    unseen, known = sum(counts[label] for label in strange), sum(counts.values())
+    if unseen > RARE * known:
+        said = f"the classes of an answer with {classes} numbers are 0 to {classes - 1}"
+        return f"a label is {strange[0]:g}, and {said}"
+    numbers = sorted((one for one in range(classes) if counts[one]), key=lambda one: -counts[one])
+    enough = [one for one in numbers if min(counts[one], known - unseen - counts[one]) >= config.least_labels]
+    judged = [1] if classes == 2 else (enough or numbers)[:MOST_OUTPUTS]
     outputs = [
         ReplayedOutput(
-            f"class {number}", number, [None if label is None else float(label == number) for label in first]
+            "" if classes == 2 else f"class {number}",
+            number,
+            [None if label is None or label in strange else float(label == number) for label in labels],
         )
-        for number in range(numbers)
+        for number in judged
     ]
-    judged = [one for one in outputs if _has_enough(one, config)] or outputs
-    return sorted(judged, key=lambda one: -one.labels.count(1.0))[:MOST_OUTPUTS]
+    left_out = [] if classes == 2 else [f"class {one}" for one in sorted(set(numbers) - set(judged))]
+    return ReplayedOutputs(outputs, left_out, {UNSEEN: unseen} if unseen else {})
 
 
-def _count_numbers(requests: Sequence[RowRequest], old: Sequence[ScoringReply]) -> int:
-    """Return how many numbers the first answer to a request of one row has; 0 if there is none that can be read."""
-    for request, reply in zip(requests, old, strict=True):
-        if not reply.problem and request.rows is not None and len(request.rows) == 1:
-            return count_scores(reply.body, reply.content_type)
-    return 0
+def doubt_classes(result: ReplayResult) -> ReplayResult:
+    """Return a result of NO_DATA where the old version orders the rows of a class worse than chance does for certain:
+    its numbers are not those of the labels' classes then. By the variance of an AUC without any difference (Hanley
+    and McNeil, Radiology 143, 1982)."""
+    auc = next((one.old for one in result.statistics if (one.name, one.slice) == ("auc", "")), None)
+    if auc is None or not result.positives or result.positives == result.labelled:
+        return result
+    error = math.sqrt((1 / result.positives + 1 / (result.labelled - result.positives)) / 12)
+    if auc + _SURELY * error >= 0.5:
+        return result
+    said = f"the old version's AUC is {auc:.3g}: its numbers are not in the order of the labels' classes"
+    return replace(result, finding=Finding.NO_DATA, reason=f"{said}; 'score' names the place of the score")
 
 
-def _has_enough(output: ReplayedOutput, config: ReplayConfig) -> bool:
-    known = [label for label in output.labels if label is not None]
-    return min(known.count(1.0), known.count(0.0)) >= config.least_labels
-
-
-def join_results(judged: Sequence[tuple[ReplayedOutput, ReplayResult]]) -> ReplayResult:
-    """Join the results of all outputs: the worst finding is that of the model."""
-    if len(judged) == 1:
-        return judged[0][1]
-    results = [result for _, result in judged]
+def join_results(outputs: ReplayedOutputs, results: Sequence[ReplayResult], config: ReplayConfig) -> ReplayResult:
+    """Join the results of all outputs: the worst finding is that of the model. A class that is left out has a
+    statistic without a value, so that no assurance holds for it."""
+    skipped = Counter(outputs.skipped)
+    for result in results:
+        skipped |= Counter(result.skipped)
+    if len(results) == 1 and not outputs.judged[0].name:
+        return replace(results[0], skipped=dict(skipped))
     finding = min((one.finding for one in results), key=_WORST.index)
     named: dict[str, list[str]] = {}
-    for output, one in judged:
+    for output, one in zip(outputs.judged, results, strict=True):
         if one.finding is finding:
             named.setdefault(one.reason, []).append(output.name)
     reasons = [f"{', '.join(names)}: {reason}" for reason, names in named.items()]
+    if outputs.left_out:
+        reasons.append(f"{', '.join(outputs.left_out)}: too few labels to be judged")
     positives = [one.positives for one in results if one.positives is not None]
     return ReplayResult(
         finding,
@@ -88,11 +119,19 @@ def join_results(judged: Sequence[tuple[ReplayedOutput, ReplayResult]]) -> Repla
         max(one.rows for one in results),
         min(one.labelled for one in results),
         min(positives) if positives else None,
-        tuple(_name_statistics(judged)),
-        {reason: count for one in results for reason, count in one.skipped.items()},
+        tuple(_name_statistics(outputs, results, config)),
+        dict(skipped),
     )
 
 
-def _name_statistics(judged: Sequence[tuple[ReplayedOutput, ReplayResult]]) -> Iterator[ReplayStatistic]:
-    for output, result in judged:
+def _name_statistics(
+    outputs: ReplayedOutputs, results: Sequence[ReplayResult], config: ReplayConfig
+) -> Iterator[ReplayStatistic]:
+    for output, result in zip(outputs.judged, results, strict=True):
         yield from (replace(one, output=output.name) for one in result.statistics)
+    for name in outputs.left_out:
+        yield ReplayStatistic(
+            *("auc", "", None, None, None, None, config.auc, Finding.NO_DATA),
+            "there are too few labels",
+            output=name,
+        )

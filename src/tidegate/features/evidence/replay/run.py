@@ -10,15 +10,22 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.finding import Finding
 from tidegate.domain.registry import Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayResult
-from tidegate.features.evidence.replay.answers import AnswerTerms, collect_answers
-from tidegate.features.evidence.replay.outputs import ReplayedOutput, find_outputs, join_results
+from tidegate.features.evidence.replay.answers import AnswerTerms, collect_scores
+from tidegate.features.evidence.replay.outputs import (
+    Numbers,
+    ReplayedOutput,
+    ReplayedOutputs,
+    doubt_classes,
+    find_outputs,
+    join_results,
+)
 from tidegate.features.evidence.replay.replay_judge import judge_replay
 from tidegate.features.evidence.replay.rows import read_rows
 from tidegate.features.evidence.replay.scoring import run
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply, ScoringRequest
 from tidegate.features.evidence.replay.scoring.models import make_replica
 from tidegate.rows.row_files import RowRequest, RowSet
-from tidegate.rows.scores import read_scores
+from tidegate.rows.scores import read_rows_of_scores, read_scores
 from tidegate.settings import Settings
 
 MOST_UNUSABLE = 0.005
@@ -60,48 +67,89 @@ def judge_replies(
     false_rollback_rate: float,
 ) -> ReplayResult:
     """Judge the replies of both versions, each output of the models by itself. The rate of false rollbacks is divided
-    among the outputs. A version that answers rows with something else than numbers, where the other has numbers, has
+    among the outputs. A version that answers rows with something else than as many numbers as the other one has
     failed."""
     if not requests:
         return ReplayResult(Finding.NO_DATA, "there are no rows")
-    outputs = find_outputs(requests, old, config)
+    width = 1 if config.score else _find_width(requests, old)
+    labels = [(one.label, *one.other_labels) for one in requests]
+    if config.other_labels and width != len(labels[0]):
+        said = f"there are {len(labels[0])} labels for each row, and {width} numbers in its answer"
+        return ReplayResult(Finding.NO_DATA, said, len(requests))
+    sides = [[_read_numbers(reply, width, config.score) for reply in replies] for replies in (old, new)]
+    if (unusable := _judge_unusable(*sides)) is not None:
+        return unusable
+    outputs: ReplayedOutputs | str = ReplayedOutputs([ReplayedOutput("", 0, [first for first, *_ in labels])])
+    if width > 1:
+        outputs = find_outputs(labels, sides[0], config)
     if isinstance(outputs, str):
         return ReplayResult(Finding.NO_DATA, outputs, len(requests))
-    rate = false_rollback_rate / len(outputs)
-    return join_results([(one, _judge_output(one, requests, old, new, config, rate)) for one in outputs])
+    rate = false_rollback_rate / len(outputs.judged)
+    results = [_judge_output(one, requests, sides[0], sides[1], config, rate) for one in outputs.judged]
+    if width > 1 and not config.other_labels:
+        results = [doubt_classes(one) for one in results]
+    return join_results(outputs, results, config)
+
+
+def _find_width(requests: Sequence[RowRequest], replies: Sequence[ScoringReply]) -> int:
+    """Return how many numbers a row has in the first answer to a request of one row that can be read; 1 if there is
+    none."""
+    for request, reply in zip(requests, replies, strict=True):
+        if not reply.problem and request.rows is not None and len(request.rows) == 1:
+            found = read_rows_of_scores(reply.body, reply.content_type)
+            if found is not None:
+                return len(found[0])
+    return 1
+
+
+def _read_numbers(reply: ScoringReply, width: int, where: str) -> list[list[float]] | None:
+    """Return the numbers of each row; None if the answer does not have so many."""
+    if reply.problem:
+        return None
+    if width > 1:
+        rows = read_rows_of_scores(reply.body, reply.content_type)
+        return rows if rows is not None and len(rows[0]) == width else None
+    scores = read_scores(reply.body, reply.content_type, where)
+    return [[one] for one in scores] if scores else None
+
+
+def _judge_unusable(old: Sequence[Numbers | None], new: Sequence[Numbers | None]) -> ReplayResult | None:
+    """Judge the answers that are not numbers; None if the others are enough."""
+    count = len(old)
+    lost = sum(one is None for one in old)
+    if lost > MOST_UNUSABLE * count:
+        said = f"{lost:,} of {count:,} answers of the old version are not a number for each row"
+        advice = "'score' names the place of the score, or 'label' a column for each number of a list"
+        return ReplayResult(Finding.NO_DATA, f"{said}; {advice}", count)
+    broken = sum(before is not None and after is None for before, after in zip(old, new, strict=True))
+    if broken > MOST_UNUSABLE * count:
+        said = f"the new version has no number for {broken:,} of {count:,} rows, and the old one has"
+        return ReplayResult(Finding.FAIL, said, count)
+    return None
 
 
 def _judge_output(
     output: ReplayedOutput,
     requests: Sequence[RowRequest],
-    old: Sequence[ScoringReply],
-    new: Sequence[ScoringReply],
+    old: Sequence[Numbers | None],
+    new: Sequence[Numbers | None],
     config: ReplayConfig,
     false_rollback_rate: float,
 ) -> ReplayResult:
-    usable = [[_is_usable(reply, output.where) for reply in replies] for replies in (old, new)]
-    lost = len(requests) - sum(usable[0])
-    if lost > MOST_UNUSABLE * len(requests):
-        said = f"{lost:,} of {len(requests):,} answers of the old version are not a number for each row"
-        help = "'score' names the place of the score, or 'label' a column for each of several numbers"
-        return ReplayResult(Finding.NO_DATA, f"{said}; {help}", len(requests))
-    broken = sum(before and not after for before, after in zip(*usable, strict=True))
-    if broken > MOST_UNUSABLE * len(requests):
-        said = f"the new version has no number for {broken:,} of {len(requests):,} rows, and the old one has"
-        return ReplayResult(Finding.FAIL, said, len(requests))
-    kept = [place for place, both in enumerate(zip(*usable, strict=True)) if all(both)]
-    answers = collect_answers(
-        [replace(requests[place], label=output.labels[place]) for place in kept],
-        [old[place] for place in kept],
-        [new[place] for place in kept],
-        AnswerTerms(output.where, config.by, True),
+    each = zip(requests, output.labels, old, new, strict=True)
+    kept = [
+        (replace(request, label=label), before, after)
+        for request, label, before, after in each
+        if before is not None and after is not None
+    ]
+    answers = collect_scores(
+        [request for request, _, _ in kept],
+        [[row[output.place] for row in before] for _, before, _ in kept],
+        [[row[output.place] for row in after] for _, _, after in kept],
+        AnswerTerms(config.score, config.by, True),
     )
     skipped = {"rows without usable answers": len(requests) - len(kept)} if len(kept) < len(requests) else {}
     if isinstance(answers, str):
         return ReplayResult(Finding.NO_DATA, answers, len(requests), skipped=skipped)
     judged = judge_replay(answers, config, false_rollback_rate)
     return replace(judged, skipped={**skipped, **judged.skipped})
-
-
-def _is_usable(reply: ScoringReply, where: str | int) -> bool:
-    return not reply.problem and bool(read_scores(reply.body, reply.content_type, where))

@@ -76,7 +76,7 @@ def chance_of_replay(
     old, new = place_variance(auc), place_variance(max(0.0, auc - loss))
     spread = max(1e-12, old + new - 2 * agreement * math.sqrt(old * new))
     error = math.sqrt(spread * (1 + 1 / NEGATIVES) / positives)
-    surely = NormalDist().inv_cdf(1 - rate / TESTS)
+    surely = NormalDist().inv_cdf(1 - rate / TESTS / (1 + len(config.other_labels)))
     limit = max(config.auc, PROVEN["auc"] * config.auc + surely * error)
     return NormalDist().cdf((loss - limit) / error)
 

@@ -49,7 +49,9 @@ class FindingRecorder:
             if before is None or before.finding is Finding.PASS:
                 self.stages[REPLAY_STAGE] = StageFinding(REPLAY_STAGE, one.finding, 0.0, one.reason)
             failed = [
-                f"{each.name} {each.slice}".strip() for each in one.statistics if each.finding is Finding.FAIL
+                " ".join(filter(None, (each.output, each.name, each.slice)))
+                for each in one.statistics
+                if each.finding is Finding.FAIL
             ]
             if failed:
                 self.spoke.append(ComparisonSpoke("replay", variant, ", ".join(failed), REPLAY_STAGE, 0.0))
