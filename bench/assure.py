@@ -11,8 +11,8 @@ either version; ``sticky``: a client sends so many requests in a second, which a
 the new version alone fails everything for two seconds now and then. Rows ``by second`` have ``unit: second``. A
 unit test compares the arrays with the tests of the package.
 
-With ``ramp: auto`` a version that fails some part of its requests has stages of a minute in steps of 1 % up to 25 %,
-after a minute of copies, and a budget of 50 failures and 20,000 requests. A budget counts as spent if it is by the
+With ``ramp: auto`` a version that fails some part of its requests has stages of 30 s in steps of 1 % up to 25 %,
+after 30 s of copies, and a budget of 100 failures and 20,000 requests. A budget counts as spent if it is by the
 end of a stage that was chosen; what ends a rollout then is left out, and so are harms that are ruled out before."""
 
 import argparse
@@ -181,8 +181,8 @@ KINDS: dict[str, tuple[type[_Rollouts], tuple[str, ...]]] = {
 }  # fmt: skip
 RAMPED = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Parts of the requests that a version fails whose stages are chosen."""
-LADDER = tuple(RolloutStage(percent * 100, 60) for percent in range(26))
-RAMP = Assurance(Harm(errors=ERRORS), 2500, MISSED, exposure=20_000, failed=50, ramp=True)
+LADDER = tuple(RolloutStage(percent * 100, 30) for percent in range(26))
+RAMP = Assurance(Harm(errors=ERRORS), 2500, MISSED, exposure=20_000, failed=100, ramp=True)
 AT, BEYOND, GOOD = "at the harm", "beyond", "equal"
 
 
@@ -247,14 +247,14 @@ def run_ramps(chance: float, rollouts: int, seed: int = 1, clump: int = 1) -> Ra
     random, spent, failed, took = np.random.default_rng((seed, clump)), 0, 0, list[int | None]()
     fresh = begin_assurance(RAMP, ("main",))
     for _ in range(rollouts):
-        state, stage, stages, chosen = fold_assurance(fresh, _ramp_block(random, 0, 60, chance, clump)), 0, 0, True
+        state, stage, stages, chosen = fold_assurance(fresh, _ramp_block(random, 0, 30, chance, clump)), 0, 0, True
         while stage < len(LADDER) - 1 and not _is_spent(state):
             room, after = state.room, range(stage + 1, len(LADDER))
             assert room is not None
             allowed = [one for one in after if expect_requests(LADDER[one], state.rate) <= room]
             chosen = bool(allowed)
             stage, stages = max(allowed, default=stage), stages + chosen
-            state = fold_assurance(state, _ramp_block(random, stage, 60 if chosen else 10, chance, clump))
+            state = fold_assurance(state, _ramp_block(random, stage, 30 if chosen else 10, chance, clump))
         spent += chosen and _is_spent(state)
         failed += state.failed
         took.append(None if _is_spent(state) else stages)
