@@ -153,12 +153,11 @@ def choose_stage(rollout: Rollout, seen: Observation) -> int | None:
         return following
     assert config is not None and config.assure is not None
     verdict = verdict_on_stage(rollout, seen)
+    if verdict is not None and verdict.assured:
+        last = max(following, len(stages) - 1)
+        return next((n for n in range(following, len(stages)) if stages[n].holdback), last)
     if verdict is None or verdict.room is None or not verdict.rate:
         return None
-    if verdict.assured:
-        return next(
-            (n for n in range(following, len(stages)) if stages[n].holdback), max(following, len(stages) - 1)
-        )
     below = [n for n in range(following, len(stages)) if stages[n].share <= config.assure.before]
     if not below:
         return following
