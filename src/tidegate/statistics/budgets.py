@@ -1,7 +1,7 @@
 """Budgets: how many more requests a version may get, so that it seldom fails, or gets, more than a number of them.
 
-Nothing is assumed of a version but that each of its requests fails with some probability, given all before it, that
-is the same or falls. ``bound_rate`` is a confidence sequence: it holds at all looks together. ``bound_mean`` is
+Nothing is assumed of a version but that each of its requests fails with the same probability, given all before it.
+``bound_rate`` is a confidence sequence: it holds at all looks together. ``bound_mean`` is
 Chernoff's bound, and holds for any events whose probabilities, each given what was before, add up to the mean at
 most (Freedman, "On tail probabilities for martingales", Annals of Probability 3, 1975)."""
 
