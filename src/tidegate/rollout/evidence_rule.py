@@ -148,14 +148,13 @@ def choose_stage(rollout: Rollout, seen: Observation) -> int | None:
     one up to its share for which its budgets have room, and the last one once every harm is ruled out. A person who
     promotes goes on by one."""
     config, stages, following = rollout.plan.evidence, rollout.plan.stages, rollout.stage + 1
-    chosen = config is not None and config.assure is not None and config.assure.ramp
-    if not chosen or rollout.skips_bake or rollout.old is None or stages[rollout.stage].holdback:
+    if config is None or config.assure is None or not config.assure.ramp or following == len(stages):
         return following
-    assert config is not None and config.assure is not None
+    if rollout.skips_bake or rollout.old is None or stages[rollout.stage].holdback:
+        return following
     verdict = verdict_on_stage(rollout, seen)
     if verdict is not None and verdict.assured:
-        last = max(following, len(stages) - 1)
-        return next((n for n in range(following, len(stages)) if stages[n].holdback), last)
+        return next(n for n in range(following, len(stages)) if stages[n].holdback or n + 1 == len(stages))
     if verdict is None or verdict.room is None or not verdict.rate:
         return None
     below = [n for n in range(following, len(stages)) if stages[n].share <= config.assure.before]
