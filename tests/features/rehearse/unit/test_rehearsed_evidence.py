@@ -204,7 +204,7 @@ def test_with_nothing_left_to_compare_a_rehearsal_neither_holds_nor_turns_back()
 
 
 def test_an_assured_stage_ends_once_its_harm_is_ruled_out() -> None:
-    config = EvidenceConfig(ERRORS, deadline=7200, assure=Assurance(Harm(errors=0.05), 1000))
+    config = EvidenceConfig(ERRORS, deadline=7200, assure=Assurance(Harm(errors=0.01), 1000))
     run = play(config, rate=100.0)
     assert run.outcome is RunOutcome.PASSED
     assert run.seconds < 1800, "and not at the deadline"
