@@ -63,8 +63,7 @@ def compile_plan(
         _check_compared(replace(plan, evidence=deployment.evidence), can)
         _check_paired(deployment.evidence, new)
         _check_assured(deployment.evidence, stages)
-        if deployment.evidence.assure is not None and deployment.evidence.assure.ramp:
-            _check_ramp(deployment, can)
+        _check_ramp(deployment, can)
         if gets_copies_first(deployment.evidence):
             first = replace(stages[0], share=0, bake=deployment.evidence.copies)
             stages = (first, *stages)
@@ -155,7 +154,9 @@ def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> 
 def _check_ramp(deployment: DeploymentConfig, can: Capabilities) -> None:
     """Refuse a choice of stages where shares cannot be chosen, or what they did is not known in time. Raises
     Invalid."""
-    green, why = deployment.blue_green, ""
+    green, why, assure = deployment.blue_green, "", deployment.evidence and deployment.evidence.assure
+    if assure is None or not assure.ramp:
+        return
     if green is None or green.routing is not TrafficRouting.LINEAR:
         why = "the stages to choose from are those of strategy linear, in small steps"
     elif can.whole_instances:
