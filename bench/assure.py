@@ -9,7 +9,11 @@ which is the hardest case; one beyond it by twice as much. ``drifting``: what bo
 predictions is common to a second; ``retries``: a request that fails on the new version is sent four more times, to
 either version; ``sticky``: a client sends so many requests in a second, which all fail or all do not; ``outages``:
 the new version alone fails everything for two seconds now and then. Rows ``by second`` have ``unit: second``. A
-unit test compares the arrays with the tests of the package."""
+unit test compares the arrays with the tests of the package.
+
+With ``ramp: auto`` a version that fails some part of its requests has stages of 30 s in steps of 1 % up to 25 %,
+after 30 s of copies, and a budget of 100 failures and 20,000 requests. A budget counts as spent if it is by the
+end of a stage that was chosen; what ends a rollout then is left out, and so are harms that are ruled out before."""
 
 import argparse
 import math
@@ -23,7 +27,13 @@ import numpy as np
 
 from bench import tables
 from bench.evidence_arrays import Array, HarmRateTests, MeanTests, ShareTests
+from tidegate.domain.assurance import Assurance, Harm
+from tidegate.domain.evidence import EvidenceBlock
+from tidegate.domain.rollout import RolloutStage
+from tidegate.domain.traffic import WHOLE
+from tidegate.features.evidence.assurance import AssuranceState, begin_assurance, fold_assurance
 from tidegate.features.evidence.replay.labelled import compare_labelled, error_of_auc_change
+from tidegate.rollout.evidence_rule import expect_requests
 
 MISSED = 0.01
 LIMIT = -math.log(MISSED)
@@ -169,6 +179,10 @@ KINDS: dict[str, tuple[type[_Rollouts], tuple[str, ...]]] = {
     "p99 +50 %": (_SlowTail, ("independent", "drifting", "bursts")),
     "bias 0.4 units": (_Bias, ("independent", "drifting", "bursts")),
 }  # fmt: skip
+RAMPED = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""Parts of the requests that a version fails whose stages are chosen."""
+LADDER = tuple(RolloutStage(percent * 100, 30) for percent in range(26))
+RAMP = Assurance(Harm(errors=ERRORS), 2500, MISSED, exposure=20_000, failed=100, ramp=True)
 AT, BEYOND, GOOD = "at the harm", "beyond", "equal"
 
 
@@ -217,6 +231,58 @@ def run_labels(loss: float, rollouts: int, positives: int = 200, negatives: int 
     return passed
 
 
+@dataclass(frozen=True)
+class RampOutcome:
+    """Of some rollouts whose stages are chosen: how many spent a budget in a stage that was chosen, the mean of what
+    failed, and the stages that those took which came to the last one (None: the others)."""
+
+    spent: int
+    failed: float
+    stages: list[int | None]
+
+
+def run_ramps(chance: float, rollouts: int, seed: int = 1, clump: int = 1) -> RampOutcome:
+    """Simulate rollouts of a version that fails each request by this chance, or so many of them together. A stage
+    that has no room for a larger one goes on for ten seconds more, until a budget is spent by that."""
+    random, spent, failed, took = np.random.default_rng((seed, clump)), 0, 0, list[int | None]()
+    fresh = begin_assurance(RAMP, ("main",))
+    for _ in range(rollouts):
+        state, stage, stages, chosen = fold_assurance(fresh, _ramp_block(random, 0, 30, chance, clump)), 0, 0, True
+        while stage < len(LADDER) - 1 and not _is_spent(state):
+            room, after = state.room, range(stage + 1, len(LADDER))
+            assert room is not None
+            allowed = [one for one in after if expect_requests(LADDER[one], state.rate) <= room]
+            chosen = bool(allowed)
+            stage, stages = max(allowed, default=stage), stages + chosen
+            state = fold_assurance(state, _ramp_block(random, stage, 30 if chosen else 10, chance, clump))
+        spent += chosen and _is_spent(state)
+        failed += state.failed
+        took.append(None if _is_spent(state) else stages)
+    return RampOutcome(spent, failed / rollouts, took)
+
+
+def _is_spent(state: AssuranceState) -> bool:
+    return state.exposed >= (RAMP.exposure or 0) or state.failed >= (RAMP.failed or 0)
+
+
+def _ramp_block(random: np.random.Generator, stage: int, seconds: int, chance: float, clump: int) -> EvidenceBlock:
+    requests = int(random.poisson(RATE * seconds))
+    new = int(random.binomial(requests // clump, LADDER[stage].share / WHOLE))
+    bad = int(random.binomial(new, chance))
+    counts = {"main/errors/errors": (requests - clump * new, 0, clump * new, clump * bad)}
+    return EvidenceBlock(0, seconds, stage, counts)
+
+
+def ramp_rows(rollouts: int) -> Iterator[list[object]]:
+    for chance, clump in (*((one, 1) for one in RAMPED), (0.03, 2), (0.03, 5)):
+        found = run_ramps(chance, rollouts, clump=clump)
+        done = [one for one in found.stages if one is not None]
+        median = f"{tables.percentile([float(one) for one in done], 50):.0f}" if done else "-"
+        together = "one by one" if clump == 1 else f"{clump} together"
+        share = _share(found.spent, rollouts)
+        yield [f"{chance:.1%}", together, rollouts, found.spent, share, f"{found.failed:.1f}", len(done), median]
+
+
 def harm_rows(rollouts: int, seconds: int) -> Iterator[list[object]]:
     for harm, (_, kinds) in KINDS.items():
         for version, times in ((AT, 1.0), (BEYOND, 2.0)):
@@ -257,6 +323,12 @@ def main() -> None:
     header = ["harm", "requests are", "version", "rollouts", "got past", "share (95 % interval)"]
     title = "Harmful versions that got past an assurance (1 % allowed)"
     tables.show("assure", title, header, rows, keep=given.keep)
+    header = [
+        "fails", "requests fail", "rollouts", "spent a budget in a chosen stage", "share (95 % interval)",
+        "failures (mean)", "came to 25 %", "chosen stages until then (median)",
+    ]  # fmt: skip
+    ramps, title = list(ramp_rows(max(100, given.rollouts // 5))), "Budgets under ramp: auto (1 % allowed)"
+    tables.show("assure-ramp", title, header, ramps, keep=given.keep, command="assure")
     header = [
         "harm",
         "requests are",

@@ -53,7 +53,7 @@ BASES: dict[str, dict[str, Any]] = {
     },
     "assured": {
         **PLAIN,
-        "evidence": {"assure": {"harm": {"errors": "1%", "latency": "50%"}, "before": "25%"}},
+        "evidence": {"assure": {"harm": {"errors": "1%", "latency": "50%"}, "before": "25%", "exposure": 20_000}},
     },
     "replayed": {
         "rollout": {"strategy": "canary", "size": "10%", "wait": "10m"},
@@ -367,6 +367,8 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "AssureSpec.before": ("assured", "evidence.assure.before", "50%"),
     "AssureSpec.missed": ("assured", "evidence.assure.missed", "2%"),
     "AssureSpec.exposure": ("assured", "evidence.assure.exposure", 5000),
+    "AssureSpec.failed": ("assured", "evidence.assure.failed", 50),
+    "AssureSpec.ramp": ("assured", "evidence.assure.ramp", "auto"),
     "AssureSpec.unit": ("assured", "evidence.assure.unit", "second"),
     "HarmSpec.errors": ("assured", "evidence.assure.harm.errors", "0.5%"),
     "HarmSpec.latency": ("assured", "evidence.assure.harm.latency", "100%"),

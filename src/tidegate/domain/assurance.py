@@ -77,6 +77,15 @@ class Assurance:
     exposure: int | None = None
     """Requests to the new version after which the wait for an answer ends, as at the deadline for evidence."""
     unit: AssuranceUnit = AssuranceUnit.REQUEST
+    failed: int | None = None
+    """The same of requests that the new version failed."""
+    ramp: bool = False
+    """Each stage is the largest one of the schedule with which neither budget is spent, but for a probability of
+    ``missed`` over all of them together."""
+
+    @property
+    def counts_failures(self) -> bool:
+        return self.ramp or self.failed is not None
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,13 @@ class Verdict:
     """What is missing, where comparisons lack data, or may be about to fail."""
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most, where both were given the same ones."""
+    failed: int = 0
+    """Of an assurance with a budget of failures: requests that the new version failed so far."""
+    room: float | None = None
+    """Of an assurance that chooses stages: the largest expected number of requests to the new version in the next
+    one with which its budgets are kept."""
+    rate: float = 0.0
+    """Requests per second to both versions in this stage, where an assurance chooses the next one."""
 
     @property
     def assured(self) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import NO_EXPLANATION
 from tidegate.domain.observation import Event, Observation
-from tidegate.domain.rollout import Cause, Phase, RolloutStage
+from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, transitions
 from tidegate.rollout.commands import PROMOTED
 from tidegate.rollout.evidence_rule import HELD_BY_EVIDENCE, Ruling
@@ -148,8 +148,8 @@ def _find_cause(
     if ruling is Ruling.ROLL_BACK:
         lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
         when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
-        if evidence_rule.is_exposure_spent(rollout, seen):
-            lacking, when = "harm not ruled out", "within the requests that the settings allow"
+        if evidence_rule.is_budget_spent(rollout, seen):
+            lacking, when = "harm not ruled out", "within the requests and failures that the settings allow"
         return Cause.EVIDENCE, f"{lacking} {when}: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
@@ -374,7 +374,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     if ruling is not Ruling.ADVANCE:
         return None
     noted = _note_override(endpoint, rollout, seen, now)
-    return noted or _finish_stage(endpoint, rollout, stage, now)
+    return noted or _finish_stage(endpoint, rollout, seen, now)
 
 
 def _note_override(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
@@ -398,6 +398,8 @@ def _note_ruling(
         waits = "held by a difference that may be above its tolerance"
     elif ruling is Ruling.HOLD and evidence_rule.lacks_assurance(rollout, seen):
         waits = "waiting until harm is ruled out"
+    elif ruling is Ruling.HOLD and evidence_rule.lacks_room(rollout, seen):
+        waits = "waiting until the budget has room for a larger share"
     if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
         return None
     text = f"{waits}: {evidence_rule.explain_hold(rollout, seen)}" if waits else "the evidence lets the stage pass"
@@ -463,14 +465,17 @@ def _track_capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: date
     return _set_condition(endpoint, replace(rollout, phase_deadline=deadline), CAPACITY_SHORT, "short", text, now)
 
 
-def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition | None:
-    """Go to the next stage, unless that needs an approval, or past the last one."""
-    last = rollout.stage + 1 == len(rollout.plan.stages)
-    if not last and approval_rule.is_missing(rollout, rollout.stage + 1):
+def _finish_stage(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
+    """Go to the stage that follows, unless that needs an approval, or past the last one."""
+    stage, number = rollout.plan.stages[rollout.stage], evidence_rule.choose_stage(rollout, seen)
+    if number is None:
+        return None
+    last = number == len(rollout.plan.stages)
+    if not last and approval_rule.is_missing(rollout, number):
         return _await_approval(endpoint, rollout, now)
     rollout = replace(rollout, bake_until=None)
     if not last:
-        following = replace(rollout, stage=rollout.stage + 1)
+        following = replace(rollout, stage=number)
         ahead = rollout.plan.stages[following.stage]
         if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):
             return _shift_traffic(endpoint, following, now)

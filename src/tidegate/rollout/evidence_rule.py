@@ -21,7 +21,7 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.finding import Finding
 from tidegate.domain.observation import Observation
-from tidegate.domain.rollout import Condition, Phase
+from tidegate.domain.rollout import Condition, Phase, RolloutStage
 from tidegate.domain.traffic import WHOLE
 
 HELD_BY_EVIDENCE = "HeldByEvidence"
@@ -98,15 +98,17 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
 
 def _rule_on_assurance(rollout: Rollout, seen: Observation, overdue: bool) -> Ruling:
     """Return the ruling of an assurance: no stage above its share begins while a harm is not ruled out, or while the
-    traffic is not split as requested. At the deadline, and once its exposure is spent, the settings say what follows.
-    An assurance is not given up for lack of data: ADVANCE is not among that."""
+    traffic is not split as requested, or while its budgets have no room for a stage. At the deadline, and once a
+    budget is spent, the settings say what follows. An assurance is not given up for lack of data: ADVANCE is not
+    among that."""
     config = rollout.plan.evidence
     if config is None or config.assure is None or rollout.skips_bake:
         return Ruling.ADVANCE
-    spent = is_exposure_spent(rollout, seen)
+    spent = is_budget_spent(rollout, seen)
     verdict = verdict_on_stage(rollout, seen)
     split = verdict is None or not verdict.mismatch
-    if not spent and split and not lacks_assurance(rollout, seen):
+    lacks = lacks_assurance(rollout, seen) or lacks_room(rollout, seen)
+    if not spent and split and not lacks:
         return Ruling.ADVANCE
     at_deadline = Ruling.ROLL_BACK if config.on_no_data is NoDataAction.ROLLBACK else Ruling.GATE
     return at_deadline if spent or overdue else Ruling.HOLD
@@ -124,13 +126,51 @@ def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
     return ahead[0].share > config.assure.before and (verdict is None or not verdict.assured)
 
 
-def is_exposure_spent(rollout: Rollout, seen: Observation) -> bool:
-    """Return whether the new version has had as many requests as it may have before every harm is ruled out."""
+def is_budget_spent(rollout: Rollout, seen: Observation) -> bool:
+    """Return whether the new version has had, or has failed, as many requests as it may before every harm is ruled
+    out."""
     config, verdict = rollout.plan.evidence, verdict_on_stage(rollout, seen)
-    if config is None or config.assure is None or config.assure.exposure is None or verdict is None:
+    if config is None or config.assure is None or verdict is None or verdict.assured:
         return False
     below = rollout.plan.stages[rollout.stage].share <= config.assure.before
-    return below and not verdict.assured and verdict.exposed >= config.assure.exposure
+    budgets = ((config.assure.exposure, verdict.exposed), (config.assure.failed, verdict.failed))
+    return below and any(most is not None and had >= most for most, had in budgets)
+
+
+HEADROOM = 1.5
+"""Times the requests per second of the present stage that a chosen stage may get."""
+SETTLING = 10
+"""Seconds that it may take beyond its bake: until its share is in force, and until it was judged."""
+
+
+def choose_stage(rollout: Rollout, seen: Observation) -> int | None:
+    """Return the stage that follows; None: an assurance that chooses it allows none yet. Its choice is the largest
+    one up to its share for which its budgets have room, and the last one once every harm is ruled out. A person who
+    promotes goes on by one."""
+    config, stages, following = rollout.plan.evidence, rollout.plan.stages, rollout.stage + 1
+    if config is None or config.assure is None or not config.assure.ramp or following == len(stages):
+        return following
+    if rollout.skips_bake or rollout.old is None or stages[rollout.stage].holdback:
+        return following
+    verdict = verdict_on_stage(rollout, seen)
+    if verdict is not None and verdict.assured:
+        return next(n for n in range(following, len(stages)) if stages[n].holdback or n + 1 == len(stages))
+    if verdict is None or verdict.room is None or not verdict.rate:
+        return None
+    below = [n for n in range(following, len(stages)) if stages[n].share <= config.assure.before]
+    if not below:
+        return following
+    return max((n for n in below if expect_requests(stages[n], verdict.rate) <= verdict.room), default=None)
+
+
+def expect_requests(stage: RolloutStage, rate: float) -> float:
+    """Return the largest expected number of requests to the new version in a stage, at requests per second."""
+    return stage.share / WHOLE * rate * HEADROOM * (stage.bake + SETTLING)
+
+
+def lacks_room(rollout: Rollout, seen: Observation) -> bool:
+    """Return whether the budgets of an assurance allow no larger share yet."""
+    return choose_stage(rollout, seen) is None
 
 
 def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:

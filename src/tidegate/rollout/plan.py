@@ -62,7 +62,7 @@ def compile_plan(
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
         _check_paired(deployment.evidence, new)
-        _check_assured(deployment.evidence, stages)
+        _check_assured(deployment, stages, can)
         if gets_copies_first(deployment.evidence):
             first = replace(stages[0], share=0, bake=deployment.evidence.copies)
             stages = (first, *stages)
@@ -137,10 +137,15 @@ def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
         )
 
 
-def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> None:
+def _check_assured(deployment: DeploymentConfig, stages: tuple[RolloutStage, ...], can: Capabilities) -> None:
     """Refuse an assurance whose first traffic is more than a version may have before it, unless copies and labelled
     rows alone can give it. Raises Invalid."""
-    if config.assure is None or stages[0].share <= config.assure.before:
+    config = deployment.evidence
+    if config is None or config.assure is None:
+        return
+    if config.assure.ramp:
+        _check_ramp(deployment, can)
+    if stages[0].share <= config.assure.before:
         return
     harm = config.assure.harm
     if harm.errors is not None or harm.latency is not None or not gets_copies_first(config):
@@ -148,6 +153,22 @@ def _check_assured(config: EvidenceConfig, stages: tuple[RolloutStage, ...]) -> 
             f"evidence.assure: the first stage has {stages[0].share / 100:g} % of the traffic, and harm is to be"
             f" ruled out before {config.assure.before / 100:g} %: make the first stage smaller, or raise 'before'"
         )
+
+
+def _check_ramp(deployment: DeploymentConfig, can: Capabilities) -> None:
+    """Refuse a choice of stages where shares cannot be chosen, or what they did is not known in time. Raises
+    Invalid."""
+    green, why = deployment.blue_green, ""
+    if green is None or green.routing is not TrafficRouting.LINEAR:
+        why = "the stages to choose from are those of strategy linear, in small steps"
+    elif can.whole_instances:
+        why = "this target shifts traffic by whole instances only"
+    elif can.counted_after:
+        why = f"this target counts a request up to {can.counted_after} s later, and more may have failed meanwhile"
+    elif deployment.stick:
+        why = "with stick, clients are counted, and a budget is of requests"
+    if why:
+        raise Invalid(f"evidence.assure.ramp: auto cannot be kept here: {why}; write ramp: fixed")
 
 
 def _check_stick(new: Version, stages: tuple[RolloutStage, ...], can: Capabilities) -> None:

@@ -153,7 +153,7 @@ class Invariants:
             states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
             expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
         if left and was.plan.evidence is not None and was.old is not None:
-            _check_comparison(was, was.plan.evidence, seen, now)
+            _check_comparison(was, is_, was.plan.evidence, seen, now)
 
     def _count_pauses(self, rollout: Rollout) -> None:
         if rollout.pause is not None:
@@ -178,11 +178,13 @@ def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
         expect(whole, "14 a verdict rests on all of the bake", (since, evidence))
 
 
-def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, now: datetime) -> None:
+def _check_comparison(
+    was: Rollout, is_: Rollout | None, config: EvidenceConfig, seen: Observation, now: datetime
+) -> None:
     """7: a stage is left on a pass of its own comparison, by a person, or past a deadline that allows it."""
     verdict = seen.guard_check.verdict if seen.guard_check else None
     failed = verdict is not None and verdict.finding is Finding.FAIL
-    _check_assurance(was, config, verdict)
+    _check_assurance(was, is_, config, verdict)
     if config.action is EvidenceAction.REPORT:
         return
     expect(
@@ -199,18 +201,23 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
     expect(passed or allowed, "7 a stage without its evidence never passes", verdict)
 
 
-def _check_assurance(was: Rollout, config: EvidenceConfig, verdict: Verdict | None) -> None:
-    """7: no stage begins whose share a version may have only once every harm is ruled out, but by a person."""
-    ahead = was.plan.stages[was.stage + 1 : was.stage + 2]
+def _check_assurance(was: Rollout, is_: Rollout | None, config: EvidenceConfig, verdict: Verdict | None) -> None:
+    """7: no stage begins whose share a version may have only once every harm is ruled out, but by a person. One that
+    is chosen by budgets has room in them."""
     stage = was.plan.stages[was.stage]
+    ahead = stage if is_ is None else was.plan.stages[is_.stage]
     if config.assure is None or was.skips_bake or stage.holdback or stage.share >= WHOLE:
         return
     of_stage = verdict if verdict is not None and verdict.stage == was.stage else None
     split = of_stage is None or not of_stage.mismatch
     expect(split, "7 traffic that is not split as requested proves nothing", verdict)
-    if ahead and ahead[0].share > config.assure.before:
-        assured = of_stage is not None and of_stage.assured
+    assured = of_stage is not None and of_stage.assured
+    if ahead.share > config.assure.before:
         expect(assured, "7 no larger share before every harm is ruled out", verdict)
+    if config.assure.ramp and not assured:
+        room = None if of_stage is None else of_stage.room
+        wanted = 0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * ahead.bake
+        expect(room is not None and wanted <= room, "7 a stage that is chosen has room", (ahead, verdict))
 
 
 def _lets_pass(config: EvidenceConfig, verdict: Verdict) -> bool:

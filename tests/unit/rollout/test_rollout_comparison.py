@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.samples import all_at_once, canary, percent, version
+from tests.samples import all_at_once, canary, linear, percent, version
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
 from tidegate.domain.assurance import ASSUMED, Assurance, Harm, HarmResult, PredictionHarm
 from tidegate.domain.endpoint import Endpoint, VersionRequest
@@ -386,7 +386,9 @@ def test_a_version_that_has_had_the_requests_that_it_may_have_waits_no_longer() 
     spent = known(LACKING, exposed=5000)
     turned = seen_with(endpoint, began, began + SECOND, spent).endpoint
     assert rollout_of(turned).phase is Phase.ROLLING_BACK, "also in the bake"
-    assert "harm not ruled out within the requests that the settings allow" in (rollout_of(turned).reason or "")
+    assert "harm not ruled out within the requests and failures that the settings allow" in (
+        rollout_of(turned).reason or ""
+    )
     assert turned is not None and not turned.rejected, "nothing was found against the version"
     fewer = rollout_of(
         seen_with(endpoint, began, began + SECOND, known(LACKING, exposed=4999)).endpoint or endpoint
@@ -426,3 +428,80 @@ def test_a_first_stage_above_the_share_is_refused_unless_copies_and_labels_can_g
     config = EvidenceConfig((Comparison.ERRORS, Comparison.PAIRED), assure=by_pairs)
     plan = compile_plan(version("v1", 2), version("v2", 2), replace(half, evidence=config), Capabilities())
     assert [one.share for one in plan.stages] == [0, 5000, 10000]
+
+
+RAMPED = replace(ASSURED, assure=Assurance(Harm(errors=0.005), 2500, exposure=5000, failed=50, ramp=True))
+
+
+def ramping() -> tuple[Endpoint, datetime]:
+    """In the first bake of a linear rollout in steps of 5 %, whose stages are chosen."""
+    world = make_updating_world(
+        version("v1", 2), version("v2", 2), replace(linear(percent(5), 60, 60), evidence=RAMPED)
+    )
+    world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
+    assert world.record is not None
+    since = rollout_of(world.record).phase_since
+    assert since is not None
+    return world.record, since
+
+
+@pytest.mark.parametrize(
+    ("room", "harm", "stage"),
+    [
+        (104, LACKING, 0),  # 10 % of 10 a second, and half more, for 70 seconds are 105
+        (105, LACKING, 1),
+        (209, LACKING, 2),
+        (10**6, LACKING, 4),  # 25 %
+        (0, RULED_OUT, 19),
+    ],
+)
+def test_a_budget_chooses_the_largest_stage_that_it_has_room_for(
+    room: float, harm: HarmResult, stage: int
+) -> None:
+    endpoint, began = ramping()
+    verdict = replace(known(harm), room=room, rate=10.0)
+    after = seen_with(endpoint, began, began + BAKE + SECOND, verdict).endpoint
+    assert rollout_of(after).stage == stage
+    if not stage:
+        assert [one.message for one in rollout_of(after).conditions if one.status] == [
+            "waiting until the budget has room for a larger share"
+        ]
+
+
+def test_a_budget_chooses_nothing_on_what_is_not_known() -> None:
+    endpoint, began = ramping()
+    told = replace(known(LACKING), room=10.0**6, rate=10.0)
+    for verdict in (None, replace(told, rate=0.0), replace(told, room=None), replace(told, stage=1)):
+        assert rollout_of(seen_with(endpoint, began, began + BAKE + SECOND, verdict).endpoint).stage == 0
+
+
+def test_a_version_that_failed_as_many_requests_as_it_may_is_rolled_back() -> None:
+    endpoint, began = ramping()
+    spent = replace(known(LACKING), failed=50, room=0.0, rate=10.0)
+    turned = seen_with(endpoint, began, began + SECOND, spent).endpoint
+    assert (rollout_of(turned).phase, rollout_of(turned).cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
+    calm = seen_with(endpoint, began, began + SECOND, replace(spent, failed=49)).endpoint
+    assert rollout_of(calm or endpoint).phase is Phase.BAKING
+
+
+def test_a_person_who_promotes_goes_on_by_one_stage() -> None:
+    endpoint, began = ramping()
+    promoted = commands.promote(endpoint, "ann", began + SECOND)
+    verdict = replace(known(LACKING), room=10.0**6, rate=10.0)
+    assert rollout_of(seen_with(promoted, began, began + 2 * SECOND, verdict).endpoint).stage == 1
+
+
+@pytest.mark.parametrize(
+    ("deployment", "can", "why"),
+    [
+        (canary(percent(5), 60), Capabilities(), "those of strategy linear"),
+        (linear(percent(5), 60), Capabilities(whole_instances=True), "whole instances only"),
+        (linear(percent(5), 60), Capabilities(counted_after=60), "up to 60 s later"),
+        (replace(linear(percent(5), 60), stick="X-Client"), Capabilities(), "clients are counted"),
+    ],
+)
+def test_stages_are_not_chosen_where_no_budget_could_be_kept(
+    deployment: DeploymentConfig, can: Capabilities, why: str
+) -> None:
+    with pytest.raises(Invalid, match=f"ramp: auto cannot be kept here: .*{why}.*; write ramp: fixed"):
+        compile_plan(version("v1", 20), version("v2", 20), replace(deployment, evidence=RAMPED), can)

@@ -23,6 +23,7 @@ from tidegate.features.evidence.sentences import describe_harm
 from tidegate.features.evidence.spec_paired import MOST_UNITS
 from tidegate.features.evidence.waits import extrapolate
 from tidegate.statistics.assurance import HarmRateTest, count_requests
+from tidegate.statistics.budgets import find_room
 from tidegate.statistics.means import HitTest, MeanTest, add_sums
 from tidegate.statistics.shares import ShareTest
 
@@ -79,6 +80,29 @@ class AssuranceState:
     exposed: int = 0
     """Requests to the new version so far."""
     stage: int = 0
+    failed: int = 0
+    """Those of them that it failed."""
+    traffic: tuple[int, int] = (0, 0)
+    """Requests to both versions in the present stage, and the seconds of its blocks."""
+
+    @property
+    def rate(self) -> float:
+        """Requests per second to both versions in the present stage."""
+        requests, seconds = self.traffic
+        return requests / max(1, seconds)
+
+    @property
+    def room(self) -> float | None:
+        """Requests that the budgets allow the new version in the next stage (``budgets.find_room``); None: it chooses
+        no stages."""
+        asked = self.config
+        if not asked.ramp:
+            return None
+        left = (
+            None if asked.exposure is None else max(0, asked.exposure - self.exposed),
+            None if asked.failed is None else max(0, asked.failed - self.failed),
+        )
+        return find_room(left, (self.exposed, self.failed), asked.missed, self.stage)
 
 
 def begin_assurance(config: Assurance, variants: Iterable[str]) -> AssuranceState:
@@ -107,13 +131,18 @@ def fold_assurance(state: AssuranceState, block: EvidenceBlock) -> AssuranceStat
     if block.stage != state.stage:
         harms = tuple(replace(one, test=one.test.enter_stage()) for one in state.harms)
         splits = tuple(SplitState(one.variant) for one in state.splits)
-        state = replace(state, harms=harms, splits=splits, stage=block.stage)
-    requests = sum(_count_requests(one.variant, block)[2] for one in state.splits)
+        state = replace(state, harms=harms, splits=splits, stage=block.stage, traffic=(0, 0))
+    counts = NOTHING
+    for one in state.splits:
+        counts = add_counts(counts, _count_requests(one.variant, block))
+    old, _, new, failed = counts
     return replace(
         state,
         harms=tuple(_fold_harm(one, block) for one in state.harms),
         splits=tuple(_fold_split(one, block) for one in state.splits),
-        exposed=state.exposed + requests,
+        exposed=state.exposed + new,
+        failed=state.failed + failed,
+        traffic=(state.traffic[0] + old + new, state.traffic[1] + block.seconds),
     )
 
 

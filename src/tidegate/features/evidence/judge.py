@@ -218,7 +218,12 @@ def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = No
     harms, mismatch = find_harms(state.assurance, replayed or {}), find_mismatch(state.assurance)
     reasons = [one for one in (found.reason, mismatch, describe_harms(harms)) if one]
     said = found.reason if found.finding is Finding.FAIL else "; ".join(reasons)
-    return replace(found, reason=said, harms=harms, exposed=state.assurance.exposed, mismatch=mismatch)
+    known = state.assurance
+    found = replace(found, reason=said, harms=harms, exposed=known.exposed, mismatch=mismatch)
+    # Records of assurances without a budget of failures have none of these.
+    if known.config.counts_failures:
+        found = replace(found, failed=known.failed)
+    return replace(found, room=known.room, rate=known.rate) if known.config.ramp else found
 
 
 def _compare(state: EvidenceState, seconds: int) -> Verdict:

@@ -15,6 +15,7 @@ from tidegate.spec.value_types import about
 from tidegate.statistics.assurance import count_requests
 
 UNITS = tuple(one.value for one in AssuranceUnit)
+RAMPS = ("fixed", "auto")
 MOST_MISSED = 10
 """Percent: largest part of harmful versions that may be let through."""
 _PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
@@ -74,6 +75,17 @@ class AssureSpec(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    failed: (
+        Annotated[
+            int,
+            Meta(
+                description="Requests that the new version fails without an answer after which on_no_data decides.",
+                extra_json_schema={"minimum": 1},
+            ),
+        ]
+        | None
+    ) = None
+    ramp: Annotated[str, about("Whether the budgets choose the stages.", enum=RAMPS)] = "fixed"
     unit: Annotated[str, about("What counts as one observation of errors.", enum=UNITS)] = "request"
 
 
@@ -86,8 +98,9 @@ def parse_assure(given: AssureSpec, config: EvidenceConfig, path: KeyPath) -> As
         raise SpecError((*path, "missed"), f"{given.missed}: must be above 0% and at most {MOST_MISSED}%")
     if not 0 < before < 100:
         raise SpecError((*path, "before"), f"{given.before}: must be above 0% and below 100%")
-    if given.exposure is not None and given.exposure < 1:
-        raise SpecError((*path, "exposure"), f"{given.exposure}: must be 1 or more")
+    for name, budget in (("exposure", given.exposure), ("failed", given.failed)):
+        if budget is not None and budget < 1:
+            raise SpecError((*path, name), f"{budget}: must be 1 or more")
     least = 0 if harm.errors is None else count_requests(harm.errors, 0.0, missed / 100)
     if given.exposure is not None and given.exposure < least and given.unit == AssuranceUnit.REQUEST:
         told = f"{given.exposure}: to rule out errors takes about {least:,} requests even if none of them fails"
@@ -97,7 +110,12 @@ def parse_assure(given: AssureSpec, config: EvidenceConfig, path: KeyPath) -> As
             path, "on_no_data: advance would give the assurance up for lack of data: use rollback or gate"
         )
     unit = AssuranceUnit(one_of(given.unit, UNITS, (*path, "unit")))
-    return Assurance(harm, round(before * WHOLE / 100), missed / 100, given.exposure, unit)
+    ramp = one_of(given.ramp, RAMPS, (*path, "ramp")) == "auto"
+    if ramp and given.exposure is None and given.failed is None:
+        raise SpecError((*path, "ramp"), "auto needs a budget to choose stages by: exposure, failed or both")
+    if ramp and config.on_no_data is not NoDataAction.ROLLBACK:
+        raise SpecError((*path, "ramp"), "auto keeps a budget by rolling back: it needs on_no_data: rollback")
+    return Assurance(harm, round(before * WHOLE / 100), missed / 100, given.exposure, unit, given.failed, ramp)
 
 
 def _parse_harm(given: HarmSpec, path: KeyPath) -> Harm:
@@ -161,4 +179,8 @@ def render_assure(given: Assurance) -> dict[str, Any]:
         found["missed"] = percent_text(given.missed)
     if given.exposure is not None:
         found["exposure"] = given.exposure
+    if given.failed is not None:
+        found["failed"] = given.failed
+    if given.ramp:
+        found["ramp"] = "auto"
     return found | ({"unit": given.unit.value} if given.unit is not AssuranceUnit.REQUEST else {})

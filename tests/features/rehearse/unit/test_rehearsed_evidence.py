@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from tests.features.rehearse.unit.test_rehearsal import USUAL
-from tests.samples import canary, percent, version
+from tests.samples import canary, linear, percent, version
+from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.evidence import (
     Comparison,
     EvidenceAction,
@@ -200,3 +201,20 @@ def test_with_nothing_left_to_compare_a_rehearsal_neither_holds_nor_turns_back()
     )
     run = prepared.run(Random(1))
     assert (run.outcome, run.findings) == (RunOutcome.PASSED, ())
+
+
+def test_an_assured_stage_ends_once_its_harm_is_ruled_out() -> None:
+    config = EvidenceConfig(ERRORS, deadline=7200, assure=Assurance(Harm(errors=0.01), 1000))
+    run = play(config, rate=100.0)
+    assert run.outcome is RunOutcome.PASSED
+    assert run.seconds < 1800, "and not at the deadline"
+
+
+def test_budgets_choose_the_stages_of_a_rehearsed_rollout() -> None:
+    assure = Assurance(Harm(errors=0.05), 2500, exposure=20_000, failed=1000, ramp=True)
+    config = EvidenceConfig(ERRORS, deadline=7200, assure=assure)
+    deployment = replace(linear(percent(5), 60, 0, alarms=()), evidence=config)
+    made = Scenario(version("v1", 2), version("v2", 2), deployment, (), 100.0, USUAL)
+    good = PreparedScenario(made, HEALTHY).run(Random(1))
+    assert good.outcome is RunOutcome.PASSED
+    assert good.seconds < 10 * 60, "20 stages of a minute take longer"

@@ -188,8 +188,11 @@ class RehearsedComparison:
             reason = "nothing that is compared was drawn"
             self.verdict = Verdict(Finding.PASS, self._stage, reason, harms=(ASSUMED,))
             return False
-        self.verdict = self._ledger.verdict
-        return self.recorder.take(self.verdict, self._stage, at - self._began)
+        before, found = self.verdict, self._ledger.verdict
+        self.verdict = found
+        # What an assurance waits for does not show in the finding.
+        decides = found.assured != (before is not None and before.assured) or found.room is not None
+        return self.recorder.take(found, self._stage, at - self._began) or decides
 
 
 def _distribution(counted: Iterable[tuple[float, int]]) -> Distribution:
