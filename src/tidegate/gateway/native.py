@@ -44,7 +44,7 @@ from tidegate.rollout import desired_state
 from tidegate.rollout.history import digests
 from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import DeployOptions
+from tidegate.service.deploy import DeployOptions, find_target
 from tidegate.service.deployed import read_deployed
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.log_lines import LogSearch, search_logs
@@ -164,10 +164,13 @@ def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
     before = {} if deployed is None else render(deployed.endpoint)
     found = changes(before, render(desired))
     serving = None if deployed is None else deployed.endpoint.config.name
+    saved = tx.get(ENDPOINT, desired.endpoint)
+    rolling_out = None if saved is None or saved.body.rollout is None else find_target(saved.body)
     return {
         "endpoint": desired.endpoint,
         "exists": deployed is not None,
         "serving": serving,
+        "rolling_out": rolling_out,
         "config": desired.config.name,
         "changes": [asdict(one) for one in found if one.what != "endpoint"],
         "kept": [] if deployed is None else list(deployed.kept),
