@@ -301,8 +301,11 @@ async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
         sections = [(one, one.find(tx, name).get(name)) for one in _sections()]
         return _EndpointRecords(endpoint, alarms_of(tx, endpoint), sections)
 
-    records = await gateway.context.store.read(work)
-    return JSONResponse(_render_endpoint(records, gateway.context.observed(name)))
+    context = gateway.context
+    records = await context.store.read(work)
+    now = context.clock.now()
+    sections = [(one, await one.measure(context.metrics, found, now)) for one, found in records.sections]
+    return JSONResponse(_render_endpoint(replace(records, sections=sections), context.observed(name)))
 
 
 def _render_endpoint(records: _EndpointRecords, seen: Observation | None) -> EndpointDocument:
