@@ -66,7 +66,7 @@ class _EndpointSignals(EndpointExtension):
     section = "signals"
 
     def find(self, tx: Tx, endpoint: str | None = None) -> Mapping[str, EndpointSignals]:
-        """Of all endpoints only the signals that cannot be read are found."""
+        """Return the signals of one endpoint, or those of all endpoints that cannot be read."""
         if endpoint is None:
             return {saved.name: EndpointSignals(saved.body.unread) for saved in tx.find(SIGNAL_REPORT).items}
         report, saved = tx.get(SIGNAL_REPORT, endpoint), tx.get(ENDPOINT, endpoint)
