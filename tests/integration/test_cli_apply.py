@@ -5,7 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -98,7 +102,12 @@ def _names(scene: Scene) -> set[str]:
     return {one["EndpointName"] for one in scene.sagemaker.list_endpoints()["Endpoints"]} - {"owned"}
 
 
-def act(platform: Platform, place: Path, **inputs: str) -> tuple[int, str]:
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def act(
+    platform: Platform, place: Path, more: Mapping[str, str] = NOTHING, skipped: str = "", **inputs: str
+) -> tuple[int, str]:
     """Run the steps of the action in bash, as a runner does; the exit status and the summary of the job."""
     action = yaml.safe_load(ACTION.read_text())
     given = {name: str(one.get("default", "")) for name, one in action["inputs"].items()} | inputs
@@ -107,10 +116,11 @@ def act(platform: Platform, place: Path, **inputs: str) -> tuple[int, str]:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tidegate.cli "$@"\n')
     program.chmod(0o755)
     summary = place / "summary.md"
-    runner = {"RUNNER_TEMP": str(place), "GITHUB_STEP_SUMMARY": str(summary), "TIDEGATE_URL": platform.url}
+    runner = {"RUNNER_TEMP": str(place), "GITHUB_STEP_SUMMARY": str(summary), "TIDEGATE_URL": platform.url, **more}
     path = f"{program.parent}:{os.environ['PATH']}"
     for step in action["runs"]["steps"]:
-        if "if" in step and given["apply"] != "true":
+        condition = re.fullmatch(r"inputs\.(\w+) == 'true'", step.get("if", ""))
+        if step["name"] == skipped or (condition and given[condition[1]] != "true"):
             continue
         named = {
             key: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: given[found[1]], value)
@@ -142,3 +152,82 @@ def test_the_steps_of_the_action_check_show_and_apply_a_folder(
     written.write_text(written.read_text() + "instances: many\n")
     status, told = act(platform, tmp_path, folder=str(folder), set="acted")
     assert status == 1 and "instances" in told
+
+
+class ForgeStandIn(ThreadingHTTPServer):
+    """Stands in for the forge's API: the comments of pull request 7 of the repository ``team/shop``. It refuses every
+    token but ``good``."""
+
+    def __init__(self) -> None:
+        self.comments: list[dict[str, Any]] = []
+        super().__init__(("127.0.0.1", 0), _ForgeHandler)
+
+
+class _ForgeHandler(BaseHTTPRequestHandler):
+    server: ForgeStandIn
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        assert path == "/repos/team/shop/issues/7/comments"
+        start = 100 * (int(query.rpartition("=")[2]) - 1)
+        self.answer(200, self.server.comments[start : start + 100])
+
+    def do_POST(self) -> None:
+        assert self.path == "/repos/team/shop/issues/7/comments"
+        self.server.comments.append({"id": len(self.server.comments) + 1, "user": {"type": "Bot"}, **self.sent()})
+        self.answer(201, self.server.comments[-1])
+
+    def do_PATCH(self) -> None:
+        comment = self.server.comments[int(self.path.removeprefix("/repos/team/shop/issues/comments/")) - 1]
+        comment.update(self.sent())
+        self.answer(200, comment)
+
+    def sent(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        return document
+
+    def answer(self, status: int, document: Any) -> None:
+        allowed = self.headers["Authorization"] == "Bearer good"
+        self.send_response(status if allowed else 403)
+        self.end_headers()
+        self.wfile.write(json.dumps(document if allowed else {}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def forge() -> Iterator[ForgeStandIn]:
+    made = ForgeStandIn()
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_the_action_keeps_one_comment_about_what_would_change(
+    platform: Platform, models: tuple[str, str], forge: ForgeStandIn, tmp_path: Path
+) -> None:
+    folder, event = tmp_path / "endpoints", tmp_path / "event.json"
+    folder.mkdir()
+    write(folder, "commented", models[0])
+    mark = "<!-- tidegate diff of the set talk -->"
+    person = {"id": 1, "user": {"type": "User"}, "body": f"{mark} not ours"}
+    forge.comments = [person, *({**person, "id": number, "body": None} for number in range(2, 120))]
+    url = f"http://127.0.0.1:{forge.server_address[1]}"
+    runner = {"GITHUB_API_URL": url, "GITHUB_REPOSITORY": "team/shop", "GITHUB_EVENT_PATH": str(event)}
+
+    def comment(token: str, about: dict[str, Any]) -> list[str]:
+        event.write_text(json.dumps(about))
+        given = {"folder": str(folder), "set": "talk", "comment": "true", "token": token}
+        status, told = act(platform, tmp_path, runner, "Rehearse", **given)
+        assert status == 0, told
+        return [one["body"] for one in forge.comments[119:]]
+
+    request = {"pull_request": {"number": 7}}
+    assert comment("", request) == comment("refused", request) == comment("good", {}) == []
+    [first] = comment("good", request)
+    assert first.startswith(mark) and "endpoint `commented` would be created" in first
+    write(folder, "another", models[0])
+    [second] = comment("good", request)
+    assert "`another` would be created" in second and person["body"] == f"{mark} not ours"

@@ -30,7 +30,8 @@ FAILED, NOT_DONE, UNCHANGED = "failed", "not done", "unchanged"
 class Outcome:
     """The outcome for one endpoint.
 
-    ``result``: created, updated, superseded, unchanged, deleted, failed, or not done."""
+    ``result``: created, updated, superseded, unchanged, deleted, failed, or not done. ``config``: the one to follow;
+    empty: none."""
 
     endpoint: str
     file: str
@@ -70,7 +71,7 @@ def apply(
                 with ProgressBar(f"applying {member.endpoint}", quiet=as_json):
                     _attempt(outcome, lambda: _deploy(server, member, owner, outcome))  # noqa: B023 (called at once)
             for outcome in outcomes if wait else ():
-                if outcome.result not in (FAILED, UNCHANGED):
+                if outcome.config and outcome.result != FAILED:  # an earlier ``apply`` may have begun its rollout
                     _attempt(outcome, lambda: _follow(server, outcome))  # noqa: B023 (called at once)
             if prune and owner is not None:
                 outcomes += _prune(server, list_surplus(server, owner, members), outcomes)
@@ -97,8 +98,9 @@ def _attempt(outcome: Outcome, work: Callable[[], None]) -> None:
 def _deploy(server: ApiClient, member: SetMember, owner: str | None, outcome: Outcome) -> None:
     if owner is not None and (other := find_owner(server, member.endpoint)) not in (None, owner):
         raise Conflict(f"it belongs to the set {other}: remove it from one of them")
-    if is_unchanged(server.diff(member.data)):
-        outcome.result = UNCHANGED
+    document = server.diff(member.data)
+    if is_unchanged(document):
+        outcome.result, outcome.config = UNCHANGED, document["config"]
         return
     done = server.deploy(member.data, user_name(), override=False, supersede=False)
     outcome.result, outcome.detail, outcome.config = done["change"], done["message"], done["config"]

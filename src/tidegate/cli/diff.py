@@ -108,6 +108,8 @@ def _describe(document: Mapping[str, Any]) -> str:
     name, config, serving = document["endpoint"], document["config"], document["serving"]
     if not document["exists"]:
         return f'endpoint "{name}" would be created, with version {config}:'
+    if not document["changes"] and serving == config and not is_unchanged(document):
+        return f'endpoint "{name}" serves {config}, but is being updated to {document["rolling_out"]}'
     if not document["changes"] and serving == config:
         return f'endpoint "{name}" would not change: {config} serves already'
     if not document["changes"]:

@@ -257,6 +257,15 @@ def alarm_table(documents: Iterable[Document]) -> Table:
     return shown
 
 
+def signal_table(documents: Iterable[Document]) -> Table:
+    shown = Table(key("SIGNAL OF"), number("VALUE"), key("READ"), sentence("CANNOT BE READ"))
+    for one in documents:
+        value = "-" if one["value"] is None else f"{one['value']:g}"
+        read = format_time(one["at"]) if one["at"] else "-"
+        shown.add_row(one["alarm"], value, read, Text(one["reason"] or "", style="yellow"))
+    return shown
+
+
 def event_lines(one: Document, width: int) -> list[Text]:
     """An event of the journal: when, what, and the message beside it."""
     kind = str(one["kind"]).rpartition(".")[2]

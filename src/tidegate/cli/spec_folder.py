@@ -79,8 +79,10 @@ def _read_member(path: Path, owner: str | None, *, must_exist: bool) -> SetMembe
 
 
 def is_unchanged(document: Mapping[str, Any]) -> bool:
-    """Whether a comparison of the server's (``POST /diff``) has no difference."""
-    return bool(document["exists"]) and not document["changes"] and document["serving"] == document["config"]
+    """Whether a comparison of the server's (``POST /diff``) has no difference, and no other version is rolled out."""
+    config = document["config"]
+    same = bool(document["exists"]) and not document["changes"] and document["serving"] == config
+    return same and document.get("rolling_out") in (None, config)
 
 
 def find_owner(server: ApiClient, endpoint: str) -> str | None:

@@ -115,10 +115,8 @@ def render_status(
         parts += [Text(), Text(f"captured: {capture['percent']} % to {capture['destination']}{redacted}")]
     if document["alarms"]:
         parts += [Text(), draw.alarm_table(document["alarms"])]
-    for unread in document.get("unread_signals", ()):
-        parts.append(
-            Text(f"alarm {unread['alarm']} has no data: its signal cannot be read: {unread['reason']}", "yellow")
-        )
+    if signals := document.get("signals"):
+        parts += [Text(), draw.signal_table(signals)]
     if registry := document.get("registry"):
         parts += [Text(), *_describe_registry(registry)]
     if events:

@@ -44,7 +44,7 @@ from tidegate.rollout import desired_state
 from tidegate.rollout.history import digests
 from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import DeployOptions
+from tidegate.service.deploy import DeployOptions, find_target
 from tidegate.service.deployed import read_deployed
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.log_lines import LogSearch, search_logs
@@ -164,10 +164,13 @@ def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
     before = {} if deployed is None else render(deployed.endpoint)
     found = changes(before, render(desired))
     serving = None if deployed is None else deployed.endpoint.config.name
+    saved = tx.get(ENDPOINT, desired.endpoint)
+    rolling_out = None if saved is None or saved.body.rollout is None else find_target(saved.body)
     return {
         "endpoint": desired.endpoint,
         "exists": deployed is not None,
         "serving": serving,
+        "rolling_out": rolling_out,
         "config": desired.config.name,
         "changes": [asdict(one) for one in found if one.what != "endpoint"],
         "kept": [] if deployed is None else list(deployed.kept),
@@ -298,8 +301,11 @@ async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
         sections = [(one, one.find(tx, name).get(name)) for one in _sections()]
         return _EndpointRecords(endpoint, alarms_of(tx, endpoint), sections)
 
-    records = await gateway.context.store.read(work)
-    return JSONResponse(_render_endpoint(records, gateway.context.observed(name)))
+    context = gateway.context
+    records = await context.store.read(work)
+    now = context.clock.now()
+    sections = [(one, await one.measure(context.metrics, found, now)) for one, found in records.sections]
+    return JSONResponse(_render_endpoint(replace(records, sections=sections), context.observed(name)))
 
 
 def _render_endpoint(records: _EndpointRecords, seen: Observation | None) -> EndpointDocument:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidegate.domain import alarm_rule
-from tidegate.domain.alarm import Alarm, AlarmState
-from tidegate.domain.metric import Coverage
+from tidegate.domain.alarm import Alarm, AlarmState, MissingData
+from tidegate.domain.metric import SIGNALS, Coverage
 from tidegate.domain.observation import GuardCheck
-from tidegate.monitoring.alarm_data import Data, evaluate_data, evaluation_cost, watched_endpoints
+from tidegate.monitoring.alarm_data import Data, evaluate_data, evaluation_cost, points, watched_endpoints
 from tidegate.monitoring.alarm_evaluation import windows
 
 BUDGET = 100_000
@@ -45,11 +45,13 @@ class QueuedGuard:
 
 def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: datetime) -> GuardVerdict:
     """Evaluate a guard of a rollout of ``endpoint``."""
-    end = datetime.fromtimestamp(windows(alarm, now).stop, UTC)
-    reached = [
-        _instant(counted[name][1].through) for name in {endpoint, *watched_endpoints(alarm)} if name in counted
-    ]
-    return GuardVerdict(evaluate_data(alarm, data, now), now, min([end, *reached]))
+    judged, spans = evaluate_data(alarm, data, now), windows(alarm, now)
+    reached = [counted[name][1].through for name in {endpoint, *watched_endpoints(alarm)} if name in counted]
+    if alarm.namespace == SIGNALS and judged.state is AlarmState.OK and alarm.missing is MissingData.MISSING:
+        # Readings of before its server died do not say that the signal is still good.
+        known = zip(spans, points(alarm, data, now), strict=True)
+        reached.append(max(at + alarm.period for at, point in known if point is not None))
+    return GuardVerdict(judged, now, _instant(min([spans.stop, *reached])))
 
 
 def judge_composite(

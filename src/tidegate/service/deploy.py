@@ -81,7 +81,7 @@ def _apply(
     now: datetime,
 ) -> DeployResult:
     saved = tx.get(ENDPOINT, desired.endpoint)
-    if saved is not None and _target_config(saved.body) != desired.config.name:
+    if saved is not None and find_target(saved.body) != desired.config.name:
         saved = endpoints.require_settled(tx, desired.endpoint, now)
     if saved is not None:
         _check_deployable(saved.body, desired, options)
@@ -106,7 +106,7 @@ def _apply(
         endpoints.replace_failed_creation(tx, saved, asked, rollout_id=rollout_id, can=can, now=now)
         return _result(desired, DeployOutcome.CREATED, "is being created, in place of the creation that failed")
     under_way = saved.body.rollout
-    if _target_config(saved.body) == desired.config.name and not _list_changed_settings(saved.body, desired):
+    if find_target(saved.body) == desired.config.name and not _list_changed_settings(saved.body, desired):
         if under_way is not None:
             return _result(desired, DeployOutcome.UNCHANGED, "is already being updated to this")
         return _update_settings(tx, saved, desired, options, now)
@@ -141,7 +141,7 @@ def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: D
     """Raises InProgress or Conflict if the endpoint cannot be deployed to now."""
     if endpoint.failed and not endpoint.deleting:
         return
-    if _target_config(endpoint) == desired.config.name and not endpoint.deleting:
+    if find_target(endpoint) == desired.config.name and not endpoint.deleting:
         found = _list_changed_settings(endpoint, desired)
         if not found or (options.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return
@@ -160,7 +160,7 @@ def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: D
         raise InProgress(f"{error.message}, or supersede it", about=error.about) from None
 
 
-def _target_config(endpoint: Endpoint) -> str | None:
+def find_target(endpoint: Endpoint) -> str | None:
     """Config that the endpoint runs, or will run once its rollout succeeds."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.cause is None:

@@ -10,6 +10,7 @@ from typing import Any
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Capabilities, Observation
 from tidegate.host.features import features
+from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Tx
 
 
@@ -53,9 +54,13 @@ class EndpointExtension:
         """Return what the section is made of, by the names of endpoints: of one, or of all."""
         return {}
 
+    async def measure(self, metrics: Metrics, found: Any, now: datetime) -> Any:
+        """Return what ``find`` found of one endpoint, completed by measurements, which no transaction reads."""
+        return found
+
     def describe(self, found: Any, endpoint: Endpoint | None, seen: Observation | None) -> Any:
-        """Return the section as JSON data. ``found`` is what ``find`` returned, and None if that has nothing of this
-        endpoint. ``endpoint`` is None if its record cannot be read."""
+        """Return the section as JSON data. ``found`` is what ``find`` (of all endpoints) or ``measure`` (of one)
+        returned, and None if there is nothing of this endpoint. ``endpoint`` is None if its record cannot be read."""
         return None
 
 

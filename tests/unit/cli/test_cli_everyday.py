@@ -411,6 +411,10 @@ def test_diff_sends_the_spec_as_deploy_does_and_shows_each_key(tmp_path: Path) -
     [
         ({"exists": False, "serving": None}, "would be created, with version fraud-new:"),
         ({"changes": [], "serving": "fraud-new"}, "would not change: fraud-new serves already"),
+        (
+            {"changes": [], "serving": "fraud-new", "rolling_out": "fraud-other"},
+            "serves fraud-new, but is being updated to fraud-other",
+        ),
         ({"serving": "fraud-new"}, "would keep version fraud-new, with other settings:"),
         ({"changes": []}, "would be updated from fraud-old to fraud-new, which has the same settings"),
     ],

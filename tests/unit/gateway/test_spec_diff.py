@@ -10,6 +10,7 @@ from tests.memory_store import MemoryTx
 from tests.spec_changes import BASES, CHANGES, JOBS, PLAIN, REFUSED, pair
 from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
+from tidegate.cli.spec_folder import is_unchanged
 from tidegate.domain.observation import Capabilities
 from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.service import BoundsUpdate, ScalableKey
@@ -154,3 +155,14 @@ def test_after_an_undo_the_earlier_spec_differs_in_nothing() -> None:
     settle(tx)
     assert changed(tx, first) == set()
     assert changed(tx, second) == {"model.fingerprint", "instances"}
+
+
+def test_a_version_that_serves_while_another_is_rolled_out_is_not_where_the_endpoint_ends() -> None:
+    first = {"endpoint": "fraud", "model": PLAIN["model"]}
+    second = {"endpoint": "fraud", "model": {**PLAIN["model"], "fingerprint": "other"}}
+    tx = deployed(first)
+    assert is_unchanged(diff(tx, first))
+    put(tx, second)
+    found = diff(tx, first)
+    assert found["rolling_out"] == diff(tx, second)["config"] != found["serving"] == found["config"]
+    assert not is_unchanged(found)

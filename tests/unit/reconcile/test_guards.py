@@ -9,7 +9,7 @@ import pytest
 from tests.memory_metrics import MemoryMetrics
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.metric import Coverage, MetricId, Query, Sample
+from tidegate.domain.metric import SIGNALS, Coverage, MetricId, Query, Sample
 from tidegate.monitoring.alarm_data import series_of
 from tidegate.monitoring.guard_verdicts import BUDGET
 from tidegate.reconcile.guards import GuardedRollout, Guards
@@ -57,6 +57,20 @@ async def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_o
     await guards.judge([one], {"fraud": covered(), "downstream": covered(AT - 3)}, NOON)
     evidence = guards.evidence(one)
     assert evidence is not None and evidence.through == NOON - 3 * SECOND
+
+
+@pytest.mark.parametrize(("missing", "seconds"), [(MissingData.MISSING, 2), (MissingData.NOT_BREACHING, 0)])
+async def test_a_verdict_on_a_signal_reaches_no_further_than_its_last_reading(
+    missing: MissingData, seconds: int
+) -> None:
+    alarm = replace(guard(periods=3), namespace=SIGNALS, missing=missing)
+    metrics, one = MemoryMetrics(), GuardedRollout("fraud", "r", (alarm,))
+    guards = Guards(metrics)
+    await metrics.put([Sample(series_of(alarm), AT - 3, 1, 0.0, 0.0, 0.0)])
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    evidence = guards.evidence(one)
+    assert guards.states(one) == {"errors": AlarmState.OK}
+    assert evidence is not None and evidence.through == NOON - seconds * SECOND
 
 
 async def test_counts_of_a_time_to_come_are_no_evidence() -> None:

@@ -12,6 +12,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, TargetRefused, TidegateError
 from tidegate.domain.observation import Observation
+from tidegate.domain.traffic import RouteTable
 from tidegate.features.endpoint_resources.kinds import RESOURCE, ResourceRecord
 from tidegate.features.endpoint_resources.rules import (
     ResourceAction,
@@ -29,7 +30,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.endpoint_resources import EndpointResource, EndpointResources
 from tidegate.ports.store import Store, Tx
 from tidegate.rollout.status import confirmed_table
-from tidegate.service import endpoints, rollouts
+from tidegate.service import endpoints, rollout_settings, rollouts
 from tidegate.service.deploy import DeployOptions, DeployResult, deploy
 from tidegate.service.record_kinds import CONFIG, ENDPOINT
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 MOST_ACTIONS = 5
 """The actions that one look at a resource may take; the next look goes on."""
+LOOK_AT_ALL = 60
+"""In one of so many turns all resources are looked at, in the others those of which something has changed."""
 CHANGES = (ResourceAction.HOLD, ResourceAction.REMOVE_ANNOTATION, ResourceAction.RELEASE)
 """Actions that change the resource: it is out of date as it was read."""
 BY = "endpoints.tidegate.io"
@@ -54,6 +57,8 @@ class _Final(Conflict):
     """Raised when an endpoint at rest refuses a spec, such as a version that was rolled back: only a person can
     change that."""
 
+    config = ""
+
 
 REFUSALS = (Invalid, AlreadyExists, TargetRefused, _Final)
 """Errors that come again however often a spec is deployed."""
@@ -70,6 +75,9 @@ class ResourceLoop(Worker):
     deploy: Deploy | None = None
     """None until the server's requests are answered."""
     _looks: NamedTasks = field(default_factory=NamedTasks)
+    _at_rest: dict[str, object] = field(default_factory=dict)
+    """By name: what each resource was looked at with, where the look found nothing to do."""
+    _turns: int = 0
     _failures: dict[tuple[str, int], tuple[int, datetime, str]] = field(default_factory=dict)
     """For each uid and generation: how many attempts failed, when the next attempt is due, and why the last one
     failed."""
@@ -84,15 +92,24 @@ class ResourceLoop(Worker):
         self._looks.forget_ended()  # before the read, since a look that ends during it has changed what was read
         try:
             found = await self.resources.find()
+            versions = await self.store.read(_read_versions)
         except TidegateError as error:
             self._tell("", f"endpoints that are declared as resources are not followed: {error}")
             return
         present = {(one.uid, one.generation) for one in found}
         self._failures = {key: value for key, value in self._failures.items() if key in present}
         self._told = {one.name: self._told[one.name] for one in found if one.name in self._told}
+        self._turns += 1
+        known = {} if self._turns % LOOK_AT_ALL == 0 else self._at_rest
+        self._at_rest = {one.name: known[one.name] for one in found if one.name in known}
         for one in found:
-            if one.name not in self._looks:
-                self._looks.begin(one.name, self._look(one), f"resource {one.name}")
+            basis = (one, *(numbers.get(one.name) for numbers in versions), self._read_routes(one.name))
+            if one.name not in self._looks and self._at_rest.get(one.name) != basis:
+                self._looks.begin(one.name, self._look(one, basis), f"resource {one.name}")
+
+    def _read_routes(self, name: str) -> RouteTable | None:
+        seen = self.observed(name)
+        return None if seen is None else seen.routes
 
     def extend(self, gateway: Gateway) -> Gateway:
         self.deploy = partial(deploy_spec, gateway.context)
@@ -105,7 +122,7 @@ class ResourceLoop(Worker):
     async def stop(self) -> None:
         await self._looks.stop()
 
-    async def _look(self, resource: EndpointResource) -> None:
+    async def _look(self, resource: EndpointResource, basis: object) -> None:
         assert self.resources is not None
         try:
             for _ in range(MOST_ACTIONS):
@@ -116,6 +133,8 @@ class ResourceLoop(Worker):
             if decision.action not in CHANGES:
                 await self._show(resource)
             self._told.pop(resource.name, None)
+            if decision.action is ResourceAction.NOTHING and not self._has_failed(resource):
+                self._at_rest[resource.name] = basis
         except Exception as error:
             unexpected = not isinstance(error, TidegateError)
             self._tell(resource.name, f"endpoint resource {resource.name}: {error}", trace=unexpected)
@@ -124,6 +143,9 @@ class ResourceLoop(Worker):
         if self._told.get(name) != trouble:
             log.warning("%s", trouble, exc_info=trace)
         self._told[name] = trouble
+
+    def _has_failed(self, resource: EndpointResource) -> bool:
+        return (resource.uid, resource.generation) in self._failures
 
     def _is_failing(self, resource: EndpointResource) -> bool:
         now = self.clock.now()
@@ -170,7 +192,8 @@ class ResourceLoop(Worker):
         except _Overtaken:
             return True
         except REFUSALS as error:
-            await self._run(partial(_refuse, resource=resource, refusal=error.message, now=now))
+            config = error.config if isinstance(error, _Final) else ""
+            await self._run(partial(_refuse, resource=resource, refusal=error.message, refused=config, now=now))
             return True
         except Exception as error:
             if not isinstance(error, TidegateError):
@@ -218,6 +241,10 @@ def check_approval(wish: DesiredDeployment) -> None:
         )
 
 
+def _read_versions(tx: Tx) -> tuple[dict[str, int], dict[str, int]]:
+    return tx.versions(RESOURCE), tx.versions(ENDPOINT)
+
+
 def _read(tx: Tx, *, name: str) -> tuple[ResourceRecord | None, Endpoint | None]:
     record, endpoint = tx.get(RESOURCE, name), tx.get(ENDPOINT, name)
     return None if record is None else record.body, None if endpoint is None else endpoint.body
@@ -231,20 +258,25 @@ def _read_with_config(
     return record, endpoint, None if config is None else config.body
 
 
-def _deploy_taken(tx: Tx, *, resource: EndpointResource, now: datetime, **given: Any) -> DeployResult:
+def _deploy_taken(
+    tx: Tx, *, resource: EndpointResource, desired: DesiredDeployment, now: datetime, **given: Any
+) -> DeployResult:
     """``service.deploy``, in the transaction that also keeps that the generation was taken. Raises _Overtaken if it
     was meanwhile."""
     record, endpoint = _read(tx, name=resource.name)
     if decide(resource, record, endpoint).action is not ResourceAction.DEPLOY:
         raise _Overtaken("the endpoint or its resource changed meanwhile: it is looked at again")
     try:
-        done = deploy(tx, now=now, **given)
+        done = deploy(tx, desired=desired, now=now, **given)
     except Conflict as error:
         if endpoint is not None and endpoint.rollout is None and endpoint.scaling is None:
-            raise _Final(error.message) from None
+            final = _Final(error.message)
+            final.config = desired.config.name
+            raise final from None
         raise
     made = tx.get(ENDPOINT, resource.name)
     taken = _take(resource, record, config=done.config, made=None if made is None else made.body.created_at)
+    taken = replace(taken, settings=rollout_settings.settings(desired.deployment))
     tx.put(RESOURCE, resource.name, taken, expect=None, now=now)
     return done
 
@@ -261,11 +293,12 @@ def _take(
     return replace(taken, done=record.done, paused=record.paused) if same and record is not None else taken
 
 
-def _refuse(tx: Tx, *, resource: EndpointResource, refusal: str, now: datetime) -> None:
+def _refuse(tx: Tx, *, resource: EndpointResource, refusal: str, refused: str, now: datetime) -> None:
     record, endpoint = _read(tx, name=resource.name)
     if decide(resource, record, endpoint).action is ResourceAction.DEPLOY:
         config, made = ("", None) if record is None else (record.config, record.made)
-        tx.put(RESOURCE, resource.name, _take(resource, record, config, made, refusal), expect=None, now=now)
+        taken = replace(_take(resource, record, config, made, refusal), refused=refused)
+        tx.put(RESOURCE, resource.name, taken, expect=None, now=now)
 
 
 def _forget(tx: Tx, *, resource: EndpointResource, now: datetime) -> None:

@@ -10,13 +10,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from tidegate.domain.endpoint import Endpoint, EndpointConfig
-from tidegate.domain.rollout import Phase, Version
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, Rollout
+from tidegate.domain.rollout import Cause, Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.features.endpoint_resources.kinds import ResourceRecord
 from tidegate.ports.endpoint_resources import EndpointResource
 from tidegate.rollout.commands import FORWARD_PHASES
 from tidegate.rollout.status import status
+from tidegate.service.rollout_settings import settings
 
 PREFIX = "tidegate.io/"
 ADOPT, PAUSE, ABORT, PROMOTE = f"{PREFIX}adopt", f"{PREFIX}pause", f"{PREFIX}abort", f"{PREFIX}promote"
@@ -164,9 +165,11 @@ def describe(
     """``routes``: the table in force, if it is known. ``config``: the one that was deployed. ``trouble``: why the
     last attempt failed, if it did."""
     found = _describe(resource, record, endpoint, trouble)
-    if found.ready and endpoint and config and (scaled := _find_scaled(resource, endpoint, config)):
-        said = f"somebody else changed the weight or count of {', '.join(scaled)}: {found.message}"
-        found = replace(found, synced=False, message=said)
+    if found.ready and record and endpoint:
+        changed = [f"the weight or count of {one}" for one in _find_scaled(resource, endpoint, config)]
+        if changed := [*changed, *_find_changed_settings(resource, record, endpoint)]:
+            said = f"somebody else changed {', '.join(changed)}: {found.message}"
+            found = replace(found, synced=False, message=said)
     if record is not None and record.note and not trouble:
         found = replace(found, message=f"{found.message}; {record.note}")
     if endpoint is None:
@@ -194,7 +197,9 @@ def _describe(
         return ResourceState("Retrying" if trouble else "Pending", trouble or "it has not been deployed yet")
     assert record is not None
     if record.refusal:
-        return ResourceState("Refused", record.refusal, settled=True)
+        if not record.refused or endpoint is None or _find_newest(endpoint) != record.refused:
+            return ResourceState("Refused", record.refusal, settled=True)
+        record = replace(record, config=record.refused)  # a person overrode what stood in its way
     if endpoint is None or not is_its_own(record, endpoint):
         message = "the endpoint that was deployed was deleted: change the spec to deploy it again"
         return ResourceState("ChangedByHand", message, settled=True, synced=False)
@@ -213,7 +218,7 @@ def _describe_rollout(resource: EndpointResource, record: ResourceRecord, endpoi
     if rollout is not None and rollout.successor is not None:
         if is_wanted(rollout.successor.wanted.version, rollout.successor.wanted.asked_by):
             return ResourceState("Superseding", why)
-    elif rollout is not None and is_wanted(rollout.new, rollout.asked_by):
+    elif rollout is not None and (is_wanted(rollout.new, rollout.asked_by) or _was_given_up(rollout, record)):
         if rollout.cause is not None or rollout.phase is Phase.ROLLING_BACK:
             return ResourceState("RollingBack", why)
         passed = rollout.holds_back or rollout.phase is Phase.TERMINATING
@@ -225,16 +230,39 @@ def _describe_rollout(resource: EndpointResource, record: ResourceRecord, endpoi
             return ResourceState("Serving", why, ready=True, settled=True)
     if rollout is None and endpoint.failed:
         return ResourceState("CreationFailed", why, settled=True)
-    if rollout is None and last is not None and is_wanted(last.new, last.asked_by) and last.cause is not None:
+    ours = last is not None and (is_wanted(last.new, last.asked_by) or _was_given_up(last, record))
+    if rollout is None and last is not None and ours and last.cause is not None:
         return ResourceState("RolledBack", last.reason or why, settled=True)
     message = f"somebody else changed the endpoint, which is left so until the spec is changed: {why}"
     return ResourceState("ChangedByHand", message, settled=rollout is None, synced=False)
 
 
-def _find_scaled(resource: EndpointResource, endpoint: Endpoint, config: EndpointConfig) -> list[str]:
+def _find_newest(endpoint: Endpoint) -> str:
+    """The config that is rolled out, or else serves."""
+    version = endpoint.serving if endpoint.rollout is None else endpoint.rollout.new
+    return "" if version is None else version.config_name
+
+
+def _was_given_up(rollout: Rollout, record: ResourceRecord) -> bool:
+    """Whether what was deployed for the resource superseded this rollout, and was aborted before it began."""
+    superseded = rollout.cause == Cause.SUPERSEDED and rollout.successor is None
+    return superseded and record.config in (rollout.reason or "")
+
+
+def _find_changed_settings(resource: EndpointResource, record: ResourceRecord, endpoint: Endpoint) -> list[str]:
+    """Settings of the next rollout, at rest, that are not those deployed. Names of alarms contain that of the
+    version, which is another one if the spec follows a registry."""
+    if endpoint.rollout is not None or endpoint.deployment is None:
+        return []
+    now, skipped = settings(endpoint.deployment), {"alarms"} if _find_followed(resource.spec) else ()
+    before = {key: value for key, value in record.settings.items() if key in now and key not in skipped}
+    return [f"rollout.{key} {value} -> {now[key]}" for key, value in before.items() if now[key] != value]
+
+
+def _find_scaled(resource: EndpointResource, endpoint: Endpoint, config: EndpointConfig | None) -> list[str]:
     """Variants at rest whose weight, or count if the spec scales it by no policy, is not the config's."""
     serving = endpoint.serving
-    if endpoint.rollout is not None or serving is None or serving.config_name != config.name:
+    if config is None or endpoint.rollout is not None or serving is None or serving.config_name != config.name:
         return []
     given = {one.name: (one.weight, one.instance_count) for one in config.variants}
     autoscaled = "autoscaling" in resource.spec

@@ -9,6 +9,10 @@ FEATURE = Feature(
     sections=(Section("alarms.prometheus"), Section("alarms.http")),
     kinds=".kinds:KINDS",
     endpoint_kinds=".kinds:KINDS",
-    hooks={"check_signal": ".check:check_signal", "endpoint": ".check:EXTENSION"},
+    hooks={
+        "check_signal": ".check:check_signal",
+        "endpoint": ".check:EXTENSION",
+        "endpoint_cards": ".card:make_cards",
+    },
     loops=(Loop(".loop:make_loop"),),
 )

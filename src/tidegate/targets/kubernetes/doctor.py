@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused, TidegateError
 from tidegate.ports.target import CheckFinding, Level, Options
-from tidegate.targets.kubernetes.api import KubeApi, connect
+from tidegate.targets.kubernetes.api import KINDS, KubeApi, connect
 from tidegate.targets.kubernetes.api_errors import MissingRight
 from tidegate.targets.kubernetes.api_versions import choose
 from tidegate.targets.kubernetes.control_plane import NAME as ACCOUNT
@@ -64,7 +64,8 @@ async def check_version(api: KubeApi) -> CheckFinding:
 
 
 async def check_groups(api: KubeApi, options: KubernetesOptions) -> CheckFinding:
-    versions = choose(await api.groups())
+    groups = await api.groups()
+    versions, (declared, _) = choose(groups), KINDS["Endpoint"]
     if options.http_route is not None and not versions.gateway_api:
         remedy = "install the Gateway API, or remove http_route from the settings"
         return CheckFinding("API versions", Level.ERROR, "no gateway.networking.k8s.io/v1 in the cluster", remedy)
@@ -72,6 +73,9 @@ async def check_groups(api: KubeApi, options: KubernetesOptions) -> CheckFinding
         return CheckFinding(
             "API versions", Level.ERROR, "no keda.sh/v1alpha1 in the cluster", "install KEDA, or use hpa"
         )
+    if options.endpoint_resources and declared not in groups:
+        remedy = "kubectl apply -f deploy/helm/tidegate/crds/endpoints.yaml, or remove endpoint_resources"
+        return CheckFinding("API versions", Level.ERROR, f"no {declared} in the cluster", remedy)
     return CheckFinding("API versions", Level.OK, f"{versions.disruption_budget}, {versions.autoscaler}")
 
 

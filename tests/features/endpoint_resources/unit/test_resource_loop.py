@@ -15,7 +15,7 @@ from tidegate.domain.access import Role
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Conflict, Invalid, Transient, Unavailable
 from tidegate.domain.rollout import Approval, Phase
-from tidegate.features.endpoint_resources.loop import Deploy, check_approval
+from tidegate.features.endpoint_resources.loop import LOOK_AT_ALL, Deploy, ResourceLoop, check_approval
 from tidegate.gateway.deployments import deploy_spec
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
@@ -157,6 +157,74 @@ async def test_a_count_that_a_person_changes_is_reported_and_left(autoscaled: bo
     assert world.conditions == {"Ready": "True", "Synced": synced}
     found = await world.endpoint()
     assert found and found.serving and found.serving.variants[0].instance_count == 3
+
+
+async def test_rollout_settings_that_a_person_changes_alone_are_reported_and_left() -> None:
+    world = await begin()
+    data = {"endpoint": "fraud", **make_spec(1)}
+    data["rollout"] = {**data["rollout"], "wait": "1s"}
+    await deploy_spec(world.context, data, DeployOptions("ann"), world.present)
+    await world.turns()
+    assert world.conditions == {"Ready": "True", "Synced": "False"}
+    assert "somebody else changed rollout.wait 600s -> 1s" in world.status["message"]
+    world.apply(1, rollout=data["rollout"])
+    await world.turns()
+    assert world.conditions == SERVES
+
+
+async def test_a_supersession_that_is_aborted_is_no_change_by_hand() -> None:
+    world = await begin()
+    world.apply(2)
+    await world.turn()
+    world.apply(3)
+    await world.turn()
+    assert world.status["reason"] == "Superseding"
+    world.annotate("abort")
+    await world.turns()
+    assert (world.status["reason"], world.conditions["Synced"]) == ("RollingBack", "True")
+    await world.end_rollout()
+    await world.turns()
+    assert (world.status["reason"], world.conditions["Synced"]) == ("RolledBack", "True")
+    assert "was given up: aborted by" in world.status["message"]
+
+
+async def test_an_override_by_a_person_of_what_the_spec_says_is_no_change_by_hand() -> None:
+    world = await begin()
+    world.apply(2)
+    await world.turn()
+    await world.end_rollout(alarm=True)
+    world.apply(1)
+    await world.turns()
+    world.apply(2)
+    await world.turns()
+    assert world.status["reason"] == "Refused"
+    await world.ask(2, override=True)
+    await world.turns()
+    assert (world.status["reason"], world.conditions["Synced"]) == ("RollingOut", "True")
+    await world.end_rollout()
+    await world.turns()
+    assert (world.conditions, world.status["reason"]) == (SERVES, "Serving")
+
+
+async def test_records_are_read_again_only_of_resources_that_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, looked = await begin(), list[int]()
+    await world.turn()
+    look = ResourceLoop._look
+
+    def count(loop: ResourceLoop, *given: Any) -> Any:
+        looked.append(len(looked))
+        return look(loop, *given)
+
+    monkeypatch.setattr(ResourceLoop, "_look", count)
+    await world.turns()
+    assert looked == []
+    await world.ask(2)
+    await world.turn()
+    assert world.status["reason"] == "ChangedByHand"
+    await world.turns()
+    assert len(looked) == 2, "the second by its own status"
+    await world.turns(LOOK_AT_ALL)
+    assert len(looked) == 3
 
 
 async def test_a_deleted_resource_goes_after_its_endpoint() -> None:

@@ -148,7 +148,7 @@ def status(platform: Platform, endpoint: str) -> dict[str, Any]:
 
 
 def unread(platform: Platform, endpoint: str) -> str:
-    return " ".join(one["reason"] for one in status(platform, endpoint)["unread_signals"])
+    return " ".join(one["reason"] or "" for one in status(platform, endpoint)["signals"]).strip()
 
 
 def messages(platform: Platform, endpoint: str) -> list[str]:
@@ -197,7 +197,7 @@ def test_a_rollout_waits_while_prometheus_is_down_and_goes_on_when_it_is_back(
     prometheus.start()
     settled = scene.settled("down")
     assert "FailureReason" not in settled
-    wait_until(lambda: status(platform, "down")["unread_signals"] == [], "the reason is gone")
+    wait_until(lambda: not unread(platform, "down"), "the reason is gone")
     told = messages(platform, "down")
     assert "cannot be read" in told[0] and told[-1].endswith("is read again")
 
@@ -212,6 +212,9 @@ def test_whatever_prometheus_does_it_gives_a_value_or_a_reason(
     wait_until(lambda: "not a number" in unread(platform, "odd"), "NaN is told", 60)
     shop.page = 'lost_ratio{shop="a"} 0\nlost_ratio{shop="b"} 9'
     wait_until(lambda: "several series" in unread(platform, "odd"), "two series are told", 60)
+    assert (
+        "cannot be read: the query gives several series" in httpx.get(f"{platform.url}/console/endpoints/odd").text
+    )
     shop.page = "another 1"
     wait_until(lambda: "no series" in unread(platform, "odd"), "nothing is told", 60)
     wait_until(lambda: alarm_state(platform, "odd") == "INSUFFICIENT_DATA", "the alarm knows nothing", 60)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ class Scene:
         lines = await self.store.run(lambda tx: tx.journal(kind=ENDPOINT.name, name="fraud", limit=100))
         return [event.message for line in lines for event in line.events]
 
-    async def unread(self) -> list[dict[str, str]]:
+    async def unread(self) -> list[dict[str, Any]]:
         found = await self.store.run(lambda tx: EXTENSION.find(tx, "fraud"))
         return EXTENSION.describe(found.get("fraud"), None, None)
 

@@ -102,6 +102,17 @@ def test_rights_that_options_need_are_checked() -> None:
     assert "patch HTTPRoute" in missing(replace(OPTIONS, http_route=HttpRoute("public")))
 
 
+def test_definition_of_endpoint_resources_is_looked_for() -> None:
+    def look(*groups: str) -> CheckFinding:
+        server, options = MemoryApiServer(groups=(*GROUPS, *groups)), replace(OPTIONS, endpoint_resources=True)
+        found = run(check(memory_api(server), options, GIVEN, None))
+        return next(one for one in found if one.what == "API versions")
+
+    assert (look().level, look().message) == (Level.ERROR, "no tidegate.io/v1alpha1 in the cluster")
+    assert "crds/endpoints.yaml" in look().remedy
+    assert look("tidegate.io/v1alpha1").level is Level.OK
+
+
 def test_quota_that_is_used_up_is_named() -> None:
     server = MemoryApiServer()
     status = {"hard": {"pods": "4", "cpu": "8"}, "used": {"pods": "4", "cpu": "2"}}
