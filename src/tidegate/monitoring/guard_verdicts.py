@@ -1,7 +1,7 @@
 """The guards of rollouts: in which order they are judged, and what their verdicts rest on. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tidegate.domain import alarm_rule
@@ -48,10 +48,21 @@ def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: 
     judged, spans = evaluate_data(alarm, data, now), windows(alarm, now)
     reached = [counted[name][1].through for name in {endpoint, *watched_endpoints(alarm)} if name in counted]
     if alarm.namespace == SIGNALS and judged.state is AlarmState.OK and alarm.missing is MissingData.MISSING:
-        # Readings of before its server died do not say that the signal is still good.
-        known = zip(spans, points(alarm, data, now), strict=True)
-        reached.append(max(at + alarm.period for at, point in known if point is not None))
+        reached.append(_find_last_reading(alarm, data, now))
     return GuardVerdict(judged, now, _instant(min([spans.stop, *reached])))
+
+
+def _find_last_reading(alarm: Alarm, data: Data, now: datetime) -> int:
+    """Return up to when (epoch seconds) the readings of a signal reach by which its alarm is OK. Those of before its
+    server died do not say that the signal is still good. Neither does the first one after that, as long as the alarm
+    would fire if those that are missing were bad."""
+    known = list(zip(windows(alarm, now), points(alarm, data, now), strict=True))
+    read = [at for at, point in known if point is not None]
+    last = read[-1] + alarm.period
+    worst = evaluate_data(replace(alarm, missing=MissingData.BREACHING), data, now)
+    if worst.state is AlarmState.OK:
+        return last
+    return min([last, *(at for at, point in known if point is None and at > read[0])])
 
 
 def judge_composite(

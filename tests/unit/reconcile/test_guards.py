@@ -73,6 +73,23 @@ async def test_a_verdict_on_a_signal_reaches_no_further_than_its_last_reading(
     assert evidence is not None and evidence.through == NOON - seconds * SECOND
 
 
+@pytest.mark.parametrize(("bad", "seconds"), [((1,), 3), ((), 0)])
+async def test_the_first_bad_reading_after_a_silence_lets_no_rollout_pass(
+    bad: tuple[int, ...], seconds: int
+) -> None:
+    """The alarm needs three bad readings of five, of which two are missing: it may have them already."""
+    alarm = replace(guard(periods=5), namespace=SIGNALS, datapoints_to_alarm=3)
+    metrics, one = MemoryMetrics(), GuardedRollout("fraud", "r", (alarm,))
+    guards = Guards(metrics)
+    for at in (1, 4, 5):
+        value = 1.0 if at in bad else 0.0
+        await metrics.put([Sample(series_of(alarm), AT - at, 1, value, value, value)])
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    evidence = guards.evidence(one)
+    assert guards.states(one) == {"errors": AlarmState.OK}
+    assert evidence is not None and evidence.through == NOON - seconds * SECOND
+
+
 async def test_counts_of_a_time_to_come_are_no_evidence() -> None:
     """They were made before the clock was set back by an hour, and nothing was counted since."""
     guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))

