@@ -15,6 +15,7 @@ from tests.worker_process import csv, models
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Listen, ReplicaSpec, encode, read
+from tidegate.serving.front.control_pages import STOP_NOTICE
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +129,33 @@ def test_control_port_takes_no_predictions(serves: Serves, models: Path, tmp_pat
 
     assert httpx.post(f"{control(tmp_path)}/invocations", headers=CSV).status_code == 404
     assert httpx.post(f"{control(tmp_path)}/invocations", content=b"1", headers=CSV).status_code == 413
+
+
+def test_a_container_beside_a_worker_is_held_until_the_worker_has_no_requests(
+    serves: Serves, models: Path, tmp_path: Path
+) -> None:
+    serve = of_an_endpoint(serves, tmp_path, models / "binary.ubj")
+    serve.ready()
+    listen = read(tmp_path / "start.json").listen
+    assert listen is not None
+    place = ("127.0.0.1", listen.control_port)
+    with httpx.Client() as client, socket.create_connection(place, timeout=60) as hook:
+        assert client.post(f"{serve.address}/invocations", content=csv(*ROW), headers=CSV).status_code == 200
+        hook.sendall(b"GET /drained HTTP/1.1\r\nHost: worker\r\n\r\n")
+        serve.terminate()
+        assert client.post(f"{serve.address}/invocations", content=csv(*ROW), headers=CSV).status_code == 200
+        assert hook.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert not answers(f"{serve.address}/ping")
+    assert serve.wait() == 0
+
+
+def test_a_container_that_is_restarted_alone_is_not_held_for_long(
+    serves: Serves, models: Path, tmp_path: Path
+) -> None:
+    serve = of_an_endpoint(serves, tmp_path, models / "binary.ubj")
+    serve.ready()
+    assert httpx.get(f"{control(tmp_path)}/drained", timeout=STOP_NOTICE + 30).status_code == 200
+    assert httpx.get(f"{control(tmp_path)}/ping").status_code == 200, "it serves on"
 
 
 def test_statistics_name_the_replica_and_count(serves: Serves, models: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ FRONT_PORT, FRONT_CONTROL_PORT = 18_080, 18_081
 DEFAULT_PORTS = {Protocol.SAGEMAKER: 8080, Protocol.V2: 8080, Protocol.OPENAI: 8000}
 """Port of a container whose spec says none, by what it speaks."""
 HEALTH_PATHS = {Protocol.SAGEMAKER: "/ping", Protocol.V2: "/v2/health/ready", Protocol.OPENAI: "/health"}
+DRAINED_PATH = "/drained"
+"""Page of the front that is answered once its requests are over: until then the container beside it is needed."""
 DATA_FOLDER = "/opt/ml/model"
 """Where a container finds its model data, as SageMaker's do."""
 SERVE = ("serve",)

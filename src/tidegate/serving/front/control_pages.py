@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from tidegate.serving.contract.beside import DRAINED_PATH
 from tidegate.serving.contract.body_spool import Spool
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import Listen
@@ -27,6 +28,10 @@ PING = b"/ping"
 LIVE = b"/live"
 PARAMETERS = b"/execution-parameters"
 MODELS = b"/_tidegate/models"
+DRAINED = DRAINED_PATH.encode()
+STOP_NOTICE = 10.0
+"""Seconds within which a worker learns that its pod ends. A container beside it that is restarted alone waits no
+longer."""
 CONTRACT = frozenset((PING, PARAMETERS))
 """Paths of SageMaker's container contract."""
 ALL = frozenset((*CONTRACT, STATS_PATH, MODELS))
@@ -71,10 +76,16 @@ class ControlService:
         self._pages = pages
         self._responses = responses
         self._read = read
+        self._waiting: dict[Connection, bool] = {}
+        """Those that asked for DRAINED, and whether to close them after the answer."""
 
     def serve(self, connection: Connection, request: Request) -> None:
         close = not request.keep_alive
         path, _, query = request.url.partition(b"?")
+        if path == DRAINED:
+            self._waiting[connection] = close
+            asyncio.get_running_loop().call_later(STOP_NOTICE, self._release_if_serving, connection)
+            return
         page = control_page(self._pages, CONTROL, path, query)
         if page is None:
             message = "There is no such path here; predictions have a port of their own."
@@ -94,7 +105,20 @@ class ControlService:
         pass
 
     def gone(self, connection: Connection) -> None:
-        pass
+        self._waiting.pop(connection, None)
+
+    def release(self) -> None:
+        """Answer those that wait for the end of the worker's requests."""
+        for connection in list(self._waiting):
+            self._answer_drained(connection)
+
+    def _release_if_serving(self, connection: Connection) -> None:
+        if connection in self._waiting and not self._pages.draining:
+            self._answer_drained(connection)
+
+    def _answer_drained(self, connection: Connection) -> None:
+        close = self._waiting.pop(connection)
+        connection.reply(self._responses.plain(200, b"", close), close)
 
 
 def _query_value(query: bytes, name: bytes, otherwise: int) -> int:
@@ -130,6 +154,7 @@ class ControlPort:
         """Close, once those who collect the statistics have read the last ones."""
         if self._server is None:
             return
+        self._service.release()
         if self._collected:
             self._read.clear()
             with suppress(TimeoutError):

@@ -153,6 +153,8 @@ def _members_beside(
         "stopTimeout": 90,
         "logConfiguration": logs,
     }
+    # ECS stops containers in the reverse order: the front first, whose last requests the other one answers.
+    front = {**front, "dependsOn": [{"containerName": model["name"], "condition": "START"}]}
     if arguments := container_arguments(upstream):
         model["command"] = list(arguments)
     if image.data_url is None:

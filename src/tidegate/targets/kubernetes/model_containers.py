@@ -4,7 +4,14 @@ import math
 from collections.abc import Sequence
 
 from tidegate.domain.registry import Upstream
-from tidegate.serving.contract.beside import DATA_FOLDER, container_arguments, container_port, health_path
+from tidegate.serving.contract.beside import (
+    DATA_FOLDER,
+    DRAINED_PATH,
+    FRONT_CONTROL_PORT,
+    container_arguments,
+    container_port,
+    health_path,
+)
 from tidegate.serving.contract.beside import container_environment as declared_environment
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.targets.kubernetes.names import Manifest
@@ -63,6 +70,8 @@ def model_container(
         # The worker asks it, too, and takes no requests meanwhile. These probes restart a container that hangs.
         "startupProbe": {**_probe(probe, 2, 2), "failureThreshold": math.ceil(seconds / 2)},
         "livenessProbe": {**_probe(probe, 10, 10), "failureThreshold": 6},
+        # It ends after the worker, whose requests it still answers.
+        "lifecycle": {"preStop": {"httpGet": {"path": DRAINED_PATH, "port": FRONT_CONTROL_PORT}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if arguments := container_arguments(upstream):

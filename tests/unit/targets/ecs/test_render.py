@@ -65,6 +65,7 @@ def test_a_container_of_the_users_stands_beside_its_front_in_one_task() -> None:
     assert front["portMappings"][0]["containerPort"] == made["loadBalancers"][0]["containerPort"] == 18_080
     assert model["image"] == "ghcr.example/team/fraud:1.4"
     assert model["command"] == ["serve"]
+    assert front["dependsOn"] == [{"containerName": model["name"], "condition": "START"}], "it is stopped first"
     assert model["dependsOn"] == [{"containerName": fetching["name"], "condition": "SUCCESS"}]
     assert {"name": "A", "value": "b"} in model["environment"]
     (document,) = render_template(desired(OF_USER), SETTINGS).documents

@@ -69,6 +69,9 @@ def test_the_worker_is_the_front_of_the_container_and_leaves_it_its_port() -> No
     assert worker["readinessProbe"]["httpGet"]["port"] == 18_081
     assert model["image"] == IMAGE
     assert model["ports"][0]["containerPort"] == 8080
+    assert model["lifecycle"] == {"preStop": {"httpGet": {"path": "/drained", "port": 18_081}}}, (
+        "it outlives the front"
+    )
     assert model["resources"]["limits"]["memory"] == "1280Mi"
     assert worker["resources"]["limits"]["memory"] == "512Mi"
     (secret,) = [one for one in compiled(fleet(of_user())) if START_FILE in one.get("data", {})]
