@@ -291,7 +291,9 @@ def test_a_page_that_is_not_there_leads_back(browser: Browser, platform: Platfor
     answer = page.goto(f"{platform.url}/console/nowhere")
     assert answer is not None and answer.status == 404
     expect(page.get_by_role("alert")).to_contain_text("/console/nowhere")
-    page.get_by_role("link", name="To the console").click()
+    pages = page.get_by_role("navigation", name="Pages")
+    expect(pages.get_by_role("link", name="Planner")).to_have_attribute("href", "/console/planner")
+    pages.get_by_role("link", name="Endpoints").click()
     expect(page).to_have_url(f"{platform.url}/console")
     page.close()
 

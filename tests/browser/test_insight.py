@@ -10,7 +10,7 @@ from tests.browser.checks import fits, watched
 from tests.insight_scene import HOSTILE, NAME, InsightScene
 from tidegate.domain.drift import DriftVerdict
 
-TITLES = ("Rollout", "Versions", "Evidence", "Drift", "Labels", "Captures", "Shadow", "Card")
+TITLES = ("Rollout", "Metrics", "Versions", "Evidence", "Drift", "Labels", "Captures", "Shadow", "Card")
 PAGES = ("evidence", "drift", "labels", "captures", "shadow")
 LIVE = ("evidence", "drift", "labels", "shadow")
 pytestmark = pytest.mark.timeout(120)
