@@ -286,6 +286,21 @@ def test_a_file_that_is_not_as_it_was_written_is_refused(
     asyncio.run(store.close())
 
 
+def test_a_file_with_any_damaged_byte_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.backup"
+    with backup_file.open_writer(path) as file:
+        file.header(backup_file.Header(backup_file.FORMAT, 1, "0.2.0", "1", NOW, {}))
+        file.end()
+    whole = path.read_bytes()
+    for place in range(10, len(whole)):  # after gzip's own header, which says nothing of the content
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with pytest.raises(Invalid, match="is damaged and nothing was restored"):
+            backup_file.verify(path, quiet)
+    path.write_bytes(whole)
+    assert backup_file.verify(path, quiet).rows == 0
+
+
+
 def test_a_backup_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     store, path = open_store("sqlite://"), tmp_path / "a.backup"
     fill(store)
