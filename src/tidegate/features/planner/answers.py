@@ -9,6 +9,7 @@ from typing import Any
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
+from tidegate.features.evidence.harm_words import parse_harm
 from tidegate.features.planner import rules
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.units import number, rate, seconds
@@ -52,6 +53,7 @@ class PlanAnswers:
     criticality: str
     reversible: bool
     user_facing: bool
+    harm: str
     playbook: str
     model_kind: str
     measured_on: str | None
@@ -240,6 +242,16 @@ def _size(value: object, question: Question) -> int:
     return parse_bytes(str(value))
 
 
+def _harm(value: object, question: Question) -> str:
+    text = _text(value, question)
+    if text:
+        try:
+            parse_harm(text)
+        except Invalid as error:
+            raise ValueError(error.message.removeprefix("what would hurt: ")) from None
+    return text
+
+
 def _list(value: object, question: Question) -> tuple[str, ...]:
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
@@ -304,6 +316,7 @@ _READERS: Mapping[str, Callable[[object, Question], Any]] = {
     "text": _text,
     "choice": _choice,
     "flag": _flag,
+    "harm": _harm,
     "number": _number,
     "rate": _rate,
     "whole": _parse_whole,

@@ -40,6 +40,7 @@ def find_facts(answers: PlanAnswers) -> dict[str, Any]:
         "framework_count": len(answers.frameworks),
         "container_count": containers,
         "peaks_named": bool(answers.peaks),
+        "harm_named": bool(answers.harm),
         "time_by_type": answers.model_kind == "llm"
         and facts["accelerated"]
         and answers.processing_time is None

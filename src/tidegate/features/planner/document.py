@@ -137,5 +137,6 @@ def _promise(promise: Promise) -> dict[str, Any]:
         "alarms": [asdict(one) for one in promise.alarms],
         "unwatched": list(promise.unwatched),
         "evidence": [asdict(one) for one in promise.kinds],
+        "harms": [asdict(one) for one in promise.harms],
         "lines": list(lines(promise)),
     }

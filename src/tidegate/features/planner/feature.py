@@ -20,7 +20,7 @@ FEATURE = Feature(
     name="planner",
     summary="A deployment planned from questions.",
     page="planner.md",
-    needs=("cost", "rehearse"),
+    needs=("cost", "evidence", "rehearse"),
     routes=(
         NativeRoute("GET", "/plan", ".api:describe_questions", Access.READ),
         NativeRoute("POST", "/plan", ".api:make", Access.READ),

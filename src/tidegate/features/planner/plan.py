@@ -23,7 +23,7 @@ from tidegate.features.planner.candidates import generation, work_time
 from tidegate.features.planner.flowchart import FlowchartStep, Place, PlanNote, place, walk
 from tidegate.features.planner.hardware import is_arm
 from tidegate.features.planner.outlook import Outlook, Relaxation, look_out, relax
-from tidegate.features.planner.plan_promise import compute_promise
+from tidegate.features.planner.plan_promise import compute_promise, refuse_harm
 from tidegate.features.planner.rollouts import PerformedRollout, perform
 from tidegate.features.planner.rows import PlanDecision, PlanRow, find_largest, is_unknown_there, rows
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
@@ -132,7 +132,9 @@ def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
     """Make a plan from answers. Raises Invalid for answers that contradict each other or ask for too much,
     UnknownInstanceType, UnknownRegion and MissingPrice; each says what to change."""
     made = _plan(answers, catalogue, solved=True)
-    needed = compile_plan(parse_planned(made.spec), made.place, answers.region)
+    wish = parse_planned(made.spec)
+    refuse_harm(made.facts, wish, made.place.target)
+    needed = compile_plan(wish, made.place, answers.region)
     over = _over_budget(made, catalogue)
     others = (*needed, *_dearer_hardware(made))
     return replace(made, notes=(*(() if over is None else (over,)), *made.notes, *others))
@@ -144,7 +146,9 @@ def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation,
 
     def replan(other: PlanAnswers) -> Plan:
         made = _plan(other, catalogue)
-        compile_plan(parse_planned(made.spec), made.place, other.region)
+        wish = parse_planned(made.spec)
+        refuse_harm(made.facts, wish, made.place.target)
+        compile_plan(wish, made.place, other.region)
         return made
 
     return relax(answers, replan)
@@ -166,6 +170,7 @@ def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -
     beside, _ = pricing.extras(facts, Tariff(catalogue, facts["region"]))
     planned_for = render_structure(pricing.workload(facts, size, beside))
     spec = specs.spec(facts, where, size, how.strategy, digest, peaks) | {"workload": planned_for}
+    spec |= specs.evidence_section(facts, how.strategy)
     unseen: tuple[PlanNote, ...] = ()
     if solved and "alarms" in spec:
         how, spec, unseen = _solve_alarms(facts, where, how, spec)

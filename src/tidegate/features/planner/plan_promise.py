@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan, TrafficRouting
 from tidegate.features.planner import rules, units
@@ -16,7 +17,9 @@ from tidegate.features.rehearse.promise import (
     Promise,
     PromiseTerms,
     Quantity,
+    RolloutSetting,
     promise,
+    promise_assurance,
 )
 from tidegate.rollout.desired_plan import make_plan
 
@@ -32,7 +35,7 @@ WORDS = {
     Quantity.LATENCY: "later answers",
     Quantity.PREDICTIONS: "a shift of predictions",
 }
-_KUBERNETES = "eks"
+_KUBERNETES, _SAGEMAKER = "eks", "sagemaker"
 _BY_SECOND = frozenset(OF_TRAFFIC)
 _REPORTED = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
 """What is promised of what is compared without being asked for."""
@@ -48,15 +51,43 @@ def compute_promise(facts: Mapping[str, Any], wish: DesiredDeployment, target: s
     return promise(steps, wish.alarms, facts["rate"], usual_baseline(facts), matters(facts), terms)
 
 
+def refuse_harm(facts: Mapping[str, Any], wish: DesiredDeployment, target: str) -> None:
+    """Raise Invalid for a harm that the target cannot compare, or that the traffic of the answers cannot rule out
+    before the deadline."""
+    evidence = wish.deployment.evidence
+    if evidence is None or evidence.assure is None:
+        return
+    possible = _list_comparisons(target)
+    if not possible.issuperset(evidence.compare):
+        lacking = ", ".join(one for one in evidence.compare if one not in possible)
+        raise Invalid(
+            f"harm: target {target} does not compare the {lacking} of two versions; Kubernetes (eks) does"
+        )
+    steps, terms = compile_rollout(wish, target)
+    setting = RolloutSetting(steps, facts["rate"], usual_baseline(facts), terms.startup)
+    try:
+        promise_assurance(evidence, setting, terms)
+    except Invalid as error:
+        raise Invalid(f"harm: {error.message.removeprefix('evidence.assure: ')}") from None
+
+
 def compile_rollout(wish: DesiredDeployment, target: str) -> tuple[RolloutPlan, PromiseTerms]:
     """Compile the rollout of a planned deployment over an earlier version, and the terms of its promise."""
-    possible = _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
+    possible = _list_comparisons(target)
     reported = EvidenceConfig(tuple(one for one in _REPORTED if one in possible), action=EvidenceAction.REPORT)
     deployment = wish.deployment
     blue_green = deployment.blue_green
+    if deployment.evidence is not None:
+        return make_plan(wish), PromiseTerms(possible=possible, replays=False)
     if deployment.rolling or (blue_green and blue_green.routing is not TrafficRouting.ALL_AT_ONCE):
         deployment = replace(deployment, evidence=reported)
     return make_plan(replace(wish, deployment=deployment)), PromiseTerms(possible=possible, replays=False)
+
+
+def _list_comparisons(target: str) -> frozenset[Comparison]:
+    if target == _SAGEMAKER:
+        return frozenset()
+    return _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
 
 
 def usual_baseline(facts: Mapping[str, Any]) -> Baseline:
@@ -106,9 +137,13 @@ def _evidence(promise: Promise) -> Iterator[str]:
             continue
         after = f"after {one.count:,.0f} {one.counted} ({units.format_seconds(one.seconds or 0)})"
         harm = f"{one.smallest:.2%} more {COMPARED[one.kind]}"
-        yield f"evidence by {one.kind}, as a metric: {harm}, seen {after} with {promise.power:.0%}"
+        used = "" if one.asked and promise.harms else ", as a metric"
+        yield f"evidence by {one.kind}{used}: {harm}, seen {after} with {promise.power:.0%}"
     for (why, proposal), kinds in blind.items():
         yield f"no evidence by {', '.join(kinds)}: {why}" + (f"; {proposal}" if proposal else "")
+    for cost in promise.harms:
+        after = "" if cost.seconds is None else f" ({units.format_seconds(cost.seconds)})"
+        yield f"the harm to {cost.harm} is ruled out after about {cost.count or 0:,} {cost.counted}{after}"
     if not promise.kinds:
         yield "no evidence: both versions never answer side by side, so nothing is compared; a canary would"
 

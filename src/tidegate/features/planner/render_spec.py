@@ -51,7 +51,7 @@ def _body(plan: Plan, spec: Mapping[str, Any], *, filled: bool) -> Iterator[str]
         for name in _REASONS.get(key, ()):
             reason = reasons[name]
             yield from _comment(f"{reason[:1].upper()}{reason[1:]}.", blank=True)
-        if key in ("alarms", "tags"):
+        if key in ("alarms", "evidence", "tags"):
             yield ""
         if key == "workload":
             yield from _comment(

@@ -6,18 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tidegate.domain.errors import Invalid
 from tidegate.domain.transform import RequestLimits
+from tidegate.features.evidence.harm_words import OF_LABELS, parse_harm, write_evidence
 from tidegate.features.planner import rules, units
 from tidegate.features.planner.flowchart import Place
 from tidegate.features.planner.sizing import FleetSize, OnDemandSize
-from tidegate.features.planner.strategy import Strategy
+from tidegate.features.planner.strategy import WHOLE, Strategy
 from tidegate.features.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.spec.placeholders import planned_address
+from tidegate.spec.unit_texts import percent_text
 
 TAG = "tidegate:"
 WAITING = "waiting"
 """Key of the alarm on the age of the backlog, which guards no rollout."""
+_SHOWN_BY = dict.fromkeys(OF_LABELS, "labelled rows that both versions answer") | {
+    "predictions": "copies of requests that both versions answer"
+}
+"""What shows a harm that a comparison of the versions' own requests does not."""
 _USUAL_REQUEST = 6_000_000
 """Bytes of a request of a batch transform job unless MaxPayloadInMB says more."""
 
@@ -65,6 +72,28 @@ def spec(
         made["rollout"].setdefault("alarms", [key for key in alarms if key != WAITING])
     made["tags"] = _tags(facts, tag)
     return made
+
+
+def evidence_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, Any]:
+    """Return the section that rules the named harm out before a version gets more than the first part of the traffic;
+    nothing where no harm is named. Raises Invalid for a harm that no target of a plan can show, and for a rollout
+    without a first part."""
+    if not facts["harm"]:
+        return {}
+    harm = parse_harm(facts["harm"])
+    for name, needed in _SHOWN_BY.items():
+        if name in harm:
+            raise Invalid(
+                f"harm: a harm to {name.replace('_', ' ')} is shown by {needed}, which the local target alone has:"
+                " rule it out there before (evidence: assure), and name failed answers or latency here"
+            )
+    if strategy.first_part >= WHOLE:
+        raise Invalid(
+            f"harm: {strategy.title}: a new version has all traffic at once, so no harm can be ruled out before;"
+            " name a playbook with a canary, plan for more instances or another platform, or leave harm out"
+        )
+    before = percent_text(strategy.first_part)
+    return {"evidence": write_evidence(harm, before)}
 
 
 def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dict[str, Any]]:

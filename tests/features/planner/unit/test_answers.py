@@ -35,6 +35,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"timezone": "Mars"}, "timezone: 'Mars': unknown time zone 'Mars'; use an IANA name"),
     ({"name": "-x-"}, "name: '-x-': expected 1 to 63 letters"),
     ({"region": "a\nb"}, "printable"),
+    ({"harm": "money"}, "harm: 'money': 'money' is not understood; say it like"),
+    ({"harm": "fail 60%"}, "harm: 'fail 60%': 'fail 60%': must be above 0% and at most 50%"),
     ({"individual_responses": False}, "records is missing: How many records does one job score?"),
 ]
 
@@ -54,6 +56,10 @@ def test_an_answer_that_is_none_is_named(given: dict[str, Any], said: str) -> No
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"latency": "90ms", "payload": "1GB"}, "latency and payload: an answer within 90 ms and requests of 1 GB"),
     ({"individual_responses": False, "records": 5, "latency": "500ms"}, "individual_responses and latency: no"),
+    (
+        {"individual_responses": False, "records": 5, "harm": "1% fail"},
+        "individual_responses and harm: a job has no",
+    ),
     ({"latency": "10ms", "processing_time": "50ms"}, "latency and processing_time: the model works 50 ms"),
     ({"spot": True}, "environment and spot: production on Spot is refused"),
     ({"spot": True, "spot_override": "  "}, "environment and spot: production on Spot is refused"),

@@ -80,6 +80,8 @@ def test_it_asks_where_nothing_is_given() -> None:
         "high",
         "no",
         "",
+        "money",
+        "",
         "tabular",
     ]
     shown, asked = run("--json", answers="\n".join([*typed, "", ""]) + "\n")
@@ -87,28 +89,29 @@ def test_it_asks_where_nothing_is_given() -> None:
     assert told["answers"]["latency"] == 0.1 and told["answers"]["shape"] == "payroll"
     assert told["mode"] == "real_time" and told["size"]["max"] == 10
     assert "latency: '100 parsecs': expected a time with its unit" in asked
+    assert "harm: 'money': 'money' is not understood; say it like one missed fraud" in asked
     assert "rate: this has to be answered" in asked
     assert "payroll: working hours" in asked, "choices are explained"
     assert "Spot" not in asked, "further questions are asked of those who want them"
-    assert "1 of 14. What is the endpoint" in asked
+    assert "1 of 15. What is the endpoint" in asked
 
 
 def test_answers_survive_an_interruption_and_are_gone_back_to(state: Path) -> None:
     typed = ["fraud", "", "1s", "back", "100ms", "?", "16 KB"]
     message = refused("--json", answers="\n".join(typed) + "\n")
     assert "'tidegate plan --continue' goes on" in message and (state / "plan-answers.json").exists()
-    more = ["20ms", "", "95", "", "payroll", "high", "no", "", "tabular", "", ""]
+    more = ["20ms", "", "95", "", "payroll", "high", "no", "", "", "tabular", "", ""]
     shown, asked = run("--continue", "--json", answers="\n".join(more) + "\n")
     told = json.loads(shown)["answers"]
     assert (told["name"], told["latency"], told["payload"]) == ("fraud", 0.1, 16_000)
-    assert "5 of 14. How long does the model work" in asked, "what was answered is not asked again"
+    assert "5 of 15. How long does the model work" in asked, "what was answered is not asked again"
 
 
 def test_a_contradiction_is_raised_where_it_arises() -> None:
-    typed = ["fraud", "", "100ms", "", "200ms", "20ms", "", "95", "", "", "", "", "", "", "", ""]
+    typed = ["fraud", "", "100ms", "", "200ms", "20ms", "", "95", "", "", "", "", "", "", "", "", ""]
     _, asked = run("--json", answers="\n".join(typed) + "\n")
     before, _, after = asked.partition("the model works 200 ms on a request")
-    assert "5 of 14" in before and "5 of 14" in after, "the same question is asked again"
+    assert "5 of 15" in before and "5 of 15" in after, "the same question is asked again"
 
 
 def test_nothing_is_continued_where_nothing_was_begun() -> None:

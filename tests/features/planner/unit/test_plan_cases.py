@@ -6,6 +6,7 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
+from tidegate.features.planner.plan_promise import lines
 from tidegate.features.planner.planning import Plan
 from tidegate.prices import Catalogue
 
@@ -91,3 +92,58 @@ def test_a_job_that_cannot_end_in_time_is_offered_more_time_and_the_rate_of_its_
         planner.plan(answers, CATALOGUE)
     offered = [one.changes for one in planner.relaxations(answers, CATALOGUE)]
     assert {"deadline": "3d"} in offered and {"individual_responses": "yes", "rate": "380.0"} in offered
+
+
+ON_KUBERNETES: dict[str, Any] = {"rate": 95, "latency": "100ms", "processing_time": "20ms", "criticality": "high"}
+ON_KUBERNETES |= {"reversible": False, "custom_logic": True, "platform": "kubernetes"}
+
+
+@pytest.mark.parametrize(
+    ("harm", "compared", "waits"),
+    [
+        ("one failed answer in 200", ["errors"], ["errors is ruled out after about 5,216 requests"]),
+        (
+            "50% slower",
+            ["errors", "latency"],
+            ["latency p50 is ruled out after", "latency p99 is ruled out after"],
+        ),
+    ],
+)
+def test_a_named_harm_is_ruled_out_before_the_second_step(
+    harm: str, compared: list[str], waits: list[str]
+) -> None:
+    plan = planned({**ON_KUBERNETES, "playbook": "payroll-fraud", "harm": harm})
+    assert plan.spec["evidence"]["compare"] == compared
+    assert plan.spec["evidence"]["assure"]["before"] == plan.spec["rollout"]["step"] == "25%"
+    assert plan.promise is not None
+    said = "\n".join(lines(plan.promise))
+    assert [one for one in waits if one not in said] == []
+    assert "evidence" not in planned(ON_KUBERNETES).spec
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ({"harm": "1% fail", "rate": 0.02}, "errors cannot be ruled out before the deadline at 0.02 requests"),
+        ({"harm": "50% slower", "platform": "containers"}, "target ecs does not compare the latency"),
+        ({"harm": "one missed fraud in a hundred"}, "a harm to recall is shown by labelled rows"),
+        ({"harm": "93 a month"}, "a harm to predictions is shown by copies of requests"),
+        ({"harm": "1% fail", "playbook": "learning-recommendations"}, "a new version has all traffic at once"),
+    ],
+)
+def test_a_harm_that_the_rollout_cannot_rule_out_is_refused_with_what_would_do(
+    answers: dict[str, Any], says: str
+) -> None:
+    given = planner.read({"name": "case", **ON_KUBERNETES, "playbook": "payroll-fraud", **answers})
+    with pytest.raises(Invalid, match=says):
+        planner.plan(given, CATALOGUE)
+    offered = [one.changes for one in planner.relaxations(given, CATALOGUE)]
+    assert {"harm": ""} in offered
+
+
+def test_a_harm_on_sagemaker_leads_to_kubernetes() -> None:
+    given = planner.read({**planner.answers_of("payroll-fraud"), "harm": "1% fail"})
+    with pytest.raises(Invalid, match="target sagemaker does not compare the errors of two versions"):
+        planner.plan(given, CATALOGUE)
+    offered = [one.changes for one in planner.relaxations(given, CATALOGUE)]
+    assert {"custom_logic": "yes", "platform": "kubernetes"} in offered

@@ -15,7 +15,7 @@ from tidegate.features.rehearse.promise.baseline import (
     Quantity,
     VersionFault,
 )
-from tidegate.features.rehearse.promise.detection import PromiseTerms
+from tidegate.features.rehearse.promise.detection import PromiseTerms, RolloutSetting
 from tidegate.features.rehearse.promise.evidence_kinds import EvidenceKind
 from tidegate.features.rehearse.promise.harm_power import HarmPromise
 from tidegate.features.rehearse.promise.promise import (
@@ -44,6 +44,7 @@ __all__ = [
     "PromiseTerms",
     "Proposal",
     "Quantity",
+    "RolloutSetting",
     "StagePromise",
     "VersionFault",
     "promise",
