@@ -26,6 +26,7 @@ from statistics import NormalDist
 import numpy as np
 
 from bench import tables
+from bench.assure_live import show_live
 from bench.evidence_arrays import Array, HarmRateTests, MeanTests, ShareTests
 from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.evidence import EvidenceBlock
@@ -314,8 +315,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=100_000, help="harmful rollouts of each kind")
     parser.add_argument("--seconds", type=int, default=200, help="looks at each of them")
+    parser.add_argument(
+        "--live", type=int, default=0, help="this many rollouts of each version on a platform instead"
+    )
     parser.add_argument("--keep", action="store_true", help="write the tables to bench/results.md")
     given = parser.parse_args()
+    if given.live:
+        show_live(given.live, keep=given.keep)
+        return
     began, rows = time.perf_counter(), list[list[object]]()
     for row in harm_rows(given.rollouts, given.seconds):
         rows.append(row)
