@@ -399,6 +399,21 @@ PROVING = 2
 
 
 @dataclass(frozen=True)
+class Uncounted:
+    """Requests to the new version that are in no block: a budget has them, and no test of a difference has.
+    ``requests`` and ``failures``: of reports that came late, and of the block that is still open. ``running``: requests
+    in progress. ``lost``: some of the rollout was not counted at all, so that nobody knows what a budget has left."""
+
+    requests: int = 0
+    failures: int = 0
+    running: int = 0
+    lost: bool = False
+
+
+ALL_COUNTED = Uncounted()
+
+
+@dataclass(frozen=True)
 class EvidenceRecord:
     """Everything that the verdict on a rollout follows from, so that anyone can recompute it."""
 
@@ -423,6 +438,7 @@ class EvidenceRecord:
     """The RULES of the verdict."""
     replayed: dict[str, ReplayResult] = field(default_factory=dict)
     """By variant: the labelled rows that an assurance rests on."""
+    uncounted: Uncounted = ALL_COUNTED
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,9 @@ def _find_cause(
             Cause.EVIDENCE,
             f"{rollout.new.config_name} is worse on labelled rows: {evidence_rule.explain_replay(seen)}",
         )
+    if ruling is Ruling.ROLL_BACK and evidence_rule.is_budget_spent(rollout, seen):
+        within = "harm not ruled out within the requests and failures that the settings allow"
+        return Cause.EVIDENCE, f"{within}: {evidence_rule.explain(rollout, seen)}"
     if rollout.pause:  # a pause stops the clocks below
         return None
     if is_past(rollout.expires_at, now):
@@ -148,8 +151,6 @@ def _find_cause(
     if ruling is Ruling.ROLL_BACK:
         lacking = "not decided" if evidence_rule.is_rising(rollout, seen) else "no evidence"
         when = "can come" if evidence_rule.is_hopeless(rollout, seen) else "at the deadline"
-        if evidence_rule.is_budget_spent(rollout, seen):
-            lacking, when = "harm not ruled out", "within the requests and failures that the settings allow"
         return Cause.EVIDENCE, f"{lacking} {when}: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
@@ -280,9 +281,17 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
         # This ends without a deadline: no data are of before once the alarm's window has moved past the rollout's
         # begin. An alarm that is in ALARM even then rolls back.
         return _stop_deadline(endpoint, rollout)
+    if rollout.losses and (ruling := evidence_rule.rule_on_repeat(rollout, seen)) is not Ruling.ADVANCE:
+        return _refuse_repeat(endpoint, rollout, "instances were lost", now) if ruling is Ruling.ROLL_BACK else None
     if approval_rule.is_missing(rollout, rollout.stage):
         return _await_approval(endpoint, replace(rollout, phase_deadline=None), now)
     return _shift_traffic(endpoint, rollout, now)
+
+
+def _refuse_repeat(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
+    """Roll back a stage that would have to run once more, for which the budgets have no room."""
+    text = f"the budgets have no room to run stage {rollout.stage + 1} once more after {why}"
+    return transitions.begin_rollback(endpoint, Cause.EVIDENCE, text, now)
 
 
 def _stop_deadline(endpoint: Endpoint, rollout: Rollout) -> Transition | None:
@@ -344,6 +353,8 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     if rollout.answers_before is None and (noted := _record_baseline(endpoint, rollout, seen)):
         return noted
     if not rollout.skips_bake and predicates.has_coverage_gap(rollout, seen):
+        if evidence_rule.rule_on_repeat(rollout, seen) is Ruling.ROLL_BACK:
+            return _refuse_repeat(endpoint, rollout, "requests could not be counted", now)
         return transitions.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
     # Promoting skips the bake, but not capacity, routes or verdicts.
     over = rollout.skips_bake or is_past(rollout.bake_until, now)

@@ -9,6 +9,7 @@ tests have the whole truth table."""
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from tidegate.domain.assurance import Assurance
 from tidegate.domain.endpoint import Rollout
 from tidegate.domain.evidence import (
     EvidenceAction,
@@ -115,15 +116,20 @@ def _rule_on_assurance(rollout: Rollout, seen: Observation, overdue: bool) -> Ru
 
 
 def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
-    """Return whether the next stage has a larger share than a version may have before every harm is ruled out, while
-    one is not."""
+    """Return whether the next stage is for versions only of which every harm is ruled out, while one is not."""
     config, ahead = rollout.plan.evidence, rollout.plan.stages[rollout.stage + 1 : rollout.stage + 2]
     if config is None or config.assure is None or rollout.old is None or not ahead:
         return False
     if rollout.plan.stages[rollout.stage].holdback:
         return False
     verdict = verdict_on_stage(rollout, seen)
-    return ahead[0].share > config.assure.before and (verdict is None or not verdict.assured)
+    return _needs_assurance(ahead[0], config.assure) and (verdict is None or not verdict.assured)
+
+
+def _needs_assurance(stage: RolloutStage, asked: Assurance) -> bool:
+    """Whether a stage gives a version more than it may have before every harm is ruled out. A holdback is for versions
+    that have passed, whatever its share: all traffic follows it."""
+    return stage.share > asked.before or stage.holdback
 
 
 def is_budget_spent(rollout: Rollout, seen: Observation) -> bool:
@@ -132,7 +138,7 @@ def is_budget_spent(rollout: Rollout, seen: Observation) -> bool:
     config, verdict = rollout.plan.evidence, verdict_on_stage(rollout, seen)
     if config is None or config.assure is None or verdict is None or verdict.assured:
         return False
-    below = rollout.plan.stages[rollout.stage].share <= config.assure.before
+    below = not _needs_assurance(rollout.plan.stages[rollout.stage], config.assure)
     budgets = ((config.assure.exposure, verdict.exposed), (config.assure.failed, verdict.failed))
     return below and any(most is not None and had >= most for most, had in budgets)
 
@@ -153,14 +159,32 @@ def choose_stage(rollout: Rollout, seen: Observation) -> int | None:
     if rollout.skips_bake or rollout.old is None or stages[rollout.stage].holdback:
         return following
     verdict = verdict_on_stage(rollout, seen)
-    if verdict is not None and verdict.assured:
-        return next(n for n in range(following, len(stages)) if stages[n].holdback or n + 1 == len(stages))
-    if verdict is None or verdict.room is None or not verdict.rate:
+    if verdict is None or verdict.stage != rollout.stage:
         return None
-    below = [n for n in range(following, len(stages)) if stages[n].share <= config.assure.before]
+    if verdict.assured:
+        return next(n for n in range(following, len(stages)) if stages[n].holdback or n + 1 == len(stages))
+    if verdict.room is None or not verdict.rate:
+        return None
+    below = [n for n in range(following, len(stages)) if not _needs_assurance(stages[n], config.assure)]
     if not below:
         return following
     return max((n for n in below if expect_requests(stages[n], verdict.rate) <= verdict.room), default=None)
+
+
+def rule_on_repeat(rollout: Rollout, seen: Observation) -> Ruling:
+    """Return the ruling on running the present stage once more, after its instances were lost or its requests were not
+    counted. Where budgets choose the stages it needs as much room as any stage. HOLD: that is not known."""
+    config, stage = rollout.plan.evidence, rollout.plan.stages[rollout.stage]
+    if config is None or config.assure is None or not config.assure.ramp or rollout.old is None:
+        return Ruling.ADVANCE
+    if rollout.skips_bake or _needs_assurance(stage, config.assure):
+        return Ruling.ADVANCE
+    verdict = verdict_on_stage(rollout, seen)
+    if verdict is not None and verdict.assured:
+        return Ruling.ADVANCE
+    if verdict is None or verdict.stage != rollout.stage or verdict.room is None or not verdict.rate:
+        return Ruling.HOLD
+    return Ruling.ADVANCE if expect_requests(stage, verdict.rate) <= verdict.room else Ruling.ROLL_BACK
 
 
 def expect_requests(stage: RolloutStage, rate: float) -> float:

@@ -24,6 +24,7 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, S
 from tidegate.domain.rollout import Cause, Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
+from tidegate.rollout.evidence_rule import HEADROOM, SETTLING
 from tidegate.rollout.step import RolloutDecision
 from tidegate.simulation.world import StepFunction, World
 
@@ -212,11 +213,11 @@ def _check_assurance(was: Rollout, is_: Rollout | None, config: EvidenceConfig, 
     split = of_stage is None or not of_stage.mismatch
     expect(split, "7 traffic that is not split as requested proves nothing", verdict)
     assured = of_stage is not None and of_stage.assured
-    if ahead.share > config.assure.before:
+    if ahead.share > config.assure.before or ahead.holdback:
         expect(assured, "7 no larger share before every harm is ruled out", verdict)
     if config.assure.ramp and not assured:
         room = None if of_stage is None else of_stage.room
-        wanted = 0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * ahead.bake
+        wanted = 0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * HEADROOM * (ahead.bake + SETTLING)
         expect(room is not None and wanted <= room, "7 a stage that is chosen has room", (ahead, verdict))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from tidegate.domain.assurance import Assurance, AssuranceUnit, HarmResult
-from tidegate.domain.evidence import NO_SUMS, Comparison, Counts, EvidenceBlock, Sums
+from tidegate.domain.evidence import NO_SUMS, Comparison, Counts, EvidenceBlock, Sums, Uncounted
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import WHOLE
@@ -91,18 +91,22 @@ class AssuranceState:
         requests, seconds = self.traffic
         return requests / max(1, seconds)
 
-    @property
-    def room(self) -> float | None:
-        """Requests that the budgets allow the new version in the next stage (``budgets.find_room``); None: it chooses
-        no stages."""
+    def find_room(self, beside: Uncounted) -> float | None:
+        """Return the requests that the budgets allow the new version in the next stage (``budgets.find_room``); None:
+        they choose no stages, or nobody knows what they have left. ``beside``: of the requests so far those that are
+        not in ``exposed`` and ``failed``. Those in progress count as failed: the ones that fail may take longest."""
         asked = self.config
-        if not asked.ramp:
+        if not asked.ramp or beside.lost:
             return None
-        left = (
-            None if asked.exposure is None else max(0, asked.exposure - self.exposed),
-            None if asked.failed is None else max(0, asked.failed - self.failed),
+        seen = (
+            self.exposed + beside.requests + beside.running,
+            self.failed + beside.failures + beside.running,
         )
-        return find_room(left, (self.exposed, self.failed), asked.missed, self.stage)
+        left = (
+            None if asked.exposure is None else max(0, asked.exposure - seen[0]),
+            None if asked.failed is None else max(0, asked.failed - seen[1]),
+        )
+        return find_room(left, seen, asked.missed, self.stage)
 
 
 def begin_assurance(config: Assurance, variants: Iterable[str]) -> AssuranceState:

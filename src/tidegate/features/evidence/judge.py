@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
+    ALL_COUNTED,
     OF_PAIRS,
     RULES,
     Comparison,
@@ -21,6 +22,7 @@ from tidegate.domain.evidence import (
     EvidenceRecord,
     Finding,
     Measurement,
+    Uncounted,
     Verdict,
     gets_copies_first,
 )
@@ -206,11 +208,16 @@ def replay_rate(config: EvidenceConfig, variants: int) -> float:
     return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
-def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = None, through: int = 0) -> Verdict:
+def judge(
+    state: EvidenceState,
+    replayed: Mapping[str, ReplayResult] | None = None,
+    through: int = 0,
+    beside: Uncounted = ALL_COUNTED,
+) -> Verdict:
     """Return the verdict on the present stage. A failure is final; all else needs the minimum of requests in every
     comparison, and a pass needs that each of them proves its differences to be within their tolerances. ``replayed``:
     the labelled rows that an assurance rests on, by variant. ``through``: the second before which requests were
-    counted, where the last block ended earlier."""
+    counted, where the last block ended earlier. ``beside``: requests in no block, which budgets count."""
     since = state.since
     found = _compare(state, 0 if since is None else max(state.through, through) - since)
     if state.assurance is None:
@@ -219,11 +226,11 @@ def judge(state: EvidenceState, replayed: Mapping[str, ReplayResult] | None = No
     reasons = [one for one in (found.reason, mismatch, describe_harms(harms)) if one]
     said = found.reason if found.finding is Finding.FAIL else "; ".join(reasons)
     known = state.assurance
-    found = replace(found, reason=said, harms=harms, exposed=known.exposed, mismatch=mismatch)
+    found = replace(found, reason=said, harms=harms, exposed=known.exposed + beside.requests, mismatch=mismatch)
     # Records of assurances without a budget of failures have none of these.
     if known.config.counts_failures:
-        found = replace(found, failed=known.failed)
-    return replace(found, room=known.room, rate=known.rate) if known.config.ramp else found
+        found = replace(found, failed=known.failed + beside.failures)
+    return replace(found, room=known.find_room(beside), rate=known.rate) if known.config.ramp else found
 
 
 def _compare(state: EvidenceState, seconds: int) -> Verdict:
@@ -267,6 +274,7 @@ def recompute(
     stage: int,
     replayed: Mapping[str, ReplayResult] | None = None,
     through: int = 0,
+    beside: Uncounted = ALL_COUNTED,
 ) -> Verdict:
     """Recompute the verdict in this stage from blocks in the order of time, and from labelled rows, by variant."""
     state = begin(config, variants)
@@ -274,13 +282,13 @@ def recompute(
         state = fold(state, block)
     if state.stage != stage:
         state = fold(state, EvidenceBlock(0, 0, stage, {}))
-    return judge(state, replayed, through)
+    return judge(state, replayed, through, beside)
 
 
 def recompute_record(record: EvidenceRecord) -> tuple[Verdict, bool]:
     """Recompute the verdict of a record from all that it has. Returns whether it is the recorded one; by the rules
     before the present ones, apart from what it was said in."""
-    known = record.blocks.values(), record.verdict.stage, record.replayed, record.through
+    known = record.blocks.values(), record.verdict.stage, record.replayed, record.through, record.uncounted
     found = recompute(record.config, record.variants, *known)
     if record.rules >= RULES:
         return found, found == record.verdict

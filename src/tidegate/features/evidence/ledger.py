@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from tidegate.domain.evidence import (
+    ALL_COUNTED,
     Comparison,
     Counts,
     DifferingRow,
     EvidenceBlock,
     EvidenceConfig,
     Sums,
+    Uncounted,
     Verdict,
 )
 from tidegate.domain.pairs import Pair
@@ -128,6 +130,10 @@ class EvidenceLedger:
     through: int
     blocks: dict[str, EvidenceBlock] = field(default_factory=dict)
     late: int = 0
+    beside: Uncounted = ALL_COUNTED
+    """Of the requests in no block those of reports that came late; ``lost`` as there."""
+    running: dict[str, int] = field(default_factory=dict)
+    """By variant: requests that the new version has in progress."""
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
     units: dict[str, dict[int, Unit]] = field(default_factory=dict)
@@ -173,10 +179,13 @@ class EvidenceLedger:
             return
         if second < self.through:
             self.late += 1
+            if side is Side.NEW:
+                self.beside = _add_requests(self.beside, counts)
             return
         if second not in self._pending and len(self._pending) >= MOST_PENDING:
             oldest = min(self._pending)
             del self._pending[oldest]
+            self.beside = replace(self.beside, lost=True)
             self._pairs.pop(oldest, None)
             self._texts.pop(oldest, None)
             self.late += 1
@@ -219,12 +228,22 @@ class EvidenceLedger:
             self._finish()
 
     @property
+    def uncounted(self) -> Uncounted:
+        """Requests to the new version that no block has."""
+        if self.config.assure is None:
+            return ALL_COUNTED
+        found = replace(self.beside, running=sum(self.running.values()))
+        for sides in () if self._open is None else self._open.counted.values():
+            found = _add_requests(found, sides[Side.NEW])
+        return found
+
+    @property
     def verdict(self) -> Verdict:
         """Verdict on the newest stage."""
         state, stage = self._state, self._stages[-1][0]
         if state.stage != stage:
             state = fold(state, EvidenceBlock(0, 0, stage, {}))
-        return judge(state, self.replayed, self.through)
+        return judge(state, self.replayed, self.through, self.uncounted)
 
     def _count(self, second: int, sides: dict[str, Sides]) -> None:
         stage, since = self._stage_at(second)
@@ -304,6 +323,11 @@ def _usual_counts(old: SideCounts) -> SideCounts:
     """Return the counts that thresholds are learned from. Refusals are left out: workers name their own lists of
     phrases, which must not accumulate."""
     return replace(old, requests=0, failed=0, texts=replace(old.texts, refusals={}))
+
+
+def _add_requests(found: Uncounted, counts: SideCounts) -> Uncounted:
+    requests, failures = found.requests + counts.requests, found.failures + counts.failed
+    return replace(found, requests=requests, failures=failures)
 
 
 def _added(sides: Sides, side: Side, counts: SideCounts) -> Sides:

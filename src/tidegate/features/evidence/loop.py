@@ -16,6 +16,7 @@ from tidegate.domain.evidence import (
     Comparison,
     EvidenceRecord,
     Finding,
+    Uncounted,
     Verdict,
 )
 from tidegate.domain.fleet import FleetId
@@ -123,6 +124,15 @@ class _Tracked:
     """Those that wait until it is known what an earlier controller counted."""
     counted_before: set[tuple[FleetId, int]] = field(default_factory=set)
     """Periods of an earlier controller that were reported again."""
+    loaded: bool = False
+    """Whether it is known what an earlier controller kept; if not, that is never written over."""
+    earlier: EvidenceRecord | None = None
+    """What an earlier controller kept and this one cannot go on with. It is not written over."""
+
+    def note_loss(self) -> None:
+        """Note that some of the new version's requests were not counted, if it could have any."""
+        if self.versions.stage or self.versions.share:
+            self.ledger.beside = replace(self.ledger.beside, lost=True)
 
 
 @dataclass(eq=False)
@@ -142,6 +152,8 @@ class Comparisons(RolloutObserver):
         tracked = self._tracked.get(rollout)
         if tracked is None or not tracked.ready:
             return None
+        if tracked.earlier is not None and tracked.earlier.verdict.finding is Finding.FAIL:
+            return tracked.earlier.verdict
         try:
             found = tracked.ledger.verdict
         except Exception as error:  # whoever asks judges alarms, too, and those must go on
@@ -189,6 +201,8 @@ class Comparisons(RolloutObserver):
         for period in waiting:
             _take_period(tracked, period)
         coverage = collected.coverage.get(tracked.versions.endpoint)
+        if coverage is not None and coverage.since > tracked.ledger.through:
+            tracked.note_loss()
         if coverage is not None:
             tracked.ledger.advance(min(coverage.through, second))
         verdict = tracked.ledger.verdict
@@ -230,29 +244,28 @@ class Comparisons(RolloutObserver):
         def work(tx: Tx) -> EvidenceRecord | None:
             return records.find_evidence(tx, one.endpoint)
 
-        try:
-            found = await self.store.run(work)
-        except Exception as error:  # without it the comparison begins anew
-            self._note(f"{type(error).__name__}: {error}")
-            return None
-        if found is None or found.through > second:
+        found = await self.store.run(work)
+        if found is None:
             return None
         same = (found.rollout, found.config, found.variants) == (one.rollout, one.config, one.variants)
         return found if same else None
 
     def _is_ready(self, tracked: _Tracked, second: int) -> bool:
-        """Whether what an earlier controller kept was taken over, or is not waited for any longer."""
+        """Whether what an earlier controller kept was taken over, or is not waited for any longer: without it the
+        comparison begins anew."""
         if tracked.ready:
             return True
         if tracked.loading.done():
             tracked.ready = True
-            if (found := tracked.loading.result()) is not None:
-                tracked.ledger.resume(found.blocks.values())
-                tracked.kept_through = found.through
-                tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
+            if (error := tracked.loading.exception()) is None:
+                _take_over(tracked, tracked.loading.result())
+            else:
+                self._note(f"{type(error).__name__}: {error}")
+                tracked.note_loss()
         elif second - tracked.began >= LOAD_PATIENCE:
             tracked.loading.cancel()
             tracked.ready = True
+            tracked.note_loss()
         return tracked.ready
 
     def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
@@ -262,16 +275,26 @@ class Comparisons(RolloutObserver):
         if not last and (before is not None or not _is_due(tracked, verdict, second)):
             return
         tracked.saved = (verdict.finding, second)
-        writing = self._write(_record(tracked, verdict), second, before)
+        writing = self._write(tracked, _record(tracked, verdict), second, before)
         tracked.saving = asyncio.create_task(writing, name="evidence")
         self._writes.add(tracked.saving)
         tracked.saving.add_done_callback(self._writes.discard)
 
-    async def _write(self, record: EvidenceRecord, second: int, before: asyncio.Task[None] | None) -> None:
+    async def _write(
+        self, tracked: _Tracked, record: EvidenceRecord, second: int, before: asyncio.Task[None] | None
+    ) -> None:
+        def work(tx: Tx) -> EvidenceRecord | None:
+            found = tracked.earlier if tracked.loaded else records.find_evidence(tx, record.endpoint)
+            if found is not None and found.rollout == record.rollout:
+                return found
+            records.keep_evidence(tx, record, second)
+            return None
+
         if before is not None:
             await asyncio.wait({before})
         try:
-            await self.store.run(lambda tx: records.keep_evidence(tx, record, second))
+            tracked.earlier = await self.store.run(work)
+            tracked.loaded = tracked.loaded or tracked.earlier is None
         except TidegateError as error:
             self._note(str(error))
         else:
@@ -290,8 +313,30 @@ def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
     return second - tracked.saved[1] >= SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND
 
 
+def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
+    """Go on with what an earlier controller kept. What it counted after it wrote that is lost. Of a record of times to
+    come, as the clock was set back, a failure alone is taken over."""
+    tracked.loaded = True
+    if found is None or found.through > tracked.began:
+        failed = found is not None and found.verdict.finding is Finding.FAIL
+        tracked.earlier = found if failed else None
+        tracked.note_loss()
+        return
+    ledger = tracked.ledger
+    ledger.resume(found.blocks.values())
+    tracked.kept_through = found.through
+    ledger.late, ledger.unusable = found.late, found.unusable
+    late, kept = ledger.beside, found.uncounted
+    requests, failures = late.requests + kept.requests, late.failures + kept.failures
+    ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)
+    if found.through < tracked.began - 1:
+        tracked.note_loss()
+
+
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = _side_of(tracked.versions, report.fleet)
+    if side is Side.NEW and report.in_flight:
+        tracked.ledger.running[report.fleet.variant] = round(sum(report.in_flight))
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
         tracked.ledger.add_texts(report.second, side, report.fleet.variant, round_texts(report.texts))
@@ -341,6 +386,7 @@ def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
         unusable=ledger.unusable,
         rules=RULES,
         replayed=dict(ledger.replayed),
+        uncounted=ledger.uncounted,
     )
 
 
