@@ -53,7 +53,11 @@ def share_points(rollout: Rollout, lines: Iterable[JournalLine]) -> list[Point]:
 
 
 def planned_points(rollout: Rollout) -> list[Point]:
-    """The shares to come and the planned end, if every bake ends in time; empty where that is not known."""
+    """The shares to come and the planned end, if every bake ends in time; empty where that is not known, as where
+    budgets choose the stages."""
+    assure = None if rollout.plan.evidence is None else rollout.plan.evidence.assure
+    if assure is not None and assure.ramp:
+        return []
     if rollout.phase is not Phase.BAKING or rollout.bake_until is None or rollout.pause or rollout.skips_bake:
         return []
     at, found = rollout.bake_until, list[Point]()

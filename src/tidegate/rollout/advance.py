@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.evidence import NO_EXPLANATION
 from tidegate.domain.observation import Event, Observation
-from tidegate.domain.rollout import Cause, Phase
+from tidegate.domain.rollout import Cause, Phase, RolloutStage
 from tidegate.rollout import approval_rule, desired_state, evidence_rule, predicates, transitions
 from tidegate.rollout.commands import PROMOTED
 from tidegate.rollout.evidence_rule import HELD_BY_EVIDENCE, Ruling
@@ -282,7 +282,9 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
         # begin. An alarm that is in ALARM even then rolls back.
         return _stop_deadline(endpoint, rollout)
     if rollout.losses and (ruling := evidence_rule.rule_on_repeat(rollout, seen)) is not Ruling.ADVANCE:
-        return _refuse_repeat(endpoint, rollout, "instances were lost", now) if ruling is Ruling.ROLL_BACK else None
+        return (
+            _refuse_repeat(endpoint, rollout, "instances were lost", now) if ruling is Ruling.ROLL_BACK else None
+        )
     if approval_rule.is_missing(rollout, rollout.stage):
         return _await_approval(endpoint, replace(rollout, phase_deadline=None), now)
     return _shift_traffic(endpoint, rollout, now)
@@ -489,7 +491,8 @@ def _finish_stage(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: 
         following = replace(rollout, stage=number)
         ahead = rollout.plan.stages[following.stage]
         if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):
-            return _shift_traffic(endpoint, following, now)
+            shifted, events = _shift_traffic(endpoint, following, now)
+            return shifted, (*_explain_choice(rollout, ahead, seen), *events)
         # Invariant 3: rolling removes old instances only after their traffic has moved, so capacity first again.
         return transitions.enter_phase(
             endpoint, following, Phase.PROVISIONING, rollout.plan.provisioning_timeout, now
@@ -498,6 +501,19 @@ def _finish_stage(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: 
         return transitions.succeed(endpoint, now)
     # The point of no return: from here on the old fleets are removed.
     return transitions.enter_phase(endpoint, rollout, Phase.TERMINATING, rollout.plan.drain_timeout, now)
+
+
+def _explain_choice(rollout: Rollout, ahead: RolloutStage, seen: Observation) -> tuple[Event, ...]:
+    """Return the event that says why budgets chose a stage; nothing where they choose none."""
+    verdict = evidence_rule.verdict_on_stage(rollout, seen)
+    if verdict is None or verdict.room is None or verdict.assured or rollout.skips_bake:
+        return ()
+    text = (
+        f"{ahead.share / 100:g} % is the largest share for which the budgets have room: {verdict.room:,.0f} requests,"
+        f" at {verdict.rate:,.3g} per second"
+    )
+    data: dict[str, object] = {"rollout": rollout.id, "room": verdict.room, "rate": verdict.rate}
+    return (Event("rollout.StageChosen", text, data),)
 
 
 _RULES: dict[Phase, PhaseRule] = {

@@ -15,7 +15,7 @@ from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
-from tidegate.rollout.evidence_rule import explain_condition, find_known_at, verdict_on_stage
+from tidegate.rollout.evidence_rule import choose_stage, explain_condition, find_known_at, verdict_on_stage
 from tidegate.rollout.status import confirmed_table, serving_version, status
 from tidegate.service.alarms import read_shown
 
@@ -111,7 +111,8 @@ def _capture(version: Version) -> EndpointDocument | None:
 
 def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> EndpointDocument:
     stages, table = rollout.plan.stages, _table(endpoint, seen)
-    following = stages[rollout.stage + 1].share / 100 if rollout.stage + 1 < len(stages) else None
+    number = rollout.stage + 1 if seen is None else choose_stage(rollout, seen)
+    following = None if number is None or number >= len(stages) else stages[number].share / 100
     return {
         "id": rollout.id,
         "from": rollout.old.config_name if rollout.old else None,

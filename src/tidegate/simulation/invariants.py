@@ -217,7 +217,9 @@ def _check_assurance(was: Rollout, is_: Rollout | None, config: EvidenceConfig, 
         expect(assured, "7 no larger share before every harm is ruled out", verdict)
     if config.assure.ramp and not assured:
         room = None if of_stage is None else of_stage.room
-        wanted = 0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * HEADROOM * (ahead.bake + SETTLING)
+        wanted = (
+            0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * HEADROOM * (ahead.bake + SETTLING)
+        )
         expect(room is not None and wanted <= room, "7 a stage that is chosen has room", (ahead, verdict))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.samples import all_at_once, canary, linear, percent, version
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
+from tidegate.console.rollout_picture import planned_points
 from tidegate.domain.assurance import ASSUMED, Assurance, Harm, HarmResult, PredictionHarm
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
@@ -22,11 +23,12 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.fleet import FleetId, Pairing
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, GuardCheck
-from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.domain.rollout import Cause, DeploymentConfig, Holdback, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import RolloutDecision, step
+from tidegate.service.views import endpoint_view
 
 CONFIG = EvidenceConfig(deadline=600)
 DEADLINE = timedelta(seconds=600)
@@ -473,6 +475,82 @@ def test_a_budget_chooses_nothing_on_what_is_not_known() -> None:
     told = replace(known(LACKING), room=10.0**6, rate=10.0)
     for verdict in (None, replace(told, rate=0.0), replace(told, room=None), replace(told, stage=1)):
         assert rollout_of(seen_with(endpoint, began, began + BAKE + SECOND, verdict).endpoint).stage == 0
+
+
+def test_a_budget_chooses_nothing_on_a_failure_of_another_stage() -> None:
+    endpoint, began = ramping()
+    reported = replace(RAMPED, action=EvidenceAction.REPORT)
+    rollout = rollout_of(endpoint)
+    later = replace(rollout, stage=1, plan=replace(rollout.plan, evidence=reported))
+    failed = replace(known(LACKING), finding=Finding.FAIL, stage=0, room=10.0**6, rate=10.0)
+    endpoint = replace(endpoint, rollout=later)
+    assert rollout_of(seen_with(endpoint, began, began + BAKE + SECOND, failed).endpoint or endpoint).stage == 1
+
+
+def test_what_the_budgets_chose_is_shown_with_what_they_had_room_for() -> None:
+    endpoint, began = ramping()
+    verdict = replace(known(LACKING), room=209.0, rate=10.0)
+    seen = look(endpoint, GuardCheck(began + BAKE, began, began + BAKE + SECOND, verdict))
+    shown = endpoint_view(endpoint, seen, ())["rollout"]
+    assert isinstance(shown, dict) and shown["share"]["next"] == 15.0
+    assert planned_points(rollout_of(endpoint)) == []
+    events = seen_with(endpoint, began, began + BAKE + SECOND, verdict).events
+    assert [one.data["room"] for one in events if one.kind == "rollout.StageChosen"] == [209.0]
+
+
+def test_a_budget_that_is_spent_in_a_pause_rolls_back() -> None:
+    endpoint, began = ramping()
+    paused = commands.pause(endpoint, "ann", began + SECOND)
+    spent = replace(known(LACKING), failed=50, room=0.0, rate=10.0)
+    turned = rollout_of(seen_with(paused, began, began + 2 * SECOND, spent).endpoint)
+    assert turned.phase is Phase.ROLLING_BACK and "the settings allow" in (turned.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("room", "phase"),
+    [(53.0, Phase.ACTIVATING_TRAFFIC), (52.0, Phase.ROLLING_BACK), (None, Phase.PROVISIONING)],
+)
+def test_a_stage_that_lost_its_instances_needs_room_to_run_again(room: float | None, phase: Phase) -> None:
+    endpoint, began = ramping()
+    lost = replace(rollout_of(endpoint), phase=Phase.PROVISIONING, bake_until=None, losses=1, answers_before=None)
+    endpoint = desired_state.route(replace(endpoint, rollout=lost), 0)
+    verdict = replace(
+        known(LACKING), room=room, rate=10.0
+    )  # 5 % of 10 a second, and half more, for 70 seconds are 52.5
+    assert rollout_of(seen_with(endpoint, began, began + SECOND, verdict).endpoint or endpoint).phase is phase
+
+
+def test_a_bake_that_was_not_counted_needs_room_to_run_again() -> None:
+    endpoint, began = ramping()
+    now = began + BAKE + SECOND
+    for room, phase in ((53.0, Phase.BAKING), (52.0, Phase.ROLLING_BACK)):
+        seen = look(
+            endpoint, GuardCheck(now, began + 9 * SECOND, now, replace(known(LACKING), room=room, rate=10.0))
+        )
+        assert rollout_of(step(endpoint, seen, now).endpoint).phase is phase
+
+
+@pytest.mark.parametrize("ramp", [False, True])
+def test_no_holdback_begins_before_harm_is_ruled_out_whatever_its_share(ramp: bool) -> None:
+    asked = Assurance(Harm(errors=0.005), 6000, exposure=5000, ramp=ramp)
+    steps = linear(percent(10), 60, 0) if ramp else canary(percent(10), 60, 0)
+    held = replace(steps, holdback=Holdback(500 if ramp else 5000, 60), evidence=replace(ASSURED, assure=asked))
+    if ramp:
+        held = replace(held, evidence=replace(ASSURED, assure=replace(asked, before=9500)))
+    world = make_updating_world(version("v1", 2), version("v2", 2), held)
+    world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
+    assert world.record is not None
+    rollout = rollout_of(world.record)
+    last = next(n for n, one in enumerate(rollout.plan.stages) if one.holdback) - 1
+    began = rollout.phase_since
+    assert began is not None
+    endpoint = replace(world.record, rollout=replace(rollout, stage=last))
+    endpoint = desired_state.route(endpoint, rollout.plan.stages[last].share)
+    told = {"room": 10.0**9, "rate": 10.0} if ramp else {}
+    for harm, stage in ((LACKING, last), (RULED_OUT, last + 1)):
+        verdict = replace(known(harm), stage=last, **told)
+        after = seen_with(endpoint, began, began + BAKE + SECOND, verdict).endpoint
+        assert rollout_of(after or endpoint).stage == stage
 
 
 def test_a_version_that_failed_as_many_requests_as_it_may_is_rolled_back() -> None:

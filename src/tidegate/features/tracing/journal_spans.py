@@ -36,7 +36,7 @@ _OWN_REASONS = {Cause.ALARM, Cause.EVIDENCE, Cause.TIMEOUT}
 _OWN_TEXTS = {
     *("rollout.AlarmMissing", "rollout.AlarmRedefined", "rollout.NoAnswers", "rollout.WaitingForEvidence"),
     *("rollout.HeldByEvidence", "rollout.HeldForApproval", "rollout.CapacityShort", "rollout.BakeRestarted"),
-    *("rollout.BakeExtended", "rollout.LeftOver", "clock.Stepped"),
+    *("rollout.BakeExtended", "rollout.LeftOver", "rollout.StageChosen", "clock.Stepped"),
 }
 """Events whose message is the platform's own sentence."""
 

@@ -21,7 +21,7 @@ from tidegate.domain.observation import Capabilities, GuardCheck
 from tidegate.domain.pairs import Pair
 from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.features.evidence.judge import recompute
+from tidegate.features.evidence.judge import recompute, recompute_record
 from tidegate.features.evidence.ledger import EvidenceLedger
 from tidegate.features.evidence.loop import LOAD_PATIENCE, SAVE_EVERY, Comparisons
 from tidegate.features.evidence.service import find_evidence
@@ -444,3 +444,101 @@ async def test_an_assurance_checks_the_split_by_the_share_in_force(share: int, b
     kept = await today.kept()
     assert kept is not None
     assert {one.share for one in kept.blocks.values()} - {None} == ({share} if baking else set())
+
+
+CHOSEN = replace(CONFIG, assure=Assurance(Harm(errors=0.01), 2500, exposure=100_000, failed=500, ramp=True))
+CHOOSING = replace(VERSIONS, config=CHOSEN, baking=True, share=1000)
+
+
+def budgets(today: Day) -> tuple[float | None, int, int]:
+    """The room that is left, and the requests and failures that the budgets have."""
+    found = today.comparisons.verdict("r1")
+    assert found is not None
+    return found.room, found.exposed, found.failed
+
+
+async def test_budgets_count_the_block_that_is_still_open_and_late_reports() -> None:
+    today = await day(versions=replace(CHOOSING, share=0))
+    await today.pass_by(1203)
+    before = budgets(today)
+    await today.pass_by(5, failed=2)
+    assert budgets(today)[1:] == (before[1] + 50, before[2] + 10)
+    assert today.comparisons._tracked["r1"].ledger.uncounted.requests > 0, "the last block is long by now"
+    late = CollectionRound([one(START + 3, 2, 7, 3)], {"fraud": Coverage(START - 100, today.second)})
+    await today.comparisons.turn([today.versions], late, datetime.fromtimestamp(today.second, UTC))
+    assert budgets(today)[1:] == (before[1] + 57, before[2] + 13)
+    await today.pass_by(1, ended=True)
+    record = await today.kept()
+    assert record is not None and recompute_record(record) == (record.verdict, True)
+
+
+async def test_requests_in_progress_count_as_failed_where_stages_are_chosen() -> None:
+    today = await day(versions=replace(CHOOSING, share=0))
+    await today.pass_by(60)
+    room, exposed, failed = budgets(today)
+    waiting = replace(one(today.second - 1, 2, 0, 0), in_flight=(150.0, 150.0))
+    covered = {"fraud": Coverage(START - 100, today.second)}
+    now = datetime.fromtimestamp(today.second, UTC)
+    await today.comparisons.turn([today.versions], CollectionRound([waiting], covered), now)
+    less, *same = budgets(today)
+    assert same == [exposed, failed], "a request that may still be answered has not failed"
+    assert room is not None and less is not None and less < room / 10
+
+
+async def choosing() -> Day:
+    """A rollout that was followed from before its first traffic on, and has some."""
+    today = await day(versions=replace(CHOOSING, baking=False, share=0))
+    await today.pass_by(3)
+    today.versions = CHOOSING
+    await today.pass_by(60)
+    assert budgets(today)[0] is not None
+    return today
+
+
+async def test_budgets_have_no_room_after_a_hole_in_what_was_counted() -> None:
+    today = await choosing()
+    now = today.second + 30
+    collected = CollectionRound([], {"fraud": Coverage(now - 5, now)})
+    await today.comparisons.turn([today.versions], collected, datetime.fromtimestamp(now, UTC))
+    assert budgets(today)[0] is None
+
+
+async def test_budgets_have_no_room_after_a_controller_that_did_not_write_all_that_it_counted() -> None:
+    today = await choosing()
+    exposed = budgets(today)[1]
+    again = Day(store=today.store, second=today.second + 20, versions=CHOOSING)
+    await again.pass_by(3)
+    assert budgets(again)[0] is None
+    assert budgets(again)[1] > exposed - 10 * (SAVE_EVERY + 20), "what was written counts"
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_record_that_was_not_read_is_not_written_over_and_its_failure_counts(slow: bool) -> None:
+    today = await choosing()
+    await today.pass_by(30, failed=10)
+    await today.pass_by(1, ended=True)
+    before = await today.kept()
+    assert before is not None and before.verdict.finding is Finding.FAIL
+    again = Day(store=today.store, second=today.second + 5, versions=CHOOSING)
+    run, never = today.store.run, asyncio.Event()
+
+    async def hang(work: Callable[[Tx], R]) -> R:
+        await never.wait()
+        return await run(work)
+
+    if slow:
+        today.store.run = hang  # type: ignore[method-assign]
+    today.store.away = not slow
+    await again.pass_by(LOAD_PATIENCE)
+    today.store.run, today.store.away = run, False  # type: ignore[method-assign]
+    await again.pass_by(SAVE_EVERY + 1)
+    assert await today.kept() == before
+    assert again.is_found(Finding.FAIL)
+
+
+async def test_a_failure_outlives_a_clock_that_was_set_back() -> None:
+    today = await choosing()
+    await today.pass_by(30, failed=10)
+    today.second -= 3600
+    await today.pass_by(SAVE_EVERY + 2)
+    assert today.is_found(Finding.FAIL)
