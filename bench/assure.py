@@ -29,7 +29,7 @@ from bench import tables
 from bench.assure_live import show_live
 from bench.evidence_arrays import Array, HarmRateTests, MeanTests, ShareTests
 from tidegate.domain.assurance import Assurance, Harm
-from tidegate.domain.evidence import EvidenceBlock
+from tidegate.domain.evidence import ALL_COUNTED, EvidenceBlock
 from tidegate.domain.rollout import RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.assurance import AssuranceState, begin_assurance, fold_assurance
@@ -250,7 +250,7 @@ def run_ramps(chance: float, rollouts: int, seed: int = 1, clump: int = 1) -> Ra
     for _ in range(rollouts):
         state, stage, stages, chosen = fold_assurance(fresh, _ramp_block(random, 0, 30, chance, clump)), 0, 0, True
         while stage < len(LADDER) - 1 and not _is_spent(state):
-            room, after = state.room, range(stage + 1, len(LADDER))
+            room, after = state.find_room(ALL_COUNTED), range(stage + 1, len(LADDER))
             assert room is not None
             allowed = [one for one in after if expect_requests(LADDER[one], state.rate) <= room]
             chosen = bool(allowed)

@@ -401,8 +401,8 @@ PROVING = 2
 @dataclass(frozen=True)
 class Uncounted:
     """Requests to the new version that are in no block: a budget has them, and no test of a difference has.
-    ``requests`` and ``failures``: of reports that came late, and of the block that is still open. ``running``: requests
-    in progress. ``lost``: some of the rollout was not counted at all, so that nobody knows what a budget has left."""
+    ``requests`` and ``failures``: of reports that came late, and of the block that is still open. ``running``:
+    requests in progress. ``lost``: part of the rollout was not counted, and nobody knows what a budget has left."""
 
     requests: int = 0
     failures: int = 0

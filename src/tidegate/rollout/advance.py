@@ -292,7 +292,7 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
 
 def _refuse_repeat(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
     """Roll back a stage that would have to run once more, for which the budgets have no room."""
-    text = f"the budgets have no room to run stage {rollout.stage + 1} once more after {why}"
+    text = f"the budgets have no room to run stage {rollout.stage + 1} once more: {why}"
     return transitions.begin_rollback(endpoint, Cause.EVIDENCE, text, now)
 
 
@@ -355,9 +355,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     if rollout.answers_before is None and (noted := _record_baseline(endpoint, rollout, seen)):
         return noted
     if not rollout.skips_bake and predicates.has_coverage_gap(rollout, seen):
-        if evidence_rule.rule_on_repeat(rollout, seen) is Ruling.ROLL_BACK:
-            return _refuse_repeat(endpoint, rollout, "requests could not be counted", now)
-        return transitions.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
+        return _repeat_bake(endpoint, rollout, seen, now)
     # Promoting skips the bake, but not capacity, routes or verdicts.
     over = rollout.skips_bake or is_past(rollout.bake_until, now)
     if not whole or not over or not predicates.is_in_force(endpoint, seen):
@@ -388,6 +386,13 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return None
     noted = _note_override(endpoint, rollout, seen, now)
     return noted or _finish_stage(endpoint, rollout, seen, now)
+
+
+def _repeat_bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition:
+    why = "requests of this bake could not be counted"
+    if evidence_rule.rule_on_repeat(rollout, seen) is Ruling.ROLL_BACK:
+        return _refuse_repeat(endpoint, rollout, why, now)
+    return transitions.restart_bake(endpoint, rollout, why, now)
 
 
 def _note_override(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:

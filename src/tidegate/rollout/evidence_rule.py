@@ -127,8 +127,8 @@ def lacks_assurance(rollout: Rollout, seen: Observation) -> bool:
 
 
 def _needs_assurance(stage: RolloutStage, asked: Assurance) -> bool:
-    """Whether a stage gives a version more than it may have before every harm is ruled out. A holdback is for versions
-    that have passed, whatever its share: all traffic follows it."""
+    """Whether a stage is for versions only of which every harm is ruled out. So is a holdback, whatever its share:
+    all traffic follows it."""
     return stage.share > asked.before or stage.holdback
 
 
@@ -172,8 +172,8 @@ def choose_stage(rollout: Rollout, seen: Observation) -> int | None:
 
 
 def rule_on_repeat(rollout: Rollout, seen: Observation) -> Ruling:
-    """Return the ruling on running the present stage once more, after its instances were lost or its requests were not
-    counted. Where budgets choose the stages it needs as much room as any stage. HOLD: that is not known."""
+    """Return the ruling on running the present stage once more, after its instances were lost or its requests were
+    not counted. Where budgets choose the stages it needs as much room as any stage. HOLD: that is not known."""
     config, stage = rollout.plan.evidence, rollout.plan.stages[rollout.stage]
     if config is None or config.assure is None or not config.assure.ramp or rollout.old is None:
         return Ruling.ADVANCE

@@ -514,9 +514,8 @@ def test_a_stage_that_lost_its_instances_needs_room_to_run_again(room: float | N
     endpoint, began = ramping()
     lost = replace(rollout_of(endpoint), phase=Phase.PROVISIONING, bake_until=None, losses=1, answers_before=None)
     endpoint = desired_state.route(replace(endpoint, rollout=lost), 0)
-    verdict = replace(
-        known(LACKING), room=room, rate=10.0
-    )  # 5 % of 10 a second, and half more, for 70 seconds are 52.5
+    # 5 % of 10 requests a second, and half as many again, are 52.5 in 70 seconds.
+    verdict = replace(known(LACKING), room=room, rate=10.0)
     assert rollout_of(seen_with(endpoint, began, began + SECOND, verdict).endpoint or endpoint).phase is phase
 
 
@@ -546,9 +545,8 @@ def test_no_holdback_begins_before_harm_is_ruled_out_whatever_its_share(ramp: bo
     assert began is not None
     endpoint = replace(world.record, rollout=replace(rollout, stage=last))
     endpoint = desired_state.route(endpoint, rollout.plan.stages[last].share)
-    told = {"room": 10.0**9, "rate": 10.0} if ramp else {}
     for harm, stage in ((LACKING, last), (RULED_OUT, last + 1)):
-        verdict = replace(known(harm), stage=last, **told)
+        verdict = replace(known(harm), stage=last, room=10.0**9 if ramp else None, rate=10.0 if ramp else 0.0)
         after = seen_with(endpoint, began, began + BAKE + SECOND, verdict).endpoint
         assert rollout_of(after or endpoint).stage == stage
 

@@ -314,8 +314,8 @@ def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
 
 
 def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
-    """Go on with what an earlier controller kept. What it counted after it wrote that is lost. Of a record of times to
-    come, as the clock was set back, a failure alone is taken over."""
+    """Go on with what an earlier controller kept. What it counted after it wrote that is lost. If the clock was set
+    back since, only a failure is taken over."""
     tracked.loaded = True
     if found is None or found.through > tracked.began:
         failed = found is not None and found.verdict.finding is Finding.FAIL

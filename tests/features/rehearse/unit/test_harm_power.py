@@ -159,3 +159,25 @@ def test_without_a_stage_below_the_share_nothing_is_reached() -> None:
     config = EvidenceConfig(assure=Assurance(Harm(errors=0.01), 1_000))
     found = next(promise_harms(config, "one", [ComparedStage(0.25, 600, 40)], BASELINE))
     assert not found.reached and found.remedies == ("a stage of at most 10% of the traffic that bakes",)
+
+
+RAMP = tuple(RolloutStage(100 * share, 60) for share in (*range(1, 100), 100))
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused"),
+    [
+        (Assurance(Harm(errors=0.02), 2_500, exposure=20_000, failed=200, ramp=True), ""),
+        (Assurance(Harm(errors=0.02), 2_500, exposure=20_000, failed=200), ""),
+        (Assurance(Harm(errors=0.02), 2_500, failed=1, ramp=True), "it needs 84, and they allow"),
+        (Assurance(Harm(errors=0.02), 100, exposure=5_000, ramp=True), ""),
+    ],
+)
+def test_budgets_that_never_have_room_for_a_second_stage_are_refused(asked: Assurance, refused: str) -> None:
+    config = EvidenceConfig((Comparison.ERRORS,), assure=asked, deadline=7200)
+    plan = RolloutPlan(stages=RAMP, evidence=config)
+    if not refused:
+        assert promise(plan, [], 40, BASELINE, {}, PromiseTerms()).harms
+        return
+    with pytest.raises(Invalid, match=f"ramp: auto: the budgets never have room for the stage of 2 % .*{refused}"):
+        promise(plan, [], 40, BASELINE, {}, PromiseTerms())

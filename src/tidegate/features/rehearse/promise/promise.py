@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.assurance import Assurance
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan
+from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.judge import false_alarm_rates, replay_rate
 from tidegate.features.evidence.sentences import describe_seconds
 from tidegate.features.rehearse.promise import alarm_model, proposals, schedule
@@ -20,6 +22,8 @@ from tidegate.features.rehearse.promise.harm_power import HarmPromise, promise_h
 from tidegate.features.rehearse.promise.label_power import LabelPromise, promise_labels
 from tidegate.features.rehearse.promise.passage import ComparedStage
 from tidegate.features.rehearse.promise.proposals import Proposal
+from tidegate.rollout.evidence_rule import expect_requests
+from tidegate.statistics.budgets import find_room
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,35 @@ def promise_assurance(
     for one in found:
         if not one.reached:
             raise Invalid(_refuse_harm(one, setting.rate))
+    if config.assure is not None and config.assure.ramp:
+        _check_room(config.assure, config.deadline, setting)
     return found
+
+
+def _check_room(asked: Assurance, deadline: int, setting: RolloutSetting) -> None:
+    """Raise Invalid for budgets that have no room for the second stage, not even if the first one goes on until the
+    deadline, in seconds, and no request fails."""
+    first, *others = (one for one in setting.plan.stages if one.share)
+    if not others or others[0].share > asked.before or others[0].holdback:
+        return
+    per_second = setting.rate * first.share / WHOLE
+    counts = [round(per_second * (first.bake + deadline * part)) for part in (0, 0.01, 0.03, 0.1, 0.3, 1)]
+    most = max(
+        (_find_room(asked, count) for count in counts if asked.exposure is None or count < asked.exposure),
+        default=0.0,
+    )
+    needed = expect_requests(others[0], setting.rate)
+    if most < needed:
+        raise Invalid(
+            f"evidence.assure: ramp: auto: the budgets never have room for the stage of {others[0].share / 100:g} %"
+            f" at {setting.rate:g} requests per second: it needs {needed:,.0f}, and they allow {most:,.0f};"
+            " what would do: a larger budget, smaller steps, or a shorter wait"
+        )
+
+
+def _find_room(asked: Assurance, requests: int) -> float:
+    left = None if asked.exposure is None else asked.exposure - requests
+    return find_room((left, asked.failed), (requests, 0), asked.missed, 0)
 
 
 def _refuse_harm(one: HarmPromise, rate: float) -> str:
