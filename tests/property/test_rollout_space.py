@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from tests.samples import canary, instances, percent, rolling, version
+from tests.samples import canary, instances, linear, percent, rolling, version
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.assurance import ASSUMED, Assurance, Harm
 from tidegate.domain.endpoint import Endpoint, Rollout
@@ -29,6 +29,8 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
 )
 NOTHING = GuardCheck(START, START, START)
 ASSURED = EvidenceConfig(assure=Assurance(Harm(errors=0.005), 2500, exposure=5000))
+RAMPED = EvidenceConfig(assure=Assurance(Harm(errors=0.005), 4500, exposure=5000, failed=50, ramp=True))
+RAISED = EvidenceConfig(assure=Assurance(Harm(errors=0.005), 6000))
 HELD_BACK = replace(canary(percent(10), 60), evidence=ASSURED, holdback=Holdback(100, 120))
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
@@ -65,18 +67,20 @@ def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
             calm = replace(verdict, rising=False)
             yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=calm))
             if rollout.plan.evidence.assure is not None:
-                for known in assurances(calm):
+                for known in assurances(calm, ramp=rollout.plan.evidence.assure.ramp):
                     yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=known))
 
 
-def assurances(verdict: Verdict) -> Iterator[Verdict]:
+def assurances(verdict: Verdict, ramp: bool) -> Iterator[Verdict]:
     """Harm that is ruled out, in traffic that is split as requested or is not; one harm of two, with and without
-    requests left."""
+    requests left. Where budgets choose the stages they have any room, some, none, or nobody knows what."""
     lacking = replace(ASSUMED, excluded=False)
     yield replace(verdict, harms=(ASSUMED,))
     yield replace(verdict, harms=(ASSUMED,), mismatch="too many")
     for exposed in (0, 5000):
         yield replace(verdict, harms=(ASSUMED, lacking), exposed=exposed)
+    for room in (10.0**6, 400.0, 0.0) if ramp else ():
+        yield replace(verdict, harms=(ASSUMED, lacking), room=room, rate=10.0)
 
 
 def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
@@ -128,6 +132,8 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig(on_no_data=NoDataAction.ADVANCE)), 0),
         (replace(canary(percent(10), 60, 60), evidence=ASSURED), 0),
         (replace(canary(percent(10), 60, 60), evidence=replace(ASSURED, on_no_data=NoDataAction.GATE)), 0),
+        (replace(linear(percent(20), 60, 60), evidence=RAMPED), 0),
+        (replace(canary(percent(10), 60, 0), evidence=RAISED, holdback=Holdback(5000, 60)), 0),
         (HELD_BACK, 0),
         (replace(HELD_BACK, evidence=EvidenceConfig(action=EvidenceAction.GATE)), 0),
     ],
@@ -140,6 +146,8 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         "compared if it can be",
         "assured",
         "assured with a gate",
+        "with stages that budgets choose",
+        "assured before a holdback",
         "held back",
         "held back with a gate",
     ],
