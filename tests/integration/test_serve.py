@@ -131,8 +131,9 @@ def test_control_port_takes_no_predictions(serves: Serves, models: Path, tmp_pat
     assert httpx.post(f"{control(tmp_path)}/invocations", content=b"1", headers=CSV).status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/drained", "//drained"], ids=["kubelet 1.25", "older kubelet"])
 def test_a_container_beside_a_worker_is_held_until_the_worker_has_no_requests(
-    serves: Serves, models: Path, tmp_path: Path
+    serves: Serves, models: Path, tmp_path: Path, path: str
 ) -> None:
     serve = of_an_endpoint(serves, tmp_path, models / "binary.ubj")
     serve.ready()
@@ -141,7 +142,7 @@ def test_a_container_beside_a_worker_is_held_until_the_worker_has_no_requests(
     place = ("127.0.0.1", listen.control_port)
     with httpx.Client() as client, socket.create_connection(place, timeout=60) as hook:
         assert client.post(f"{serve.address}/invocations", content=csv(*ROW), headers=CSV).status_code == 200
-        hook.sendall(b"GET /drained HTTP/1.1\r\nHost: worker\r\n\r\n")
+        hook.sendall(f"GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n".encode())
         serve.terminate()
         assert client.post(f"{serve.address}/invocations", content=csv(*ROW), headers=CSV).status_code == 200
         assert hook.recv(1000).startswith(b"HTTP/1.1 200 ")

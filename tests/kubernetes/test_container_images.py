@@ -21,7 +21,8 @@ from tidegate.host.platform import wait_until
 from tidegate.load import LoadGenerator
 
 pytestmark = pytest.mark.timeout(900)
-ROLLOUT = "rollout: {strategy: canary, size: 50%, wait: 5s, final_bake: 5s}"
+ROLLOUT = "rollout: {strategy: rolling, batch: 50%, wait: 5s}"
+"""It ends pods whose version still gets requests."""
 NAME = "own"
 PATH = f"/endpoints/{NAME}/invocations"
 

@@ -28,7 +28,9 @@ PING = b"/ping"
 LIVE = b"/live"
 PARAMETERS = b"/execution-parameters"
 MODELS = b"/_tidegate/models"
-DRAINED = DRAINED_PATH.encode()
+DRAINED = frozenset((DRAINED_PATH.encode(), f"/{DRAINED_PATH}".encode()))
+"""With one more slash it is asked for by kubelets before 1.25, which put one before a hook's path. They take every
+status for success, and would stop the container at once."""
 STOP_NOTICE = 10.0
 """Seconds within which a worker learns that its pod ends. A container beside it that is restarted alone waits no
 longer."""
@@ -82,7 +84,7 @@ class ControlService:
     def serve(self, connection: Connection, request: Request) -> None:
         close = not request.keep_alive
         path, _, query = request.url.partition(b"?")
-        if path == DRAINED:
+        if path in DRAINED:
             self._waiting[connection] = close
             asyncio.get_running_loop().call_later(STOP_NOTICE, self._release_if_serving, connection)
             return
