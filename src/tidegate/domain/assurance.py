@@ -83,6 +83,11 @@ class Assurance:
     """Each stage is the largest one of the schedule with which neither budget is spent, but for a probability of
     ``missed`` over all of them together."""
 
+    def count_left(self, requests: int, failures: int) -> tuple[int | None, int | None]:
+        """Return the requests and failures that are left after so many; None: there is no such budget."""
+        exposure = None if self.exposure is None else max(0, self.exposure - requests)
+        return exposure, None if self.failed is None else max(0, self.failed - failures)
+
     @property
     def counts_failures(self) -> bool:
         return self.ramp or self.failed is not None

@@ -282,12 +282,20 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
         # begin. An alarm that is in ALARM even then rolls back.
         return _stop_deadline(endpoint, rollout)
     if rollout.losses and (ruling := evidence_rule.rule_on_repeat(rollout, seen)) is not Ruling.ADVANCE:
-        return (
-            _refuse_repeat(endpoint, rollout, "instances were lost", now) if ruling is Ruling.ROLL_BACK else None
-        )
+        return _await_room(endpoint, rollout, ruling, now)
     if approval_rule.is_missing(rollout, rollout.stage):
         return _await_approval(endpoint, replace(rollout, phase_deadline=None), now)
     return _shift_traffic(endpoint, rollout, now)
+
+
+def _await_room(endpoint: Endpoint, rollout: Rollout, ruling: Ruling, now: datetime) -> Transition | None:
+    """Roll back a stage that the budgets have no room to run again, or note that their room is not known."""
+    if ruling is Ruling.ROLL_BACK:
+        return _refuse_repeat(endpoint, rollout, "its instances were lost", now)
+    waits = "waiting until it is known what room the budgets have"
+    if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
+        return None
+    return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, waits, now)
 
 
 def _refuse_repeat(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:

@@ -24,6 +24,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Condition, Phase, RolloutStage
 from tidegate.domain.traffic import WHOLE
+from tidegate.statistics.budgets import find_room
 
 HELD_BY_EVIDENCE = "HeldByEvidence"
 LONGEST = 366 * 86_400
@@ -177,14 +178,17 @@ def rule_on_repeat(rollout: Rollout, seen: Observation) -> Ruling:
     config, stage = rollout.plan.evidence, rollout.plan.stages[rollout.stage]
     if config is None or config.assure is None or not config.assure.ramp or rollout.old is None:
         return Ruling.ADVANCE
-    if rollout.skips_bake or _needs_assurance(stage, config.assure):
+    if rollout.skips_bake or not stage.share or _needs_assurance(stage, config.assure):
         return Ruling.ADVANCE
     verdict = verdict_on_stage(rollout, seen)
     if verdict is not None and verdict.assured:
         return Ruling.ADVANCE
     if verdict is None or verdict.stage != rollout.stage or verdict.room is None or not verdict.rate:
         return Ruling.HOLD
-    return Ruling.ADVANCE if expect_requests(stage, verdict.rate) <= verdict.room else Ruling.ROLL_BACK
+    # It is a choice of its own, after those of all stages: together they keep the budgets' chance.
+    choice, had = len(rollout.plan.stages) + rollout.losses, (verdict.exposed, verdict.failed)
+    room = min(verdict.room, find_room(config.assure.count_left(*had), had, config.assure.missed, choice))
+    return Ruling.ADVANCE if expect_requests(stage, verdict.rate) <= room else Ruling.ROLL_BACK
 
 
 def expect_requests(stage: RolloutStage, rate: float) -> float:

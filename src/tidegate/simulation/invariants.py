@@ -24,7 +24,6 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, S
 from tidegate.domain.rollout import Cause, Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
-from tidegate.rollout.evidence_rule import HEADROOM, SETTLING
 from tidegate.rollout.step import RolloutDecision
 from tidegate.simulation.world import StepFunction, World
 
@@ -33,6 +32,8 @@ STALE = timedelta(seconds=5)
 """Age from which on evidence says nothing about now."""
 MOST_LOSSES = 2
 """Total losses of a version's instances that its rollout outlives."""
+MOST_TRAFFIC, SETTLING = 1.5, 10
+"""Times the traffic of the stage before, and seconds beyond its bake, for which a chosen stage has room."""
 SLACK = 1
 """Basis points by which a whole number of instances may deviate from the share that it carries."""
 
@@ -218,7 +219,9 @@ def _check_assurance(was: Rollout, is_: Rollout | None, config: EvidenceConfig, 
     if config.assure.ramp and not assured:
         room = None if of_stage is None else of_stage.room
         wanted = (
-            0.0 if of_stage is None else ahead.share / WHOLE * of_stage.rate * HEADROOM * (ahead.bake + SETTLING)
+            0.0
+            if of_stage is None
+            else ahead.share / WHOLE * of_stage.rate * MOST_TRAFFIC * (ahead.bake + SETTLING)
         )
         expect(room is not None and wanted <= room, "7 a stage that is chosen has room", (ahead, verdict))
 

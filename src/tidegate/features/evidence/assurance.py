@@ -102,11 +102,7 @@ class AssuranceState:
             self.exposed + beside.requests + beside.running,
             self.failed + beside.failures + beside.running,
         )
-        left = (
-            None if asked.exposure is None else max(0, asked.exposure - seen[0]),
-            None if asked.failed is None else max(0, asked.failed - seen[1]),
-        )
-        return find_room(left, seen, asked.missed, self.stage)
+        return find_room(asked.count_left(*seen), seen, asked.missed, self.stage)
 
 
 def begin_assurance(config: Assurance, variants: Iterable[str]) -> AssuranceState:

@@ -191,8 +191,7 @@ def _check_room(asked: Assurance, deadline: int, setting: RolloutSetting) -> Non
 
 
 def _find_room(asked: Assurance, requests: int) -> float:
-    left = None if asked.exposure is None else asked.exposure - requests
-    return find_room((left, asked.failed), (requests, 0), asked.missed, 0)
+    return find_room(asked.count_left(requests, 0), (requests, 0), asked.missed, 0)
 
 
 def _refuse_harm(one: HarmPromise, rate: float) -> str:
