@@ -1,22 +1,28 @@
 """Objects of the kind Endpoint in a real API server, with the real controller and rollout machine."""
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.features.endpoint_resources.resource_world import ResourceWorld, make_spec
 from tests.kubernetes.cluster.harness import Cluster, why_not
 from tidegate.domain.errors import Transient
+from tidegate.host.platform import wait_until
 from tidegate.targets.kubernetes.api import connect
+from tidegate.targets.kubernetes.control_plane import rules
 from tidegate.targets.kubernetes.endpoint_objects import EndpointObjects
 from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.rights import OPTIONAL_RIGHTS
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.anyio]
 DEFINITION = Path(__file__).parents[2] / "deploy" / "helm" / "tidegate" / "crds" / "endpoints.yaml"
 NAMESPACE = "tidegate"
+MANIFESTS, ACCOUNT = Path(__file__).parents[2] / "deploy" / "kubernetes" / "tidegate.yaml", "tidegate-controller"
 FRAUD = "endpoints.tidegate.io/fraud"
 
 
@@ -32,6 +38,25 @@ def empty() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def controller(empty: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the controller's ServiceAccount, which has the rights of the shipped Role alone, with those that
+    the chart adds for this option."""
+    kinds = ("ServiceAccount", "Role", "RoleBinding")
+    for one in yaml.safe_load_all(MANIFESTS.read_text()):
+        if one["kind"] in kinds and one["metadata"]["name"] == ACCOUNT:
+            more = rules(OPTIONAL_RIGHTS["endpoint_resources"]) if one["kind"] == "Role" else []
+            kubectl(empty, "apply", "-f", "-", stdin={**one, "rules": [*one["rules"], *more]} if more else one)
+    path = "jsonpath={.secrets[0].name}"
+    secret = wait_until(lambda: kubectl(empty, "get", "serviceaccount", ACCOUNT, "-o", path), "a token", 60)
+    token = kubectl(empty, "get", "secret", secret, "-o", "jsonpath={.data.token}")
+    config = json.loads(empty.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": b64decode(token).decode()}
+    made = tmp_path_factory.mktemp("controller") / "kubeconfig"
+    made.write_text(json.dumps(config))
+    return made
+
+
 def kubectl(cluster: Cluster, *words: str, stdin: object = None) -> str:
     return cluster.kubectl("-n", NAMESPACE, *words, stdin="" if stdin is None else json.dumps(stdin))
 
@@ -44,9 +69,11 @@ def read(cluster: Cluster) -> Any:
     return json.loads(kubectl(cluster, "get", FRAUD, "-o", "json"))
 
 
-async def test_an_endpoint_lives_by_kubectl_alone(empty: Cluster) -> None:
+async def test_an_endpoint_lives_by_kubectl_and_the_rights_of_the_controller_alone(
+    empty: Cluster, controller: Path
+) -> None:
     world = ResourceWorld()
-    api = connect(KubernetesOptions(image="x", namespace=NAMESPACE, kubeconfig=str(empty.kubeconfig)))
+    api = connect(KubernetesOptions(image="x", namespace=NAMESPACE, kubeconfig=str(controller)))
     world.loops[0].resources = EndpointObjects(api, "local")
     with pytest.raises(AssertionError, match=r"spec\.instances in body should be greater than or equal to 1"):
         kubectl(empty, "apply", "-f", "-", stdin=resource("fraud", {**make_spec(1), "instances": 0}))
