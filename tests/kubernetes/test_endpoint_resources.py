@@ -40,8 +40,8 @@ def empty() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def controller(empty: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kubeconfig of the controller's ServiceAccount, which has the rights of the shipped Role alone, with those that
-    the chart adds for this option."""
+    """A kubeconfig of the controller's ServiceAccount, which has the rights of the shipped Role and those that
+    the chart adds for this option, and no others."""
     kinds = ("ServiceAccount", "Role", "RoleBinding")
     for one in yaml.safe_load_all(MANIFESTS.read_text()):
         if one["kind"] in kinds and one["metadata"]["name"] == ACCOUNT:
