@@ -3,7 +3,9 @@ callers that go away."""
 
 import asyncio
 import base64
+import gc
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -196,6 +198,29 @@ def test_everything_is_there_after_opening_again(database_url: str) -> None:
     assert put(again, "a", expect=1) == 2
     assert len(run(again, lambda tx: tx.journal())) == 2
     asyncio.run(again.close())
+
+
+def test_a_transaction_that_outlives_the_call_to_close_leaves_no_connection(database_url: str) -> None:
+    store, began, ends = open_store(database_url), threading.Event(), threading.Event()
+
+    def linger(tx: Tx) -> None:
+        tx.journal()
+        began.set()
+        assert ends.wait(10)
+
+    async def main() -> None:
+        running = asyncio.create_task(store.run(linger))
+        await asyncio.to_thread(began.wait, 10)
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0.1)
+        ends.set()
+        await asyncio.gather(running, closing)
+
+    asyncio.run(main())
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert [str(one.message) for one in left] == []
 
 
 def test_a_closed_store_says_so(database_url: str) -> None:

@@ -207,11 +207,13 @@ class Database:
         await asyncio.to_thread(self.shut)
 
     def shut(self) -> None:
-        with contextlib.suppress(PoolClosed):  # already closed
-            self._workers.submit(self._engine.dispose)
-        self._readers.close(CLOSE_TIMEOUT)
-        self._exclusive.close(CLOSE_TIMEOUT)
-        self._workers.close(CLOSE_TIMEOUT)
+        if self._sqlite:
+            with contextlib.suppress(PoolClosed):  # already closed
+                self._workers.submit(self._engine.dispose)
+        for pool in (self._readers, self._exclusive, self._workers):
+            pool.close(CLOSE_TIMEOUT)
+        if not self._sqlite:  # a transaction that ran until now has just given back its connection
+            self._engine.dispose()
 
     async def _do(self, workers: DeadlinePool, job: Callable[[], R], reads: bool = False) -> R:
         try:
