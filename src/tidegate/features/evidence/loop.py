@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from random import Random, SystemRandom
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
@@ -23,7 +24,10 @@ from tidegate.domain.metric import EVIDENCE, CollectionRound, FleetPeriod, Fleet
 from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence import service as records
 from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge_questions import AskJudge, JudgeQuestions
+from tidegate.features.evidence.judging import QUESTIONS
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.side_counts import count_side, round_texts
 from tidegate.features.evidence.units import Unit, error_unit
 from tidegate.monitoring import sketch
@@ -48,6 +52,7 @@ NAMES = {
     Comparison.PAIRED: "PairedEvidence",
     Comparison.FEATURES: "FeatureEvidence",
     Comparison.TEXT: "TextEvidence",
+    Comparison.JUDGE: "JudgeEvidence",
 }
 ALL = "Evidence"
 """The largest of them."""
@@ -123,6 +128,7 @@ class _Tracked:
     """Those that wait until it is known what an earlier controller counted."""
     counted_before: set[tuple[FleetId, int]] = field(default_factory=set)
     """Periods of an earlier controller that were reported again."""
+    judge: JudgeQuestions | None = None
 
 
 @dataclass(eq=False)
@@ -130,6 +136,10 @@ class Comparisons(RolloutObserver):
     store: Store
     replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
     """By rollout: what its replay found, by variant; None: it has none that has ended."""
+    ask: AskJudge | None = None
+    """Asks the judge of texts."""
+    chance: Random = field(default_factory=SystemRandom)
+    """In which order a judge is shown answers."""
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
     _broken: set[str] = field(default_factory=set)
@@ -182,6 +192,9 @@ class Comparisons(RolloutObserver):
         if periods is None:
             for report in collected.seconds:
                 _take(tracked, report)
+        if tracked.judge is not None:
+            for variant, sums in tracked.judge.take().items():
+                tracked.ledger.add_judged(second, variant, sums)
         tracked.periods += periods or ()
         if not self._is_ready(tracked, second):
             return []
@@ -197,6 +210,8 @@ class Comparisons(RolloutObserver):
 
     def _leave(self, gone: _Tracked, second: int) -> None:
         """Write the evidence of a rollout that has ended for the last time."""
+        if gone.judge is not None:
+            gone.judge.stop()
         if not gone.ready:
             return
         try:
@@ -211,6 +226,8 @@ class Comparisons(RolloutObserver):
             loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
             tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
             tracked.ledger.share_at = tracked.bakes.share_at
+            if one.config.judging is not None and self.ask is not None:
+                tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
             self._tracked[one.rollout] = tracked
         tracked.versions = one
         replayed = self.replayed(one.rollout) or {}
@@ -250,6 +267,8 @@ class Comparisons(RolloutObserver):
                 tracked.ledger.resume(found.blocks.values())
                 tracked.kept_through = found.through
                 tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
+                if tracked.judge is not None:
+                    tracked.judge.asked += _count_questions(found)
         elif second - tracked.began >= LOAD_PATIENCE:
             tracked.loading.cancel()
             tracked.ready = True
@@ -290,6 +309,11 @@ def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
     return second - tracked.saved[1] >= SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND
 
 
+def _count_questions(record: EvidenceRecord) -> int:
+    keys = {pair_key(variant, Comparison.JUDGE, QUESTIONS) for variant in record.variants}
+    return sum(block.sums[key][0] for block in record.blocks.values() for key in keys & block.sums.keys())
+
+
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = _side_of(tracked.versions, report.fleet)
     if side is not None:
@@ -299,6 +323,8 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
         new = str(replace(report.fleet, generation=tracked.versions.new[0]))
         pairs = [pair for fleet, pair in report.pairs if fleet == new]
         tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
+        if tracked.judge is not None and tracked.ready and report.fleet.variant in tracked.versions.variants:
+            tracked.judge.offer(report.fleet.variant, pairs)
 
 
 def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:

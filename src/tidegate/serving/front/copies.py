@@ -33,7 +33,10 @@ class RequestCopies:
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
             limit = spec.invocation_timeout
-            self._pairs = PairSender(spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show)
+            redacts = spec.capture is not None
+            self._pairs = PairSender(
+                spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show, redacts=redacts
+            )
         self._page = PairPage(
             spec,
             responses,
