@@ -300,7 +300,6 @@ def test_a_file_with_any_damaged_byte_is_called_damaged(tmp_path: Path) -> None:
     assert backup_file.verify(path, quiet).rows == 0
 
 
-
 def test_a_backup_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     store, path = open_store("sqlite://"), tmp_path / "a.backup"
     fill(store)

@@ -33,7 +33,8 @@ AskJudge = Callable[[Judging, bytes], Awaitable[bytes]]
 """Sends a question and returns the answer. Raises Transient or Invalid."""
 
 
-def make_asking(settings: Settings) -> AskJudge:
+def make_asking(settings: Settings, limit: float = TIMEOUT) -> AskJudge:
+    """``limit``: seconds of one question."""
     allowed, folder = service_hosts(settings), secrets_folder(settings)
 
     async def ask(judging: Judging, body: bytes) -> bytes:
@@ -41,10 +42,10 @@ def make_asking(settings: Settings) -> AskJudge:
         base = parse_service_address(judging.url)
         sent = (*headers, (b"content-type", b"application/json"))
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(limit):
                 reply = await ask_service(base, "POST", base.path + PATH, sent, allowed, LARGEST, body)
         except TimeoutError:
-            raise Transient(f"no answer within {TIMEOUT:g} s") from None
+            raise Transient(f"no answer within {limit:g} s") from None
         except (ConnectionBroken, ValueError, Transient) as error:
             raise Transient(headers.hide(str(error))) from None
         if reply.status != OK:

@@ -1,18 +1,21 @@
 """The bound on false failures of a judge of texts: whatever it likes, it rarely fails an equal version."""
 
+import math
 from collections.abc import Callable
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Judging
-from tidegate.features.evidence import judge
-from tidegate.features.evidence.judging import LETTERS, add_all, count_verdict
-from tidegate.features.evidence.pair_judge import pair_key
+from tidegate.domain.evidence import NO_SUMS, Comparison, EvidenceConfig, Judging
+from tidegate.features.evidence.judge import false_alarm_rates
+from tidegate.features.evidence.judging import LETTERS, count_verdict
+from tidegate.features.evidence.pairs import PREFERRED
+from tidegate.statistics.means import NetTest, add_sums
 
-JUDGING = Judging("http://judge", "m", asks=400)
-CONFIG = EvidenceConfig((Comparison.JUDGE,), judging=JUDGING)
-RATE = CONFIG.false_rollback_rate
+CONFIG = EvidenceConfig((Comparison.JUDGE,), judging=Judging("http://judge", "m"))
+LIMIT = -math.log(false_alarm_rates(CONFIG, 1)[Comparison.JUDGE])
 
 Text = tuple[float, int]
 """How good an answer is, and how long."""
@@ -43,28 +46,59 @@ def by_mood(first: Text, second: Text, chance: Random) -> str:
 JUDGES = (by_quality, by_length, always_first, mostly_second, by_mood)
 
 
-def rollout(decide: Judge, chance: Random, new: Callable[[Random], Text], pairs: int = 150) -> judge.EvidenceState:
-    """Judge pairs in random order, one or two in a block. Some requests come in clumps of a topic, whose answers are
-    alike in length and quality."""
-    state, at = judge.begin(CONFIG, ("main",)), 0
+def rollout(decide: Judge, chance: Random, new: Callable[[Random], Text], pairs: int = 150) -> float:
+    """Return the most evidence at any look of a rollout whose pairs are judged in random order, a few in a block.
+    Answers of a block are about one topic, so that they resemble one another."""
+    test, most, at = NetTest(CONFIG.judge), 0.0, 0
     while at < pairs:
-        sums: dict[str, tuple[int, float, float]] = {}
-        for _ in range(chance.choice((1, 1, 2))):
+        topic, sums = chance.gauss(0, 2), NO_SUMS
+        for _ in range(chance.randint(1, 8)):
             at += 1
             old, answered, new_first = text(chance), new(chance), chance.random() < 0.5
-            shown = (answered, old) if new_first else (old, answered)
-            sums = add_all(sums, count_verdict(decide(*shown, chance), new_first))
-        keyed = {pair_key("main", Comparison.JUDGE, name): one for name, one in sums.items()}
-        state = judge.fold(state, EvidenceBlock(at, 1, 0, {}, keyed))
-    return state
+            shown = [
+                (good + topic, length) for good, length in ((answered, old) if new_first else (old, answered))
+            ]
+            letter = decide(shown[0], shown[1], chance)
+            sums = add_sums(sums, count_verdict(letter, new_first)[PREFERRED])
+        test = test.update(sums)
+        most = max(most, test.log_evidence)
+    return most
 
 
 def text(chance: Random) -> Text:
     return chance.gauss(0, 1), chance.randint(1, 10_000)
 
 
+def worse(chance: Random) -> Text:
+    return chance.gauss(-1.5, 1), chance.randint(1, 10_000)
+
+
 @pytest.mark.parametrize("decide", JUDGES)
 def test_a_biased_judge_fails_equal_versions_no_more_often_than_the_spec_allows(decide: Judge) -> None:
+    """Of 10,000 rollouts in all, at every look."""
     chance, rollouts = Random(5), 2_000
-    failed = sum(judge.judge(rollout(decide, chance, text)).finding is Finding.FAIL for _ in range(rollouts))
-    assert failed <= rollouts * RATE, "the bound holds at every look, and a failure is final"
+    failed = sum(rollout(decide, chance, text) >= LIMIT for _ in range(rollouts))
+    assert failed <= rollouts * CONFIG.false_rollback_rate
+
+
+def test_a_judge_that_sees_quality_finds_a_worse_version_and_one_that_sees_places_does_not() -> None:
+    chance = Random(6)
+    assert sum(rollout(by_quality, chance, worse) >= LIMIT for _ in range(50)) >= 48
+    assert not any(rollout(always_first, chance, worse) >= LIMIT for _ in range(50))
+
+
+@given(st.floats(0, 0.5), st.floats(0, 1), st.floats(0, 1))
+def test_the_expected_growth_by_a_pair_is_at_most_one_within_the_tolerance(
+    tolerance: float, ties: float, part: float
+) -> None:
+    """``part``: of the largest preference for the old version that is within the tolerance."""
+    decided = 1 - ties
+    net = part * min(tolerance, decided)
+    chances = {1.0: (decided + net) / 2, 0.0: (decided - net) / 2, 0.5: ties}
+    before = NetTest(tolerance).stakes.first
+    for bet in range(len(before)):
+        grown = sum(
+            likely * math.exp(NetTest(tolerance).update((1, value, value * value)).stakes.first[bet])
+            for value, likely in chances.items()
+        )
+        assert grown <= 1 + 1e-9
