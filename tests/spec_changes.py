@@ -77,6 +77,14 @@ BASES: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "judged": {
+        "rollout": {"strategy": "canary", "size": "10%", "wait": "10m"},
+        **PLAIN,
+        "evidence": {
+            "compare": ["errors", "judge"],
+            "judge": {"url": "https://judge.example.com", "model": "judge-1", "headers": {"X-Team": "a"}},
+        },
+    },
     "pipeline": {"endpoint": "fraud", "pipeline": [{"name": "a", **MODEL}, {"name": "b", **OTHER}]},
     "containers": {"endpoint": "fraud", "containers": [{"name": "a", **MODEL}, {"name": "b", **OTHER}]},
     "variants": {
@@ -384,6 +392,13 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "PredictionHarmSpec.top": ("paired", "evidence.assure.harm.predictions.top", "60%"),
     "PredictionHarmSpec.order": ("paired", "evidence.assure.harm.predictions.order", "20%"),
     "EvidenceSpec.slices": ("paired", "evidence.slices", ["country", 3]),
+    "EvidenceSpec.judge": ("judged", "evidence.judge", {"url": "https://other.example.com", "model": "judge-1"}),
+    "JudgeSpec.url": ("judged", "evidence.judge.url", "https://other.example.com"),
+    "JudgeSpec.model": ("judged", "evidence.judge.model", "judge-2"),
+    "JudgeSpec.headers": ("judged", "evidence.judge.headers", {"Authorization": {"secret": "judge"}}),
+    "JudgeSpec.asks": ("judged", "evidence.judge.asks", 200),
+    "JudgeSpec.rubric": ("judged", "evidence.judge.rubric", "Which answer is more polite?"),
+    "ToleranceSpec.judge": ("judged", "evidence.tolerance.judge", "5%"),
     "EvidenceSpec.copies": ("paired", "evidence.copies", "30s"),
     "EvidenceSpec.on_features": ("paired", "evidence.on_features", "rollback"),
     "ToleranceSpec.paired": ("paired", "evidence.tolerance.paired", GONE),

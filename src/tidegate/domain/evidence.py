@@ -1,10 +1,12 @@
 """Evidence about a new version in comparison with the old one: what is compared, what is found, what is kept."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from tidegate.domain.assurance import Assurance, HarmResult
 from tidegate.domain.finding import Finding
+from tidegate.domain.registry import SecretReference
 from tidegate.domain.replay import ReplayConfig, ReplayResult
 
 __all__ = [
@@ -39,11 +41,13 @@ class Comparison(StrEnum):
     """What the first stage of a pipeline makes of the same requests, column by column."""
     TEXT = "text"
     """Answers that are text: refusals, repetitions, empty ones, their length and their pace."""
+    JUDGE = "judge"
+    """Answers of both versions to the same requests, of which a language model says which one is better."""
 
 
 OF_TRAFFIC = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.TEXT)
 """Comparisons of what the versions answered to clients, each to its own."""
-OF_PAIRS = frozenset({Comparison.PAIRED, Comparison.FEATURES})
+OF_PAIRS = frozenset({Comparison.PAIRED, Comparison.FEATURES, Comparison.JUDGE})
 """Comparisons of both versions on the same requests."""
 
 
@@ -157,6 +161,20 @@ class TextTolerance:
 
 
 @dataclass(frozen=True)
+class Judging:
+    """The judge of texts: a service that speaks OpenAI's API at ``url``, and its ``model`` of that name."""
+
+    url: str
+    model: str
+    headers: Mapping[str, str | SecretReference] = field(default_factory=dict)
+    """Sent with each question."""
+    asks: int = 400
+    """Most questions in a rollout: the bound on what it costs."""
+    rubric: str = "Which of the two answers is more correct, more helpful and better written?"
+    """The question that it is asked."""
+
+
+@dataclass(frozen=True)
 class EvidenceConfig:
     """How the versions of a rollout are compared. Tolerances are differences that do no harm, as fractions."""
 
@@ -181,6 +199,10 @@ class EvidenceConfig:
     paired: PairedTolerance = PairedTolerance()
     features: FeatureTolerance = FeatureTolerance()
     text: TextTolerance = TextTolerance()
+    judge: float = 0.1
+    """Part of the pairs by which those whose old answer is preferred may exceed those whose new one is."""
+    judging: Judging | None = None
+    """The judge, where one is asked."""
     slices: tuple[str, ...] = ()
     """Columns of the request, by name or number, by whose values paired predictions are compared, too."""
     on_features: EvidenceAction = EvidenceAction.GATE
@@ -194,9 +216,18 @@ class EvidenceConfig:
 
 def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
     """Return the action on a failure with these findings."""
-    failed = [] if verdict is None else [one for one in verdict.results if one.finding is Finding.FAIL]
-    by_features = bool(failed) and all(one.comparison is Comparison.FEATURES for one in failed)
-    return config.on_features if by_features and config.action is EvidenceAction.ROLLBACK else config.action
+    failed = {one.comparison for one in verdict.results if one.finding is Finding.FAIL} if verdict else set()
+    if failed and config.action is EvidenceAction.ROLLBACK and not any(rolls_back(config, one) for one in failed):
+        return EvidenceAction.GATE
+    return config.action
+
+
+def rolls_back(config: EvidenceConfig, comparison: Comparison) -> bool:
+    """Whether a difference that this comparison alone has found rolls a version back. What a judge prefers is no
+    harm by itself: it may like long answers."""
+    if comparison is Comparison.FEATURES and config.action is EvidenceAction.ROLLBACK:
+        return config.on_features is EvidenceAction.ROLLBACK
+    return comparison is not Comparison.JUDGE and config.action is EvidenceAction.ROLLBACK
 
 
 def gets_copies_first(config: EvidenceConfig) -> bool:
@@ -332,6 +363,11 @@ class ComparisonResult:
     """Why this comparison cannot be judged, however long it waits; empty: it can."""
     needed: bool = True
     """Whether the present stage needs it to pass."""
+    questions: tuple[int, int] = (0, 0)
+    """Of a judge: how many it was asked in the rollout, and how many it may be asked."""
+    first: float | None = None
+    """Of a judge: the part of its decisions for the answer that it was shown first, which are a half if it has no
+    bias to a position; None: it decided nothing yet."""
 
 
 @dataclass(frozen=True)

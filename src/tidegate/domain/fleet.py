@@ -137,6 +137,8 @@ class Pairing:
     """Columns of the requests whose values go with each pair."""
     features: bool = False
     """Whether the outputs of pipeline stages go with some pairs."""
+    texts: bool = False
+    """Whether answers that are text go with some pairs."""
 
 
 @dataclass(frozen=True)

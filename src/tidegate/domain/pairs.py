@@ -42,6 +42,8 @@ class Pair:
     rows: tuple["PairedRow", ...] = ()
     """The numbers of both answers, where they have more than one: those of the first row, of some between, and of the
     last one."""
+    texts: tuple[str, str, str] | None = None
+    """The request and the answers of the old and of the new version, where they are text that is to be judged."""
     request: str = ""
     """Its body as data capture writes it, of those in which the versions differ most; empty: it is not known."""
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tidegate import spec
+from tidegate.domain.alarm import Signal
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.registry import ContainerDefinition, PinnedModel, Upstream
 from tidegate.domain.registry_addresses import parse_registry_address
@@ -71,6 +72,9 @@ async def begin_deployment(
     for alarm in desired.alarms:
         if alarm.signal is not None:
             context.check_signal(alarm.signal)
+    evidence = desired.deployment.evidence
+    if evidence is not None and evidence.judging is not None:
+        context.check_signal(Signal(evidence.judging.url, headers=evidence.judging.headers))
     rollout_id = context.ids.new("rollout")
     work = partial(
         deploy,

@@ -48,7 +48,12 @@ def _pairings(endpoint: Endpoint) -> Iterator[tuple[FleetId, Pairing]]:
     for variant in rollout.old.production:
         if variant.name in names:
             new = FleetId(endpoint.name, rollout.new.generation, variant.name)
-            pairing = Pairing(new, config.slices, Comparison.FEATURES in config.compare)
+            pairing = Pairing(
+                new,
+                config.slices,
+                Comparison.FEATURES in config.compare,
+                Comparison.JUDGE in config.compare,
+            )
             yield FleetId(endpoint.name, rollout.old.generation, variant.name), pairing
 
 

@@ -39,6 +39,7 @@ _LACKS = {
     Comparison.PAIRED: "it makes no copies of requests for a new version",
     Comparison.FEATURES: "it makes no copies of requests for a new version",
     Comparison.TEXT: "it does not see what is answered",
+    Comparison.JUDGE: "it makes no copies of requests for a new version",
 }
 """Why a target compares no more than some of it."""
 

@@ -49,15 +49,16 @@ def read_signal(spec: structures.AlarmSpec, path: KeyPath) -> Signal | None:
     if getattr(spec, other) is not None:
         raise SpecError((*path, other), f"does not go with {source}, which has {needed}")
     url = str(getattr(spec, source))
-    _check_url(url, source, (*path, source))
+    check_url(url, (*path, source), query=source != "prometheus")
     _check_value(spec.value, (*path, "value"))
     check_headers(spec.headers, path)
     return Signal(url, spec.query or "", spec.value or "", build_headers(spec.headers))
 
 
-def _check_url(url: str, source: str, path: KeyPath) -> None:
+def check_url(url: str, path: KeyPath, *, query: bool = False) -> None:
+    """Check the address of something to ask, which may have a ``query``. Raises SpecError."""
     parts = urlsplit(url)
-    plain = not (parts.fragment or parts.username or parts.password or (parts.query and source == "prometheus"))
+    plain = not (parts.fragment or parts.username or parts.password or (parts.query and not query))
     if (
         parts.scheme not in ("http", "https")
         or not has_host(parts)

@@ -13,10 +13,12 @@ from tidegate.domain.evidence import (
     EvidenceAction,
     EvidenceConfig,
     FeatureTolerance,
+    Judging,
     NoDataAction,
     PairedTolerance,
     RisingAction,
 )
+from tidegate.domain.registry import SecretReference
 from tidegate.spec.render import render
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,6 +96,30 @@ def test_every_key_of_pairs_has_its_meaning() -> None:
         features=FeatureTolerance(0.02, 0.1, 0.5),
         on_features=EvidenceAction.ROLLBACK,
     )
+
+
+def test_every_key_of_a_judge_has_its_meaning() -> None:
+    url, headers = "https://judge.example.com/v2", {"Authorization": {"secret": "judge"}}
+    assert parsed(
+        {
+            "compare": ["judge"],
+            "judge": {
+                "url": url,
+                "model": "m",
+                "headers": headers,
+                "asks": 150,
+                "rubric": "Which is more polite?",
+            },
+            "tolerance": {"judge": "5%"},
+        }
+    ) == EvidenceConfig(
+        compare=(Comparison.JUDGE,),
+        judge=0.05,
+        judging=Judging(url, "m", {"Authorization": SecretReference("judge")}, 150, "Which is more polite?"),
+    )
+
+
+JUDGE = {"url": "https://judge.example.com", "model": "m"}
 
 
 @pytest.mark.parametrize("strategy", ["canary", "linear", "rolling"])
@@ -176,6 +202,18 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
             {"compare": ["features"], "tolerance": {"features": {"shift": -1}}},
             "evidence.tolerance.features.shift: -1: must be 0 to 2.5",
         ),
+        ({"compare": ["judge"]}, "evidence.judge: is missing: compare: [judge] needs the url"),
+        ({"judge": JUDGE}, "evidence.judge: nothing compares by a judge"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "asks": 99}}, "evidence.judge.asks: 99: must be 100"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "model": ""}}, "evidence.judge.model: is empty"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "rubric": ""}}, "evidence.judge.rubric: must have 1 to 2000"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "url": "ftp://x"}}, "evidence.judge.url: 'ftp://x': expected"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "url": "http://x?y=1"}}, "evidence.judge.url: 'http://x?y=1'"),
+        (
+            {"compare": ["judge"], "judge": {**JUDGE, "headers": {"Host": "x"}}},
+            "evidence.judge.headers.Host: is not",
+        ),
+        ({"tolerance": {"judge": "5%"}}, "evidence.tolerance.judge: nothing compares judge"),
         ({"tolerance": {"text": {}}}, "evidence.tolerance.text: nothing compares text"),
         (
             {"compare": ["text"], "tolerance": {"text": {"length": "51%"}}},

@@ -75,7 +75,7 @@ def make_tests(comparison: Comparison, config: EvidenceConfig) -> Mapping[str, T
             return {**moved, UNUSABLE: RateTest(UNUSABLE_MORE)}
         case Comparison.TEXT:
             return make_text_tests(config.text)
-        case Comparison.PAIRED | Comparison.FEATURES:
+        case Comparison.PAIRED | Comparison.FEATURES | Comparison.JUDGE:
             return {}  # made by ``pair_judge``, which tests sums
 
 

@@ -78,6 +78,7 @@ STAKES = {
     Comparison.PAIRED: 2.0,
     Comparison.FEATURES: 1.0,
     Comparison.TEXT: 1.0,
+    Comparison.JUDGE: 1.0,
 }
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
 

@@ -27,6 +27,7 @@ from tidegate.features.evidence.comparisons import SideCounts, add_sides, count_
 from tidegate.features.evidence.differing_rows import choose_rows, find_row
 from tidegate.features.evidence.features import MOST_COLUMNS, FeatureCounter
 from tidegate.features.evidence.judge import EvidenceState, begin, fold, judge, tested
+from tidegate.features.evidence.judging import add_all
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import PairCounter
 from tidegate.features.evidence.texts import count_texts
@@ -116,6 +117,8 @@ class _OpenBlock:
     counted: dict[str, Sides] = field(default_factory=dict)
     paired: dict[str, None] = field(default_factory=dict)
     """Variants that had pairs."""
+    judged: dict[str, Sums] = field(default_factory=dict)
+    """By their keys: sums of what a judge decided."""
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most, those of earlier blocks included."""
 
@@ -156,6 +159,8 @@ class EvidenceLedger:
     """Pairs of the seconds that are pending."""
     _texts: dict[int, list[tuple[Side, str, TextAnswer]]] = field(default_factory=dict)
     """Texts of the seconds that are pending."""
+    _judged: dict[int, dict[str, Sums]] = field(default_factory=dict)
+    """By their keys in a block: what a judge decided in the seconds that are pending."""
     _settled: dict[int, int] = field(default_factory=dict)
     """By stage: the second since when the shares stand still in it."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
@@ -188,6 +193,7 @@ class EvidenceLedger:
             self.beside = replace(self.beside, lost=True)
             self._pairs.pop(oldest, None)
             self._texts.pop(oldest, None)
+            self._judged.pop(oldest, None)
             self.late += 1
         sides = self._pending.setdefault(second, {})
         sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
@@ -204,6 +210,13 @@ class EvidenceLedger:
         if wanted and second >= self.through:
             self._pending.setdefault(second, {})
             self._texts.setdefault(second, []).extend((side, variant, one) for one in texts)
+
+    def add_judged(self, second: int, variant: str, sums: Mapping[str, Sums]) -> None:
+        """Take what a judge decided in one second."""
+        second = max(second, self.through)
+        self._pending.setdefault(second, {})
+        keyed = {pair_key(variant, Comparison.JUDGE, name): one for name, one in sums.items()}
+        self._judged[second] = add_all(self._judged.get(second, {}), keyed)
 
     def settle(self, stage: int, since: int) -> None:
         """Note that the shares stand still in this stage since this second. Only texts whose requests came after it
@@ -264,6 +277,7 @@ class EvidenceLedger:
             self._values_left -= counters.add(pairs, self._values_left)
             rows = (row for pair in pairs if (row := find_row(variant, pair)) is not None)
             self._open.rows = choose_rows((*self._state.rows, *self._open.rows, *rows))
+        self._open.judged = add_all(self._open.judged, self._judged.pop(second, {}))
         self._count_texts(self._open, self._texts.pop(second, ()))
 
     def _count_texts(self, block: _OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
@@ -301,7 +315,7 @@ class EvidenceLedger:
             counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
             self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual_counts(old))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
-        sums: dict[str, Sums] = {}
+        sums = dict(block.judged)
         units: dict[str, float] = {}
         for variant in block.paired:
             sums |= self._pair_counters[variant].close(variant)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from random import Random, SystemRandom
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
@@ -24,7 +25,10 @@ from tidegate.domain.metric import EVIDENCE, CollectionRound, FleetPeriod, Fleet
 from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence import service as records
 from tidegate.features.evidence.comparisons import SideCounts
+from tidegate.features.evidence.judge_questions import AskJudge, JudgeQuestions
+from tidegate.features.evidence.judging import QUESTIONS
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
+from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.side_counts import count_side, round_texts
 from tidegate.features.evidence.units import Unit, error_unit
 from tidegate.monitoring import sketch
@@ -49,6 +53,7 @@ NAMES = {
     Comparison.PAIRED: "PairedEvidence",
     Comparison.FEATURES: "FeatureEvidence",
     Comparison.TEXT: "TextEvidence",
+    Comparison.JUDGE: "JudgeEvidence",
 }
 ALL = "Evidence"
 """The largest of them."""
@@ -128,6 +133,7 @@ class _Tracked:
     """Whether it is known what an earlier controller kept; if not, that is never written over."""
     earlier: EvidenceRecord | None = None
     """What an earlier controller kept and this one cannot go on with. It is not written over."""
+    judge: JudgeQuestions | None = None
 
     def note_loss(self) -> None:
         """Note that some of the new version's requests were not counted, if it could have any."""
@@ -140,6 +146,10 @@ class Comparisons(RolloutObserver):
     store: Store
     replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
     """By rollout: what its replay found, by variant; None: it has none that has ended."""
+    ask: AskJudge | None = None
+    """Asks the judge of texts."""
+    chance: Random = field(default_factory=SystemRandom)
+    """In which order a judge is shown answers."""
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
     _broken: set[str] = field(default_factory=set)
@@ -194,6 +204,9 @@ class Comparisons(RolloutObserver):
         if periods is None:
             for report in collected.seconds:
                 _take(tracked, report)
+        if tracked.judge is not None:
+            for variant, sums in tracked.judge.take().items():
+                tracked.ledger.add_judged(second, variant, sums)
         tracked.periods += periods or ()
         if not self._is_ready(tracked, second):
             return []
@@ -211,6 +224,8 @@ class Comparisons(RolloutObserver):
 
     def _leave(self, gone: _Tracked, second: int) -> None:
         """Write the evidence of a rollout that has ended for the last time."""
+        if gone.judge is not None:
+            gone.judge.stop()
         if not gone.ready:
             return
         try:
@@ -225,6 +240,8 @@ class Comparisons(RolloutObserver):
             loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
             tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
             tracked.ledger.share_at = tracked.bakes.share_at
+            if one.config.judging is not None and self.ask is not None:
+                tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
             self._tracked[one.rollout] = tracked
         tracked.versions = one
         replayed = self.replayed(one.rollout) or {}
@@ -326,11 +343,18 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     ledger.resume(found.blocks.values())
     tracked.kept_through = found.through
     ledger.late, ledger.unusable = found.late, found.unusable
+    if tracked.judge is not None:
+        tracked.judge.asked += _count_questions(found)
     late, kept = ledger.beside, found.uncounted
     requests, failures = late.requests + kept.requests, late.failures + kept.failures
     ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)
     if found.through < tracked.began - 1:
         tracked.note_loss()
+
+
+def _count_questions(record: EvidenceRecord) -> int:
+    keys = {pair_key(variant, Comparison.JUDGE, QUESTIONS) for variant in record.variants}
+    return sum(block.sums[key][0] for block in record.blocks.values() for key in keys & block.sums.keys())
 
 
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
@@ -344,6 +368,8 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
         new = str(replace(report.fleet, generation=tracked.versions.new[0]))
         pairs = [pair for fleet, pair in report.pairs if fleet == new]
         tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
+        if tracked.judge is not None and tracked.ready and report.fleet.variant in tracked.versions.variants:
+            tracked.judge.offer(report.fleet.variant, pairs)
 
 
 def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:

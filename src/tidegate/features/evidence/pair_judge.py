@@ -20,6 +20,7 @@ from tidegate.domain.evidence import (
     Sums,
 )
 from tidegate.features.evidence.features import ROWS, SOMETIMES
+from tidegate.features.evidence.judging import FIRST, QUESTIONS
 from tidegate.features.evidence.measures import (
     RISING,
     StageData,
@@ -36,6 +37,7 @@ from tidegate.features.evidence.pairs import (
     NUMBERLESS,
     PAIRS,
     PER_REPEAT,
+    PREFERRED,
     REPEATED,
     SLICE,
     UNUSABLE_OF,
@@ -91,6 +93,10 @@ class PairState:
     """By part: what one unit of amounts is now."""
     stage_repeated: Sums = NO_SUMS
     numberless: Sums = NO_SUMS
+    questions: int = 0
+    """Those that a judge was asked."""
+    first: Sums = NO_SUMS
+    """Of its decisions: 1 for each for the answer that it was shown first."""
     few: "PairState | None" = None
     """Of the requests so far, where those are few, by a unit that follows from them alone. It is no evidence."""
 
@@ -98,6 +104,8 @@ class PairState:
 def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
     if comparison is Comparison.FEATURES:
         return PairState(comparison, variant, {}, {})
+    if comparison is Comparison.JUDGE:
+        return PairState(comparison, variant, {PREFERRED: NetTest(config.judge)}, {PREFERRED: 1.0})
     tests = make_pair_tests(config.paired.limits(amounts=False))
     whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
     return PairState(comparison, variant, tests, dict.fromkeys(tests, whole / len(tests)))
@@ -105,6 +113,9 @@ def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) ->
 
 def enter_stage(state: PairState) -> PairState:
     tests = {name: one.enter_stage() for name, one in state.tests.items()}
+    if state.comparison is Comparison.JUDGE:
+        # How good answers are does not depend on the share of the traffic, so what was judged before still counts.
+        return replace(state, tests=tests)
     return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS, stage_repeated=NO_SUMS)
 
 
@@ -123,7 +134,8 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     state = _meet(state, sums, config)
     features = state.comparison is Comparison.FEATURES
     offered = sums.get(ROWS if features else PAIRS, NO_SUMS)
-    counted = round(offered[1]) if features else sums.get(DISTANCE, NO_SUMS)[0]
+    judged = state.comparison is Comparison.JUDGE
+    counted = round(offered[1]) if features else sums.get(PREFERRED if judged else DISTANCE, NO_SUMS)[0]
     looked = {
         test: _look_at_column(state, test, sums, counted) if features else sums_of(test, sums)
         for test in state.tests
@@ -131,7 +143,7 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     tests = {test: one.update(looked[test], max(1, block.seconds)) for test, one in state.tests.items()}
     totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
     stages = {
-        test: state.stages.get(test, StageData()).sum(block.stage, one, block.seconds)
+        test: state.stages.get(test, StageData()).sum(0 if judged else block.stage, one, block.seconds)
         for test, one in looked.items()
     }
     after = replace(
@@ -144,6 +156,8 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         risen={test: _rise(state.risen.get(test), one.log_evidence, looked[test]) for test, one in tests.items()},
         stage_repeated=add_sums(state.stage_repeated, sums.get(REPEATED, NO_SUMS)),
         numberless=add_sums(state.numberless, sums.get(NUMBERLESS, NO_SUMS)),
+        questions=state.questions + sums.get(QUESTIONS, NO_SUMS)[0],
+        first=add_sums(state.first, sums.get(FIRST, NO_SUMS)),
     )
     evidence = _log_evidence(after)
     if evidence <= state.most:
@@ -203,6 +217,8 @@ def pair_key(variant: str, comparison: Comparison, name: str) -> str:
 
 def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
     """Begin with columns and slices as they come."""
+    if state.comparison is Comparison.JUDGE:
+        return state
     if state.comparison is Comparison.FEATURES:
         return _meet_columns(state, sums, config)
     state = _meet_parts(_measure_amounts(state, config), sums, config)
@@ -322,6 +338,8 @@ def _name_failed(state: PairState, limit: float) -> list[str]:
 def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: int) -> ComparisonResult:
     limit = -math.log(rate)
     evidence = state.most / limit
+    judged = state.comparison is Comparison.JUDGE
+    stage = 0 if judged else stage
     offered, usable = state.stage_offered[0], round(state.stage_offered[1])
     alone = _weigh_logarithms(state)
     ranked = sorted(alone, key=lambda test: -alone[test])
@@ -356,8 +374,15 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
         repeated=round(state.stage_repeated[1]),
         complete=_is_complete(state, config),
         compared=basis.totals.get(DISTANCE, NO_SUMS)[0],
-        never=_find_hindrance(state),
+        never=_find_hindrance(state, config),
+        questions=(state.questions, config.judging.asks if config.judging is not None and judged else 0),
+        first=state.first[1] / state.first[0] if state.first[0] else None,
     )
+
+
+def _lacks_verdicts(state: PairState, config: EvidenceConfig) -> bool:
+    offered, judged, _ = state.stage_offered
+    return state.stage_counted < config.minimum or offered - judged > MOST_LOST * offered
 
 
 def _count_lost(copies: Sums) -> int:
@@ -369,7 +394,7 @@ def _is_complete(state: PairState, config: EvidenceConfig) -> bool:
     all compared, and no more are to be expected. The new version must have answered them in this stage, too."""
     copies, answered, _ = state.stage_repeated
     enough = answered >= max(config.minimum, PER_REPEAT * state.stage_offered[0])
-    return enough and copies - answered <= MOST_LOST * copies and not _find_hindrance(state)
+    return enough and copies - answered <= MOST_LOST * copies and not _find_hindrance(state, config)
 
 
 def _agrees(state: PairState, config: EvidenceConfig) -> bool:
@@ -395,8 +420,15 @@ def _choose_shown(basis: PairState, complete: bool) -> tuple[str, Sums]:
     return test, found[test]
 
 
-def _find_hindrance(state: PairState) -> str:
+def _find_hindrance(state: PairState, config: EvidenceConfig) -> str:
     """Describe why no pair is to be expected that can be compared; empty if nothing hinders that."""
+    judging = config.judging if state.comparison is Comparison.JUDGE else None
+    if judging is not None and state.questions >= judging.asks and _lacks_verdicts(state, config):
+        verdicts, asked = round(state.stage_offered[1]), state.stage_offered[0]
+        return (
+            f"all {judging.asks:,} questions (evidence.judge.asks) are spent, and {verdicts:,} of {asked:,} pairs"
+            f" have a verdict of the judge; {config.minimum:,} are needed, and at most {MOST_LOST:.0%} may have none"
+        )
     count, without, _ = state.numberless
     if count < NUMBERLESS_FROM or without < NUMBERLESS_SHARE * count:
         return ""
@@ -411,7 +443,7 @@ def _measure(
 ) -> list[Measurement]:
     """Measure the differences that each test with data found, in the order of the tests."""
     counted = {test: one for test, one in state.stages.items() if one.sums[0]}
-    paired, found = state.comparison is Comparison.PAIRED, list[Measurement]()
+    paired, found = state.comparison is not Comparison.FEATURES, list[Measurement]()
     parts = {test for test in counted if not paired or is_part(test)}
     looking = sum(1 for test in parts if counted[test].stage == stage)
     for test, data in counted.items():

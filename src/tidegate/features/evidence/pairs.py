@@ -60,6 +60,8 @@ PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
 FAILING, UNUSABLE = "failing", "unusable"
 """1 for each pair that the new version alone fails, or answers without a finite number, 0 if the old one alone does,
 else 1/2."""
+PREFERRED = "old preferred"
+"""1 for each pair whose old answer a judge prefers, 0 if it prefers the new one, 1/2 if neither."""
 REPEATED = "repeated"
 """Of copies of requests that came before: 1 for each that was answered and 0 for each that was lost."""
 NUMBERLESS = "numberless"
@@ -491,8 +493,8 @@ def split_test(test: str) -> tuple[str, str]:
 
 
 def is_net(test: str) -> bool:
-    """Whether a test compares what goes wrong on one version only."""
-    return test in (FAILING, UNUSABLE) or test.startswith((FAILING_OF, UNUSABLE_OF))
+    """Whether a test compares what goes wrong on one version only, or is preferred of one version."""
+    return test in (FAILING, UNUSABLE, PREFERRED) or test.startswith((FAILING_OF, UNUSABLE_OF))
 
 
 def is_part(test: str) -> bool:

@@ -7,13 +7,13 @@ from tidegate.console.alarm_meters import meter
 from tidegate.console.figures import format_percent
 from tidegate.domain.evidence import (
     OF_PAIRS,
-    Comparison,
     ComparisonResult,
     EvidenceAction,
     EvidenceConfig,
     EvidenceRecord,
     Finding,
     Measurement,
+    rolls_back,
 )
 from tidegate.features.evidence.assurance import harm_cells
 from tidegate.features.evidence.measures import measured_cells
@@ -36,11 +36,10 @@ def describe_action(config: EvidenceConfig | None) -> str:
     """Describe what a rollout does with a difference between its versions; None: it has no ``evidence`` settings."""
     if config is None:
         return "It decides nothing here: the rollout's settings do not ask for it."
-    if (
-        Comparison.FEATURES in config.compare
-        and config.on_features is not config.action is EvidenceAction.ROLLBACK
-    ):
-        return f"{ACTIONS[config.action]} If features alone differ, the stage holds until a person decides."
+    gates = [str(one) for one in config.compare if not rolls_back(config, one)]
+    if gates and config.action is EvidenceAction.ROLLBACK:
+        alone = " and ".join(gates)
+        return f"{ACTIONS[config.action]} If {alone} alone differ, the stage holds until a person decides."
     return ACTIONS[config.action]
 
 

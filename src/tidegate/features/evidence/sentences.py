@@ -129,6 +129,12 @@ def describe_basis(results: Sequence[ComparisonResult]) -> str:
         for one in results
         if one.complete and one.needed and one.finding is not Finding.NO_DATA
     )
+    for one in results:
+        if any(one.questions):
+            bias = (
+                "" if one.first is None else f", and chose the answer that it was shown first in {one.first:.0%}"
+            )
+            said += f"; the judge was asked {one.questions[0]:,} of at most {one.questions[1]:,} questions{bias}"
     found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
     several = len({variant for variant, _, _ in found}) > 1
     for variant, part, size in found:
@@ -168,6 +174,10 @@ def _describe_difference(one: ComparisonResult, config: EvidenceConfig) -> str:
         number, total, _ = one.pairs
         what = f"column {one.test} has another value in {total / max(1, number):.1%} of {number:,} requests"
         what += f" (tolerance {config.features.rows:.1%})"
+    elif one.comparison is Comparison.JUDGE:
+        alike, worse, better = (round(part) for part in split_net(one.pairs))
+        what = f"of {alike + worse + better:,} pairs of answers the judge prefers {worse:,} of the old version and"
+        what += f" {better:,} of the new one (tolerance {config.judge:.1%} of the pairs)"
     else:
         what = _describe_shares(one, *_name_hits(one, config))
     if one.also:

@@ -17,6 +17,7 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.rollout import TrafficRouting
 from tidegate.features.evidence.spec_assure import AssureSpec, parse_assure, render_assure
+from tidegate.features.evidence.spec_judge import JudgeSpec, parse_judge, render_judge
 from tidegate.features.evidence.spec_paired import (
     MOST_SLICES,
     FeatureSpec,
@@ -44,7 +45,7 @@ MOST_FALSE = 20
 MOST_REQUESTS = 1_000_000
 _PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
 _USUAL = EvidenceConfig()
-_SIMPLE = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+_SIMPLE = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.JUDGE)
 """Comparisons with a single tolerance."""
 _SECTIONS = (Comparison.FEATURES, Comparison.PAIRED, Comparison.TEXT)
 """Comparisons with several."""
@@ -63,6 +64,9 @@ class ToleranceSpec(Struct, forbid_unknown_fields=True):
     paired: PairedSpec | None = None
     features: FeatureSpec | None = None
     text: TextSpec | None = None
+    judge: (
+        Annotated[Share, about("How many more old answers than new ones may be preferred. Default: 10%.")] | None
+    ) = None
 
 
 class EvidenceSpec(Struct, forbid_unknown_fields=True):
@@ -92,7 +96,9 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
     copies: (
         Annotated[
             Duration,
-            about("How long the new version gets only copies of requests at first, for paired and features."),
+            about(
+                "How long the new version gets only copies of requests at first, for paired, features and judge."
+            ),
         ]
         | None
     ) = None
@@ -108,6 +114,7 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
     ] = 100
     replay: ReplaySpec | None = None
+    judge: JudgeSpec | None = None
     deadline: Annotated[Duration, about("How long a stage waits for evidence after its bake.")] = "1h"
     on_no_data: Annotated[str, about("What happens to a stage without evidence then.", enum=NO_DATA)] = "rollback"
     on_rising: Annotated[
@@ -144,6 +151,7 @@ def build_evidence(given: EvidenceSpec, draft: Draft) -> EvidenceConfig:
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
         on_rising=RisingAction(one_of(given.on_rising, RISING, (*path, "on_rising"))),
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
+        judging=parse_judge(given.judge, Comparison.JUDGE in compare, given.minimum, (*path, "judge")),
     )
     if given.tolerance is not None:
         found = _tolerate(found, given.tolerance, (*path, "tolerance"))
@@ -202,7 +210,7 @@ def _copies(given: str | int | None, compare: tuple[Comparison, ...], path: KeyP
     if given is None:
         return _USUAL.copies
     if OF_PAIRS.isdisjoint(compare):
-        raise SpecError(path, "nothing compares copies: add paired or features to compare, or remove this")
+        raise SpecError(path, "nothing compares copies: add paired, features or judge to compare, or remove this")
     return seconds(given, path)
 
 
@@ -219,6 +227,8 @@ def render_evidence(deployed: DesiredDeployment) -> dict[str, Any]:
         made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
     if given.replay is not None:
         made["replay"] = render_replay(given.replay)
+    if given.judging is not None:
+        made["judge"] = render_judge(given.judging)
     if given.assure is not None:
         made["assure"] = render_assure(given.assure)
     texts: dict[str, Callable[[Any], object]] = {

@@ -14,6 +14,7 @@ from tidegate.compose.background import Services, Worker
 from tidegate.compose.environments import child_environment, server_environment
 from tidegate.domain.errors import StartTimeout, Unavailable
 from tidegate.domain.replay import ReplayJob, ReplayResult
+from tidegate.features.evidence.judge_questions import make_asking
 from tidegate.features.evidence.loop import Comparisons
 from tidegate.features.evidence.replay_loop import Replays
 from tidegate.reconcile.guards import GuardedRollout
@@ -88,4 +89,4 @@ def make_loop(services: Services) -> ReplayLoop:
 
 
 def make_observer(services: Services) -> Comparisons:
-    return Comparisons(services.store, _find_replays(services).results)
+    return Comparisons(services.store, _find_replays(services).results, make_asking(services.settings))

@@ -81,7 +81,10 @@ def _lacks(one: ComparisonResult, config: EvidenceConfig) -> Iterator[tuple[int,
 def _lack_of_pairs(one: ComparisonResult, config: EvidenceConfig, seconds: int) -> Wait:
     (offered, lost), counted = one.lost, one.stage_requests[0]
     if lost > MOST_LOST * offered:
-        missing = f"copies that are answered: {lost:,} of {offered:,} were lost, and {MOST_LOST:.0%} may be"
+        what = "copies that are answered"
+        if one.comparison is Comparison.JUDGE:
+            what = "a judge that answers with verdicts"
+        missing = f"{what}: {lost:,} of {offered:,} were lost, and {MOST_LOST:.0%} may be"
         return Wait(name_comparison(one), missing)
     had, least = counted, config.minimum
     if one.comparison is Comparison.PAIRED and not one.compared:
@@ -90,7 +93,8 @@ def _lack_of_pairs(one: ComparisonResult, config: EvidenceConfig, seconds: int) 
     needed = least - had
     if needed <= 0:
         return Wait(name_comparison(one), f"copies that can be compared: of {offered:,} none can")
-    missing = f"{needed:,} more copied requests ({had:,} of {least:,} so far)"
+    what = "judged pairs of texts" if one.comparison is Comparison.JUDGE else "copied requests"
+    missing = f"{needed:,} more {what} ({had:,} of {least:,} so far)"
     return Wait(name_comparison(one), missing, needed, forecast(needed, had, seconds))
 
 

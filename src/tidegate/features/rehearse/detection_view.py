@@ -49,6 +49,7 @@ COUNTED = {
     Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
     Comparison.FEATURES: "have another value in one of 20 columns",
     Comparison.TEXT: "are answered by a refusal",
+    Comparison.JUDGE: "are answered better by the old version, as the judge says",
 }
 
 

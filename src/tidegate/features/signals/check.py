@@ -28,11 +28,11 @@ def check_signal(signal: Signal, settings: Settings) -> None:
     """Raises Invalid for an address that must not be asked, or a secret that is not there."""
     access = find_access(settings)
     if why := _refuse_host(signal, access):
-        raise Invalid(f"the signal at {signal.url} must not be read: {why}")
+        raise Invalid(f"{signal.url} must not be read: {why}")
     try:
         UpstreamHeaders(signal.headers, access.secrets)
     except Invalid as error:
-        raise Invalid(f"headers of the signal at {signal.url}: {error.message}") from None
+        raise Invalid(f"headers for {signal.url}: {error.message}") from None
 
 
 def _refuse_host(signal: Signal, access: SignalAccess) -> str | None:

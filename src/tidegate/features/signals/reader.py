@@ -4,19 +4,17 @@ to an address that was checked. Redirects are not followed, and answers are limi
 import asyncio
 import json
 import math
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tidegate.domain.alarm import Signal
 from tidegate.domain.errors import Transient
 from tidegate.domain.prediction_path import parse_path
-from tidegate.host.service_addresses import ServiceAddress, parse_service_address, resolve
-from tidegate.http1.client import HttpClient, Tls
-from tidegate.http1.messages import ConnectionBroken, HttpReply, Unreachable
+from tidegate.host.service_addresses import ServiceAddress, parse_service_address
+from tidegate.http1.messages import ConnectionBroken
+from tidegate.serving.runtimes.service_requests import ask_service
 from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
 from tidegate.settings import Settings
 from tidegate.targets.start_spec import secrets_folder, service_hosts
@@ -136,7 +134,8 @@ async def read_signal(signal: Signal, access: SignalAccess, now: float) -> float
     headers = UpstreamHeaders(signal.headers, access.secrets)
     try:
         async with asyncio.timeout(TIMEOUT):
-            reply = await _ask(parse_target(signal), access, headers)
+            target = parse_target(signal)
+            reply = await ask_service(target.base, "GET", target.path, headers, access.allowed, LARGEST)
         if signal.query:
             return parse_prometheus(reply.status, bytes(reply.body), now)
         return parse_value(reply.status, bytes(reply.body), signal.value)
@@ -146,25 +145,3 @@ async def read_signal(signal: Signal, access: SignalAccess, now: float) -> float
         raise Transient(headers.hide(str(error))) from None
     except Transient as error:
         raise Transient(headers.hide(error.message)) from None
-
-
-async def _ask(target: _Target, access: SignalAccess, headers: UpstreamHeaders) -> HttpReply:
-    """Ask the addresses in order, until one can be connected to. Raises Transient, Invalid, ConnectionBroken or
-    ValueError."""
-    base = target.base
-    tls = Tls(_make_context(), base.host) if base.secure else None
-    failed = "it has no address"
-    for address in await resolve(base, access.allowed):
-        client = HttpClient((address, base.port), LARGEST, tls=tls)
-        try:
-            return await client.request("GET", target.path, headers, host=base.authority.encode())
-        except Unreachable as error:
-            failed = error.reason
-        finally:
-            client.close()
-    raise Transient(failed)
-
-
-@cache
-def _make_context() -> ssl.SSLContext:
-    return ssl.create_default_context()

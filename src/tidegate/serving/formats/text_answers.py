@@ -215,6 +215,15 @@ def _says_refused(document: dict[str, Any]) -> bool:
     return choice.get("finish_reason") == "content_filter" or bool(refusal)
 
 
+def read_text(body: bytes, content_type: str) -> str | None:
+    """Return the text of a whole answer; None: it is none, or comes in lines or events."""
+    kind = kind_of(content_type)
+    if kind == JSON:
+        piece = read_piece(body)
+        return None if piece is None else piece.text
+    return body.decode("utf-8", "replace") if kind.startswith("text/") and kind != SSE else None
+
+
 class TextReader:
     """Reads one answer as its parts come, in bounded memory. ``kind``: see ``kind_of``; ``spoke``: called at each
     piece of text that is not empty."""

@@ -33,7 +33,10 @@ class RequestCopies:
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
             limit = spec.invocation_timeout
-            self._pairs = PairSender(spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show)
+            redacts = spec.capture is not None
+            self._pairs = PairSender(
+                spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show, redacts=redacts
+            )
         self._page = PairPage(
             spec,
             responses,
@@ -60,11 +63,14 @@ class RequestCopies:
         if self._mirror is not None:
             self._mirror.settle()
 
-    def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str]) -> None:
-        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from."""
-        if self._mirror is not None:
+    def offer(
+        self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str], *, native: bool = True
+    ) -> None:
+        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from. One
+        that is not ``native`` came by OpenAI's API, and only a judge of texts compares its answers."""
+        if self._mirror is not None and native:
             self._mirror.offer(request, outcome, latency, peer)
-        if self._pairs is not None:
+        if self._pairs is not None and (native or self._pairs.judged):
             self._pairs.offer(request, outcome)
 
     def answer(self, connection: Connection, request: Request) -> bool:

@@ -16,13 +16,13 @@ from tidegate.serving.contract.invocation import (
     Stream,
     close_parts,
 )
-from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer
+from tidegate.serving.contract.pair_order import PAIR_PATH, TEXT, TRACED, CopyAnswer
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
 from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.front.body_values import AnswerNumbers
 from tidegate.serving.front.connection import Connection, Request
-from tidegate.serving.front.pairs import first_rows, read_answer
+from tidegate.serving.front.pairs import first_rows, read_answer, read_judged
 from tidegate.serving.front.responses import Responses
 
 MOST_COPIES = 8
@@ -95,6 +95,7 @@ class PairPage:
     def answer(self, engine: ModelEngine | None, connection: Connection, request: Request) -> bool:
         """Whether the request is a copy, which is then answered, now or later."""
         path, _, query = request.url.partition(b"?")
+        wanted = query.split(b"&")
         if path != PAIR_PATH or request.method != b"POST":
             return False
         if engine is None or request.spool is not None or not self._admission.take(len(self._calls)):
@@ -102,11 +103,11 @@ class PairPage:
             return True
         call, seen = Call(request.body, request.fields), list[StageOutput]()
         self._calls[connection] = call
-        done = self._finish(connection, request, call, seen)
+        done = self._finish(connection, request, call, seen, TEXT in wanted)
         if refusal := target_headers.reject_target(call, self._spec.fleet.endpoint, self._spec.serving):
             done(refusal)
             return True
-        if query == TRACED and isinstance(engine, Pipeline):
+        if TRACED in wanted and isinstance(engine, Pipeline):
             engine.trace(call, done, seen)
         else:
             engine.submit(call, done)
@@ -122,7 +123,7 @@ class PairPage:
         task.add_done_callback(self._closing.discard)
 
     def _finish(
-        self, connection: Connection, request: Request, call: Call, seen: list[StageOutput]
+        self, connection: Connection, request: Request, call: Call, seen: list[StageOutput], texts: bool
     ) -> Callable[[Outcome], None]:
         began = self._admission.clock()
 
@@ -137,21 +138,24 @@ class PairPage:
             del self._calls[connection]
             close = not request.keep_alive
             connection.reply(
-                self._responses.plain(200, _describe(request, outcome, seen, self._cut), close), close
+                self._responses.plain(200, _describe(request, outcome, seen, self._cut, texts), close), close
             )
 
         return finish
 
 
-def _describe(request: Request, outcome: Outcome, seen: list[StageOutput], cut: Cut) -> bytes:
+def _describe(request: Request, outcome: Outcome, seen: list[StageOutput], cut: Cut, texts: bool) -> bytes:
     """Describe the model's answer to a copy. An answer that cannot be read has no prediction, and is not a failure.
     Errors are caught here, because only the sender waits, and would otherwise get no answer."""
     try:
-        found = AnswerNumbers(0, [])
+        found, text = AnswerNumbers(0, []), None
         if isinstance(outcome, Answer):
             found = read_answer(request, cut(outcome))
+            text = read_judged(outcome) if texts else None
         failed = isinstance(outcome, ModelFailed)
-        return msgspec.json.encode(CopyAnswer(found.first, failed, first_rows(seen), found.rows, found.numbers))
+        return msgspec.json.encode(
+            CopyAnswer(found.first, failed, first_rows(seen), found.rows, found.numbers, text)
+        )
     except Exception as error:
         print(f"tidegate pairs: an answer could not be read: {type(error).__name__}: {error}", flush=True)
         return msgspec.json.encode(CopyAnswer(None, isinstance(outcome, ModelFailed), []))

@@ -17,15 +17,16 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.pairs import KnownKeys
-from tidegate.domain.worker_stats import PairRow, StageRow
+from tidegate.domain.worker_stats import LONGEST_JUDGED, PairRow, StageRow
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
 from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, ModelFailed, Outcome
-from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
+from tidegate.serving.contract.pair_order import PAIR_PATH, TEXT, TRACED, CopyAnswer, PairOrder, StageFirstRow
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, StageOutput
 from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.formats.slice_values import name_slice_value
+from tidegate.serving.formats.text_answers import read_text
 from tidegate.serving.front.body_values import AnswerNumbers, count_rows, read_first_row, read_numbers
 from tidegate.serving.front.connection import Request
 
@@ -37,6 +38,8 @@ asked."""
 MOST_KEYS = 20_000
 """Requests of which a worker remembers that they were copied."""
 TRACED_PER_SECOND = 4
+TEXTS_PER_SECOND = 1
+"""Pairs of each worker per second whose texts may be judged: a judge is slower than that."""
 MOST_COPIES = 8
 """Most copies in flight; a request beyond them is not sampled."""
 LARGEST_REQUEST = 256 * 1024
@@ -102,28 +105,35 @@ class PairSender:
         *,
         cut: Cut = leave_whole,
         show: Callable[[Request], str] = lambda request: "",
+        redacts: bool = False,
     ) -> None:
         """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
-        ``show`` the body of a request that a person may see."""
+        ``show`` the body of a request that a person may see, and with ``redacts`` a judge, too."""
         self._file = Path(files.order_file)
         self._client = HttpClient(files.socket, LARGEST_ANSWER)
         self._limit = timeout + SPARE
         self._engine = engine
         self._in_hand = in_hand
         self._record, self._cut, self._show = record, cut, show
+        self._tell = show if redacts else _body_text
         self._widest: dict[bool, list[float]] = {}
         """By how much the versions differ on the requests on which they differ most so far, apart from those on which
         the new one has no number."""
         self._order: PairOrder | None = None
         self._version: tuple[int, int] | None = None
         self._copies: set[asyncio.Task[None]] = set()
-        self._second = self._traced = 0
+        self._second = self._traced = self._texts = 0
         self._known = KnownKeys(MOST_KEYS)
         self.pace = Pace()
 
     @property
     def active(self) -> bool:
         return self._order is not None
+
+    @property
+    def judged(self) -> bool:
+        """Whether texts of some pairs are judged."""
+        return self._order is not None and self._order.texts
 
     @property
     def in_flight(self) -> int:
@@ -153,17 +163,20 @@ class PairSender:
         if max(len(request.body), 0 if answer is None else len(answer.body)) > LARGEST_REQUEST:
             return
         key = request_key(request)
-        if not self.pace.take(second, key in self._known):
+        repeated = key in self._known
+        if not self.pace.take(second, repeated):
             return
         if second != self._second:
-            self._second, self._traced = second, 0
+            self._second, self._traced, self._texts = second, 0, 0
         if self.in_flight >= MOST_COPIES:
             return
         self._known.add(key)
         free = self._traced < TRACED_PER_SECOND and not self._in_hand()
         traced = order.features and answer is not None and free
         self._traced += traced
-        task = asyncio.create_task(self._copy(order, request, answer, key, traced))
+        told = order.texts and answer is not None and not repeated and self._texts < TEXTS_PER_SECOND
+        self._texts += told
+        task = asyncio.create_task(self._copy(order, request, answer, key, traced, told))
         self._copies.add(task)
         task.add_done_callback(self._finish)
 
@@ -178,11 +191,13 @@ class PairSender:
             print(f"tidegate pairs: a copy was lost: {type(error).__name__}: {error}", flush=True)
 
     async def _copy(
-        self, order: PairOrder, request: Request, answer: Answer | None, key: int, traced: bool
+        self, order: PairOrder, request: Request, answer: Answer | None, key: int, traced: bool, told: bool
     ) -> None:
         """``answer``: None if this version's model failed."""
         mine = await self._trace(request) if traced else []
-        found = await self._ask(order, request, traced)
+        found = await self._ask(
+            order, request, [part for part, wanted in ((TRACED, traced), (TEXT, told)) if wanted]
+        )
         if isinstance(found, int):
             self.pace.turned_away += 1
             self._known.forget(key)
@@ -210,6 +225,9 @@ class PairSender:
             row["rows"] = rows
         if answer is not None and found is not None and self._is_wide(rows, said):
             row["request"] = self._show(request)[:LONGEST_SHOWN]
+        texts = (self._tell(request), read_judged(answer), said.text) if told and answer is not None else None
+        if texts is not None and texts[0] and texts[1] is not None and texts[2] is not None:
+            row["texts"] = texts[0][:LONGEST_JUDGED], texts[1], texts[2]
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)
 
@@ -225,7 +243,7 @@ class PairSender:
         kept[:] = sorted([*kept, widest])[-SHOWN:]
         return True
 
-    async def _ask(self, order: PairOrder, request: Request, traced: bool) -> CopyAnswer | int | None:
+    async def _ask(self, order: PairOrder, request: Request, wanted: list[bytes]) -> CopyAnswer | int | None:
         """Send a copy to the other version and return its answer; a status if it is too busy now; None if the reply
         is of no use."""
         headers = [(b"x-tidegate-fleet", order.fleet.encode())]
@@ -234,7 +252,7 @@ class PairSender:
             for name, value in request.headers
             if name not in _HOP and name != b"authorization" and not name.startswith(b"x-tidegate-")
         ]
-        path = PAIR_PATH + (b"?" + TRACED if traced else b"")
+        path = PAIR_PATH + (b"?" + b"&".join(wanted) if wanted else b"")
         try:
             async with asyncio.timeout(self._limit):
                 reply = await self._client.request("POST", path.decode(), headers, request.body)
@@ -277,6 +295,16 @@ def request_key(request: Request) -> int:
 def read_answer(request: Request, answer: Answer) -> AnswerNumbers:
     """The numbers of an answer that are compared. Both versions' workers choose the same ones."""
     return read_numbers(answer.body, answer.content_type, lambda: _count_asked(request), request_key(request))
+
+
+def read_judged(answer: Answer) -> str | None:
+    """Return the beginning of an answer that a judge is shown; None: it is no text."""
+    text = read_text(answer.body, answer.content_type)
+    return None if text is None else text[:LONGEST_JUDGED]
+
+
+def _body_text(request: Request) -> str:
+    return request.body.decode("utf-8", "replace")
 
 
 def _count_asked(request: Request) -> int:

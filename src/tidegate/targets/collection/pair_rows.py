@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tidegate.domain.pairs import FeatureRow, Pair
-from tidegate.domain.worker_stats import MOST_OUTPUTS, MOST_PAIRS, MOST_ROWS
+from tidegate.domain.worker_stats import LONGEST_JUDGED, MOST_OUTPUTS, MOST_PAIRS, MOST_ROWS
 from tidegate.monitoring.finite import LARGEST
 
 # --- rows of a worker's page that have one shape each, read as what anybody may have written ---
@@ -65,6 +65,7 @@ class _Row(msgspec.Struct):
     lost: bool = False
     rows: list[list[tuple[int, float | None, float | None]]] = []
     request: str = ""
+    texts: tuple[str, str, str] | None = None
 
 
 def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
@@ -96,8 +97,13 @@ def _read(given: Any) -> tuple[str, Pair] | None:
             for each in row.rows[:MOST_ROWS]
         ),
         request=row.request[:LONGEST_REQUEST],
+        texts=None if row.texts is None else _cut(*row.texts),
     )
     return row.fleet, pair
+
+
+def _cut(request: str, old: str, new: str) -> tuple[str, str, str]:
+    return request[:LONGEST_JUDGED], old[:LONGEST_JUDGED], new[:LONGEST_JUDGED]
 
 
 def _stage(row: _Stage) -> FeatureRow | None:

@@ -68,7 +68,7 @@ def _identity(spec: FleetSpec) -> tuple[object, ...]:
 
 
 def _order(paired: Pairing) -> PairOrder:
-    return PairOrder(str(paired.fleet), paired.slices, paired.features)
+    return PairOrder(str(paired.fleet), paired.slices, paired.features, paired.texts)
 
 
 def save_desired(folders: Folders, desired: DesiredFleet) -> None:

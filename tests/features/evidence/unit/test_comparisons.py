@@ -1,11 +1,13 @@
 """The versions of rollouts compared second by second: verdicts, metrics and records, also when others fail."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from tests.memory_metrics import MemoryMetrics
@@ -14,7 +16,7 @@ from tests.samples import canary, percent, version
 from tidegate.domain.assurance import Assurance, Harm
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
+from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding, Judging
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
 from tidegate.domain.observation import Capabilities, GuardCheck
@@ -541,4 +543,50 @@ async def test_a_failure_outlives_a_clock_that_was_set_back() -> None:
     await today.pass_by(30, failed=10)
     today.second -= 3600
     await today.pass_by(SAVE_EVERY + 2)
+    assert today.is_found(Finding.FAIL)
+
+
+JUDGED = EvidenceConfig((Comparison.JUDGE,), judging=Judging("http://judge", "m", asks=200))
+
+
+async def judged_rounds(today: Day, count: int, first: int) -> None:
+    """Rounds with four pairs of texts each, whose keys begin with ``first``."""
+    fleet = str(FleetId("fraud", 2, "main"))
+    for number in range(count):
+        today.second += 1
+        keys = range(first + 4 * number, first + 4 * number + 4)
+        pairs = tuple((fleet, Pair(None, None, key, texts=("hello", f"old {key}", f"new {key}"))) for key in keys)
+        report = replace(one(today.second - 1, 1, 90, 0), pairs=pairs)
+        covered = {"fraud": Coverage(START - 100, today.second)}
+        now = datetime.fromtimestamp(today.second, UTC)
+        today.samples += await today.comparisons.turn([today.versions], CollectionRound([report], covered), now)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+async def test_a_judge_is_asked_about_texts_no_more_often_than_allowed_by_one_controller_after_another() -> None:
+    asked = list[str]()
+
+    async def prefer_old(judging: Judging, body: bytes) -> bytes:
+        shown = json.loads(body)["messages"][1]["content"]
+        asked.append(shown)
+        letter = "A" if shown.index("old") < shown.index("new") else "B"
+        return json.dumps({"choices": [{"message": {"content": letter}}]}).encode()
+
+    today = await day(versions=replace(VERSIONS, config=JUDGED))
+    today.comparisons.ask = prefer_old
+    await judged_rounds(today, 40, 1)
+    assert today.is_found(Finding.FAIL)
+    assert {sample.metric.name for sample in today.samples} == {"JudgeEvidence", "Evidence"}
+    kept = await today.kept()
+    assert kept is not None
+    again, same = recompute_record(kept)
+    assert same
+    assert again.results[0].questions[1] == 200
+    assert "hello" not in msgspec.json.encode(kept).decode(), "only measures are kept"
+    known = again.results[0].questions[0]
+    asked.clear()
+    today.comparisons = Comparisons(today.store, ask=prefer_old)
+    await judged_rounds(today, 60, 1_001)
+    assert len(asked) == 200 - known, "those of the controller before count"
     assert today.is_found(Finding.FAIL)

@@ -94,7 +94,14 @@ def page(clients: Clients) -> PairPage:
     return PairPage(SPEC, Responses(SPEC), clients.work, clients.clock)
 
 
-NOTHING_SAID: dict[str, object] = {"prediction": None, "failed": False, "stages": [], "rows": 0, "numbers": []}
+NOTHING_SAID: dict[str, object] = {
+    "prediction": None,
+    "failed": False,
+    "stages": [],
+    "rows": 0,
+    "numbers": [],
+    "text": None,
+}
 
 
 def parts() -> AsyncIterator[bytes]:
@@ -121,8 +128,30 @@ async def test_what_the_model_says_is_the_answer(
     assert told.status == 200
     numbers = [[0, 0, prediction]] if isinstance(outcome, Answer) else []
     assert told.document == {
-        "prediction": prediction, "failed": failed, "stages": [], "rows": len(numbers), "numbers": numbers
+        "prediction": prediction, "failed": failed, "stages": [], "rows": len(numbers), "numbers": numbers,
+        "text": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (
+            Answer(b'{"choices": [{"message": {"content": "' + b"x" * 9_000 + b'"}}]}', "application/json"),
+            "x" * 4_000,
+        ),
+        (Answer(b'[{"generated_text": "hello"}]', "application/json; charset=utf-8"), "hello"),
+        (Answer(b"hello", "text/plain"), "hello"),
+        (Answer(b"0.5", "text/csv"), None),
+        (Answer(b"data: hello", "text/event-stream"), None),
+        (ModelFailed(500, "no"), None),
+    ],
+)
+async def test_the_beginning_of_a_text_is_said_where_it_was_asked_for(
+    page: PairPage, answer: Outcome, text: str | None
+) -> None:
+    assert ask(page, Engine(answer), PATH + b"?text=1").document["text"] == text
+    assert ask(page, Engine(answer)).document["text"] is None
 
 
 async def test_a_stream_is_closed_and_has_no_prediction(page: PairPage) -> None:

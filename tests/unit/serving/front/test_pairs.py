@@ -393,3 +393,41 @@ def test_a_key_says_what_is_asked_of_which_model_and_in_which_form() -> None:
     }
     assert len(keys) == 4
     assert request_key(request(b"1,2", CSV, (b"x-request-id", b"7"))) in keys
+
+
+TEXT = Answer(b'{"choices": [{"message": {"content": "Hello"}}]}', "application/json")
+
+
+@pytest.mark.parametrize("redacts", [False, True])
+async def test_a_text_that_a_judge_compares_goes_with_one_new_request_a_second(
+    redacts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge is shown what a capture may show, where requests are captured."""
+    monkeypatch.setattr(time, "time", lambda: 100.5)
+    reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": "Good day"})
+    async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
+        assert found.sender.judged
+        show = (lambda one: "[redacted]") if redacts else None
+        found.sender = PairSender(
+            PairingFiles(socket=str(found.folder / "s"), order_file=str(found.folder / "pairs.json")),
+            1.0,
+            lambda: None,
+            lambda: 0,
+            lambda at, row: found.rows.append(row),
+            **({"show": show, "redacts": True} if show is not None else {}),
+        )
+        found.sender.look()
+        await found.offered(5, TEXT)
+        found.sender.close()
+    heads = [head.split(b" ")[1] for head, _ in found.seen]
+    assert sorted(heads) == [b"/_tidegate/pair"] * 4 + [b"/_tidegate/pair?text=1"]
+    (texts,) = [row["texts"] for row in found.rows if "texts" in row]
+    assert texts == ("[redacted]" if redacts else "0,2", "Hello", "Good day")
+
+
+async def test_a_request_that_may_not_be_shown_is_not_judged() -> None:
+    reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": "Good day"})
+    async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
+        found.sender._tell = lambda request: ""
+        await found.offered(1, TEXT)
+    assert [row for row in found.rows if "texts" in row] == []

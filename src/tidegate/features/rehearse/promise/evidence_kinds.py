@@ -67,6 +67,7 @@ COUNTED: Mapping[Comparison, str] = {
     Comparison.FEATURES: "rows",
     Comparison.PREDICTIONS: "predictions",
     Comparison.TEXT: "answers",
+    Comparison.JUDGE: "judged pairs",
 }
 """What each comparison counts; the others count requests."""
 
@@ -98,6 +99,9 @@ def _not_asked(comparison: Comparison, terms: KindTerms) -> EvidenceKind:
         proposal += ", and replay or learned tolerances where predictions are amounts"
     elif comparison is Comparison.TEXT:
         blind = "the spec does not ask for it, and only models that write texts have it"
+    elif comparison is Comparison.JUDGE:
+        blind = "the spec does not ask for it, and it needs a model that writes and another one that judges"
+        proposal += " with judge: {url: ..., model: ...}"
     return EvidenceKind(str(comparison), "", False, blind=blind, proposal=proposal)
 
 

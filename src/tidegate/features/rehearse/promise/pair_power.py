@@ -17,6 +17,8 @@ PAIRS_PER_SECOND = 20.0
 """Requests that are copied in a second, with one worker of the old version."""
 ROWS_PER_SECOND = 4.0
 """Those of which the outputs of the stages are compared."""
+TEXTS_PER_SECOND = 1.0
+"""Those of which a judge may be shown the texts."""
 COLUMNS = 20
 """Assumed number of columns, among which the stake is divided."""
 USUAL_SPREAD = 0.8 * math.sqrt(math.pi / 2)
@@ -34,11 +36,14 @@ def chance_to_find_in_pairs(
 ) -> float:
     """Return the probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean
     difference of two predictions that are scores, in units; for FEATURES the part of the requests in which one column
-    has another value."""
+    has another value; for JUDGE by how much more often the old version's answer is preferred, where every pair is
+    decided."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
     count = sum(count_pairs(comparison, stage) for stage in paired)
-    count -= 0 if comparison is Comparison.PAIRED else features.LEARNED_FROM
+    if config.judging is not None and comparison is Comparison.JUDGE:
+        count = min(count, config.judging.asks)
+    count -= features.LEARNED_FROM if comparison is Comparison.FEATURES else 0
     looks = sum(count_blocks(stage.seconds) for stage in paired)
     if count < (pairs.OF_SCORES if comparison is Comparison.PAIRED else 1):
         return 0.0
@@ -48,7 +53,9 @@ def chance_to_find_in_pairs(
 
 def count_pairs(comparison: Comparison, stage: ComparedStage) -> float:
     """Return the number of pairs of a stage, if no two requests are equal."""
-    most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
+    most = {Comparison.FEATURES: ROWS_PER_SECOND, Comparison.JUDGE: TEXTS_PER_SECOND}.get(
+        comparison, PAIRS_PER_SECOND
+    )
     return min(most, stage.rate * (1 - stage.share)) * stage.seconds
 
 
@@ -62,6 +69,14 @@ def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> 
             variance = difference * (1 - difference) * (hit - miss) ** 2
             growth = Growth(difference * hit + (1 - difference) * miss, variance)
             yield FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
+        return
+    if comparison is Comparison.JUDGE:
+        tolerance, worse = config.judge, (1 + difference) / 2
+        for bet, weight in zip(means.NET_BETS, means.NET_WEIGHTS, strict=True):
+            won = math.log1p(bet * (1 - tolerance) / (1 + tolerance))
+            lost = math.log1p(-bet)
+            variance = worse * (1 - worse) * (won - lost) ** 2
+            yield weight, Growth(worse * won + (1 - worse) * lost, variance)
         return
     whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
     width, limits = 2 * pairs.CLIP, config.paired.limits(amounts=False)

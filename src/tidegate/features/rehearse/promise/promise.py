@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.assurance import Assurance
 from tidegate.domain.errors import Invalid
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
+from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, rolls_back
 from tidegate.domain.rollout import RolloutPlan
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.judge import false_alarm_rates, replay_rate
@@ -271,7 +271,6 @@ def _promise_evidence(
 ) -> Iterator[EvidencePromise]:
     variants = terms.parts or {"": 1.0}
     rates = false_alarm_rates(config, len(variants))
-    acts = config.action is EvidenceAction.ROLLBACK
     usual = setting.baseline.error_rate + setting.baseline.refusal_rate
     for variant, part in variants.items():
         stages = _compared_stages(setting, terms, part)
@@ -280,8 +279,8 @@ def _promise_evidence(
                 smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))
                 for place in range(len(stages))
             )
-            decides = comparison is not Comparison.FEATURES or config.on_features is EvidenceAction.ROLLBACK
-            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts and decides else 0.0)
+            acts = rolls_back(config, comparison)
+            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts else 0.0)
 
 
 def _promise_fault(

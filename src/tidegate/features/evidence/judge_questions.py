@@ -1,0 +1,116 @@
+"""The questions of one rollout to its judge: few at a time, no more than the spec allows, and nothing waits for
+them. A judge that is slow, away, or answers anything but a verdict gives no evidence."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from tidegate.domain.errors import Invalid, Transient
+from tidegate.domain.evidence import Judging, Sums
+from tidegate.domain.pairs import KnownKeys, Pair
+from tidegate.features.evidence.judging import add_all, count_equal, count_verdict, make_question, read_letter
+from tidegate.host.service_addresses import parse_service_address
+from tidegate.http1.messages import ConnectionBroken
+from tidegate.serving.runtimes.service_requests import ask_service
+from tidegate.serving.runtimes.upstream_headers import UpstreamHeaders
+from tidegate.settings import Settings
+from tidegate.targets.start_spec import secrets_folder, service_hosts
+
+log = logging.getLogger(__name__)
+
+PATH = "/v1/chat/completions"
+TIMEOUT = 30.0
+"""Seconds of one question."""
+LARGEST = 256 * 1024
+"""Bytes of an answer of the judge."""
+AT_ONCE = 4
+"""Questions that wait for their answers; a pair that comes meanwhile is not judged."""
+OK = 200
+
+AskJudge = Callable[[Judging, bytes], Awaitable[bytes]]
+"""Sends a question and returns the answer. Raises Transient or Invalid."""
+
+
+def make_asking(settings: Settings, limit: float = TIMEOUT) -> AskJudge:
+    """``limit``: seconds of one question."""
+    allowed, folder = service_hosts(settings), secrets_folder(settings)
+
+    async def ask(judging: Judging, body: bytes) -> bytes:
+        headers = UpstreamHeaders(judging.headers, folder)
+        base = parse_service_address(judging.url)
+        sent = (*headers, (b"content-type", b"application/json"))
+        try:
+            async with asyncio.timeout(limit):
+                reply = await ask_service(base, "POST", base.path + PATH, sent, allowed, LARGEST, body)
+        except TimeoutError:
+            raise Transient(f"no answer within {limit:g} s") from None
+        except (ConnectionBroken, ValueError, Transient) as error:
+            raise Transient(headers.hide(str(error))) from None
+        if reply.status != OK:
+            raise Transient(f"it was answered with {reply.status}")
+        return bytes(reply.body)
+
+    return ask
+
+
+@dataclass(eq=False)
+class JudgeQuestions:
+    """``asked``: questions of this rollout so far, those of an earlier controller included."""
+
+    endpoint: str
+    judging: Judging
+    ask: AskJudge
+    chance: Random
+    asked: int = 0
+    _known: dict[str, KnownKeys] = field(default_factory=dict)
+    """By variant."""
+    _found: dict[str, dict[str, Sums]] = field(default_factory=dict)
+    """By variant: the sums that were not taken yet."""
+    _waiting: set[asyncio.Task[None]] = field(default_factory=set)
+    _trouble: str | None = None
+
+    def offer(self, variant: str, pairs: Iterable[Pair]) -> None:
+        """Ask about pairs that have texts, as far as there is room. Equal requests are asked about once."""
+        known = self._known.setdefault(variant, KnownKeys())
+        for pair in pairs:
+            if pair.texts is None or pair.key in known:
+                continue
+            if pair.texts[1] == pair.texts[2]:
+                known.add(pair.key)
+                self._count(variant, count_equal())
+            elif len(self._waiting) < AT_ONCE and self.asked < self.judging.asks:
+                known.add(pair.key)
+                self.asked += 1
+                task = asyncio.create_task(self._ask(variant, pair.texts), name=f"judge of {self.endpoint}")
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
+
+    def take(self) -> dict[str, dict[str, Sums]]:
+        """Return, by variant, the sums since the last time."""
+        found, self._found = self._found, {}
+        return found
+
+    def stop(self) -> None:
+        for task in self._waiting:
+            task.cancel()
+
+    async def _ask(self, variant: str, texts: tuple[str, str, str]) -> None:
+        question, letter = make_question(self.judging, texts, self.chance), None
+        try:
+            letter = read_letter(await self.ask(self.judging, question.body))
+        except (Transient, Invalid) as error:
+            self._note(error.message)
+        else:
+            self._note(None if letter else "its answer is no verdict")
+        self._count(variant, count_verdict(letter, question.new_first))
+
+    def _count(self, variant: str, sums: dict[str, Sums]) -> None:
+        self._found[variant] = add_all(self._found.get(variant, {}), sums)
+
+    def _note(self, trouble: str | None) -> None:
+        """Log trouble when it begins. Nothing of what was sent or answered is written."""
+        if trouble is not None and self._trouble is None:
+            log.warning("endpoint %s: the judge at %s: %s", self.endpoint, self.judging.url, trouble)
+        self._trouble = trouble
