@@ -83,6 +83,7 @@ BASES: dict[str, dict[str, Any]] = {
         "evidence": {
             "compare": ["errors", "judge"],
             "judge": {"url": "https://judge.example.com", "model": "judge-1", "headers": {"X-Team": "a"}},
+            "tolerance": {"judge": "20%"},
         },
     },
     "pipeline": {"endpoint": "fraud", "pipeline": [{"name": "a", **MODEL}, {"name": "b", **OTHER}]},

@@ -10,7 +10,6 @@ from tidegate.domain.evidence import (
     Comparison,
     EvidenceConfig,
     FeatureTolerance,
-    Judging,
     PairedTolerance,
     TextTolerance,
 )
@@ -69,14 +68,10 @@ def _evidence(config: EvidenceConfig) -> str:
         f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)};"
         f" at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s; {config.on_rising} what is rising"
-        f"{'' if config.judging is None else _judge(config.judging)}"
+        f"{'' if config.judging is None else f'; judged by {config.judging}'}"
         f"{'' if config.replay is None else f'; replay of {config.replay}'}"
         f"{'' if config.assure is None else f'; assured {config.assure}'}"
     )
-
-
-def _judge(judging: Judging) -> str:
-    return f"; judge {judging.model} at {judging.url}, at most {judging.asks} questions"
 
 
 def _on_features(config: EvidenceConfig) -> str:

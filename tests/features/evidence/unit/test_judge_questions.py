@@ -97,6 +97,8 @@ async def test_a_judge_is_asked_with_its_secret_and_each_request_once(tmp_path: 
         for first in range(1, 21, AT_ONCE):
             questions.offer("main", pairs(AT_ONCE, first) * 2)
             await all_answered(questions)
+        questions.offer("main", pairs(AT_ONCE))
+        assert questions.asked == 20, "what was judged is not judged again"
     found = questions.take()["main"]
     assert found["questions"] == (20, 0.0, 0.0)
     assert found["pairs"] == (20, 20.0, 20.0)

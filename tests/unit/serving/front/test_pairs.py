@@ -407,14 +407,14 @@ async def test_a_text_that_a_judge_compares_goes_with_one_new_request_a_second(
     reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": "Good day"})
     async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
         assert found.sender.judged
-        show = (lambda one: "[redacted]") if redacts else None
         found.sender = PairSender(
             PairingFiles(socket=str(found.folder / "s"), order_file=str(found.folder / "pairs.json")),
             1.0,
             lambda: None,
             lambda: 0,
             lambda at, row: found.rows.append(row),
-            **({"show": show, "redacts": True} if show is not None else {}),
+            show=lambda request: "[redacted]",
+            redacts=redacts,
         )
         found.sender.look()
         await found.offered(5, TEXT)
