@@ -42,6 +42,8 @@ class ComparedVersions:
     """Whether the shares stand still in this phase."""
     share: int = 0
     """Share of what is counted that the new version gets in this stage, in basis points."""
+    routed: bool = False
+    """Whether the new version has had traffic."""
 
 
 def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
@@ -53,6 +55,7 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
     variants = tuple(one.name for one in rollout.new.production if one.name in names)
     if not variants:
         return None
+    begun = rollout.plan.stages[: rollout.stage]
     return ComparedVersions(
         endpoint.name,
         rollout.id,
@@ -64,6 +67,7 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
         rollout.phase_since,
         rollout.phase is Phase.BAKING,
         desired_state.counted_share(rollout),
+        bool(desired_state.new_share(endpoint) or rollout.losses or any(one.share for one in begun)),
     )
 
 

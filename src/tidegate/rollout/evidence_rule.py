@@ -211,8 +211,9 @@ def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:
 
 def has_failed(rollout: Rollout, seen: Observation) -> bool:
     """Return whether a difference above its tolerance was found, in a rollout that it decides."""
-    verdict = verdict_on_stage(rollout, seen)
-    return rollout.plan.evidence is not None and verdict is not None and verdict.finding is Finding.FAIL
+    config, verdict = rollout.plan.evidence, verdict_on_stage(rollout, seen)
+    decides = config is not None and config.action is not EvidenceAction.REPORT
+    return decides and verdict is not None and verdict.finding is Finding.FAIL
 
 
 def is_rising(rollout: Rollout, seen: Observation) -> bool:

@@ -560,6 +560,16 @@ def test_a_version_that_failed_as_many_requests_as_it_may_is_rolled_back() -> No
     assert rollout_of(calm or endpoint).phase is Phase.BAKING
 
 
+def test_a_spent_budget_is_the_reason_where_a_difference_is_only_reported() -> None:
+    endpoint, began = ramping()
+    rollout = rollout_of(endpoint)
+    reported = replace(rollout.plan, evidence=replace(RAMPED, action=EvidenceAction.REPORT))
+    endpoint = replace(endpoint, rollout=replace(rollout, plan=reported))
+    spent = replace(known(LACKING), finding=Finding.FAIL, failed=50, room=0.0, rate=10.0)
+    turned = rollout_of(seen_with(endpoint, began, began + SECOND, spent).endpoint)
+    assert "within the requests and failures that the settings allow" in (turned.reason or "")
+
+
 def test_a_person_who_promotes_goes_on_by_one_stage() -> None:
     endpoint, began = ramping()
     promoted = commands.promote(endpoint, "ann", began + SECOND)

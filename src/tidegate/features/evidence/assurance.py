@@ -84,12 +84,14 @@ class AssuranceState:
     """Those of them that it failed."""
     traffic: tuple[int, int] = (0, 0)
     """Requests to both versions in the present stage, and the seconds of its blocks."""
+    latest: float = 0.0
+    """Requests per second to both versions in the last block."""
 
     @property
     def rate(self) -> float:
-        """Requests per second to both versions in the present stage."""
+        """Requests per second to both versions in the present stage, or in its last block if that had more."""
         requests, seconds = self.traffic
-        return requests / max(1, seconds)
+        return max(requests / max(1, seconds), self.latest)
 
     def find_room(self, beside: Uncounted) -> float | None:
         """Return the requests that the budgets allow the new version in the next stage (``budgets.find_room``); None:
@@ -131,7 +133,7 @@ def fold_assurance(state: AssuranceState, block: EvidenceBlock) -> AssuranceStat
     if block.stage != state.stage:
         harms = tuple(replace(one, test=one.test.enter_stage()) for one in state.harms)
         splits = tuple(SplitState(one.variant) for one in state.splits)
-        state = replace(state, harms=harms, splits=splits, stage=block.stage, traffic=(0, 0))
+        state = replace(state, harms=harms, splits=splits, stage=block.stage, traffic=(0, 0), latest=0.0)
     counts = NOTHING
     for one in state.splits:
         counts = add_counts(counts, _count_requests(one.variant, block))
@@ -143,6 +145,7 @@ def fold_assurance(state: AssuranceState, block: EvidenceBlock) -> AssuranceStat
         exposed=state.exposed + new,
         failed=state.failed + failed,
         traffic=(state.traffic[0] + old + new, state.traffic[1] + block.seconds),
+        latest=(old + new) / max(1, block.seconds),
     )
 
 

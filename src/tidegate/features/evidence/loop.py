@@ -118,6 +118,8 @@ class _Tracked:
     loading: asyncio.Task[EvidenceRecord | None]
     began: int
     """Second from which on it is compared by this controller."""
+    routed: bool
+    """Whether the new version had had traffic before."""
     saving: asyncio.Task[None] | None = None
     saved: tuple[Finding, int] | None = None
     """Finding and second of the last write."""
@@ -136,9 +138,8 @@ class _Tracked:
     judge: JudgeQuestions | None = None
 
     def note_loss(self) -> None:
-        """Note that some of the new version's requests were not counted, if it could have any."""
-        if self.versions.stage or self.versions.share:
-            self.ledger.beside = replace(self.ledger.beside, lost=True)
+        """Note that some of the new version's requests were not counted."""
+        self.ledger.beside = replace(self.ledger.beside, lost=True)
 
 
 @dataclass(eq=False)
@@ -214,7 +215,7 @@ class Comparisons(RolloutObserver):
         for period in waiting:
             _take_period(tracked, period)
         coverage = collected.coverage.get(tracked.versions.endpoint)
-        if coverage is not None and coverage.since > tracked.ledger.through:
+        if coverage is not None and tracked.versions.routed and coverage.since > tracked.ledger.through:
             tracked.note_loss()
         if coverage is not None:
             tracked.ledger.advance(min(coverage.through, second))
@@ -238,7 +239,9 @@ class Comparisons(RolloutObserver):
         tracked = self._tracked.get(one.rollout)
         if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
             loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
-            tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
+            tracked = _Tracked(
+                one, EvidenceLedger(one.config, one.variants, second - 1), loading, second, one.routed
+            )
             tracked.ledger.share_at = tracked.bakes.share_at
             if one.config.judging is not None and self.ask is not None:
                 tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
@@ -337,7 +340,8 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     if found is None or found.through > tracked.began:
         failed = found is not None and found.verdict.finding is Finding.FAIL
         tracked.earlier = found if failed else None
-        tracked.note_loss()
+        if tracked.routed:
+            tracked.note_loss()
         return
     ledger = tracked.ledger
     ledger.resume(found.blocks.values())
@@ -348,7 +352,7 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     late, kept = ledger.beside, found.uncounted
     requests, failures = late.requests + kept.requests, late.failures + kept.failures
     ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)
-    if found.through < tracked.began - 1:
+    if tracked.routed and found.through < tracked.began - 1:
         tracked.note_loss()
 
 

@@ -72,6 +72,18 @@ def test_a_good_version_is_cleared_of_errors_and_one_with_the_harm_is_not() -> N
     assert not bad.assured and bad.finding is Finding.FAIL
 
 
+def test_the_rate_by_which_stages_are_chosen_follows_traffic_that_rises() -> None:
+    asked = Assurance(Harm(errors=0.01), BEFORE, failed=50, ramp=True)
+    calm = list(errors(60, new=0.0))
+    risen = EvidenceBlock(60, 5, 1, {"main/errors/errors": (680, 0, 220, 0)}, share=BEFORE)
+    config = replace(assuring(Harm()), assure=asked)
+    assert judged(config, calm).rate == 90
+    assert judged(config, [*calm, risen]).rate == 180
+    assert judged(config, [risen, *(replace(one, at=one.at + 65) for one in calm)]).rate == pytest.approx(
+        96.9, abs=0.1
+    )
+
+
 def test_a_wait_is_told_in_requests_and_minutes() -> None:
     verdict = judged(assuring(Harm(errors=0.01)), errors(40, new=0.001))
     one = by_harm(verdict)["errors"]

@@ -449,7 +449,7 @@ async def test_an_assurance_checks_the_split_by_the_share_in_force(share: int, b
 
 
 CHOSEN = replace(CONFIG, assure=Assurance(Harm(errors=0.01), 2500, exposure=100_000, failed=500, ramp=True))
-CHOOSING = replace(VERSIONS, config=CHOSEN, baking=True, share=1000)
+CHOOSING = replace(VERSIONS, config=CHOSEN, baking=True, share=1000, routed=True)
 
 
 def budgets(today: Day) -> tuple[float | None, int, int]:
@@ -460,7 +460,7 @@ def budgets(today: Day) -> tuple[float | None, int, int]:
 
 
 async def test_budgets_count_the_block_that_is_still_open_and_late_reports() -> None:
-    today = await day(versions=replace(CHOOSING, share=0))
+    today = await day(versions=replace(CHOOSING, routed=False))
     await today.pass_by(1203)
     before = budgets(today)
     await today.pass_by(5, failed=2)
@@ -475,7 +475,7 @@ async def test_budgets_count_the_block_that_is_still_open_and_late_reports() -> 
 
 
 async def test_requests_in_progress_count_as_failed_where_stages_are_chosen() -> None:
-    today = await day(versions=replace(CHOOSING, share=0))
+    today = await day(versions=replace(CHOOSING, routed=False))
     await today.pass_by(60)
     room, exposed, failed = budgets(today)
     waiting = replace(one(today.second - 1, 2, 0, 0), in_flight=(150.0, 150.0))
@@ -489,8 +489,8 @@ async def test_requests_in_progress_count_as_failed_where_stages_are_chosen() ->
 
 async def choosing() -> Day:
     """A rollout that was followed from before its first traffic on, and has some."""
-    today = await day(versions=replace(CHOOSING, baking=False, share=0))
-    await today.pass_by(3)
+    today = await day(versions=replace(CHOOSING, baking=False, routed=False))
+    await today.pass_by(1)
     today.versions = CHOOSING
     await today.pass_by(60)
     assert budgets(today)[0] is not None

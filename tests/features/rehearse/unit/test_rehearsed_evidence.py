@@ -218,3 +218,10 @@ def test_budgets_choose_the_stages_of_a_rehearsed_rollout() -> None:
     good = PreparedScenario(made, HEALTHY).run(Random(1))
     assert good.outcome is RunOutcome.PASSED
     assert good.seconds < 10 * 60, "20 stages of a minute take longer"
+
+
+@pytest.mark.parametrize("ramp", [False, True])
+def test_a_rehearsal_says_that_it_computes_what_a_harm_takes_without_skipped_stages(ramp: bool) -> None:
+    config = EvidenceConfig(ERRORS, assure=Assurance(Harm(errors=0.05), 2500, failed=1000, ramp=ramp))
+    said = [one for one in describe_assumptions(config, 300) if one.startswith("ramp: auto")]
+    assert [one.endswith("as if no stage were skipped") for one in said] == [True] * ramp

@@ -228,6 +228,8 @@ def describe_assumptions(
         return
     if set(config.compare) & known - OF_PAIRS:
         yield "requests are counted by the second, as on local and kubernetes: elsewhere verdicts come minutes later"
+    if config.assure is not None and config.assure.ramp:
+        yield "ramp: auto: the requests and the time that a harm takes are computed as if no stage were skipped"
     for one in config.compare:
         if one not in known:
             yield f"{one} is left out: no requests are drawn for it, and it neither holds nor rolls back"
