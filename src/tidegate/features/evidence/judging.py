@@ -1,4 +1,4 @@
-"""Ask a judge of texts which of two answers is better, and count what it answers. Pure.
+"""Questions to a judge of texts, and what its answers count as. Pure.
 
 A judge is a language model that says which of two answers to one request is better. It is not believed: the answers
 come in random order, so that a judge which likes a position, or follows instructions inside an answer, prefers either

@@ -5,10 +5,12 @@ import random
 
 import pytest
 
-from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceBlock, EvidenceConfig, Finding, Sums
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceBlock, EvidenceConfig, Finding, Judging, Sums
 from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.features.evidence import judge
+from tidegate.features.evidence.judging import count_verdict
 from tidegate.features.evidence.ledger import PairCounters
+from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.rehearse.promise.evidence_power import chance_to_find, smallest_difference
 from tidegate.features.rehearse.promise.pair_power import USUAL_SPREAD
 from tidegate.features.rehearse.promise.passage import ComparedStage
@@ -63,6 +65,27 @@ def test_a_column_is_found_as_surely_as_computed() -> None:
     for seconds in (10, 15, 20, 40):
         said = chance_to_find(Comparison.FEATURES, FEATURES, [ComparedStage(0.0, seconds, 100)], 0.0, 0.2)
         assert said == pytest.approx(sum(one <= seconds for one in taken) / ROLLOUTS, abs=APART)
+
+
+def test_a_preference_is_found_as_surely_as_computed_and_not_beyond_the_questions() -> None:
+    draw, difference = random.Random(3), 0.5
+    config = EvidenceConfig((Comparison.JUDGE,), judging=Judging("http://judge", "m", asks=120))
+    taken = [preferred_after(config, draw, difference, 120) for _ in range(ROLLOUTS)]
+    for seconds in (30, 60, 120, 500):
+        said = chance_to_find(Comparison.JUDGE, config, [ComparedStage(0.0, seconds, 100)], 0.0, difference)
+        assert said == pytest.approx(sum(one <= seconds for one in taken) / ROLLOUTS, abs=APART)
+
+
+def preferred_after(config: EvidenceConfig, draw: random.Random, difference: float, pairs: int) -> float:
+    """The second in which it is found that the old answers are preferred so much more often."""
+    state = judge.begin(config, ("v",))
+    for second in range(1, pairs + 1):
+        sums = count_verdict("A" if draw.random() < (1 + difference) / 2 else "B", new_first=False)
+        keyed = {pair_key("v", Comparison.JUDGE, name): one for name, one in sums.items()}
+        state = judge.fold(state, EvidenceBlock(second, 1, 0, {}, keyed))
+        if judge.judge(state).finding is Finding.FAIL:
+            return second
+    return math.inf
 
 
 def test_copies_find_what_traffic_cannot_find_yet() -> None:

@@ -14,7 +14,9 @@ from tidegate.domain.evidence import (
     EvidenceAction,
     EvidenceConfig,
     Finding,
+    Judging,
     NoDataAction,
+    RisingAction,
 )
 from tidegate.domain.replay import ReplayConfig
 from tidegate.domain.rollout import Cause, Version
@@ -190,6 +192,18 @@ def test_texts_are_not_drawn_and_neither_hold_nor_turn_back() -> None:
     run = play(config)
     assert (run.outcome, run.findings[-1].finding) == (RunOutcome.PASSED, Finding.UNDECIDED)
     assert "text is left out" in scenario(config).assumptions[1]
+
+
+@pytest.mark.parametrize(
+    ("asks", "minimum", "outcome"), [(200, 50, RunOutcome.PASSED), (20, 21, RunOutcome.ROLLED_BACK)]
+)
+def test_a_judge_is_rehearsed_with_as_many_questions_as_it_may_be_asked(
+    asks: int, minimum: int, outcome: RunOutcome
+) -> None:
+    judging = Judging("http://judge", "m", asks=asks)
+    config = EvidenceConfig((Comparison.JUDGE,), judging=judging, minimum=minimum, on_rising=RisingAction.ADVANCE)
+    assert play(config).outcome is outcome
+    assert any("prefer either version equally often" in said for said in scenario(config).assumptions)
 
 
 def test_with_nothing_left_to_compare_a_rehearsal_neither_holds_nor_turns_back() -> None:

@@ -10,13 +10,15 @@ from random import Random
 from statistics import NormalDist
 
 from tidegate.domain.assurance import ASSUMED
-from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, Finding, Verdict
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, Finding, Judging, Sums, Verdict
 from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence.block_widths import block_width
 from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.judge import STAKES
+from tidegate.features.evidence.judging import LETTERS, add_all, count_verdict
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.features.rehearse.promise import Baseline, LatencyDistribution, Predictions, VersionFault
+from tidegate.features.rehearse.promise.pair_power import TEXTS_PER_SECOND
 from tidegate.features.rehearse.rehearsal.paired_sampling import PairSampler, ReplaySampler
 from tidegate.features.rehearse.rehearsal.sampling import DrawnRequests, LatencyKind
 from tidegate.features.rehearse.rehearsal.stage_findings import FindingRecorder
@@ -33,7 +35,10 @@ LONGEST = 60
 """Seconds of pairs that are counted at once: the ledger compares a limited number of values at a time."""
 NEVER = float("inf")
 SIMULATED = frozenset(
-    {Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.PAIRED, Comparison.FEATURES}
+    {
+        *(Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS),
+        *(Comparison.PAIRED, Comparison.FEATURES, Comparison.JUDGE),
+    }
 )
 """What requests are drawn for."""
 UNKNOWN = Predictions(0.0, 1.0)
@@ -115,6 +120,8 @@ class RehearsedComparison:
     """End of the open block."""
     _active: bool = True
     _copied: bool = False
+    _asked: int = 0
+    """Questions to a judge."""
 
     def __post_init__(self) -> None:
         self._ledger = EvidenceLedger(self.config, tuple(self.variants), 0)
@@ -162,6 +169,16 @@ class RehearsedComparison:
             self._ledger.add(int(at), side, variant, counts)
         if self._of_pairs and self._copied:
             self._ledger.add_pairs(int(at), variant, one.pairs.draw(until - at, share, self.chance))
+            if self.config.judging is not None:
+                self._ledger.add_judged(int(at), variant, self._draw_verdicts(self.config.judging, until - at))
+
+    def _draw_verdicts(self, judging: Judging, seconds: float) -> dict[str, Sums]:
+        """Draw what a judge that prefers either version equally often says in so many seconds."""
+        found: dict[str, Sums] = {}
+        for _ in range(min(round(TEXTS_PER_SECOND * seconds), judging.asks - self._asked)):
+            self._asked += 1
+            found = add_all(found, count_verdict(self.chance.choice(LETTERS[:2]), new_first=True))
+        return found
 
     def _count(self, one: ComparedVariant, side: Side, drawn: DrawnRequests, seconds: float) -> SideCounts:
         if not self._of_traffic or not drawn.requests:
@@ -240,6 +257,8 @@ def describe_assumptions(
             yield f"paired: no values of {', '.join(config.slices)} are drawn, so slices are left out"
     if Comparison.FEATURES in config.compare:
         yield "features: one stage with 20 columns of numbers is assumed"
+    if Comparison.JUDGE in config.compare:
+        yield "judge: it is taken to answer every question and to prefer either version equally often"
     if not OF_PAIRS.isdisjoint(config.compare):
         yield "copies: no two requests are taken to be equal"
     if Comparison.PREDICTIONS in config.compare and not predictions_known:
