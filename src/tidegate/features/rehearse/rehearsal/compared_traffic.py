@@ -233,6 +233,12 @@ class ComparisonSampler:
         return RehearsedComparison(self.config, self.variants, self.fault, chance, self.replay.draw(chance))
 
 
+_ASSUMED = {
+    Comparison.FEATURES: "features: one stage with 20 columns of numbers is assumed",
+    Comparison.JUDGE: "judge: it is taken to answer every question and to prefer either version equally often",
+}
+
+
 def describe_assumptions(
     config: EvidenceConfig | None,
     positives: int,
@@ -255,10 +261,7 @@ def describe_assumptions(
         yield f"paired: predictions of good versions are taken to differ by {usual:.2g} units on average"
         if config.slices:
             yield f"paired: no values of {', '.join(config.slices)} are drawn, so slices are left out"
-    if Comparison.FEATURES in config.compare:
-        yield "features: one stage with 20 columns of numbers is assumed"
-    if Comparison.JUDGE in config.compare:
-        yield "judge: it is taken to answer every question and to prefer either version equally often"
+    yield from (said for one, said in _ASSUMED.items() if one in config.compare)
     if not OF_PAIRS.isdisjoint(config.compare):
         yield "copies: no two requests are taken to be equal"
     if Comparison.PREDICTIONS in config.compare and not predictions_known:
