@@ -80,7 +80,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
         ),
         "Every operation declares what it asks of a caller, and one guard in front of all of them decides; a role may"
         " do what the lower ones may. The table was made by trying. A capture is redacted in the instance, before"
-        " anything is written; a body that cannot be read is not written at all, since nobody could say what is in it.",
+        " anything is written; a body that cannot be read is not written at all, since nobody could say"
+        " what is in it.",
         tables=[
             (
                 "What this caller may do",
@@ -89,7 +90,7 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             ),
             (
                 "What a capture keeps of the request",
-                ("", "Text"),
+                ("What", "Text"),
                 [
                     ["The client sent", BODIES[chosen["body"]][1].data.decode("utf-8", "backslashreplace")],
                     ["The capture has", "nothing: its form cannot be read" if kept is None else kept],

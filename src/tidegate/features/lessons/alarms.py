@@ -44,7 +44,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             ("Faults that reached everybody", str(len(missed)), "", "bad" if missed else "good"),
         ),
         "Each fault was rolled out as a canary of 10 % with a bake of ten minutes, by the code that does it here;"
-        " requests are drawn by chance. A guard sees what its metric counts and nothing else, and needs enough requests"
+        " requests are drawn by chance. A guard sees what its metric counts and nothing else, and needs"
+        " enough requests"
         " to see a small rise. A version that does not start needs no alarm: it never gets traffic. What no alarm can"
         " see, such as scores that move, is found by a comparison of the two versions.",
         findings=[f"{one}: no guard that you chose sees it." for one in missed],

@@ -118,8 +118,10 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
                 *(f"{runs['Real-time'].refused:,} real-time, {cold.refused:,} serverless", ""),
             ),
         ),
-        f"For {BEGINS} seconds nobody asks; then there is a burst of {BURSTS[chosen['burst']]} within {LASTS} seconds."
-        f" An instance takes {SLOTS} at a time. Real-time has one instance, which neither starts nor goes: autoscaling"
+        f"For {BEGINS} seconds nobody asks; then there is a burst of {BURSTS[chosen['burst']]} within"
+        f" {LASTS} seconds."
+        f" An instance takes {SLOTS} at a time. Real-time has one instance, which neither starts nor"
+        " goes: autoscaling"
         f" is the lesson on a peak. Serverless may have {MOST} requests at a time; one that finds all instances busy"
         f" for {PATIENCE:g} seconds is refused, one that finds none is held until the first has started. An"
         " asynchronous queue wakes one instance and refuses nothing. The batch job reads what came as one file, once"

@@ -80,7 +80,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             ),
         ),
         f"{refusal or planned} Two minutes after the start {lost} of the instances, of which there are {count}, are"
-        f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. What the rest cannot"
+        f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. What"
+        " the rest cannot"
         f" carry waits, and autoscaling, which sees the queue, asks for up to {MOST}. In a test that is a pause; in"
         " production it is the moment at which everybody waits.",
         findings=[
