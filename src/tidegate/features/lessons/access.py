@@ -61,7 +61,7 @@ KEY = b"a key of this lesson, and of nothing else"
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """A caller of the role tries one operation of each kind; a body goes through the redaction of captures."""
+    """Try one operation of each kind as a caller of the role, and redact a body."""
     role = None if chosen["role"] == NOBODY else Role(chosen["role"])
     caller = Caller() if role is None else Caller("dana", role, Means.SESSION)
     audit = MemoryAudit()
@@ -107,7 +107,7 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
 
 
 async def _try(trail: Trail, caller: Caller, access: Access) -> str:
-    """Why the server refuses; empty if it does not."""
+    """Pass the guard of the server. Returns why it refuses; empty if it does not."""
     try:
         async with trail.allowing(RequestedOperation(caller, access, str(access), "fraud", "10.0.0.7", "")):
             return ""
@@ -123,7 +123,7 @@ def _row(access: Access, refusal: str, entries: Iterable[AuditEntry]) -> list[st
         str(access.role or "anybody"),
         refusal or "allowed",
         "–" if entry is None else str(entry.outcome),
-        ", ".join(examples[:2]) or "–",
+        next(iter(examples), "–"),
     ]
 
 
@@ -139,7 +139,7 @@ def _list_operations() -> list[tuple[str, str, Access]]:
 
 
 def _redact(body: Body, treatment: str) -> str | None:
-    """What is written of a body; None: nothing."""
+    """Redact a body as a capture does. None: nothing of it is written."""
     if treatment == "none":
         return body.data.decode("utf-8", "backslashreplace")
     found = Redactor(Redaction(), KEY if treatment == "hash" else None).redact(body, request=True)

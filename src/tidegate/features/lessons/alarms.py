@@ -31,7 +31,7 @@ RATES: Mapping[str, str] = {"2": "2 a second", "40": "40 a second", "200": "200 
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """A rehearsal of each fault."""
+    """Rehearse a rollout of each fault."""
     guards = chosen["guards"]
     body = {"spec": _write_spec(guards), "rps": float(chosen["rate"]), "usual": USUAL, "only": "timeline"}
     found = {fault: rehearse({**body, "faults": [fault]}, now)["run"] for fault in FAULTS}

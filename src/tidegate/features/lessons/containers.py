@@ -89,7 +89,7 @@ class _PlayedContainer:
 
 @dataclass(frozen=True)
 class _Reply:
-    """What became of a request: ``container`` is the one that it named; times are seconds."""
+    """Outcome of a request: ``container`` is the one that it named; times are seconds."""
 
     began: float
     took: float
@@ -102,7 +102,7 @@ class _Reply:
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """The same requests to both, while something is wrong with one container."""
+    """Send the same requests to both, while something is wrong with one container."""
     fault, place = chosen["fault"], chosen["container"]
     pipeline, seen = virtual_time.run(_play(True, fault, place))
     direct, _ = virtual_time.run(_play(False, fault, place))

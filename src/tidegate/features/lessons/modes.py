@@ -15,7 +15,7 @@ from tidegate.domain.asynchronous import AsyncConfig, Backlog
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.transform import SplitType
 from tidegate.features.asynchronous.loop import desired_count
-from tidegate.features.lessons.lesson import Choice, Lesson, Simulation, line, outcome
+from tidegate.features.lessons.lesson import Chart, Choice, Lesson, Simulation, line, outcome
 from tidegate.settings import Settings
 from tidegate.targets import on_demand
 from tidegate.transform.splitting import batches
@@ -49,7 +49,8 @@ SHOWN_EVERY = 20
 
 @dataclass(frozen=True)
 class _Demand:
-    """What a rule sees: seconds, requests that wait and are worked on, instances, and when work was last there."""
+    """Demand that a rule sees: requests that wait and are worked on, instances, and when there last was work (in
+    seconds)."""
 
     now: float
     waiting: int
@@ -81,7 +82,7 @@ class _ModeRun:
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """The same burst for all modes."""
+    """Send the same burst to all modes."""
     count, start, work = int(chosen["burst"]), float(chosen["start"]), float(chosen["work"])
     arrivals = _draw_burst(count)
     runs = {
@@ -91,14 +92,6 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
         "Asynchronous": _run(arrivals, start, work, _asynchronous()),
         "Batch": _run_batch(arrivals, start, work),
     }
-    series = [
-        line(name, [round(100 * one / len(arrivals), 1) for one in run.points], look)
-        for look, (name, run) in enumerate(runs.items())
-    ]
-    x = [round(place * TICK * SHOWN_EVERY) for place in range(len(series[0]["values"]))]
-    end = max((place for place in range(1, len(x)) if _differs(series, place)), default=0) + 10
-    for one in series:
-        one["values"] = one["values"][:end]
     cold, warm, waiting = (runs[name] for name in ("Serverless", "Serverless, provisioned", "Asynchronous"))
     return outcome(
         (
@@ -118,21 +111,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
                 *(f"{runs['Real-time'].refused:,} real-time, {cold.refused:,} serverless", ""),
             ),
         ),
-        f"For {BEGINS} seconds nobody asks; then there is a burst of {BURSTS[chosen['burst']]} within"
-        f" {LASTS} seconds."
-        f" An instance takes {SLOTS} at a time. Real-time has one instance, which neither starts nor"
-        " goes: autoscaling"
-        f" is the lesson on a peak. Serverless may have {MOST} requests at a time; one that finds all instances busy"
-        f" for {PATIENCE:g} seconds is refused, one that finds none is held until the first has started. An"
-        " asynchronous queue wakes one instance and refuses nothing. The batch job reads what came as one file, once"
-        " the burst is over.",
-        charts=[
-            (
-                {"x": x[:end], "series": series, "clock": True, "across": "minutes", "after": " %", "most": 105},
-                "Requests that have an answer",
-                "In percent of the burst. A line that ends below 100 % refused some.",
-            )
-        ],
+        _describe(BURSTS[chosen["burst"]]),
+        charts=[_draw_chart(runs, len(arrivals))],
         tables=[
             (
                 f"The burst in each mode, and the {HORIZON / 60:g} minutes around it",
@@ -141,17 +121,41 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             )
         ],
         further=("Which mode fits, with its price", "tidegate plan"),
-        facts={
-            name: {
-                "first": run.answers[0],
-                "slowest": max(run.answers),
-                "answered": len(run.answers),
-                "refused": run.refused,
-                "instance_seconds": run.instance_seconds,
-            }
-            for name, run in runs.items()
-        },
+        facts={name: _measure(run) for name, run in runs.items()},
     )
+
+
+def _describe(burst: str) -> str:
+    return (
+        f"For {BEGINS} seconds nobody asks; then there is a burst of {burst} within {LASTS} seconds. An instance"
+        f" takes {SLOTS} at a time. Real-time has one instance, which neither starts nor goes: the lesson on a peak"
+        f" shows autoscaling. Serverless may have {MOST} requests at a time. A request that finds all instances busy"
+        f" for {PATIENCE:g} seconds is refused; one that finds none is held until the first has started. An"
+        " asynchronous queue wakes one instance and refuses nothing. The batch job reads all requests as one file"
+        " after the burst."
+    )
+
+
+def _draw_chart(runs: Mapping[str, _ModeRun], count: int) -> Chart:
+    """Draw the answers up to soon after the last change."""
+    lasts = max(run.points.index(run.points[-1]) for run in runs.values()) + 10
+    series = [
+        line(name, [round(100 * one / count, 1) for one in run.points[:lasts]], look)
+        for look, (name, run) in enumerate(runs.items())
+    ]
+    x = [round(place * TICK * SHOWN_EVERY) for place in range(len(series[0]["values"]))]
+    return (
+        {"x": x, "series": series, "clock": True, "across": "minutes", "after": " %", "most": 105},
+        "Requests that have an answer",
+        "In percent of the burst. A line that ends below 100 % refused some.",
+    )
+
+
+def _measure(run: _ModeRun) -> dict[str, float]:
+    return {
+        **{"first": run.answers[0], "slowest": max(run.answers), "answered": len(run.answers)},
+        **{"refused": run.refused, "instance_seconds": run.instance_seconds},
+    }
 
 
 def _draw_burst(count: int) -> list[float]:
@@ -226,10 +230,6 @@ def _run(arrivals: Iterable[float], start: float, work: float, capacity: _Capaci
         if tick % SHOWN_EVERY == 0:
             run.points.append(len(run.answers))
     return run
-
-
-def _differs(series: Sequence[Mapping[str, Any]], place: int) -> bool:
-    return any(one["values"][place] != one["values"][place - 1] for one in series)
 
 
 def _time(answers: Sequence[float]) -> str:

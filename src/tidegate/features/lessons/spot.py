@@ -12,11 +12,12 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import Dimension, FastPolicy, ScalableTarget
 from tidegate.features.autoscaling.simulation import START, InstanceModel, ScalingRun, ScalingSimulation
-from tidegate.features.lessons.lesson import Choice, Lesson, Simulation, line, outcome
+from tidegate.features.lessons.lesson import Chart, Choice, Lesson, Simulation, line, outcome
 from tidegate.features.planner import planning
 from tidegate.features.rehearse.page import DEFAULTS, build_spec
 from tidegate.features.rehearse.rehearsal.simulation import TimelineRecorder, make_updating_world
 from tidegate.prices import Catalogue
+from tidegate.rollout.advance import MOST_LOSSES
 from tidegate.rollout.desired_plan import make_versions
 from tidegate.simulation.arrivals import draw_arrivals
 from tidegate.simulation.faults import ReplicasDie, RolloutSide, When, WorldTiming
@@ -45,10 +46,16 @@ BAKE = "5m"
 TAKEN_IN_BAKE = 60.0
 """Seconds after the beginning of the first bake."""
 EXAMPLE = "payroll-fraud"
+EXPLANATION = (
+    f"What the other instances cannot carry waits, and autoscaling, which sees the queue, asks for up to {MOST}. In a"
+    " test that is a pause; in production everybody waits. An update holds until the instances are back, since"
+    " neither version is to blame; a version that loses all of them again and again while it has traffic is rolled"
+    f" back, after {MOST_LOSSES + 1} times."
+)
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """The capacity while an endpoint serves; the rollout machine during an update; and the planner."""
+    """Simulate the capacity of an endpoint and an update of it, and ask the planner."""
     place, startup = chosen["place"], float(chosen["start"])
     count, rate = SIZES[place]
     lost = {"none": 0, "one": 1, "half": max(1, count // 2), "all": count}[chosen["lost"]]
@@ -80,48 +87,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             ),
         ),
         f"{refusal or planned} Two minutes after the start {lost} of the instances, of which there are {count}, are"
-        f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. What"
-        " the rest cannot"
-        f" carry waits, and autoscaling, which sees the queue, asks for up to {MOST}. In a test that is a pause; in"
-        " production it is the moment at which everybody waits.",
-        findings=[
-            "No guard rolls back for lost capacity alone: a rollout holds until the instances are back, since neither"
-            " version is to blame. Alarms on errors and latency still see what clients notice."
-        ],
-        charts=[
-            (
-                {
-                    "x": list(range(0, SECONDS, SHOWN_EVERY)),
-                    "clock": True,
-                    "across": "minutes",
-                    "marks": [TAKEN_AT],
-                    "series": [
-                        line("requests/s that come", [float(one) for one in trace[::SHOWN_EVERY]], 0),
-                        line(
-                            "requests/s that ready instances carry",
-                            [one.ready * INSTANCE.rate for one in run.moments[::SHOWN_EVERY]],
-                            1,
-                        ),
-                    ],
-                    "steps": True,
-                },
-                "What comes, and what the ready instances carry",
-                "The vertical line is the interruption.",
-            ),
-            (
-                {
-                    "x": list(range(0, SECONDS, SHOWN_EVERY)),
-                    "clock": True,
-                    "across": "minutes",
-                    "marks": [TAKEN_AT],
-                    "series": [
-                        line("requests that wait", [round(one.queue) for one in run.moments[::SHOWN_EVERY]], 3)
-                    ],
-                },
-                "Requests that wait for an instance",
-                "A client that gives up earlier, or the queue's limit, turns them into errors.",
-            ),
-        ],
+        f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. {EXPLANATION}",
+        charts=_draw_charts(trace, run),
         journal=("Journal of an update in which the same happens", journal),
         further=("What the planner makes of your model", "tidegate plan"),
         facts={
@@ -135,6 +102,24 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             **{"refusal": refusal, "planned": planned, "desired": max(one.desired for one in run.moments)},
         },
     )
+
+
+def _draw_charts(trace: list[float], run: ScalingRun) -> list[Chart]:
+    common = {"x": list(range(0, SECONDS, SHOWN_EVERY)), "clock": True, "across": "minutes", "marks": [TAKEN_AT]}
+    shown = run.moments[::SHOWN_EVERY]
+    carried = line("requests/s that ready instances carry", [one.ready * INSTANCE.rate for one in shown], 1)
+    return [
+        (
+            {**common, "series": [line("requests/s that come", trace[::SHOWN_EVERY], 0), carried], "steps": True},
+            "What comes, and what the ready instances carry",
+            "The vertical line is the interruption.",
+        ),
+        (
+            {**common, "series": [line("requests that wait", [round(one.queue) for one in shown], 3)]},
+            "Requests that wait for an instance",
+            "A client that gives up earlier, or the queue's limit, turns them into errors.",
+        ),
+    ]
 
 
 def _serve(trace: list[float], count: int, lost: int, startup: float) -> ScalingRun:
@@ -173,7 +158,7 @@ def _update(count: int, lost: int, startup: float, now: datetime) -> tuple[Phase
 
 
 def _ask_planner(place: str) -> tuple[str, str]:
-    """Why the planner refuses Spot there, or what it plans."""
+    """Ask the planner for a plan on Spot: its refusal and its plan, one of which is empty."""
     answers = {**planning.answers_of(EXAMPLE), "custom_logic": True, "spot": True, "environment": place}
     try:
         made = planning.plan(planning.read(answers), Catalogue.load(None))
