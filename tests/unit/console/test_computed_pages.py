@@ -26,7 +26,7 @@ from tidegate.console.page_context import PageContext
 from tidegate.console.page_process import PageWork, list_first_work, name_function
 from tidegate.console.rendering import load_catalogue
 from tidegate.domain.errors import Invalid, Unavailable
-from tidegate.features.lessons.catalogue import NAMES, play
+from tidegate.features.lessons.catalogue import NAMES, SIMULATED, play
 from tidegate.features.planner.page import show_plan
 from tidegate.features.planner.page_routes import page_routes
 from tidegate.features.rehearse.computations import rehearse
@@ -181,7 +181,7 @@ def test_every_page_of_the_story_that_computes_is_computed_ahead() -> None:
     work = list_first_work()
     assert [one.priced for one in work] == sorted((one.priced for one in work), reverse=True)
     assert {one.function for one in work if not one.priced} == {play, rehearse}
-    assert {one.data["lesson"] for one in work if one.function is play} == set(NAMES) - {"lab"}
+    assert {one.data["lesson"] for one in work if one.function is play} == {*NAMES, *SIMULATED} - {"lab"}
     asked = {name_function(one.function).rpartition(":")[2] for one in work if one.priced}
     assert asked == {
         *("architecture_examples", "architectures", "compared", "compute", "compute_figures"),

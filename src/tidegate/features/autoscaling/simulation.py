@@ -5,7 +5,7 @@ first served; the rest waits. The rules see what they see in production: alarms 
 metrics of minutes, requests in flight, and the wait of the newest request. No real time passes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -107,6 +107,8 @@ class ScalingSimulation:
     objective: float = 0.1
     history: tuple[RateSample, ...] = ()
     start: datetime = START
+    losses: Mapping[int, int] = field(default_factory=dict)
+    """Second, from 0 -> ready instances that vanish at its beginning; new ones start in their place."""
     counted: bool = True
     """Whether the rules know arrivals and service time; otherwise only requests in flight."""
 
@@ -130,6 +132,9 @@ class ScalingSimulation:
 
     def _second(self, number: int, arrivals: float) -> SimulatedSecond:
         now = self.start + timedelta(seconds=number + 1)
+        if lost := min(self.losses.get(number, 0), sum(at < now for at in self._ready_at)):
+            late = [now + timedelta(seconds=self.instances.start_up)] * lost
+            self._ready_at = sorted(self._ready_at[lost:] + late)
         ready = sum(at < now for at in self._ready_at)
         able = ready * self.instances.rate
         served = min(self._queue + arrivals, able)

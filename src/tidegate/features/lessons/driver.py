@@ -183,6 +183,8 @@ class LessonDriver:
         Raises NotFound for what cannot be done at all, Conflict for what cannot be done now, Invalid, LimitExceeded,
         and what deploying raises; then nothing is done."""
         lesson = self.find(name)
+        if not lesson.steps:
+            raise NotFound(f"lesson {name} is played in simulation only: open /console/lessons/{name}")
         async with self._turns:
             if lesson.by_learner:
                 await self._do_step(lesson, step, doing.caller, by, run_id, bake)

@@ -6,7 +6,7 @@ FEATURE = Feature(
     name="lessons",
     summary="Lessons on this server and in simulation: the lab and the challenges.",
     page="lab.md",
-    needs=("access", "autoscaling", "cost", "drift", "evidence", "rehearse"),
+    needs=("access", "asynchronous", "autoscaling", "capture", "cost", "drift", "evidence", "planner", "rehearse"),
     kinds=".run_records:KINDS",
     commands=(
         CommandEntry("learn", ".command:app", "Run the console's live challenges on the server.", "Server"),
@@ -34,7 +34,7 @@ FEATURE = Feature(
     links=(
         PageLink(
             *(Menu.LEARN, 20, "/console/lessons", "Lessons", "What goes wrong in production, and who notices?"),
-            remark="Drift, a tenfold peak, an update while things die, an incident: each runs while you look",
+            remark="Drift, a peak, an update, an incident; cold starts, pipelines, Spot, alarms and roles",
         ),
         PageLink(
             *(Menu.LEARN, 100, "/console/lessons/lab", "Lab"),

@@ -238,8 +238,9 @@ class Lesson:
     name: str
     title: str
     about: str
-    live: str
-    steps: tuple[LessonStep, ...]
+    live: str = ""
+    steps: tuple[LessonStep, ...] = ()
+    """Empty: it is played in simulation only."""
     endpoint: str = ""
     """The name of the run's endpoint; empty: a new one each time."""
     lasting: timedelta = timedelta()
@@ -263,7 +264,7 @@ class Lesson:
     @property
     def by_learner(self) -> bool:
         """Whether the learner does the steps."""
-        return self.steps[0].report is not None
+        return bool(self.steps) and self.steps[0].report is not None
 
     @property
     def longest(self) -> float:
@@ -292,11 +293,14 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"colour": "--green", "dash": [7, 4]},
     {"colour": "--warn", "dash": [2, 4]},
     {"colour": "--bad", "dash": [12, 4]},
+    {"colour": "--ink-soft", "dash": [4, 2]},
 )
 Stat = tuple[str, str, str, str]
 """Label, value, a remark, and a tone."""
 Chart = tuple[Mapping[str, Any], str, str]
 """The chart, its title, and a remark."""
+ResultTable = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+"""Title, columns and rows; the first cell of a row is its heading."""
 
 
 def choose(simulation: Simulation, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -321,6 +325,7 @@ def outcome(
     further: tuple[str, str],
     findings: Sequence[str] = (),
     charts: Sequence[Chart] = (),
+    tables: Sequence[ResultTable] = (),
     journal: tuple[str, Sequence[Mapping[str, Any]]] | None = None,
     people: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, object]:
@@ -332,6 +337,7 @@ def outcome(
         "said": said,
         "findings": list(findings),
         "charts": [list(one) for one in charts],
+        "tables": [list(one) for one in tables],
         "journal": None if journal is None else {"title": journal[0], "lines": list(journal[1])},
         "people": list(people),
         "further": list(further),

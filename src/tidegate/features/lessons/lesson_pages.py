@@ -24,7 +24,7 @@ from tidegate.features.access.audit_native import entry_view
 from tidegate.features.cost.endpoint_cost import cost_view
 from tidegate.features.cost.reader import CostReader
 from tidegate.features.evidence.card import EvidenceCard
-from tidegate.features.lessons.catalogue import NAMES, play
+from tidegate.features.lessons.catalogue import NAMES, SIMULATED, play
 from tidegate.features.lessons.driver import BAKE, LEAST_BAKE, LONGEST_BAKE, LessonDriver
 from tidegate.features.lessons.keeper import LiveRuns
 from tidegate.features.lessons.lesson import START, LessonStatus, choose
@@ -127,7 +127,8 @@ class LessonPages:
     async def list_lessons(self, request: Request) -> Response:
         who = identify_reader(request)
         lessons = [self._describe(await self.driver.read(name), who) for name in NAMES]
-        return render_page("lessons", request, await load_catalogue(self.gateway), lessons=lessons)
+        played = [self.driver.find(name) for name in SIMULATED]
+        return render_page("lessons", request, await load_catalogue(self.gateway), lessons=lessons, played=played)
 
     async def show(self, request: Request) -> Response:
         lesson, who = self.driver.find(request.path_params["name"]), identify_reader(request)
@@ -145,7 +146,7 @@ class LessonPages:
             except TidegateError as error:
                 problem = error.message
         shown = await self.read(lesson.name, who)
-        others = [self.driver.find(name) for name in NAMES]
+        others = [self.driver.find(one) for one in (NAMES if lesson.steps else SIMULATED)]
         catalogue = await load_catalogue(self.gateway)
         context = {"it": shown, "lessons": others, "made": made, "options": options, "problem": problem}
         url = self.gateway.settings.url
