@@ -32,7 +32,7 @@ def find_lesson(name: str, capture_seconds: int = CAPTURE_SECONDS) -> Lesson:
         return make_drift(capture_seconds)
     found = {one.name: one for one in (PEAK_LESSON, UPDATE, INCIDENT, LAB, *PLAYED)}.get(name)
     if found is None:
-        raise NotFound(f"there is no lesson {name[:40]!r}: they are {', '.join(NAMES + SIMULATED)}")
+        raise NotFound(f"there is no lesson {name[:40]!r}: they are {', '.join(NAMES)}")
     return found
 
 
