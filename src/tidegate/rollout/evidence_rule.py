@@ -210,10 +210,12 @@ def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:
 
 
 def has_failed(rollout: Rollout, seen: Observation) -> bool:
-    """Return whether a difference above its tolerance was found, in a rollout that it decides."""
+    """Return whether a difference above its tolerance was found, and rolls the rollout back."""
     config, verdict = rollout.plan.evidence, verdict_on_stage(rollout, seen)
-    decides = config is not None and config.action is not EvidenceAction.REPORT
-    return decides and verdict is not None and verdict.finding is Finding.FAIL
+    if config is None or verdict is None or verdict.finding is not Finding.FAIL:
+        return False
+    action = action_on(config, verdict) or config.action
+    return config.action is not EvidenceAction.REPORT and action is EvidenceAction.ROLLBACK
 
 
 def is_rising(rollout: Rollout, seen: Observation) -> bool:

@@ -18,6 +18,7 @@ from tidegate.domain.evidence import (
     EvidenceAction,
     EvidenceConfig,
     Finding,
+    Judging,
     NoDataAction,
     Verdict,
 )
@@ -568,6 +569,26 @@ def test_a_spent_budget_is_the_reason_where_a_difference_is_only_reported() -> N
     spent = replace(known(LACKING), finding=Finding.FAIL, failed=50, room=0.0, rate=10.0)
     turned = rollout_of(seen_with(endpoint, began, began + SECOND, spent).endpoint)
     assert "within the requests and failures that the settings allow" in (turned.reason or "")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_difference_that_only_holds_is_no_reason_of_an_overdue_assurance(paused: bool) -> None:
+    config = EvidenceConfig(
+        (Comparison.ERRORS, Comparison.JUDGE),
+        deadline=600,
+        assure=ASSURED.assure,
+        judging=Judging("http://j", "m"),
+    )
+    endpoint, began = baking(config)
+    if paused:
+        endpoint = commands.pause(endpoint, "ann", began + SECOND)
+    worse = ComparisonResult(Comparison.JUDGE, "AllTraffic", Finding.FAIL, 2.0, "old preferred", (0, 0, 0, 0))
+    verdict = replace(known(LACKING), finding=Finding.FAIL, results=(worse,))
+    after = seen_with(endpoint, began, began + timedelta(days=1), verdict).endpoint or endpoint
+    if paused:
+        assert rollout_of(after).phase is Phase.BAKING
+    else:
+        assert "no evidence at the deadline" in (rollout_of(after).reason or "") and not after.rejected
 
 
 def test_a_person_who_promotes_goes_on_by_one_stage() -> None:

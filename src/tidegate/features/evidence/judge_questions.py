@@ -3,6 +3,7 @@ them. A judge that is slow, away, or answers anything but a verdict gives no evi
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -57,32 +58,35 @@ def make_asking(settings: Settings, limit: float = TIMEOUT) -> AskJudge:
 
 @dataclass(eq=False)
 class JudgeQuestions:
-    """``asked``: questions of this rollout so far, those of an earlier controller included."""
+    """``asked``: questions of this rollout so far by variant, those of an earlier controller included."""
 
     endpoint: str
     judging: Judging
     ask: AskJudge
     chance: Random
-    asked: int = 0
+    asked: Counter[str] = field(default_factory=Counter)
     _known: dict[str, KnownKeys] = field(default_factory=dict)
     """By variant."""
     _found: dict[str, dict[str, Sums]] = field(default_factory=dict)
     """By variant: the sums that were not taken yet."""
     _waiting: set[asyncio.Task[None]] = field(default_factory=set)
     _trouble: str | None = None
+    _stopped: bool = False
 
     def offer(self, variant: str, pairs: Iterable[Pair]) -> None:
-        """Ask about pairs that have texts, as far as there is room. Equal requests are asked about once."""
+        """Ask about pairs that have texts, as far as there is room. Equal requests are asked about once. A pair of
+        equal answers needs room, too, although nobody is asked: a sample that has all of these and only some of the
+        others would show a smaller difference than there is."""
         known = self._known.setdefault(variant, KnownKeys())
         for pair in pairs:
-            if pair.texts is None or pair.key in known:
+            if pair.texts is None or pair.key in known or not self._has_room(variant):
                 continue
             if pair.texts[1] == pair.texts[2]:
                 known.add(pair.key)
                 self._count(variant, count_equal())
-            elif len(self._waiting) < AT_ONCE and self.asked < self.judging.asks:
+            else:
                 known.add(pair.key)
-                self.asked += 1
+                self.asked[variant] += 1
                 task = asyncio.create_task(self._ask(variant, pair.texts), name=f"judge of {self.endpoint}")
                 self._waiting.add(task)
                 task.add_done_callback(self._waiting.discard)
@@ -92,7 +96,12 @@ class JudgeQuestions:
         found, self._found = self._found, {}
         return found
 
+    def _has_room(self, variant: str) -> bool:
+        return not self._stopped and len(self._waiting) < AT_ONCE and self.asked[variant] < self.judging.asks
+
     def stop(self) -> None:
+        """Ask nothing more."""
+        self._stopped = True
         for task in self._waiting:
             task.cancel()
 
@@ -102,6 +111,8 @@ class JudgeQuestions:
             letter = read_letter(await self.ask(self.judging, question.body))
         except (Transient, Invalid) as error:
             self._note(error.message)
+        except Exception as error:  # a question counts, whatever came of it
+            self._note(type(error).__name__)
         else:
             self._note(None if letter else "its answer is no verdict")
         self._count(variant, count_verdict(letter, question.new_first))

@@ -90,9 +90,9 @@ def read_letter(body: bytes) -> str | None:
     """Return which of LETTERS an answer of the judge is; None: none of them, and no evidence."""
     try:
         said = msgspec.json.decode(body, type=_Reply).choices[0].message.content
-    except (msgspec.DecodeError, IndexError, RecursionError):
+    except (msgspec.DecodeError, ValueError, IndexError, RecursionError):
         return None
-    with suppress(msgspec.DecodeError, RecursionError):
+    with suppress(msgspec.DecodeError, ValueError, RecursionError):
         said = msgspec.json.decode(said.encode("utf-8", "replace"), type=_Verdict).better
     found = _ONE_LETTER.fullmatch(said)
     return None if found is None else found[1]
@@ -111,7 +111,7 @@ def count_verdict(letter: str | None, new_first: bool) -> dict[str, Sums]:
 
 def count_equal() -> dict[str, Sums]:
     """Return the sums of a pair of equal answers, of which nobody is asked."""
-    return {PAIRS: _sums(1.0), PREFERRED: _sums(0.5)}
+    return {PREFERRED: _sums(0.5)}
 
 
 def add_all(one: Mapping[str, Sums], other: Mapping[str, Sums]) -> dict[str, Sums]:

@@ -96,6 +96,10 @@ def _add_rows(counter: FeatureCounter, pairs: Iterable[Pair], most: int) -> int:
     return compared
 
 
+KNOWN_FOR = 10
+"""Seconds for which requests in progress are believed to be so many: later nobody knows what became of them."""
+
+
 class Side(IntEnum):
     OLD = 0
     NEW = 1
@@ -135,8 +139,8 @@ class EvidenceLedger:
     late: int = 0
     beside: Uncounted = ALL_COUNTED
     """Of the requests in no block those of reports that came late; ``lost`` as there."""
-    running: dict[str, int] = field(default_factory=dict)
-    """By variant: requests that the new version has in progress."""
+    running: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By variant: the last second of which that is known, and the requests that the new version had in progress."""
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
     units: dict[str, dict[int, Unit]] = field(default_factory=dict)
@@ -245,7 +249,9 @@ class EvidenceLedger:
         """Requests to the new version that no block has."""
         if self.config.assure is None:
             return ALL_COUNTED
-        found = replace(self.beside, running=sum(self.running.values()))
+        stale = any(count and second < self.through - KNOWN_FOR for second, count in self.running.values())
+        running = sum(count for _, count in self.running.values())
+        found = replace(self.beside, running=running, lost=self.beside.lost or stale)
         for sides in () if self._open is None else self._open.counted.values():
             found = _add_requests(found, sides[Side.NEW])
         return found

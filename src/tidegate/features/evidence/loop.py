@@ -141,6 +141,13 @@ class _Tracked:
         """Note that some of the new version's requests were not counted."""
         self.ledger.beside = replace(self.ledger.beside, lost=True)
 
+    def begin_anew(self) -> None:
+        """Go on without what an earlier controller kept. The judge is asked nothing more, as nobody knows how often
+        it was asked."""
+        self.note_loss()
+        if self.judge is not None:
+            self.judge.stop()
+
 
 @dataclass(eq=False)
 class Comparisons(RolloutObserver):
@@ -242,6 +249,8 @@ class Comparisons(RolloutObserver):
             tracked = _Tracked(
                 one, EvidenceLedger(one.config, one.variants, second - 1), loading, second, one.routed
             )
+            if (before := self._tracked.get(one.rollout)) is not None and before.judge is not None:
+                before.judge.stop()
             tracked.ledger.share_at = tracked.bakes.share_at
             if one.config.judging is not None and self.ask is not None:
                 tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
@@ -281,11 +290,11 @@ class Comparisons(RolloutObserver):
                 _take_over(tracked, tracked.loading.result())
             else:
                 self._note(f"{type(error).__name__}: {error}")
-                tracked.note_loss()
+                tracked.begin_anew()
         elif second - tracked.began >= LOAD_PATIENCE:
             tracked.loading.cancel()
             tracked.ready = True
-            tracked.note_loss()
+            tracked.begin_anew()
         return tracked.ready
 
     def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
@@ -340,15 +349,15 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     if found is None or found.through > tracked.began:
         failed = found is not None and found.verdict.finding is Finding.FAIL
         tracked.earlier = found if failed else None
-        if tracked.routed:
-            tracked.note_loss()
+        if tracked.routed or found is not None:
+            tracked.begin_anew()
         return
     ledger = tracked.ledger
     ledger.resume(found.blocks.values())
     tracked.kept_through = found.through
     ledger.late, ledger.unusable = found.late, found.unusable
     if tracked.judge is not None:
-        tracked.judge.asked += _count_questions(found)
+        tracked.judge.asked.update(_count_questions(found))
     late, kept = ledger.beside, found.uncounted
     requests, failures = late.requests + kept.requests, late.failures + kept.failures
     ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)
@@ -356,15 +365,17 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
         tracked.note_loss()
 
 
-def _count_questions(record: EvidenceRecord) -> int:
-    keys = {pair_key(variant, Comparison.JUDGE, QUESTIONS) for variant in record.variants}
-    return sum(block.sums[key][0] for block in record.blocks.values() for key in keys & block.sums.keys())
+def _count_questions(record: EvidenceRecord) -> dict[str, int]:
+    """Return the questions to the judge by variant."""
+    keys = {variant: pair_key(variant, Comparison.JUDGE, QUESTIONS) for variant in record.variants}
+    blocks = record.blocks.values()
+    return {name: sum(one.sums[key][0] for one in blocks if key in one.sums) for name, key in keys.items()}
 
 
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = _side_of(tracked.versions, report.fleet)
     if side is Side.NEW and report.in_flight:
-        tracked.ledger.running[report.fleet.variant] = round(sum(report.in_flight))
+        tracked.ledger.running[report.fleet.variant] = report.second, round(sum(report.in_flight))
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
         tracked.ledger.add_texts(report.second, side, report.fleet.variant, round_texts(report.texts))

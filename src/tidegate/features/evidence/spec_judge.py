@@ -26,7 +26,10 @@ class JudgeSpec(Struct, forbid_unknown_fields=True):
     ] = {}
     asks: Annotated[
         int,
-        Meta(description="Most questions in a rollout.", extra_json_schema={"minimum": 1, "maximum": MOST_ASKS}),
+        Meta(
+            description="Most questions about each variant in a rollout.",
+            extra_json_schema={"minimum": 1, "maximum": MOST_ASKS},
+        ),
     ] = _USUAL.asks
     rubric: Annotated[str, about("The question that it is asked.")] = _USUAL.rubric
 

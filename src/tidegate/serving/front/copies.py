@@ -63,14 +63,11 @@ class RequestCopies:
         if self._mirror is not None:
             self._mirror.settle()
 
-    def offer(
-        self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str], *, native: bool = True
-    ) -> None:
-        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from. One
-        that is not ``native`` came by OpenAI's API, and only a judge of texts compares its answers."""
-        if self._mirror is not None and native:
+    def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str]) -> None:
+        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from."""
+        if self._mirror is not None:
             self._mirror.offer(request, outcome, latency, peer)
-        if self._pairs is not None and (native or self._pairs.judged):
+        if self._pairs is not None:
             self._pairs.offer(request, outcome)
 
     def answer(self, connection: Connection, request: Request) -> bool:

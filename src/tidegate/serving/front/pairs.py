@@ -131,11 +131,6 @@ class PairSender:
         return self._order is not None
 
     @property
-    def judged(self) -> bool:
-        """Whether texts of some pairs are judged."""
-        return self._order is not None and self._order.texts
-
-    @property
     def in_flight(self) -> int:
         return len(self._copies)
 

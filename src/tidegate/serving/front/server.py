@@ -451,8 +451,8 @@ class Server:
         if self._captures.wanted and isinstance(outcome, Answer):
             self._captures.offer(request, outcome)
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
-        if self._copies.wanted and copied and (fmt.copied or fmt is self._openai):
-            self._copies.offer(request, outcome, latency, connection.peer, native=fmt.copied)
+        if self._copies.wanted and fmt.copied and copied:
+            self._copies.offer(request, outcome, latency, connection.peer)
 
     def _note_failure(self, failed: ModelFailed) -> None:
         self._stats.failures.note(failed.status, failed.message, time.time())

@@ -50,7 +50,7 @@ def test_a_bad_judge_fails_no_equal_version_and_one_that_is_down_lets_none_pass(
             deploy(platform, spec(name, engine.urls[0], judge))
         before = {name: scene.settled(name)["EndpointConfigName"] for name in judges}
         for name, judge in judges.items():
-            stack.enter_context(load_to(platform, f"/endpoints/{name}/v1/chat/completions", prompts(name), RATE))
+            stack.enter_context(load_to(platform, f"/endpoints/{name}/invocations", prompts(name), RATE))
             deploy(platform, spec(name, engine.urls[1], judge))
         ended = {name: scene.settled(name) for name in judges}
         found = {name: evidence(platform, name) for name in judges}

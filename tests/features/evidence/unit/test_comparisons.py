@@ -487,6 +487,17 @@ async def test_requests_in_progress_count_as_failed_where_stages_are_chosen() ->
     assert room is not None and less is not None and less < room / 10
 
 
+async def test_budgets_have_no_room_once_requests_in_progress_are_not_reported_any_more() -> None:
+    today = await day(versions=replace(CHOOSING, routed=False))
+    covered = {"fraud": Coverage(START - 100, today.second)}
+    for count, known in ((3.0, False), (0.0, True)):
+        waiting = replace(one(today.second - 1, 2, 0, 0), in_flight=(count,))
+        now = datetime.fromtimestamp(today.second, UTC)
+        await today.comparisons.turn([today.versions], CollectionRound([waiting], covered), now)
+        await today.pass_by(30)
+        assert (budgets(today)[0] is not None) is known
+
+
 async def choosing() -> Day:
     """A rollout that was followed from before its first traffic on, and has some."""
     today = await day(versions=replace(CHOOSING, baking=False, routed=False))

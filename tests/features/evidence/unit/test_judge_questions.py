@@ -66,6 +66,12 @@ def pairs(count: int, first: int = 1) -> list[Pair]:
     ]
 
 
+def equal(count: int, first: int) -> list[Pair]:
+    return [
+        Pair(None, None, key, texts=(f"question {key}", "same", "same")) for key in range(first, first + count)
+    ]
+
+
 async def all_answered(questions: JudgeQuestions) -> None:
     async with asyncio.timeout(300):
         while questions._waiting:
@@ -98,7 +104,7 @@ async def test_a_judge_is_asked_with_its_secret_and_each_request_once(tmp_path: 
             questions.offer("main", pairs(AT_ONCE, first) * 2)
             await all_answered(questions)
         questions.offer("main", pairs(AT_ONCE))
-        assert questions.asked == 20, "what was judged is not judged again"
+        assert questions.asked == {"main": 20}, "what was judged is not judged again"
     found = questions.take()["main"]
     assert found["questions"] == (20, 0.0, 0.0)
     assert found["pairs"] == (20, 20.0, 20.0)
@@ -114,13 +120,40 @@ async def test_no_more_is_asked_than_the_spec_allows_nor_of_equal_answers() -> N
     async with judge(answer) as url:
         questions = asking(url, asks=6)
         for first in (1, 11, 21):
-            questions.offer("main", pairs(4, first))
+            questions.offer("main", [*pairs(4, first), Pair(0.5, 0.5, first + 8)])
             await all_answered(questions)
-        questions.offer("main", [Pair(None, None, 99, texts=("question", "same", "same")), Pair(0.5, 0.5, 100)])
-        found = await settled(questions)
-    assert questions.asked == 6
-    assert found["questions"][0] == 6
-    assert found["old preferred"] == (7, 3.5, 1.75), "equal answers are a tie that costs nothing"
+        questions.offer("main", equal(1, 99))
+        questions.offer("other", equal(1, 99))
+        found = questions.take()
+    assert questions.asked == {"main": 6}
+    assert found["main"]["questions"][0] == 6
+    assert found["main"]["old preferred"] == (6, 3.0, 1.5), "no tie counts once the questions are spent"
+    assert found["other"] == {"old preferred": (1, 0.5, 0.25)}, "equal answers are a tie that costs nothing"
+
+
+async def test_equal_answers_count_only_while_others_would_be_judged() -> None:
+    async def answer(head: bytes, body: bytes) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async with judge(answer) as url:
+        questions = asking(url)
+        questions.offer("main", [*equal(2, 101), *pairs(AT_ONCE), *equal(50, 201), *pairs(50, 301)])
+        found = questions.take()
+        questions.stop()
+    assert found == {"main": {"old preferred": (2, 1.0, 0.5)}}
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("unforeseen"), None])
+async def test_a_question_counts_whatever_came_of_it(fault: Exception | None) -> None:
+    async def ask(judging: Judging, body: bytes) -> bytes:
+        if fault is not None:
+            raise fault
+        return b'{"choices": [{"message": {"content": "\xff"}}]}'
+
+    questions = JudgeQuestions("e", Judging("http://judge", "m"), ask, Random(1))
+    questions.offer("main", pairs(2))
+    assert await settled(questions) == {"questions": (2, 0.0, 0.0), "pairs": (2, 0.0, 0.0)}
 
 
 async def test_a_slow_judge_has_few_questions_at_a_time_and_they_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +164,7 @@ async def test_a_slow_judge_has_few_questions_at_a_time_and_they_end(caplog: pyt
     async with judge(answer) as url:
         questions = asking(url, timeout=0.05)
         questions.offer("main", pairs(50))
-        assert questions.asked == AT_ONCE
+        assert questions.asked == {"main": AT_ONCE}
         found = await settled(questions)
     assert found == {"questions": (AT_ONCE, 0.0, 0.0), "pairs": (AT_ONCE, 0.0, 0.0)}
     assert [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING] == [

@@ -2,6 +2,7 @@
 
 import re
 import statistics
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -162,6 +163,15 @@ def test_without_a_stage_below_the_share_nothing_is_reached() -> None:
 
 
 RAMP = tuple(RolloutStage(100 * share, 60) for share in (*range(1, 100), 100))
+
+
+@pytest.mark.parametrize(("rate", "refused"), [(20, False), (40, True)])
+def test_budgets_need_room_for_the_first_share_after_copies(rate: float, refused: bool) -> None:
+    asked = Assurance(Harm(errors=0.02), 2_500, failed=50, ramp=True)
+    config = EvidenceConfig((Comparison.ERRORS, Comparison.PAIRED), assure=asked, deadline=7200)
+    plan = RolloutPlan(stages=(RolloutStage(0, 120), *RAMP), evidence=config)
+    with pytest.raises(Invalid, match="never have room for the stage of 1 % at") if refused else nullcontext():
+        promise(plan, [], rate, BASELINE, {}, PromiseTerms())
 
 
 @pytest.mark.parametrize(

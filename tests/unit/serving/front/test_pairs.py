@@ -406,7 +406,6 @@ async def test_a_text_that_a_judge_compares_goes_with_one_new_request_a_second(
     monkeypatch.setattr(time, "time", lambda: 100.5)
     reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": "Good day"})
     async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
-        assert found.sender.judged
         found.sender = PairSender(
             PairingFiles(socket=str(found.folder / "s"), order_file=str(found.folder / "pairs.json")),
             1.0,

@@ -9,7 +9,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.assurance import Assurance
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, rolls_back
-from tidegate.domain.rollout import RolloutPlan
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.judge import false_alarm_rates, replay_rate
 from tidegate.features.evidence.sentences import describe_seconds
@@ -170,28 +170,33 @@ def promise_assurance(
 
 
 def _check_room(asked: Assurance, deadline: int, setting: RolloutSetting) -> None:
-    """Raise Invalid for budgets that have no room for the second stage, not even if the first one goes on until the
-    deadline, in seconds, and no request fails."""
+    """Raise Invalid for budgets that have no room for the first stage that they choose, not even if the one before it
+    goes on until the deadline, in seconds, and no request fails. After copies the first share is chosen, too."""
     first, *others = (one for one in setting.plan.stages if one.share)
+    copied = not setting.plan.stages[0].share
+    if copied:
+        _refuse_room(first, setting.rate, _find_room(asked, 0))
     if not others or others[0].share > asked.before or others[0].holdback:
         return
     per_second = setting.rate * first.share / WHOLE
     counts = [round(per_second * (first.bake + deadline * part)) for part in (0, 0.01, 0.03, 0.1, 0.3, 1)]
-    most = max(
-        (_find_room(asked, count) for count in counts if asked.exposure is None or count < asked.exposure),
-        default=0.0,
-    )
-    needed = expect_requests(others[0], setting.rate)
-    if most < needed:
+    possible = (count for count in counts if asked.exposure is None or count < asked.exposure)
+    most = max((_find_room(asked, count, choice=int(copied)) for count in possible), default=0.0)
+    _refuse_room(others[0], setting.rate, most)
+
+
+def _refuse_room(stage: RolloutStage, rate: float, room: float) -> None:
+    needed = expect_requests(stage, rate)
+    if room < needed:
         raise Invalid(
-            f"evidence.assure: ramp: auto: the budgets never have room for the stage of {others[0].share / 100:g} %"
-            f" at {setting.rate:g} requests per second: it needs {needed:,.0f}, and they allow {most:,.0f};"
-            " what would do: a larger budget, smaller steps, or a shorter wait"
+            f"evidence.assure: ramp: auto: the budgets never have room for the stage of {stage.share / 100:g} % at"
+            f" {rate:g} requests per second: it needs {needed:,.0f}, and they allow {room:,.0f}; what would do: a"
+            " larger budget, smaller steps, or a shorter wait"
         )
 
 
-def _find_room(asked: Assurance, requests: int) -> float:
-    return find_room(asked.count_left(requests, 0), (requests, 0), asked.missed, 0)
+def _find_room(asked: Assurance, requests: int, choice: int = 0) -> float:
+    return find_room(asked.count_left(requests, 0), (requests, 0), asked.missed, choice)
 
 
 def _refuse_harm(one: HarmPromise, rate: float) -> str:
