@@ -584,7 +584,7 @@ def test_a_difference_that_only_holds_is_no_reason_of_an_overdue_assurance(pause
         endpoint = commands.pause(endpoint, "ann", began + SECOND)
     worse = ComparisonResult(Comparison.JUDGE, "AllTraffic", Finding.FAIL, 2.0, "old preferred", (0, 0, 0, 0))
     verdict = replace(known(LACKING), finding=Finding.FAIL, results=(worse,))
-    after = seen_with(endpoint, began, began + timedelta(days=1), verdict).endpoint or endpoint
+    after = seen_with(endpoint, began, began + timedelta(minutes=13), verdict).endpoint or endpoint
     if paused:
         assert rollout_of(after).phase is Phase.BAKING
     else:
