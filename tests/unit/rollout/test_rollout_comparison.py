@@ -580,11 +580,13 @@ def test_a_difference_that_only_holds_is_no_reason_of_an_overdue_assurance(pause
         judging=Judging("http://j", "m"),
     )
     endpoint, began = baking(config)
+    first = replace(rollout_of(endpoint), stage=1, bake_until=began + BAKE)  # after the copies
+    endpoint = desired_state.route(replace(endpoint, rollout=first), 1000)
     if paused:
         endpoint = commands.pause(endpoint, "ann", began + SECOND)
     worse = ComparisonResult(Comparison.JUDGE, "AllTraffic", Finding.FAIL, 2.0, "old preferred", (0, 0, 0, 0))
-    verdict = replace(known(LACKING), finding=Finding.FAIL, results=(worse,))
-    after = seen_with(endpoint, began, began + timedelta(minutes=13), verdict).endpoint or endpoint
+    verdict = replace(known(LACKING), stage=1, finding=Finding.FAIL, results=(worse,))
+    after = seen_with(endpoint, began, began + BAKE + DEADLINE + SECOND, verdict).endpoint or endpoint
     if paused:
         assert rollout_of(after).phase is Phase.BAKING
     else:
