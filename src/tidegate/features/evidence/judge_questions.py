@@ -3,6 +3,7 @@ them. A judge that is slow, away, or answers anything but a verdict gives no evi
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ LARGEST = 256 * 1024
 """Bytes of an answer of the judge."""
 AT_ONCE = 4
 """Questions that wait for their answers; a pair that comes meanwhile is not judged."""
+SLOW, PAUSE = 1.0, 10.0
+"""Seconds after which a question that fails has failed slowly, and seconds without a question after that. Then, and
+at first, a judge has one question at a time: looking up a name takes one of the few threads of all endpoints."""
 OK = 200
 
 AskJudge = Callable[[Judging, bytes], Awaitable[bytes]]
@@ -64,6 +68,7 @@ class JudgeQuestions:
     judging: Judging
     ask: AskJudge
     chance: Random
+    clock: Callable[[], float] = time.monotonic
     asked: Counter[str] = field(default_factory=Counter)
     _known: dict[str, KnownKeys] = field(default_factory=dict)
     """By variant."""
@@ -72,6 +77,10 @@ class JudgeQuestions:
     _waiting: set[asyncio.Task[None]] = field(default_factory=set)
     _trouble: str | None = None
     _stopped: bool = False
+    _most: int = 1
+    """Questions that may wait now."""
+    _not_before: float = 0.0
+    """On ``clock``."""
 
     def offer(self, variant: str, pairs: Iterable[Pair]) -> None:
         """Ask about pairs that have texts, as far as there is room. Equal requests are asked about once. A pair of
@@ -97,7 +106,9 @@ class JudgeQuestions:
         return found
 
     def _has_room(self, variant: str) -> bool:
-        return not self._stopped and len(self._waiting) < AT_ONCE and self.asked[variant] < self.judging.asks
+        if self._stopped or self.asked[variant] >= self.judging.asks:
+            return False
+        return len(self._waiting) < self._most and self.clock() >= self._not_before
 
     def stop(self) -> None:
         """Ask nothing more."""
@@ -107,14 +118,16 @@ class JudgeQuestions:
 
     async def _ask(self, variant: str, texts: tuple[str, str, str]) -> None:
         question, letter = make_question(self.judging, texts, self.chance), None
+        began, trouble = self.clock(), ""
         try:
             letter = read_letter(await self.ask(self.judging, question.body))
         except (Transient, Invalid) as error:
-            self._note(error.message)
+            trouble = error.message
         except Exception as error:  # a question counts, whatever came of it
-            self._note(type(error).__name__)
-        else:
-            self._note(None if letter else "its answer is no verdict")
+            trouble = type(error).__name__
+        slow = bool(trouble) and self.clock() - began >= SLOW
+        self._most, self._not_before = (1, self.clock() + PAUSE) if slow else (AT_ONCE, 0.0)
+        self._note(trouble or (None if letter else "its answer is no verdict"))
         self._count(variant, count_verdict(letter, question.new_first))
 
     def _count(self, variant: str, sums: dict[str, Sums]) -> None:

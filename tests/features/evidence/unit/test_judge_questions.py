@@ -100,6 +100,9 @@ async def test_a_judge_is_asked_with_its_secret_and_each_request_once(tmp_path: 
 
     async with judge(answer) as url:
         questions = asking(f"{url}/base", secrets=tmp_path)
+        questions.offer("main", pairs(AT_ONCE))
+        assert questions.asked == {"main": 1}, "one at a time until one was answered"
+        await all_answered(questions)
         for first in range(1, 21, AT_ONCE):
             questions.offer("main", pairs(AT_ONCE, first) * 2)
             await all_answered(questions)
@@ -138,6 +141,7 @@ async def test_equal_answers_count_only_while_others_would_be_judged() -> None:
 
     async with judge(answer) as url:
         questions = asking(url)
+        questions._most = AT_ONCE
         questions.offer("main", [*equal(2, 101), *pairs(AT_ONCE), *equal(50, 201), *pairs(50, 301)])
         found = questions.take()
         questions.stop()
@@ -152,8 +156,8 @@ async def test_a_question_counts_whatever_came_of_it(fault: Exception | None) ->
         return b'{"choices": [{"message": {"content": "\xff"}}]}'
 
     questions = JudgeQuestions("e", Judging("http://judge", "m"), ask, Random(1))
-    questions.offer("main", pairs(2))
-    assert await settled(questions) == {"questions": (2, 0.0, 0.0), "pairs": (2, 0.0, 0.0)}
+    questions.offer("main", pairs(1))
+    assert await settled(questions) == {"questions": (1, 0.0, 0.0), "pairs": (1, 0.0, 0.0)}
 
 
 async def test_a_slow_judge_has_few_questions_at_a_time_and_they_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -163,10 +167,12 @@ async def test_a_slow_judge_has_few_questions_at_a_time_and_they_end(caplog: pyt
 
     async with judge(answer) as url:
         questions = asking(url, timeout=0.05)
+        questions.offer("main", pairs(1))
+        await all_answered(questions)
         questions.offer("main", pairs(50))
-        assert questions.asked == {"main": AT_ONCE}
+        assert questions.asked == {"main": 1 + AT_ONCE}
         found = await settled(questions)
-    assert found == {"questions": (AT_ONCE, 0.0, 0.0), "pairs": (AT_ONCE, 0.0, 0.0)}
+    assert found == {"questions": (1 + AT_ONCE, 0.0, 0.0), "pairs": (1 + AT_ONCE, 0.0, 0.0)}
     assert [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING] == [
         f"endpoint e: the judge at {url}: no answer within 0.05 s"
     ]
@@ -216,6 +222,23 @@ async def test_what_is_asked_ends_with_the_rollout() -> None:
 
     async with judge(answer) as url:
         questions = asking(url)
+        questions._most = AT_ONCE
         questions.offer("main", pairs(3))
         questions.stop()
         assert await settled(questions) == {}
+
+
+async def test_a_judge_that_does_not_answer_is_asked_one_question_at_a_time_after_a_pause() -> None:
+    now = 0.0
+
+    async def ask(judging: Judging, body: bytes) -> bytes:
+        nonlocal now
+        now += 5.0
+        raise Transient("no answer within 5 s")
+
+    questions = JudgeQuestions("e", Judging("http://judge", "m"), ask, Random(1), clock=lambda: now)
+    for expected in (1, 1, 2):
+        questions.offer("main", pairs(AT_ONCE, 10 * expected))
+        await all_answered(questions)
+        assert questions.asked == {"main": expected}
+        now += 6.0
