@@ -1,5 +1,6 @@
 """The console as a person meets it: every page clicked through, in light and dark, wide and on a phone."""
 
+import csv
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -367,3 +368,25 @@ def test_the_page_that_waits_is_accessible(page: Page, platform: Platform) -> No
         found = Axe().run(page).response["violations"]
         assert [one["id"] for one in found] == []
         expect(page.get_by_role("progressbar")).to_be_visible()
+
+
+def test_a_long_table_sorts_by_each_column_and_is_exported(page: Page, platform: Platform, tmp_path: Path) -> None:
+    page.goto(f"{platform.url}/console/compute")
+    table = page.locator("main table:has(.sorter)").first
+    expect(table).to_be_attached(timeout=30_000)
+    page.eval_on_selector_all("details", "all => all.forEach(one => { one.open = true; })")
+    assert page.locator("main table:not(:has(.sorter))").count() > 0, "short tables stay as they are"
+    heads = table.locator("thead th")
+    column = next(n for n in range(heads.count()) if "number" in (heads.nth(n).get_attribute("class") or ""))
+    cells = table.locator(f"tbody tr > :nth-child({column + 1})")
+    for order, down in (("ascending", False), ("descending", True)):
+        table.locator(".sorter").nth(column).press("Enter")
+        expect(heads.nth(column)).to_have_attribute("aria-sort", order)
+        shown = [text.strip("$ ").replace(",", "") for text in cells.all_inner_texts()]
+        numbers = [float(text) for text in shown if text != "-"]
+        assert numbers == sorted(numbers, reverse=down) and len(set(numbers)) > 1
+    with page.expect_download() as saved:
+        page.locator(".table-tools button").first.click()
+    saved.value.save_as(tmp_path / "table.csv")
+    rows = list(csv.reader((tmp_path / "table.csv").read_text().splitlines()))
+    assert len(rows) == cells.count() + 1 and {len(row) for row in rows} == {heads.count()}
