@@ -85,7 +85,7 @@ CURVES = (
 
 
 @dataclass(frozen=True)
-class Window:
+class CurveWindow:
     """From ``start`` to before ``end`` in epoch seconds, multiples of ``period``. ``now`` is in the last point."""
 
     start: int
@@ -94,7 +94,7 @@ class Window:
     now: int
 
     @classmethod
-    def before(cls, now: datetime, name: str) -> "Window":
+    def before(cls, now: datetime, name: str) -> "CurveWindow":
         length, period = SPANS[name]
         second = int(now.timestamp())
         end = second // period * period + period
@@ -114,7 +114,7 @@ class VersionCurves:
 
 
 async def read_curves(
-    metrics: Metrics, endpoint: str, numbers: Mapping[str, int], window: Window
+    metrics: Metrics, endpoint: str, numbers: Mapping[str, int], window: CurveWindow
 ) -> list[VersionCurves]:
     """The versions with data in the window, those with the most requests first. ``numbers``: by config."""
     wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
@@ -135,7 +135,7 @@ async def read_curves(
 
 
 async def _read_values(
-    metrics: Metrics, curve: Curve, dimensions: tuple[tuple[str, str], ...], window: Window
+    metrics: Metrics, curve: Curve, dimensions: tuple[tuple[str, str], ...], window: CurveWindow
 ) -> dict[int, float]:
     metric = MetricId(curve.namespace, curve.metric, dimensions)
     found = await metrics.read(metric, window.start, window.end, window.period)
@@ -146,7 +146,7 @@ async def _read_values(
 
 
 def draw_plots(
-    versions: Sequence[VersionCurves], events: Sequence[dict[str, Any]], window: Window
+    versions: Sequence[VersionCurves], events: Sequence[dict[str, Any]], window: CurveWindow
 ) -> list[LinePlot]:
     """One plot for each curve that has data. Lines break where there are none."""
     plots = []
@@ -189,7 +189,7 @@ def _parts(values: Mapping[int, float], period: int) -> Iterator[list[tuple[floa
         yield part
 
 
-def read_marks(tx: Tx, name: str, past: History, window: Window) -> list[dict[str, Any]]:
+def read_marks(tx: Tx, name: str, past: History, window: CurveWindow) -> list[dict[str, Any]]:
     """Read the rollouts, alarms and changes of the number of instances in the window, newest first."""
 
     def lines(kind: str, about: str) -> Iterator[dict[str, Any]]:
@@ -235,10 +235,10 @@ def write_csv(versions: Sequence[VersionCurves]) -> str:
 def routes(gateway: Gateway) -> list[GuardedRoute]:
     """GET only."""
 
-    async def read(request: Request) -> tuple[str, str, History, Window, list[VersionCurves]]:
+    async def read(request: Request) -> tuple[str, str, History, CurveWindow, list[VersionCurves]]:
         name, span = parse_endpoint_name(request), request.query_params.get("span", "1h")
         span = span if span in SPANS else "1h"
-        window = Window.before(gateway.context.clock.now(), span)
+        window = CurveWindow.before(gateway.context.clock.now(), span)
         past = await gateway.context.store.read(lambda tx: history.read(tx, name))
         numbers = {entry.version.config_name: entry.number for entry in past.entries}
         return name, span, past, window, await read_curves(gateway.context.metrics, name, numbers, window)

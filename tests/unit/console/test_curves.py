@@ -10,7 +10,7 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.console.core_pages import further_routes
-from tidegate.console.curves import CURVES, VersionCurves, Window, draw_plots
+from tidegate.console.curves import CURVES, CurveWindow, VersionCurves, draw_plots
 from tidegate.console.page_context import PageContext
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, Latency
@@ -22,7 +22,7 @@ SPEC = {
     "endpoint": "fraud",
     "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"},
 }
-WINDOW = Window(0, 600, 60, 599)
+WINDOW = CurveWindow(0, 600, 60, 599)
 
 
 def second(config: str, at: int, failed: int) -> FleetSecond:
@@ -82,6 +82,6 @@ def test_a_line_breaks_where_there_are_no_values() -> None:
 
 
 def test_the_last_point_of_a_window_holds_the_present() -> None:
-    window = Window.before(datetime(2030, 1, 1, 12, 7, 31, tzinfo=UTC), "6h")
+    window = CurveWindow.before(datetime(2030, 1, 1, 12, 7, 31, tzinfo=UTC), "6h")
     assert window.end == datetime(2030, 1, 1, 12, 10, tzinfo=UTC).timestamp()
     assert window.end - window.start == 6 * 3600
