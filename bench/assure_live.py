@@ -4,9 +4,7 @@ Several endpoints at a time, each under load, roll out versions one after the ot
 serves, the others do one of the named harms. The journal says which share each of them got.
 """
 
-import io
 import os
-import tarfile
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench import tables
+from bench.evidence_live import pack_code
 from tests.scene import Scene
 from tidegate.cli.client import ApiClient
 from tidegate.domain.rollout import Phase
@@ -52,7 +51,6 @@ VERSIONS: dict[str, dict[str, float]] = {
     "0.25 higher": {"shift": 0.25},
     "inverted": {"slope": -2.0},
 }
-HONEST = ("equal", "a little other")
 HARM = {"errors": "3%", "predictions": {"bias": 0.2, "distance": 0.6}}
 
 
@@ -144,12 +142,7 @@ def _run_one(platform: Platform, scene: Scene, endpoint: str, folder: Path, name
 
 def _pack(folder: Path, given: dict[str, float]) -> str:
     folder.mkdir()
-    path, code = folder / "model.tar.gz", MODEL.format(**given).encode()
-    with tarfile.open(path, "w:gz") as archive:
-        member = tarfile.TarInfo("code/inference.py")
-        member.size = len(code)
-        archive.addfile(member, io.BytesIO(code))
-    return path.as_uri()
+    return pack_code(folder / "model.tar.gz", MODEL.format(**given))
 
 
 def _spec(endpoint: str, data: str) -> dict[str, Any]:

@@ -46,7 +46,12 @@ PASSED, EVIDENCE, OTHER = "passed", "rolled back by evidence", "ended otherwise"
 
 def pack_failing(folder: Path, share: float) -> str:
     """Pack a model that fails on this share of its requests; returns its address."""
-    path, code = folder / "failing.tar.gz", FAILING.format(share=share).encode()
+    return pack_code(folder / "failing.tar.gz", FAILING.format(share=share))
+
+
+def pack_code(path: Path, text: str) -> str:
+    """Pack the code of a model; returns its address."""
+    code = text.encode()
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("code/inference.py")
         member.size = len(code)

@@ -169,7 +169,7 @@ class Judging:
     headers: Mapping[str, str | SecretReference] = field(default_factory=dict)
     """Sent with each question."""
     asks: int = 400
-    """Most questions in a rollout: the bound on what it costs."""
+    """Most questions about each variant in a rollout, which bounds the cost."""
     rubric: str = "Which of the two answers is more correct, more helpful and better written?"
     """The question that it is asked."""
 
@@ -364,10 +364,11 @@ class ComparisonResult:
     needed: bool = True
     """Whether the present stage needs it to pass."""
     questions: tuple[int, int] = (0, 0)
-    """Of a judge: how many it was asked in the rollout, and how many it may be asked."""
+    """Questions that a judge was asked about this variant, and the most that it may be asked. No other comparison has
+    any."""
     first: float | None = None
-    """Of a judge: the part of its decisions for the answer that it was shown first, which are a half if it has no
-    bias to a position; None: it decided nothing yet."""
+    """Share of a judge's decisions for the answer that it was shown first, which is a half if it has no bias to a
+    position; None: it has decided nothing yet."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@ them. A judge that is slow, away, or answers anything but a verdict gives no evi
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -68,12 +67,12 @@ class JudgeQuestions:
     judging: Judging
     ask: AskJudge
     chance: Random
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
     asked: Counter[str] = field(default_factory=Counter)
     _known: dict[str, KnownKeys] = field(default_factory=dict)
-    """By variant."""
+    """Keys of the requests that were judged, by variant."""
     _found: dict[str, dict[str, Sums]] = field(default_factory=dict)
-    """By variant: the sums that were not taken yet."""
+    """Sums that were not taken yet, by variant."""
     _waiting: set[asyncio.Task[None]] = field(default_factory=set)
     _trouble: str | None = None
     _stopped: bool = False
@@ -90,11 +89,10 @@ class JudgeQuestions:
         for pair in pairs:
             if pair.texts is None or pair.key in known or not self._has_room(variant):
                 continue
+            known.add(pair.key)
             if pair.texts[1] == pair.texts[2]:
-                known.add(pair.key)
                 self._count(variant, count_equal())
             else:
-                known.add(pair.key)
                 self.asked[variant] += 1
                 task = asyncio.create_task(self._ask(variant, pair.texts), name=f"judge of {self.endpoint}")
                 self._waiting.add(task)

@@ -20,7 +20,7 @@ FIRST, QUESTIONS = "first", "questions"
 """Names of sums: of the decisions of the judge, 1 for each for the answer that it was shown first; questions that it
 was asked."""
 MOST_TOKENS = 64
-"""Of an answer of the judge: one letter in JSON, and room for spaces."""
+"""Tokens that the judge may answer with: one letter in JSON, and some spaces."""
 LETTERS = ("A", "B", "C")
 """The answer that came first, the other one, and neither."""
 _ONE_LETTER = re.compile(r"\W*([ABC])\W*", re.ASCII)

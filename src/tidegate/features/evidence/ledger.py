@@ -122,7 +122,7 @@ class _OpenBlock:
     paired: dict[str, None] = field(default_factory=dict)
     """Variants that had pairs."""
     judged: dict[str, Sums] = field(default_factory=dict)
-    """By their keys: sums of what a judge decided."""
+    """Sums of what a judge decided, by key."""
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most, those of earlier blocks included."""
 
@@ -138,7 +138,7 @@ class EvidenceLedger:
     blocks: dict[str, EvidenceBlock] = field(default_factory=dict)
     late: int = 0
     beside: Uncounted = ALL_COUNTED
-    """Of the requests in no block those of reports that came late; ``lost`` as there."""
+    """Requests of reports that came too late for a block, and whether any were lost."""
     running: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By variant: the last second of which that is known, and the requests that the new version had in progress."""
     unusable: tuple[int, int] = (0, 0)
@@ -164,7 +164,7 @@ class EvidenceLedger:
     _texts: dict[int, list[tuple[Side, str, TextAnswer]]] = field(default_factory=dict)
     """Texts of the seconds that are pending."""
     _judged: dict[int, dict[str, Sums]] = field(default_factory=dict)
-    """By their keys in a block: what a judge decided in the seconds that are pending."""
+    """What a judge decided in the seconds that are pending, by key."""
     _settled: dict[int, int] = field(default_factory=dict)
     """By stage: the second since when the shares stand still in it."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)

@@ -354,7 +354,7 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
         finding = Finding.FAIL
     elif _agrees(state, config):
         finding = Finding.PASS
-    elif state.stage_counted < config.minimum or offered - usable > MOST_LOST * offered:
+    elif _lacks_pairs(state, config):
         finding = Finding.NO_DATA
     else:
         finding = conclude(measured)
@@ -380,9 +380,9 @@ def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: in
     )
 
 
-def _lacks_verdicts(state: PairState, config: EvidenceConfig) -> bool:
-    offered, judged, _ = state.stage_offered
-    return state.stage_counted < config.minimum or offered - judged > MOST_LOST * offered
+def _lacks_pairs(state: PairState, config: EvidenceConfig) -> bool:
+    lost = _count_lost(state.stage_offered)
+    return state.stage_counted < config.minimum or lost > MOST_LOST * state.stage_offered[0]
 
 
 def _count_lost(copies: Sums) -> int:
@@ -423,7 +423,7 @@ def _choose_shown(basis: PairState, complete: bool) -> tuple[str, Sums]:
 def _find_hindrance(state: PairState, config: EvidenceConfig) -> str:
     """Describe why no pair is to be expected that can be compared; empty if nothing hinders that."""
     judging = config.judging if state.comparison is Comparison.JUDGE else None
-    if judging is not None and state.questions >= judging.asks and _lacks_verdicts(state, config):
+    if judging is not None and state.questions >= judging.asks and _lacks_pairs(state, config):
         verdicts, asked = round(state.stage_offered[1]), state.stage_offered[0]
         return (
             f"all {judging.asks:,} questions (evidence.judge.asks) are spent, and {verdicts:,} of {asked:,} pairs"

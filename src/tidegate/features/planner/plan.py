@@ -132,12 +132,18 @@ def plan(answers: PlanAnswers, catalogue: Catalogue) -> Plan:
     """Make a plan from answers. Raises Invalid for answers that contradict each other or ask for too much,
     UnknownInstanceType, UnknownRegion and MissingPrice; each says what to change."""
     made = _plan(answers, catalogue, solved=True)
-    wish = parse_planned(made.spec)
-    refuse_harm(made.facts, wish, made.place.target)
-    needed = compile_plan(wish, made.place, answers.region)
+    needed = _compile(made)
     over = _over_budget(made, catalogue)
     others = (*needed, *_dearer_hardware(made))
     return replace(made, notes=(*(() if over is None else (over,)), *made.notes, *others))
+
+
+def _compile(made: Plan) -> tuple[PlanNote, ...]:
+    """Return what the target needs first. Raises Invalid for a plan that the target, or a harm that was named, does
+    not allow."""
+    wish = parse_planned(made.spec)
+    refuse_harm(made.facts, wish, made.place.target)
+    return compile_plan(wish, made.place, made.answers.region)
 
 
 def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation, ...]:
@@ -146,9 +152,7 @@ def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation,
 
     def replan(other: PlanAnswers) -> Plan:
         made = _plan(other, catalogue)
-        wish = parse_planned(made.spec)
-        refuse_harm(made.facts, wish, made.place.target)
-        compile_plan(wish, made.place, other.region)
+        _compile(made)
         return made
 
     return relax(answers, replan)
