@@ -33,8 +33,13 @@ def main() -> int:
         print(f"not run again: {reason}")
         return 1
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *failed], check=False)
-    told = "failed in the whole run, passed alone" if done.returncode == 0 else "failed, and failed again alone"
-    print(f"{told}: {', '.join(failed)}")
+    again = json.loads(FAILED.read_text()) if done.returncode and FAILED.exists() else {}
+    for told, names in (
+        ("failed in the whole run, passed alone", [name for name in failed if name not in again]),
+        ("failed, and failed again alone", [name for name in failed if name in again]),
+    ):
+        if names:
+            print(f"{told}: {', '.join(names)}")
     return done.returncode
 
 

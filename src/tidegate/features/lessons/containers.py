@@ -12,7 +12,6 @@ from typing import Any
 
 from tidegate.console.figures import UNKNOWN, format_milliseconds
 from tidegate.features.lessons.lesson import Chart, Choice, Lesson, ResultTable, Simulation, line, outcome
-from tidegate.features.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import (
     GONE,
@@ -127,10 +126,11 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
         "A request to a pipeline goes through every container, so its times add up, and the failure or queue of one"
         " is that of all requests. A direct endpoint is asked for one container by name: the others answer as before,"
         " and the client joins the results. Errors name the container in both, and so do the metrics of"
-        " each container.",
+        " each container. A pipeline is for stages that every request needs in one order, a direct endpoint for models"
+        " that share instances although each request needs one of them.",
         findings=said,
         charts=[_draw_chart(pipeline, direct, place)],
-        tables=[_show_way(seen), _show_choice()],
+        tables=[_show_way(seen)],
         further=("With real containers on this machine", "tidegate examples up document-ocr"),
         facts={
             **{"pipeline": _share(pipeline), "direct": _share(direct), "spared": _share(spared)},
@@ -237,23 +237,6 @@ def _show_way(seen: Sequence[Sequence[str]]) -> ResultTable:
         "One request on its way through the pipeline",
         ("Container", "What it gets", "Content type that it is asked for", "What it answers"),
         [list(row) for row in seen],
-    )
-
-
-def _show_choice() -> ResultTable:
-    """Conditions for each architecture, from the planner's rules."""
-    words = {
-        "alike_models": "ten or more",
-        "stage_names": "several stages",
-        "framework_names": "Several frameworks",
-    }
-    rows = [
-        [one["title"], one["because"].format_map(words), one["change"]] for one in table("architectures")["rules"]
-    ]
-    return (
-        "When to choose which, by the planner's rules",
-        ("Architecture", "Chosen because", "What would change it"),
-        rows,
     )
 
 

@@ -6,7 +6,7 @@ FEATURE = Feature(
     name="lessons",
     summary="Lessons on this server and in simulation: the lab and the challenges.",
     page="lab.md",
-    needs=("access", "asynchronous", "autoscaling", "capture", "cost", "drift", "evidence", "planner", "rehearse"),
+    needs=("access", "asynchronous", "autoscaling", "capture", "cost", "drift", "evidence", "rehearse"),
     kinds=".run_records:KINDS",
     commands=(
         CommandEntry("learn", ".command:app", "Run the console's live challenges on the server.", "Server"),

@@ -1,5 +1,4 @@
-"""Spot instances are taken away, in a test and in production: what requests, autoscaling and a rollout make of it,
-and what the planner says."""
+"""Spot instances are taken away, in a test and in production: what requests, autoscaling and a rollout make of it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,15 +7,12 @@ from typing import Any
 
 from tidegate import spec
 from tidegate.console.figures import format_clock
-from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import Dimension, FastPolicy, ScalableTarget
 from tidegate.features.autoscaling.simulation import START, InstanceModel, ScalingRun, ScalingSimulation
 from tidegate.features.lessons.lesson import Chart, Choice, Lesson, Simulation, line, outcome
-from tidegate.features.planner import planning
 from tidegate.features.rehearse.page import DEFAULTS, build_spec
 from tidegate.features.rehearse.rehearsal.simulation import TimelineRecorder, make_updating_world
-from tidegate.prices import Catalogue
 from tidegate.rollout.advance import MOST_LOSSES
 from tidegate.rollout.desired_plan import make_versions
 from tidegate.simulation.arrivals import draw_arrivals
@@ -55,7 +51,7 @@ EXPLANATION = (
 
 
 def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
-    """Simulate the capacity of an endpoint and an update of it, and ask the planner."""
+    """Simulate the capacity of an endpoint and an update of it."""
     place, startup = chosen["place"], float(chosen["start"])
     count, rate = SIZES[place]
     lost = {"none": 0, "one": 1, "half": max(1, count // 2), "all": count}[chosen["lost"]]
@@ -64,7 +60,6 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
     requests, late = round(sum(trace)), round(sum(one.arrivals for one in run.moments if one.wait > OBJECTIVE))
     without = sum(not one.ready for one in run.moments)
     phase, seconds, journal = _update(count, lost, startup, now)
-    refusal, planned = _ask_planner(place)
     fewest = min(one.ready for one in run.moments)
     return outcome(
         (
@@ -86,20 +81,18 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
                 "",
             ),
         ),
-        f"{refusal or planned} Two minutes after the start {lost} of the instances, of which there are {count}, are"
+        f"Two minutes after the start {lost} of the instances, of which there are {count}, are"
         f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. {EXPLANATION}",
         charts=_draw_charts(trace, run),
         journal=("Journal of an update in which the same happens", journal),
-        further=("What the planner makes of your model", "tidegate plan"),
+        further=("What the planner says of it", f"tidegate plan --example {EXAMPLE} --set environment={place} --set spot=true"),
         facts={
-            **{
-                "late": late / requests,
-                "without": without,
-                "fewest": fewest,
-                "phase": str(phase),
-                "seconds": seconds,
-            },
-            **{"refusal": refusal, "planned": planned, "desired": max(one.desired for one in run.moments)},
+            "late": late / requests,
+            "without": without,
+            "fewest": fewest,
+            "phase": str(phase),
+            "seconds": seconds,
+            "desired": max(one.desired for one in run.moments),
         },
     )
 
@@ -155,17 +148,6 @@ def _update(count: int, lost: int, startup: float, now: datetime) -> tuple[Phase
     ]
     assert world.record is not None and world.record.last is not None
     return world.record.last.phase, world.now, lines
-
-
-def _ask_planner(place: str) -> tuple[str, str]:
-    """Ask the planner for a plan on Spot: its refusal and its plan, one of which is empty."""
-    answers = {**planning.answers_of(EXAMPLE), "custom_logic": True, "spot": True, "environment": place}
-    try:
-        made = planning.plan(planning.read(answers), Catalogue.load(None))
-    except Invalid as refusal:
-        return f"The planner refuses it: {refusal.message}.", ""
-    row = next(one for one in made.rows if one.name == "Instance Type")
-    return "", f"The planner accepts it for a test: {row.value}."
 
 
 SPOT_LESSON = Lesson(
