@@ -126,8 +126,8 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
         "A request to a pipeline goes through every container, so its times add up, and the failure or queue of one"
         " is that of all requests. A direct endpoint is asked for one container by name: the others answer as before,"
         " and the client joins the results. Errors name the container in both, and so do the metrics of"
-        " each container. A pipeline is for stages that every request needs in one order, a direct endpoint for models"
-        " that share instances although each request needs one of them.",
+        " each container. A pipeline is for stages that every request needs in one order, a direct endpoint for"
+        " models that share instances although each request needs one of them.",
         findings=said,
         charts=[_draw_chart(pipeline, direct, place)],
         tables=[_show_way(seen)],

@@ -85,7 +85,10 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
         f" taken away; new ones are asked for at once and start within {STARTS[chosen['start']]}. {EXPLANATION}",
         charts=_draw_charts(trace, run),
         journal=("Journal of an update in which the same happens", journal),
-        further=("What the planner says of it", f"tidegate plan --example {EXAMPLE} --set environment={place} --set spot=true"),
+        further=(
+            "What the planner says of it",
+            f"tidegate plan --example {EXAMPLE} --set environment={place} --set spot=true",
+        ),
         facts={
             "late": late / requests,
             "without": without,
