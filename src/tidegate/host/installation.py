@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.host.atomic_write import write_atomically
 
 FILE = "installation.json"
@@ -44,7 +45,7 @@ class Installation:
     def find(cls, root: Path) -> "Installation | None":
         """Installation of this folder; None if there is none, or if the folder is a copy or cannot be read."""
         try:
-            known = msgspec.json.decode((root / FILE).read_bytes(), type=_Record)
+            known = msgspec.json.decode((root / FILE).read_bytes(), type=prepare_type(_Record))
             here = (str(root), root.stat().st_ino)
         except (OSError, msgspec.DecodeError):
             return None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, StartupError, TidegateError, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import Route, RouteTable
@@ -46,7 +47,7 @@ def load(path: Path, options: Options, known: str, installation: Installation | 
 def decode(data: bytes, options: Options) -> ProxyState:
     """Decode the recorded state. Raises Invalid for a state that HAProxy could not be given."""
     try:
-        state = msgspec.json.decode(data, type=ProxyState)
+        state = msgspec.json.decode(data, type=prepare_type(ProxyState))
         _check(state)
         config.render(state, options)
     except (ValueError, KeyError, IndexError, TypeError, RecursionError, OverflowError, TidegateError) as error:
@@ -72,7 +73,7 @@ def _check(state: ProxyState) -> None:
 def decode_options(text: str) -> Options | None:
     """The options that a HAProxy's configuration was made from; None if unknown."""
     try:
-        return msgspec.json.decode(text, type=Options)
+        return msgspec.json.decode(text, type=prepare_type(Options))
     except (ValueError, RecursionError):
         return None
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Conflict, TargetRefused, TidegateError
 from tidegate.ports.gateway_agent import EndpointPlan
 from tidegate.proxy.agent import GatewayAgent
@@ -42,7 +43,7 @@ class _AgentHttp:
 
     async def put(self, request: Request) -> Response:
         try:
-            given = msgspec.json.decode(await request.body(), type=EndpointPlan)
+            given = msgspec.json.decode(await request.body(), type=prepare_type(EndpointPlan))
         except msgspec.DecodeError as error:
             return _error(400, f"not a plan of an endpoint: {error}")
         endpoint = request.path_params["endpoint"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.host.http_server import serve
 from tidegate.host.unix_sockets import make_private
@@ -53,13 +54,13 @@ def main(arguments: list[str]) -> int:
 def read(path: Path) -> AgentSettings:
     """Read the agent's settings from a file. Raises StartupError, OSError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=AgentSettings)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(AgentSettings))
     except msgspec.DecodeError as error:
         raise StartupError(f"{path} is not an agent's file: {error}") from None
 
 
 def proxy_settings(given: AgentSettings, environment: Mapping[str, str]) -> Settings:
-    proxy = msgspec.convert(given.proxy, Settings)
+    proxy = msgspec.convert(given.proxy, prepare_type(Settings))
     own = (environment.get(name, "") for name in given.own_hosts)
     hosts = dict.fromkeys(filter(None, (*proxy.allowed_hosts, *own)))
     return replace(proxy, allowed_hosts=tuple(hosts), access_keys=SIGNED if given.signed else {})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.host.background_file import BackgroundFile
@@ -85,7 +86,7 @@ class Counters:
 
     def _load(self) -> _SavedCounts | None:
         try:
-            return msgspec.json.decode(self._file.path.read_bytes(), type=_SavedCounts)
+            return msgspec.json.decode(self._file.path.read_bytes(), type=prepare_type(_SavedCounts))
         except (OSError, msgspec.DecodeError):
             return None
 

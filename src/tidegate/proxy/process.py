@@ -19,6 +19,7 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import minimal_environment
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.host.installation import Installation
 from tidegate.host.process_stats import process_start
@@ -71,7 +72,9 @@ class Master:
         """Load the identity that an earlier controller recorded, if that process runs and belongs to us. None if the
         file is missing or damaged; ``candidates`` then finds running processes."""
         try:
-            self._known = msgspec.json.decode((self.folder / IDENTITY).read_bytes(), type=ProxyIdentity)
+            self._known = msgspec.json.decode(
+                (self.folder / IDENTITY).read_bytes(), type=prepare_type(ProxyIdentity)
+            )
         except (OSError, ValueError, RecursionError):
             return None
         return self.identity()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.arns import resource_arn
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.registry import Model, Tags
@@ -121,7 +122,7 @@ def _body(shape: EventShape, lines: Iterable[JournalLine]) -> Any:
     for line in lines:
         if line.body is not None:
             try:
-                return msgspec.convert(line.body, shape.kind.type, str_keys=True)
+                return msgspec.convert(line.body, prepare_type(shape.kind.type), str_keys=True)
             except msgspec.ValidationError:
                 return None
     return None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -19,7 +20,7 @@ _WORDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number"
 def convert_checked(kind: type[S], data: object) -> S:
     """Convert ``data`` to a ``kind``. Raises SpecError for the first mismatch."""
     _check(kind, data, ())
-    return msgspec.convert(data, kind, strict=True)
+    return msgspec.convert(data, prepare_type(kind), strict=True)
 
 
 def _check(kind: Any, value: object, path: KeyPath) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from tidegate import __version__
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Event
@@ -169,7 +170,7 @@ def read_labels(path: Path) -> Iterator[LabelPart]:
     for name, values in backup_file.read_rows(path):
         if name == LABELS:
             try:
-                yield msgspec.convert(values, LabelPart)
+                yield msgspec.convert(values, prepare_type(LabelPart))
             except msgspec.ValidationError as error:
                 raise Invalid(f"The labels of the backup {path} cannot be read: {error}") from None
 

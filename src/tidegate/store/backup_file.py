@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from sqlalchemy import Column, Double, LargeBinary, Table
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.store.tables import Utc
 
@@ -121,7 +122,7 @@ def verify(path: Path, progress: Callable[[int], None]) -> Header:
                 rows += 1
                 progress(rows)
             else:
-                end = msgspec.json.decode(line, type=_End)
+                end = msgspec.json.decode(line, type=prepare_type(_End))
     if end is None:
         raise _damaged(path, "its end is missing")
     if (end.rows, end.sha256) != (rows, digest.hexdigest()) or rows != header.rows:
@@ -135,7 +136,7 @@ def read_rows(path: Path) -> Iterator[BackupRow]:
         next(lines)
         for line in lines:
             if line.startswith(b"["):
-                yield msgspec.json.decode(line, type=BackupRow)
+                yield msgspec.json.decode(line, type=prepare_type(BackupRow))
 
 
 def to_json(column: Column[Any], value: Any) -> Any:
@@ -189,7 +190,7 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
 
 def _header(path: Path, line: bytes) -> Header:
     try:
-        header = msgspec.json.decode(line, type=Header)
+        header = msgspec.json.decode(line, type=prepare_type(Header))
     except msgspec.MsgspecError:
         raise Invalid(
             f"{path} is not a backup of tidegate: give a file that 'tidegate server backup' made"

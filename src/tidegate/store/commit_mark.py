@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Connection, func, inspect, select, text
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.store.database import Database
 from tidegate.store.engine import sqlite_file
@@ -75,7 +76,7 @@ class CommitMark:
 
     def _load(self) -> _Mark | None:
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=_Mark)
+            return msgspec.json.decode(self.path.read_bytes(), type=prepare_type(_Mark))
         except (OSError, ValueError, RecursionError):
             return None
 

@@ -15,13 +15,14 @@ from itertools import chain, islice
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
 from tidegate.store.samples import CellSamples, SeriesKey, StoredSeries
 
 _Numbers = tuple[float, float, float, float, dict[int, float]]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Numbers).decode
+_decode = msgspec.msgpack.Decoder(prepare_type(_Numbers)).decode
 
 
 def pack(sample: Sample) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, ColumnElement, func, literal, tuple_
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.ports.store import Filter, fold_ascii
 from tidegate.store.tables import RECORDS
@@ -92,7 +93,7 @@ def token(kind: str, where: Filter, row: Any) -> str:
 def _read(text: str) -> _Position | None:
     try:
         padded = text.encode() + b"=" * (-len(text) % 4)
-        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=_Position)
+        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=prepare_type(_Position))
     except (ValueError, msgspec.MsgspecError):
         return None
 

@@ -17,6 +17,7 @@ from sqlalchemy import BindParameter, Connection, Text, bindparam, case, delete,
 from sqlalchemy import cast as cast_column
 
 from tidegate.domain.asynchronous import Backlog, EndedTogether, Item, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import NotFound, TidegateError
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
@@ -315,5 +316,5 @@ def _chunks(ids: list[str], size: int = 500) -> Iterable[list[str]]:
 
 
 def _row(row: Any) -> QueueRow:
-    outcome = None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome)
-    return QueueRow(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)
+    outcome = None if row.outcome is None else msgspec.convert(row.outcome, prepare_type(ItemOutcome))
+    return QueueRow(msgspec.convert(row.item, prepare_type(Item)), ItemState(row.state), row.fence, outcome)

@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from tidegate.domain.asynchronous import EndedTogether, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.decoding import prepare_type
 from tidegate.ports.queue import ItemReport
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,8 @@ _INSERTED = ("id", "endpoint", "item", "body", "accepted_at", "expires_at")
 _REPORTED = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "id", "fence")
 
 _STATES = {str(state): state for state in ItemState}
-_read_item = msgspec.json.Decoder(Item).decode
-_read_outcome = msgspec.json.Decoder(ItemOutcome).decode
+_read_item = msgspec.json.Decoder(prepare_type(Item)).decode
+_read_outcome = msgspec.json.Decoder(prepare_type(ItemOutcome)).decode
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class _StoredMeasures:
     values: dict[str, float | list[float]]
 
 
-_read_measures = msgspec.json.Decoder(list[_StoredMeasures] | _StoredMeasures).decode
+_read_measures = msgspec.json.Decoder(prepare_type(list[_StoredMeasures] | _StoredMeasures)).decode
 
 
 class StoredItem(NamedTuple):

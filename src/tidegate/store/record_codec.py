@@ -5,6 +5,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.ports.store import Kind
 
@@ -19,7 +20,7 @@ def encode(kind: Kind[T], name: str, body: T) -> object:
     that is not finite, half a surrogate pair): they could be written but never read again."""
     try:
         text = msgspec.json.encode(body)
-        msgspec.json.decode(text, type=kind.type)
+        msgspec.json.decode(text, type=prepare_type(kind.type))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise Invalid(f"The {kind.name} {name!r} cannot be stored: {error}") from None
     return msgspec.json.decode(text)
@@ -41,7 +42,7 @@ def read_plain(text: str) -> object | None:
 
 def _decode(kind: Kind[Any], name: str, text: str) -> Any:
     try:
-        return msgspec.json.decode(text, type=kind.type)
+        return msgspec.json.decode(text, type=prepare_type(kind.type))
     except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRecord(
             f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, tuple_, update
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.host.late_import import load_module
 from tidegate.monitoring import finite
@@ -218,7 +219,7 @@ def _key_columns(series: SeriesKey) -> dict[str, str]:
 
 
 def _series(row: Any) -> SeriesKey:
-    dimensions = msgspec.json.decode(row.dimensions, type=tuple[tuple[str, str], ...])
+    dimensions = msgspec.json.decode(row.dimensions, type=prepare_type(tuple[tuple[str, str], ...]))
     return SeriesKey.of(MetricId(row.namespace, row.name, dimensions), row.unit)
 
 
@@ -240,7 +241,7 @@ def _cells(
     found: CellSamples = {}
     for at, series_id, count, total, low, high, bins in connection.execute(query):
         series = named[series_id]
-        unpacked = msgspec.msgpack.decode(bins, type=dict[int, float])
+        unpacked = msgspec.msgpack.decode(bins, type=prepare_type(dict[int, float]))
         # Earlier versions stored overflowed sums unchanged.
         count, total, low, high = map(finite.saturated, (count, total, low, high))
         found[at, series] = Sample(series.metric, at, count, total, low, high, unpacked, series.unit, SPANS[table])

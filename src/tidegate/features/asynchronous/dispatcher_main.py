@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.features.asynchronous.dispatcher.calls import ModelClient
 from tidegate.features.asynchronous.dispatcher.dispatch import Dispatcher
@@ -49,7 +50,7 @@ def main() -> None:
     for chatty in ("alembic", "httpx", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     limit_repeats()
-    start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=DispatcherSettings)
+    start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=prepare_type(DispatcherSettings))
     folder = Path(start.folder)
     with (folder / "lock").open("a+b") as lock:
         try:
@@ -134,7 +135,7 @@ class _SnapshotReader:
         try:
             status = self.path.stat()
             if (status.st_ino, status.st_mtime_ns) != self._seen:
-                self._page = msgspec.json.decode(self.path.read_bytes(), type=QueueSnapshot)
+                self._page = msgspec.json.decode(self.path.read_bytes(), type=prepare_type(QueueSnapshot))
                 self._seen = (status.st_ino, status.st_mtime_ns)
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s: %s", self.path, error)

@@ -25,6 +25,7 @@ import msgspec
 from tidegate import __version__
 from tidegate.auth.keys import serves_its_user_alone
 from tidegate.compose.environments import child_environment
+from tidegate.domain.decoding import prepare_type
 from tidegate.features.asynchronous.dispatcher.snapshot import EndpointSnapshot, QueueSnapshot
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
@@ -185,7 +186,7 @@ def find_running(folder: Path) -> RunningDispatcher | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                known = msgspec.json.decode(file.read(), type=RunningDispatcher)
+                known = msgspec.json.decode(file.read(), type=prepare_type(RunningDispatcher))
                 return replace(known, progress=os.fstat(file.fileno()).st_mtime_ns)
     except (OSError, msgspec.DecodeError):
         return None

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate import spec
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
 from tidegate.domain.transform import (
@@ -77,7 +78,7 @@ def _parse(body: dict[str, Any], name: str) -> Any:
 
 def _convert(name: str, value: object, kind: Any) -> Any:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, prepare_type(kind))
     except msgspec.ValidationError as error:
         raise Invalid(f"'{name}': {error}") from None
 

@@ -19,6 +19,7 @@ from typing import NoReturn
 import msgspec
 import uvloop
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.features.batch.runner.job_file import JobFile
 from tidegate.features.batch.runner.job_storage import JobStorage
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> int:
 def read(path: Path) -> RunnerStart:
     """Raises StartupError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunnerStart)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(RunnerStart))
     except (OSError, msgspec.DecodeError) as error:
         raise StartupError(f"{path} cannot be read as the start of a runner: {error}") from None
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.features.cost.kinds import WORKLOAD, StoredWorkload
 from tidegate.features.cost.workload import WorkloadSpec, render_structure
 from tidegate.ports.store import Tx
@@ -25,7 +26,7 @@ class _EndpointWorkload(EndpointExtension):
 
     def read(self, tx: Tx, endpoint: str) -> WorkloadSpec | None:
         saved = tx.get(WORKLOAD, endpoint)
-        return None if saved is None else msgspec.convert(saved.body.section, WorkloadSpec)
+        return None if saved is None else msgspec.convert(saved.body.section, prepare_type(WorkloadSpec))
 
 
 EXTENSION = _EndpointWorkload()

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.drift import DriftTask
 from tidegate.features.drift.analysis import analyse
 
@@ -18,7 +19,7 @@ NICENESS = 10
 
 def main() -> None:
     os.nice(NICENESS)
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=DriftTask)
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=prepare_type(DriftTask))
     sys.stdout.buffer.write(msgspec.json.encode(analyse(task, random.Random(SEED).randrange)))
 
 

@@ -7,6 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.drift import DriftSchedule
 from tidegate.domain.errors import Invalid
 from tidegate.features.drift import service as use
@@ -40,6 +41,6 @@ async def remove_drift(gateway: Gateway, request: Request) -> Response:
 def _parse_schedule(name: str, body: dict[str, Any], now: datetime) -> DriftSchedule:
     """Raises Invalid."""
     try:
-        return msgspec.convert({**body, "endpoint": name, "created_at": now}, DriftSchedule)
+        return msgspec.convert({**body, "endpoint": name, "created_at": now}, prepare_type(DriftSchedule))
     except msgspec.ValidationError as error:
         raise Invalid(f"drift schedule: {error}") from None

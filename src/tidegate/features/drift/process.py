@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.compose.background import Services
 from tidegate.compose.environments import child_environment
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.drift import DriftOutcome, DriftTask
 from tidegate.domain.errors import Transient
 from tidegate.features.drift.loop import CaptureAccess, DriftSchedules
@@ -67,7 +68,7 @@ class ProcessAnalyst:
         if child.returncode:
             said = error.decode(errors="replace").strip().rpartition("\n")[2][-LAST:]
             raise Transient(f"the analysis failed (status {child.returncode}): {said}")
-        return msgspec.json.decode(out, type=kind)
+        return msgspec.json.decode(out, type=prepare_type(kind))
 
 
 def find_access(settings: Settings) -> CaptureAccess:

@@ -12,6 +12,7 @@ from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.assurance import Assurance, HarmResult
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, SAME_FINDINGS, EvidenceRecord, Measurement
 from tidegate.domain.traffic import WHOLE
@@ -86,7 +87,7 @@ def verify(
       tidegate rollout evidence verify evidence.json
     """
     try:
-        record = msgspec.json.decode(file.read_bytes(), type=EvidenceRecord)
+        record = msgspec.json.decode(file.read_bytes(), type=prepare_type(EvidenceRecord))
     except (OSError, msgspec.DecodeError) as error:
         raise Invalid(f"{file}: {error}") from None
     if record.rules < SAME_FINDINGS:
@@ -144,7 +145,7 @@ def _measured(results: list[dict[str, Any]]) -> Table:
     for result in results:
         name = f"{result['comparison']} ({result['variant']})" if several else result["comparison"]
         for one in result["measurements"]:
-            shown.add_row(name, *measured_cells(msgspec.convert(one, Measurement)))
+            shown.add_row(name, *measured_cells(msgspec.convert(one, prepare_type(Measurement))))
     return shown
 
 
@@ -155,9 +156,9 @@ def _before(document: dict[str, Any]) -> str:
 def _harms(document: dict[str, Any]) -> Table:
     known, variant, said, *numbers = (head.upper() for head in HARM_HEADS)
     shown = Table(key(known), key(variant), key(said), *map(number, numbers))
-    config = msgspec.convert(document["config"]["assure"], Assurance)
+    config = msgspec.convert(document["config"]["assure"], prepare_type(Assurance))
     for one in document["verdict"]["harms"]:
-        shown.add_row(*harm_cells(msgspec.convert(one, HarmResult), config))
+        shown.add_row(*harm_cells(msgspec.convert(one, prepare_type(HarmResult)), config))
     return shown
 
 

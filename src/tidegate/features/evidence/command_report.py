@@ -9,6 +9,7 @@ import msgspec
 from tidegate.cli.plot_shapes import CurvePlot
 from tidegate.cli.report_files import Report, ReportTable
 from tidegate.domain.assurance import Assurance, HarmResult
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.evidence import Measurement
 from tidegate.domain.traffic import WHOLE
 from tidegate.features.evidence.assurance import HARM_HEADS, harm_cells
@@ -67,7 +68,7 @@ def _table(told: Mapping[str, Any]) -> ReportTable:
 def _measured(told: Mapping[str, Any]) -> Iterator[ReportTable]:
     """Each test with its bounds."""
     rows = [
-        (one["comparison"], one["variant"], *measured_cells(msgspec.convert(each, Measurement)))
+        (one["comparison"], one["variant"], *measured_cells(msgspec.convert(each, prepare_type(Measurement))))
         for one in told["comparisons"]
         for each in one["measurements"]
     ]
@@ -80,8 +81,8 @@ def _measured(told: Mapping[str, Any]) -> Iterator[ReportTable]:
 def _harms(told: Mapping[str, Any]) -> Iterator[ReportTable]:
     """Each harm that an assurance names."""
     if told.get("harms"):
-        config = msgspec.convert(told["assure"], Assurance)
-        rows = [harm_cells(msgspec.convert(one, HarmResult), config) for one in told["harms"]]
+        config = msgspec.convert(told["assure"], prepare_type(Assurance))
+        rows = [harm_cells(msgspec.convert(one, prepare_type(HarmResult)), config) for one in told["harms"]]
         yield ReportTable(
             f"Ruled out before {percent_text(config.before / WHOLE)} of the traffic", HARM_HEADS, rows
         )

@@ -12,6 +12,7 @@ from random import Random
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.evidence import Judging, Sums
 from tidegate.features.evidence.pairs import PAIRS, PREFERRED
 from tidegate.statistics.means import add_sums
@@ -89,11 +90,11 @@ class _Reply(msgspec.Struct):
 def read_letter(body: bytes) -> str | None:
     """Return which of LETTERS an answer of the judge is; None: none of them, and no evidence."""
     try:
-        said = msgspec.json.decode(body, type=_Reply).choices[0].message.content
+        said = msgspec.json.decode(body, type=prepare_type(_Reply)).choices[0].message.content
     except (msgspec.DecodeError, ValueError, IndexError, RecursionError):
         return None
     with suppress(msgspec.DecodeError, ValueError, RecursionError):
-        said = msgspec.json.decode(said.encode("utf-8", "replace"), type=_Verdict).better
+        said = msgspec.json.decode(said.encode("utf-8", "replace"), type=prepare_type(_Verdict)).better
     found = _ONE_LETTER.fullmatch(said)
     return None if found is None else found[1]
 

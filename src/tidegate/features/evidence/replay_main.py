@@ -10,6 +10,7 @@ import sys
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.replay import ReplayJob
 from tidegate.features.evidence.replay.run import run_replay
 from tidegate.host.parent_process import end_with
@@ -22,7 +23,7 @@ NICENESS = 10
 def main(parent: int) -> None:
     end_with(parent)
     os.nice(NICENESS)
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=ReplayJob)
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=prepare_type(ReplayJob))
     found = run_replay(job, Settings.from_environment(os.environ), os.environ)
     sys.stdout.buffer.write(msgspec.json.encode(found))
 

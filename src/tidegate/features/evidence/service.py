@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import PROVING, EvidenceBlock, EvidenceRecord, Finding, StoredEvidence
@@ -25,7 +26,9 @@ def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
     saved = tx.get(EVIDENCE, endpoint)
     if saved is None:
         return None
-    blocks = {at: msgspec.json.decode(text, type=EvidenceBlock) for at, text in saved.body.blocks.items()}
+    blocks = {
+        at: msgspec.json.decode(text, type=prepare_type(EvidenceBlock)) for at, text in saved.body.blocks.items()
+    }
     return _by_present_rules(replace(saved.body.record, blocks=blocks))
 
 

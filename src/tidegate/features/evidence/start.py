@@ -12,6 +12,7 @@ import msgspec
 
 from tidegate.compose.background import Services, Worker
 from tidegate.compose.environments import child_environment, server_environment
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartTimeout, Unavailable
 from tidegate.domain.replay import ReplayJob, ReplayResult
 from tidegate.features.evidence.judge_questions import make_asking
@@ -57,7 +58,7 @@ class _ReplayProcess:
             log.error("the process of a replay failed: %s", complaint.decode(errors="replace"))
             last = complaint.decode(errors="replace").strip().rpartition("\n")[2][-LAST:]
             raise Unavailable(f"the process of the replay ended with status {child.returncode}: {last}")
-        return msgspec.json.decode(said, type=dict[str, ReplayResult])
+        return msgspec.json.decode(said, type=prepare_type(dict[str, ReplayResult]))
 
 
 @dataclass(frozen=True)

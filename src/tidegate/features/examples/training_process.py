@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.features.examples.catalogue import find_example
 from tidegate.features.examples.folder import make_example
@@ -81,7 +82,7 @@ def _compute_fingerprint(address: str) -> str:
 def main() -> None:
     told = ""
     try:
-        asked = msgspec.json.decode(sys.stdin.buffer.read(), type=TrainingRequest)
+        asked = msgspec.json.decode(sys.stdin.buffer.read(), type=prepare_type(TrainingRequest))
         end_with(asked.parent)
         os.nice(NICENESS)
         train(asked)

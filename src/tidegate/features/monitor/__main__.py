@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.features.monitor.baselining import make_baseline
 from tidegate.features.monitor.bias import measure_bias_of
 from tidegate.features.monitor.processing_records import BaselineTask
@@ -30,7 +31,7 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Random], object]]] = {
 def main() -> None:
     os.nice(NICENESS)
     kind, work = JOBS[sys.argv[1]]
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=prepare_type(kind))
     sys.stdout.buffer.write(msgspec.json.encode(work(task, Random(SEED))))
 
 

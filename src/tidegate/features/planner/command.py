@@ -18,6 +18,7 @@ from tidegate.cli import draw
 from tidegate.cli.output import AsJson, client, console, print_note
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.card import card
@@ -143,7 +144,7 @@ def _plan_again(
     """The plan with what a running endpoint has shown, the plan before, and what was measured. ``changes`` go over
     both."""
     with client() as server:
-        found = msgspec.convert(server.measured(running), EndpointMeasurement)
+        found = msgspec.convert(server.measured(running), prepare_type(EndpointMeasurement))
     known: dict[str, object] = {"name": running, "rate": f"{found.busy_rate:.6g}"}
     if answers is not None or example is not None:
         known |= _read_answers(answers, example)

@@ -13,6 +13,7 @@ from random import Random
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.features.recommender import load_runs
@@ -64,7 +65,7 @@ class RecommendationResult:
 def read(path: Path) -> RecommendationJobFile:
     """Raises StartupError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RecommendationJobFile)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(RecommendationJobFile))
     except (OSError, msgspec.DecodeError) as error:
         raise StartupError(f"{path} cannot be read as a job: {error}") from None
 

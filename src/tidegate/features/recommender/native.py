@@ -7,6 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.domain.recommendation import RecommendationJob, RecommendationLimits
 from tidegate.features.recommender import service as use
@@ -60,7 +61,7 @@ def _describe_for_wire(texts: dict[str, str]) -> dict[str, object]:
 
 def _convert(name: str, value: object, kind: Any) -> Any:
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, prepare_type(kind))
     except msgspec.ValidationError as error:
         raise Invalid(f"'{name}': {error}") from None
 

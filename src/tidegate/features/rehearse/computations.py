@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tidegate import spec
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.features.rehearse.report import RehearsalInputs, RehearsalRequest, ReportPart, report_rehearsal
 
@@ -46,7 +47,7 @@ def _report(
     what: str, body: Mapping[str, Any], now: datetime, part: ReportPart | None = None
 ) -> dict[str, object]:
     try:
-        asked = msgspec.convert(body, RehearsalRequest)
+        asked = msgspec.convert(body, prepare_type(RehearsalRequest))
     except msgspec.ValidationError as error:
         raise Invalid(f"{what}: {error}") from None
     asked.only = part or asked.only

@@ -12,6 +12,7 @@ import yaml
 from tidegate.cli.output import AsJson, Name, client
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.report_files import Html, Report, ReportTable, check_destinations, clean, write_report
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import SAME_FINDINGS, EvidenceRecord
 from tidegate.features.evidence.judge import recompute_record
@@ -181,7 +182,7 @@ def _judge(evidence: dict[str, Any] | None) -> str:
     if evidence is None:
         return "the versions were not compared"
     try:
-        record = msgspec.convert(evidence, EvidenceRecord, strict=False)
+        record = msgspec.convert(evidence, prepare_type(EvidenceRecord), strict=False)
     except msgspec.ValidationError as error:
         raise Conflict(f"its evidence is none that this tidegate can recompute: {error}") from None
     said = f"{record.verdict.finding}: {record.verdict.reason}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.spans import MAX_TEXT, Span, SpanBatch, SpanEvent
 from tidegate.domain.trace_context import check_state
 
@@ -89,7 +90,7 @@ class SpanReceiver:
     def _receive(self, data: bytes) -> int:
         """Returns how much of a second's spans it counts for."""
         try:
-            batch = msgspec.msgpack.decode(data, type=SpanBatch)
+            batch = msgspec.msgpack.decode(data, type=prepare_type(SpanBatch))
         except (msgspec.DecodeError, RecursionError):
             self._lose(1)
             return MOST_SPANS // 8

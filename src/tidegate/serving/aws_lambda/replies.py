@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Rejected
 from tidegate.serving.contract.replica_spec import ReplicaSpec
@@ -91,7 +92,7 @@ def direct_answer(made: Reply) -> dict[str, object]:
 
 def function_error(made: Reply) -> FunctionError:
     """The error that stands for a failed reply; its message has the same text."""
-    told = msgspec.json.decode(made.body, type=dict[str, object]).get("Message", "")
+    told = msgspec.json.decode(made.body, type=prepare_type(dict[str, object])).get("Message", "")
     return FunctionError(f"{made.status} {made.error_type}: {told}")
 
 

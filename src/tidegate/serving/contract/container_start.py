@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
@@ -37,7 +38,7 @@ def replica_name(environment: Mapping[str, str], host: str) -> str:
 def from_file(content: bytes, origin: str, replica: str, work: PurePath) -> ReplicaSpec:
     """Complete the start file. ``work``: the folder for what the worker writes. Raises StartupError."""
     try:
-        given = msgspec.json.decode(content, type=dict[str, Any])
+        given = msgspec.json.decode(content, type=prepare_type(dict[str, Any]))
         given["replica"] = given.get("replica") or replica
         given["socket"] = given.get("socket") or _socket(work)
         given["listen"] = given.get("listen") or {}
@@ -45,7 +46,7 @@ def from_file(content: bytes, origin: str, replica: str, work: PurePath) -> Repl
             container["model_dir"] = container.get("model_dir") or str(work / f"model{number}")
         if given.get("mirror"):
             given["mirror"]["kept"] = given["mirror"].get("kept") or str(work / "shadow" / "pairs.jsonl")
-        return msgspec.convert(given, ReplicaSpec)
+        return msgspec.convert(given, prepare_type(ReplicaSpec))
     except (msgspec.MsgspecError, TypeError, AttributeError) as error:
         raise StartupError(f"{origin} is not a start file: {error}") from None
 

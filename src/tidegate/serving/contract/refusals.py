@@ -7,6 +7,7 @@ from zlib import crc32
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 
 VARIABLE = "TEXT_REFUSALS"
@@ -50,7 +51,7 @@ def read_phrases(environment: Mapping[str, str]) -> Phrases:
     if text is None:
         return _phrases(REFUSALS)
     try:
-        found = msgspec.json.decode(text, type=list[str])
+        found = msgspec.json.decode(text, type=prepare_type(list[str]))
     except (msgspec.DecodeError, UnicodeEncodeError):
         raise Invalid(f'environment variable {VARIABLE} must be a JSON list of phrases, such as ["no"]') from None
     usual = [normalise(one).strip() for one in found]

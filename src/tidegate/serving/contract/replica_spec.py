@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from tidegate.domain.capture import Capture
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
 from tidegate.host.atomic_write import write_atomically
@@ -255,7 +256,7 @@ def encode(spec: ReplicaSpec) -> bytes:
 def read(path: Path) -> ReplicaSpec:
     """Raises StartupError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=ReplicaSpec)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(ReplicaSpec))
     except OSError as error:
         raise StartupError(f"cannot read the replica file {path}: {error.strerror}") from None
     except msgspec.DecodeError as error:

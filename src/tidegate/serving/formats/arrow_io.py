@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.contract.invocation import ModelFailed
 
 PARQUET = "application/x-parquet"
@@ -135,7 +136,7 @@ class _Reader:
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         process.stdin.write(body)
         process.stdin.flush()
-        reply = msgspec.json.decode(process.stdout.readline(), type=ArrowReply)
+        reply = msgspec.json.decode(process.stdout.readline(), type=prepare_type(ArrowReply))
         data = process.stdout.read(reply.size)
         if len(data) != reply.size:
             raise EOFError

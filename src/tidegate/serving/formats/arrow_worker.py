@@ -19,6 +19,7 @@ import pyarrow.compute
 import pyarrow.ipc
 import pyarrow.parquet
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats.arrow_io import (
     ANY,
@@ -262,7 +263,7 @@ def main(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(memory)
     while line := sys.stdin.buffer.readline():
-        request = msgspec.json.decode(line, type=ArrowRequest)
+        request = msgspec.json.decode(line, type=prepare_type(ArrowRequest))
         reply, data = answer(request, sys.stdin.buffer.read(request.size))
         reply.size = sum(map(len, data))
         sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
+
 _FLAGS = (0.0, 1.0)
 
 
@@ -18,7 +20,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
 
 _LAST_QUOTE = len('{"instances":[],"instances') - 1
 """One less than the first possible position of the quote that ends a second key."""
-_decode = msgspec.json.Decoder(_Plain).decode
+_decode = msgspec.json.Decoder(prepare_type(_Plain)).decode
 
 
 class Packer:

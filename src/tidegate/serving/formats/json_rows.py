@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats.column_values import parse_number
 from tidegate.serving.formats.json_encoding import TOO_LARGE, TWICE, deep, unreadable
@@ -84,9 +85,9 @@ _ALIKE = 0.7
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
 _PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
-_LIST, _OBJECT, _ROW = (msgspec.json.Decoder(kind) for kind in (list[_Item], _Body, _Item))
+_LIST, _OBJECT, _ROW = (msgspec.json.Decoder(prepare_type(kind)) for kind in (list[_Item], _Body, _Item))
 _FREE_LIST, _FREE_OBJECT, _FREE_ROW = (
-    msgspec.json.Decoder(kind) for kind in (list[_FreeItem], _FreeBody, _FreeItem)
+    msgspec.json.Decoder(prepare_type(kind)) for kind in (list[_FreeItem], _FreeBody, _FreeItem)
 )
 
 

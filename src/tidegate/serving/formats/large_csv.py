@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tidegate.domain.decoding import prepare_type
+
 # Parses CSV of integers by arithmetic on machine words: many cells at once, without a loop in Python. Numbers of
 # up to four digits are computed from bytes, at every byte of the text at once. If there are longer ones, a cell of
 # up to four (or eight) characters is one word: numpy joins digits to pairs, pairs to fours, and so on, in all
@@ -185,7 +187,7 @@ SMALLEST = 16 * 1024
 """Bytes from which on this is faster."""
 ARROW = 64 * 1024
 """Bytes from which on pyarrow is faster; it releases the GIL."""
-_decode = msgspec.json.Decoder(list[float]).decode
+_decode = msgspec.json.Decoder(prepare_type(list[float])).decode
 _CELLS = b"0123456789.+-eE \t"
 _HAS_ARROW = find_spec("pyarrow") is not None
 

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats.json_encoding import named_infinities, unreadable
 from tidegate.serving.formats.protobuf import MOST_SIDES
@@ -345,7 +346,7 @@ def _read_json(body: bytes, header: int | None, kind: "type[Any]") -> tuple[Any,
     if length > len(body):
         raise refuse(f"The JSON should have {length} bytes, and the body has {len(body)}")
     try:
-        return msgspec.convert(_decode(body[:length]), kind), memoryview(body)[length:]
+        return msgspec.convert(_decode(body[:length]), prepare_type(kind)), memoryview(body)[length:]
     except msgspec.ValidationError as error:
         raise refuse(f"The JSON is no message of the protocol: {error}") from None
 

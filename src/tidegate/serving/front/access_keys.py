@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.sigv4 import RequestParts, verify
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.serving.front.connection import Request
 
@@ -36,7 +37,7 @@ class KeysFile:
                     raise StartupError(
                         f"the keys file {self._path} must be readable by its owner only (chmod 600)"
                     )
-                self._keys = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+                self._keys = msgspec.json.decode(self._path.read_bytes(), type=prepare_type(dict[str, str]))
                 self._seen = seen
         except OSError as error:
             raise StartupError(f"cannot read the keys file {self._path}: {error.strerror}") from None

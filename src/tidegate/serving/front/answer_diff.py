@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
+
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
 """Numbers this close are equal: the last digits of single precision."""
 LARGEST = 64 * 1024
@@ -58,7 +60,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
     predictions: list[float]
 
 
-_decode = msgspec.json.Decoder(_Plain).decode
+_decode = msgspec.json.Decoder(prepare_type(_Plain)).decode
 
 
 def _predictions(body: bytes, content_type: str) -> list[float] | None:

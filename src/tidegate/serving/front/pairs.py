@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.pairs import KnownKeys
 from tidegate.domain.worker_stats import LONGEST_JUDGED, PairRow, StageRow
 from tidegate.http1.client import HttpClient
@@ -140,7 +141,7 @@ class PairSender:
             found = os.stat(self._file)
             version = (found.st_mtime_ns, found.st_ino)
             if version != self._version:
-                order = msgspec.json.decode(self._file.read_bytes(), type=PairOrder | None)
+                order = msgspec.json.decode(self._file.read_bytes(), type=prepare_type(PairOrder | None))
                 if order != self._order:
                     self._known, self._widest = KnownKeys(MOST_KEYS), {}
                 self._order, self._version = order, version
@@ -253,7 +254,7 @@ class PairSender:
                 reply = await self._client.request("POST", path.decode(), headers, request.body)
             if reply.status in BUSY:
                 return reply.status
-            return msgspec.json.decode(reply.body, type=CopyAnswer) if reply.status == GOOD else None
+            return msgspec.json.decode(reply.body, type=prepare_type(CopyAnswer)) if reply.status == GOOD else None
         except (ConnectionBroken, ValueError, TimeoutError):
             return None
 

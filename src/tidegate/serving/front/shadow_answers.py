@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.http1.messages import HttpReply
 from tidegate.serving.contract.invocation import Answer, Note
 from tidegate.serving.formats.prediction_cut import Cut, leave_whole
@@ -120,6 +121,6 @@ def _status(reply: HttpReply) -> int:
     if reply.status != MODEL_ERROR:
         return reply.status
     try:
-        return msgspec.json.decode(reply.body, type=_ModelError).OriginalStatusCode
+        return msgspec.json.decode(reply.body, type=prepare_type(_ModelError)).OriginalStatusCode
     except msgspec.DecodeError:
         return reply.status

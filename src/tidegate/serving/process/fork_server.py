@@ -22,6 +22,7 @@ from typing import NoReturn
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.host.features import features
 from tidegate.host.late_import import load_module
 from tidegate.serving.__main__ import main as work
@@ -159,7 +160,7 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[For
         pid = fork()
         if pid == 0:
             channel.close()
-            become(msgspec.json.decode(data, type=ForkRequest), gates[0])
+            become(msgspec.json.decode(data, type=prepare_type(ForkRequest)), gates[0])
         os.close(gates[0])
         channel.send(str(pid).encode())
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.formats.column_values import ValueKind
 from tidegate.serving.runtimes.objectives import LINKS, Matrix
 
@@ -151,7 +152,7 @@ def unpack(data: bytes) -> Forest:
     if zlib.crc32(memoryview(data)[8:]) != int.from_bytes(data[4:8], "little"):
         raise DamagedForest("its checksum differs")
     at = 12 + int.from_bytes(data[8:12], "little")
-    head = msgspec.json.decode(data[12:at], type=Head)
+    head = msgspec.json.decode(data[12:at], type=prepare_type(Head))
     nodes, found = head.nodes, []
     index = index_type(nodes)
     for kind, count in (

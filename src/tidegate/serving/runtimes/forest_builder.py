@@ -12,6 +12,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.runtimes.forest import Arrays, Forest, Head, index_type, pack, unpack
 from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, deviation
@@ -28,7 +29,7 @@ def build_forest(
     if iterations != (0, 0):
         booster = booster[slice(*iterations)]
     try:
-        learner = msgspec.json.decode(booster.save_raw("json"), type=File).learner
+        learner = msgspec.json.decode(booster.save_raw("json"), type=prepare_type(File)).learner
     except msgspec.DecodeError as error:  # a leaf that is no finite number, too, which is no JSON
         raise NotCovered(f"a model of another form: {error}") from None
     model = _trees(learner)
@@ -51,7 +52,9 @@ def _trees(learner: Learner) -> Trees:
 def _build(learner: Learner, model: Trees, features: row_decoder.Features, mark: str) -> tuple[Head, Arrays]:
     outputs = max(1, int(learner.learner_model_param.num_class))
     margin = LINKS[learner.objective.name][1]
-    given = msgspec.json.decode(f"[{learner.learner_model_param.base_score.strip('[]')}]", type=list[float])
+    given = msgspec.json.decode(
+        f"[{learner.learner_model_param.base_score.strip('[]')}]", type=prepare_type(list[float])
+    )
     base = np.broadcast_to(margin(np.array(given, np.float32)), (outputs,))
     of_output = [
         [t for t, to in zip(model.trees, model.tree_info, strict=True) if to == k] for k in range(outputs)

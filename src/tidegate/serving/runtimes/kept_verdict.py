@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.formats.rounding import Scale
 from tidegate.serving.runtimes.row_probes import LONGEST, Dependent, Pool, ProbeBudget, judge
@@ -76,7 +77,7 @@ class VerdictFile:
     def read(self) -> ProbeVerdict | None:
         """Return what the probes found; None if there is no valid file."""
         try:
-            found = msgspec.json.decode(_read_private(self.path), type=_Content)
+            found = msgspec.json.decode(_read_private(self.path), type=prepare_type(_Content))
             if found.key != self.key or found != found.sealed():
                 return None
             scale = np.frombuffer(found.scale, np.dtype(found.dtype)).reshape(found.shape)

@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.answer_counts import split_answers
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
@@ -73,7 +74,7 @@ class _SignatureRows:
         self.width = len(kinds)
         self._single = [at for at, kind in enumerate(kinds) if kind == "float"]
         self._limit = 2.0**31 if "integer" in kinds else _EXACT
-        self._decode = msgspec.json.Decoder(_Plain).decode
+        self._decode = msgspec.json.Decoder(prepare_type(_Plain)).decode
         self._layout = RowParser(self.width, self.names, free=False)
 
     def read(self, body: bytes, content_type: str, records: bool = False) -> Matrix:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.domain.worker_stats import COMPLETION_TOKENS, PROMPT_TOKENS
 from tidegate.http1.messages import HttpReply, StreamedReply
@@ -47,7 +48,7 @@ class _Document(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
 
 
-_documents, _members = msgspec.json.Decoder(_Document), msgspec.json.Decoder(_Members)
+_documents, _members = msgspec.json.Decoder(prepare_type(_Document)), msgspec.json.Decoder(prepare_type(_Members))
 
 
 class OpenAIDialect(UpstreamDialect):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, TidegateError
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.runtime import Probe
@@ -73,7 +74,7 @@ def probe_in_child(kind: RuntimeKind, folder: Path, environment: Mapping[str, st
 
 def _read_result(marker: Path, files: list[tuple[str, int, int]]) -> _ProbeResult | None:
     try:
-        result = msgspec.json.decode(marker.read_bytes(), type=_ProbeResult)
+        result = msgspec.json.decode(marker.read_bytes(), type=prepare_type(_ProbeResult))
     except (OSError, msgspec.DecodeError):
         return None
     return result if result.of == files else None
@@ -101,7 +102,7 @@ def _result(child: subprocess.Popen[bytes], kind: RuntimeKind, files: list[tuple
         why = f"the model did not load and predict within {TIMEOUT:g} s, when it was tried"
         return _ProbeResult(files, why, keep=False)
     try:
-        result = msgspec.json.decode(output, type=_ProbeResult)
+        result = msgspec.json.decode(output, type=prepare_type(_ProbeResult))
     except msgspec.DecodeError:
         code, explain = child.returncode, getattr(LOADER.load_module(kind), "why_it_ended", None)
         if explain is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, HANDLER
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
@@ -95,7 +96,7 @@ def _reader(predict: Callable[..., Any], where: str) -> Callable[[Call], Any]:
     if wanted is str:
         return _text
     try:
-        decoder = msgspec.json.Decoder(wanted)
+        decoder = msgspec.json.Decoder(prepare_type(wanted))
     except TypeError as error:
         raise ArtifactError(f"{where}: no JSON can be checked against {wanted}: {error}") from None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, Transient
 from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import PATH, Answer, Call, ModelFailed
@@ -110,7 +111,7 @@ class V2Dialect(UpstreamDialect):
                 f"{method} {path} was answered with {reply.status}: name the model by predict: /v2/models/NAME/infer"
             )
         try:
-            return msgspec.json.decode(reply.body, type=kind)
+            return msgspec.json.decode(reply.body, type=prepare_type(kind))
         except msgspec.DecodeError as error:
             raise Invalid(f"the answer to {method} {path} is not the protocol's: {error}") from None
 
@@ -198,7 +199,7 @@ def _is_message(call: Call) -> bool:
     if b'"datatype"' not in call.body:
         return False
     try:
-        return bool(msgspec.json.decode(call.body, type=_Message).inputs)
+        return bool(msgspec.json.decode(call.body, type=prepare_type(_Message)).inputs)
     except (msgspec.DecodeError, RecursionError):
         return False
 

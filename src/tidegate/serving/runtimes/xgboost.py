@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, Invalid
 
 try:
@@ -127,7 +128,7 @@ def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = N
     kinds = [row_decoder.ColumnType(_KINDS.get(name, row_decoder.ValueKind.NUMBER)) for name in types]
     if "c" in types:
         declared = categories.declared_categories(environment or {})
-        saved = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster
+        saved = msgspec.json.decode(booster.save_raw("json"), type=prepare_type(_Model)).learner.gradient_booster
         model = saved.model if saved.gbtree is None else saved.gbtree.model
         lists = model.cats.enc if model is not None and model.cats is not None else []
         for number, (kind, values) in enumerate(zip(types, lists, strict=False)):

@@ -23,6 +23,7 @@ import onnxruntime
 import xgboost
 from numpy.typing import NDArray
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.runtimes.objectives import LINKS, MOST_ODDS, TOLERANCE, Evaluation, Matrix, deviation
 from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, TreeDocument, Trees, probes
 
@@ -105,7 +106,7 @@ def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) 
     try:
         if iterations != (0, 0):
             booster = booster[slice(*iterations)]
-        learner = msgspec.json.decode(booster.save_raw("json"), type=File).learner
+        learner = msgspec.json.decode(booster.save_raw("json"), type=prepare_type(File)).learner
         found = _evaluation(learner, booster.num_features(), threads)
         probed = _check(found.rows, booster, learner)
         if found.one is not None and not _same_bits(found, probed[-CHECKED:]):

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome
 from tidegate.serving.scoring.batching import Batcher, model_failure, score_requests
@@ -52,7 +53,7 @@ def read(part: FilePart) -> bytes:
     return body
 
 
-_decode_part = msgspec.json.Decoder(FilePart).decode
+_decode_part = msgspec.json.Decoder(prepare_type(FilePart)).decode
 
 
 class Records:

@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 
 
@@ -42,7 +43,7 @@ Options = TypeVar("Options", bound=AwsAccess)
 def parse_options(given: Mapping[str, object], kind: type[Options], target: str) -> Options:
     """Parse the settings of a target. Raises Invalid, which names the setting."""
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(given, prepare_type(kind))
     except msgspec.ValidationError as error:
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
         raise Invalid(f"settings of target {target!r}: {error}; the settings are {known}") from None

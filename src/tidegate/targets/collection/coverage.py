@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.metric import Coverage
 from tidegate.host.background_file import BackgroundFile
 
@@ -51,7 +52,7 @@ class CoverageTracker:
         """Go on from what an earlier controller left; returns the replicas that it followed."""
         try:
             kept = (
-                msgspec.json.decode(self._file.path.read_bytes(), type=_SavedCoverage)
+                msgspec.json.decode(self._file.path.read_bytes(), type=prepare_type(_SavedCoverage))
                 if self._file
                 else _SavedCoverage({}, {})
             )

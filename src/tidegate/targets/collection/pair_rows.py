@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.domain.worker_stats import LONGEST_JUDGED, MOST_OUTPUTS, MOST_PAIRS, MOST_ROWS
 from tidegate.monitoring.finite import LARGEST
@@ -29,7 +30,7 @@ def convert_row(given: Any, kind: type[S]) -> S | None:
     if not isinstance(given, Mapping):
         return None
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(given, prepare_type(kind))
     except msgspec.ValidationError:
         return None
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
@@ -54,7 +55,11 @@ async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: in
 async def _ask(spec: FleetSpec, replica: str, socket: ServerAddress, most: int) -> dict[str, object]:
     answer = await worker_http.get(socket, "/_tidegate/models", PATIENCE)
     try:
-        page = msgspec.json.decode(answer[1], type=dict[str, object]) if answer and answer[0] == 200 else None
+        page = (
+            msgspec.json.decode(answer[1], type=prepare_type(dict[str, object]))
+            if answer and answer[0] == 200
+            else None
+        )
     except msgspec.DecodeError:
         page = None
     head: dict[str, object] = {"replica": replica, "variant": spec.id.variant, "config": spec.config_name}

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Conflict, TargetRefused, Transient
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken, HttpReply
@@ -74,7 +75,7 @@ class AgentClient:
         if reply.status != 200:
             raise self._error(reply)
         try:
-            return msgspec.json.decode(reply.body, type=kind)
+            return msgspec.json.decode(reply.body, type=prepare_type(kind))
         except msgspec.DecodeError as error:
             raise Transient(f"gateway {self.name} answers what cannot be read: {error}") from None
 

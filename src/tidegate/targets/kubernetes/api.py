@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import DecodeError
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError, Transient
 from tidegate.targets.kubernetes.api_errors import CONFLICT, GONE, NOT_FOUND, ApiRequest, error_of, is_retried
 from tidegate.targets.kubernetes.names import MANAGER, Manifest
@@ -34,7 +35,7 @@ class _ListPage(msgspec.Struct):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
 
 
-_pages = msgspec.json.Decoder(_ListPage)
+_pages = msgspec.json.Decoder(prepare_type(_ListPage))
 
 
 def read_page(body: bytes) -> _ListPage:

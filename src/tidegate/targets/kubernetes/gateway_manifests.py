@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tidegate.auth.keys import prediction_keys
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import TargetRefused
 from tidegate.ports.gateway_agent import AgentSettings
 from tidegate.serving.contract.beside import FRONT_CONTROL_PORT, FRONT_PORT
@@ -240,7 +241,7 @@ def noted_address(deployment: Manifest) -> dict[str, Any]:
     """The Service's address as an earlier controller noted it beside the gateways; empty if it did not."""
     text = (deployment["metadata"].get("annotations") or {}).get(ADDRESS, "{}")
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text, type=prepare_type(dict[str, Any]))
     except msgspec.DecodeError:
         return {}
 

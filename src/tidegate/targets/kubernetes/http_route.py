@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import Route, RouteTable
@@ -66,7 +67,7 @@ def read_table(endpoint: str, route: Manifest) -> RouteTable:
     where it is no longer one of ours."""
     about = route["metadata"]
     try:
-        names = msgspec.json.decode(about["annotations"][FLEETS], type=dict[str, str])
+        names = msgspec.json.decode(about["annotations"][FLEETS], type=prepare_type(dict[str, str]))
         found = {
             _variant(rule): tuple(Route(FleetId.parse(names[one["name"]]), int(one["weight"])) for one in backends)
             for rule in route["spec"]["rules"]

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 
 
@@ -157,7 +158,7 @@ def read_options(given: Mapping[str, object]) -> KubernetesOptions:
         known = ", ".join(KubernetesOptions.__dataclass_fields__)
         raise StartupError(f"kubernetes: unknown option {unknown[0]!r}; there are: {known}")
     try:
-        options = msgspec.convert(dict(given), KubernetesOptions, strict=True)
+        options = msgspec.convert(dict(given), prepare_type(KubernetesOptions), strict=True)
     except msgspec.ValidationError as error:
         raise StartupError(f"kubernetes: {error}") from None
     if options.gateway.replicas < 1:

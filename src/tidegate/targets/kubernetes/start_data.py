@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.capture import Capture
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
@@ -55,14 +56,14 @@ def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
 
 def read_beside(start: bytes) -> list[tuple[int, ContainerSpec]]:
     """Read from a start file which containers run beside the worker, with their numbers in it, from 1 on."""
-    given = msgspec.json.decode(start, type=ReplicaSpec)
+    given = msgspec.json.decode(start, type=prepare_type(ReplicaSpec))
     return [(number, one) for number, one in enumerate(given.containers, 1) if is_beside(one.runtime)]
 
 
 def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
     """The fleet that an earlier controller kept in a Secret, in the size of its Deployment. Raises TargetRefused."""
     try:
-        fleet = msgspec.json.decode(base64.b64decode(secret["data"][FLEET_FILE]), type=FleetSpec)
+        fleet = msgspec.json.decode(base64.b64decode(secret["data"][FLEET_FILE]), type=prepare_type(FleetSpec))
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
     if fleet.variant.serverless is not None:  # its count stands for the whole of it
@@ -78,7 +79,7 @@ def read_asked(secret: Manifest) -> list[Asked]:
     Raises TargetRefused."""
     try:
         content = base64.b64decode(secret["data"].get(ASKED_FILE, ""))
-        asked: list[Asked] = msgspec.json.decode(content or b"[]", type=list[dict[str, Any]])
+        asked: list[Asked] = msgspec.json.decode(content or b"[]", type=prepare_type(list[dict[str, Any]]))
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
     return asked
@@ -95,7 +96,9 @@ def with_started_data(fleet: FleetSpec, secret: Manifest) -> FleetSpec:
     """The fleet with the model data of the start file in ``secret``: those on the controller's machine may have
     changed since. Raises TargetRefused."""
     try:
-        start = msgspec.json.decode(base64.b64decode(secret["data"][START_FILE]), type=_StartFileHead)
+        start = msgspec.json.decode(
+            base64.b64decode(secret["data"][START_FILE]), type=prepare_type(_StartFileHead)
+        )
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
     model = fleet.variant.model

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.devices import VARIABLE, Assignments, Device, Holder, check_room, count_asked
 from tidegate.domain.fleet import FleetId, FleetSpec
 
@@ -108,6 +109,6 @@ def devices_of(folder: Path, process: int) -> tuple[str, ...]:
     """The devices that the running replica of this folder was started with, by its start file; where that cannot be
     read, by its ``process``."""
     try:
-        return msgspec.json.decode((folder / "replica.json").read_bytes(), type=_Start).devices
+        return msgspec.json.decode((folder / "replica.json").read_bytes(), type=prepare_type(_Start)).devices
     except (OSError, msgspec.DecodeError):
         return visible_devices(process)

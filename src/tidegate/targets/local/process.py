@@ -22,6 +22,7 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import remove_secrets
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.devices import VARIABLE
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
@@ -145,7 +146,7 @@ class Process:
         command line, so that it is never left running unseen.
         """
         try:
-            noted = cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity))
+            noted = cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=prepare_type(Identity)))
         except (OSError, msgspec.DecodeError):
             pass
         else:
@@ -213,7 +214,7 @@ START = "job.json"
 def read_file(path: Path, kind: type[T]) -> T | None:
     """Read the report of a process; None until the file is complete."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(kind))
     except (OSError, msgspec.DecodeError):
         return None
 

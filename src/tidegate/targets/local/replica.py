@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import supervisor_grace
@@ -318,7 +319,9 @@ class Replica:
         """Return the reason why the worker ended, and whether another try would fail the same way. The reason is the
         worker's report, else its exit code and the end of its log."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
+            left = msgspec.json.decode(
+                (self.folder / "failure.json").read_bytes(), type=prepare_type(dict[str, object])
+            )
             return str(left.get("message", "")), bool(left.get("permanent"))
         if limit := find_kernel_kill(self.folder):
             why = f"The replica outgrew the memory limit of {format_bytes(limit)} {when}: the kernel ended it."
@@ -343,7 +346,7 @@ class Replica:
 def written_socket(folder: Path) -> Path | None:
     """The socket that the replica of this folder was started on."""
     try:
-        return Path(msgspec.json.decode((folder / START).read_bytes(), type=_Start).socket)
+        return Path(msgspec.json.decode((folder / START).read_bytes(), type=prepare_type(_Start)).socket)
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.fleet import FleetSpec, ReplicaState
 from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract.replica_spec import ReplicaSpec, most_threads
@@ -77,7 +78,7 @@ def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: b
     server = context.fork_servers[context.fork_group(spec)]
     if spec.variant.serverless is not None or spec.detached is not None:
         return server
-    single = most_threads(msgspec.json.decode(start_file, type=ReplicaSpec)) == 1
+    single = most_threads(msgspec.json.decode(start_file, type=prepare_type(ReplicaSpec))) == 1
     return server if server.wanted and single else None
 
 
@@ -102,7 +103,7 @@ def _end_remains(folder: Path) -> None:
     """Kill what a worker that ended unseen left running on its devices, such as children of its program: another
     replica gets them next. Those alone: its session's number may be somebody else's by now."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity)
+        noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=prepare_type(Identity))
         devices = set(devices_of(folder, noted.pid))
         if not devices or Process(noted).alive:
             return
@@ -165,7 +166,7 @@ def _works(line: Sequence[str]) -> bool:
 def _is_of(folder: Path, identity: Identity) -> bool:
     """Whether the folder names this process as its own."""
     try:
-        return msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity) == identity
+        return msgspec.json.decode((folder / NOTE).read_bytes(), type=prepare_type(Identity)) == identity
     except (OSError, msgspec.DecodeError):
         return folder.is_dir()
 

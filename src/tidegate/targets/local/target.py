@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, FleetStatus, Observation
@@ -65,7 +66,7 @@ class LocalTarget(FencedTarget[LocalFleet | None, None]):
         folders.empty_trash()
         for path in sorted(folders.fleets.glob("*/*/*/fleet.json")):
             try:
-                desired = msgspec.json.decode(path.read_bytes(), type=DesiredFleet)
+                desired = msgspec.json.decode(path.read_bytes(), type=prepare_type(DesiredFleet))
             except (OSError, msgspec.DecodeError) as error:
                 log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
                 self._keep_devices(path.parent)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import BadRows, SplitType, TransformJob
 from tidegate.features.batch.runner.line_ranges import LineRange
@@ -216,7 +217,7 @@ def _slicer(records: list[bytes]) -> Callable[[int, int], bytes]:
 
 def _refusal(reply: HttpReply) -> _BatchRefused:
     try:
-        error = msgspec.json.decode(reply.body, type=_Error)
+        error = msgspec.json.decode(reply.body, type=prepare_type(_Error))
     except msgspec.DecodeError:
         error = _Error()
     status = error.status or reply.status

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartupError
 from tidegate.domain.transform import TransformJob
 from tidegate.host.atomic_write import write_atomically
@@ -44,7 +45,7 @@ class TransformResult:
 def read(path: Path) -> JobFile:
     """Raises StartupError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=JobFile)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(JobFile))
     except (OSError, msgspec.DecodeError) as error:
         raise StartupError(f"{path} cannot be read as a job: {error}") from None
 
@@ -52,7 +53,7 @@ def read(path: Path) -> JobFile:
 def load(path: Path, kind: type[T]) -> T | None:
     """None if there is no such file, or it was not written whole."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(path.read_bytes(), type=prepare_type(kind))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
 from tidegate.domain.transform import InputObject, TransformInput
 from tidegate.storage import files
@@ -28,7 +29,7 @@ def parse_manifest(text: bytes) -> tuple[str, list[str]]:
     """Return the prefix and the names of a manifest, ``[{"prefix": "s3://b/p/"}, "k1", ...]``, in its order. Raises
     Invalid."""
     try:
-        entries = msgspec.json.decode(text, type=list[dict[str, str] | str])
+        entries = msgspec.json.decode(text, type=prepare_type(list[dict[str, str] | str]))
     except msgspec.DecodeError as error:
         raise Invalid(f'the manifest is not [{{"prefix": "..."}}, "name", ...]: {error}') from None
     if not entries or not isinstance(entries[0], dict) or set(entries[0]) != {"prefix"}:

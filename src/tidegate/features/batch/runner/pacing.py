@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.domain.transform import RequestLimits, SplitType
 from tidegate.features.batch import incidents
@@ -52,7 +53,7 @@ class RequestPlan:
 def parse_parameters(answer: bytes) -> ExecutionParameters:
     """An answer that cannot be parsed counts as empty."""
     try:
-        return msgspec.json.decode(answer, type=ExecutionParameters)
+        return msgspec.json.decode(answer, type=prepare_type(ExecutionParameters))
     except msgspec.DecodeError:
         return ExecutionParameters()
 

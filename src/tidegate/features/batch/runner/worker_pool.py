@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
 
@@ -49,7 +50,7 @@ class ReplicaFolders:
             if (folder / "ready").exists() and not (folder / "draining").exists():
                 try:
                     content = (folder / "replica.json").read_bytes()
-                    socket = msgspec.json.decode(content, type=_ReplicaFile).socket
+                    socket = msgspec.json.decode(content, type=prepare_type(_ReplicaFile)).socket
                 except (OSError, msgspec.DecodeError):
                     continue
                 if Path(socket).exists():

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid, StartTimeout
 from tidegate.domain.image_name import ImageName
 from tidegate.domain.registry import Upstream
@@ -249,7 +250,7 @@ class Container:
 
     def _read_state(self) -> ContainerState:
         try:
-            return msgspec.json.decode(self._state.read_bytes(), type=ContainerState)
+            return msgspec.json.decode(self._state.read_bytes(), type=prepare_type(ContainerState))
         except (OSError, msgspec.DecodeError):
             return ContainerState()
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import TidegateError, Transient
 from tidegate.features.multi_model.worker.disk_cache import place
 from tidegate.serving.artifacts.durable_tree import sync_tree
@@ -70,7 +71,7 @@ def main() -> None:
     os.dup2(2, 1)  # output of libraries goes to the log
     answers.write(b"\n")
     for line in sys.stdin.buffer:
-        answers.write(msgspec.json.encode(_run(msgspec.json.decode(line, type=BuildJob))) + b"\n")
+        answers.write(msgspec.json.encode(_run(msgspec.json.decode(line, type=prepare_type(BuildJob)))) + b"\n")
 
 
 def _run(job: BuildJob) -> BuildResult:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.features.multi_model.worker.artifact_builder import BuildJob, BuildResult
 
@@ -125,7 +126,7 @@ class BuilderPool:
         if not line:
             code = await child.wait()
             raise BuilderCrashed(f"reading it ended the process that read it ({_describe_exit(code)})")
-        return msgspec.json.decode(line, type=BuildResult)
+        return msgspec.json.decode(line, type=prepare_type(BuildResult))
 
     async def _end(self, child: Process) -> None:
         self._all.discard(child)

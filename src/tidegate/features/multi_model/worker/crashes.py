@@ -20,6 +20,8 @@ from typing import IO
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
+
 SLOTS = 128
 """Requests in progress at a time; more are not recorded."""
 _KEY, _BODY = 32, 16
@@ -160,7 +162,7 @@ class Crashes:
 
     def _read(self) -> _Journal:
         try:
-            return msgspec.json.decode(self._list.read_bytes(), type=_Journal)
+            return msgspec.json.decode(self._list.read_bytes(), type=prepare_type(_Journal))
         except (OSError, msgspec.DecodeError):
             return _Journal()
 

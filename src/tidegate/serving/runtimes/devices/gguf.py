@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import xllamacpp
 
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.runtimes.devices.placement import Placement
 
@@ -90,7 +91,7 @@ def _expect_token(server: Any, prompt: str, listed: int) -> dict[int, float]:
     found: list[bytes] = []
     server.handle_completions(msgspec.json.encode(asked), found.append)
     try:
-        [choice] = msgspec.json.decode(found[-1], type=_Completion).choices
+        [choice] = msgspec.json.decode(found[-1], type=prepare_type(_Completion)).choices
         [position] = choice.logprobs.content
     except (IndexError, ValueError) as error:
         raise ArtifactError(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.decoding import prepare_type
+
 TOGETHER = 64
 """Requests that are asked together, as a server would score those that come together."""
 REPLICA, REQUESTS, REPLIES, FAILURE = "replica.json", "requests.jsonl", "replies.jsonl", "failure.json"
@@ -31,13 +33,13 @@ def write_lines(path: Path, records: Iterable[msgspec.Struct]) -> None:
 
 
 def read_requests(path: Path) -> Iterator[ScoringRequest]:
-    decoder = msgspec.json.Decoder(ScoringRequest)
+    decoder = msgspec.json.Decoder(prepare_type(ScoringRequest))
     with path.open("rb") as file:
         yield from map(decoder.decode, file)
 
 
 def read_replies(path: Path) -> list[ScoringReply]:
     """Raises OSError, or msgspec.DecodeError for a file that is not whole."""
-    decoder = msgspec.json.Decoder(ScoringReply)
+    decoder = msgspec.json.Decoder(prepare_type(ScoringReply))
     with path.open("rb") as file:
         return list(map(decoder.decode, file))

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.auth.child_environment import AWS_SECRETS, remove_secrets
+from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import ArtifactError, StartTimeout, Unavailable
 from tidegate.features.evidence.replay.scoring.exchange import (
     FAILURE,
@@ -89,7 +90,7 @@ def _read(folder: Path, code: int, log: Path, expected: int) -> list[ScoringRepl
 
 def _failure(folder: Path) -> Failure | None:
     try:
-        return msgspec.json.decode((folder / FAILURE).read_bytes(), type=Failure)
+        return msgspec.json.decode((folder / FAILURE).read_bytes(), type=prepare_type(Failure))
     except (OSError, msgspec.DecodeError):
         return None
 
