@@ -137,6 +137,7 @@ class LocalTargetHarness:
     servers: list[socketserver.BaseServer] = field(default_factory=list)
     replicas: int = 0
     startup_timeout: float = 20.0
+    drain_timeout: float = 5.0
     starts: StartQueue = field(default_factory=StartQueue)
     devices: DevicePool = field(default_factory=DevicePool)
 
@@ -150,7 +151,7 @@ class LocalTargetHarness:
             new_id=self.new_id,
             changed=lambda endpoint: None,
             harvest=lambda fleet, replica, page: self.harvested.append((replica, page)),
-            drain_timeout=5,
+            drain_timeout=self.drain_timeout,
             patience=30,
             starts=self.starts,
             devices=self.devices,

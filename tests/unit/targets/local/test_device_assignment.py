@@ -99,6 +99,7 @@ def test_a_start_waits_for_the_end_of_a_replica_that_leaves(tmp_path: Path) -> N
     """The fleet was admitted, since the other one is to go: that is no failed start."""
     with stand(program(tmp_path, SERVES)) as here, here.sleeper() as leaving:
         with_fakes(here)
+        here.drain_timeout = 300.0  # so that a slow machine does not end it before the other fleet waits
         first = asking(1, 2)
         save_desired(here.folders, DesiredFleet(first, 1))
         here.left("r-a", leaving, SERVED, start=here.describe(first, "r-a", None, ("fake0", "fake1")))
