@@ -1,40 +1,30 @@
 // One endpoint's page: commands to its rollout with a confirmation, one request by hand, and its logs.
+import { confirmCommands, find, show } from "./confirmation.js";
 import { Refused, ask, explain, send } from "./session.js";
 
 const page = document.querySelector("[data-endpoint]");
 const name = page.dataset.endpoint;
 const api = `/tidegate/v1/endpoints/${encodeURIComponent(name)}`;
-const find = (what, within = document) => within.querySelector(`[data-${what}]`);
-
-function show(element, text) {
-  element.hidden = !text;
-  element.textContent = text;
-}
 
 // --- commands ---
-const dialog = find("dialog");
-const confirm = find("confirm", dialog);
-const who = dialog.querySelector("#by");
-let chosen = null;
-let sending = false;
-
-document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-action]");
-  if (!button) return;
-  chosen = { ...button.dataset, label: button.textContent };
-  dialog.querySelector("#dialog-title").textContent = `${chosen.label}: ${name}?`;
-  find("about", dialog).textContent = chosen.about;
-  find("line", dialog).textContent = chosen.line;
-  confirm.textContent = chosen.label;
-  confirm.classList.toggle("danger", button.classList.contains("danger"));
-  confirm.disabled = false;
-  if (who) who.value = localStorage.getItem("tidegate-name") ?? "";
-  dialog.querySelector("#reason").value = "";
-  show(find("moved", dialog), "");
-  show(find("problem", dialog), "");
-  dialog.showModal();
-  (!who || who.value ? dialog.querySelector("#reason") : who).focus();
+confirmCommands({
+  attribute: "action",
+  record: "journal",
+  describe: ({ label, about, line }) => ({ title: `${label}: ${name}?`, about, line }),
+  request: ({ command, body }) => ({ path: `${api}/${command.includes("/") ? command : `rollout/${command}`}`, body: JSON.parse(body) }),
+  finish({ label }, told) {
+    const done = find("done");
+    show(done, "emptied" in told ? `${label}: ${told.emptied} requests were taken out.` : `${label}: accepted. Now: ${told.why || told.status}`);
+    setTimeout(() => show(done, ""), 15000);
+  },
+  findObstacle({ key, command }) {
+    if ([...document.querySelectorAll("[data-action]")].some((one) => one.dataset.key === key)) return "";
+    const now = document.querySelector('[data-part="headline"]').textContent.replace(/\s+/g, " ").trim();
+    const last = document.querySelector('[data-part="journal"] li span')?.textContent ?? "";
+    return `This can no longer be done: ${command === "queue/empty" ? "nothing waits in the queue" : "the rollout went on meanwhile"}. Now: ${now}. Last in the journal: ${last}`;
+  },
 });
+
 /** The command palette leads to a confirmation by the address, such as #do=pause-r-1. */
 function openAsked() {
   const key = new URLSearchParams(location.hash.slice(1)).get("do");
@@ -46,51 +36,6 @@ function openAsked() {
 }
 addEventListener("hashchange", openAsked);
 openAsked();
-find("cancel", dialog).addEventListener("click", () => dialog.close());
-
-dialog.querySelector("form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  if (sending) return;
-  sending = confirm.disabled = true;
-  if (who) localStorage.setItem("tidegate-name", who.value.trim());
-  const body = { ...JSON.parse(chosen.body), ...(who ? { by: who.value.trim() } : {}), reason: dialog.querySelector("#reason").value.trim() };
-  const { label, command } = chosen;
-  try {
-    const told = await ask(`${api}/${command.includes("/") ? command : `rollout/${command}`}`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    dialog.close();
-    const done = find("done");
-    show(done, "emptied" in told ? `${label}: ${told.emptied} requests were taken out.` : `${label}: accepted. Now: ${told.why || told.status}`);
-    setTimeout(() => show(done, ""), 15000);
-  } catch (error) {
-    const told =
-      error instanceof Refused
-        ? `Nothing was changed: ${error.message}`
-        : "The server did not answer, so it is not known whether this was done. The journal will show it once the server is there again.";
-    explain(find("problem", dialog), told, error);
-    confirm.disabled = false;
-  } finally {
-    sending = false;
-  }
-});
-
-/** What was about to be confirmed may have become impossible, by time or by somebody else. */
-addEventListener("livenews", () => {
-  if (!dialog.open || sending) return;
-  const there = [...document.querySelectorAll("[data-action]")].some((one) => one.dataset.key === chosen.key);
-  const now = document.querySelector('[data-part="headline"]').textContent.replace(/\s+/g, " ").trim();
-  const last = document.querySelector('[data-part="journal"] li span')?.textContent ?? "";
-  show(find("moved", dialog), there ? "" : `This can no longer be done: ${chosen.command === "queue/empty" ? "nothing waits in the queue" : "the rollout went on meanwhile"}. Now: ${now}. Last in the journal: ${last}`);
-  confirm.disabled = !there;
-});
-addEventListener("livegone", () => {
-  if (!dialog.open) return;
-  show(find("moved", dialog), "The endpoint was deleted meanwhile.");
-  confirm.disabled = true;
-});
 
 // --- one request by hand ---
 /** The message of an error of the invocations API, which is the model's own where it has one; null for another body. */
