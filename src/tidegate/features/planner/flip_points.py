@@ -53,6 +53,16 @@ class Sensitivity:
     flip: FlipPoint | None
     unchanged: str
 
+    @property
+    def change(self) -> str:
+        """``from 25 ms it is ...``, or with which values the plan is the same."""
+        return self.unchanged if self.flip is None else self.flip.say.partition(": ")[2]
+
+    @property
+    def reason(self) -> str:
+        """What an answer is asked for: what holds without one, and the change."""
+        return f"without an answer {self.assumed}; {self.change}"
+
 
 class FlipSearch:
     """A search that changes one answer at a time, to the nearest value first: up to ten times the value and down to a
@@ -76,7 +86,8 @@ class FlipSearch:
         key, before = question["key"], self._plan(answers)
         facts = find_facts(answers) if isinstance(before, TidegateError) else before.facts
         present, tried = facts["slowest" if key == "p99" else key], list[Any]()
-        assumed, refused = key in answers.assumed, key in answers.assumed and not list_choices(question)
+        # What contradicts the answers that a default follows from is no answer.
+        assumed, refused = key in answers.assumed, key in answers.assumed and "default_by" not in question
         shown = format_assumed(key, facts)
         for step in _steps(question, present, facts, assumed=assumed):
             for value in step:
@@ -172,7 +183,8 @@ def _flip(
     key, shown = question["key"], _format(question, value)
     where = f"if {shown}," if list_choices(question) else f"{'from' if value > present else 'down to'} {shown}"
     if isinstance(after, TidegateError):
-        return FlipPoint(key, shown, f"{key}: {where} there is no plan: {after.message}", None)
+        refusal = after.message.partition("; ")[0]
+        return FlipPoint(key, shown, f"{key}: {where} there is no plan: {refusal}", None)
     return FlipPoint(key, shown, f"{key}: {where} {_describe_change(before, after)}", after.bill.month)
 
 

@@ -41,9 +41,7 @@ class Interview:
         always asked."""
         if not question.get("if_decisive") or self._lacks_answers():
             return ""
-        found = self.search.find(read(self.answers), question)
-        change = found.unchanged if found.flip is None else found.flip.say.removeprefix(f"{question['key']}: ")
-        return f"without an answer {found.assumed}; {change}"
+        return self.search.find(read(self.answers), question).reason
 
     def answer(self, question: Question, text: str) -> None:
         """Take an answer. Raises Invalid for one that is none, or contradicts an earlier one; it is not taken

@@ -128,14 +128,8 @@ class Plan:
     @cached_property
     def assumptions(self) -> tuple[str, ...]:
         """Sentences on what was assumed, each with the values with which the plan is the same or is another."""
-        return tuple(self._describe_assumption(key, text) for key, text in self.assumed.items())
-
-    def _describe_assumption(self, key: str, text: str) -> str:
-        found = self.sensitivities.get(key)
-        if found is None:
-            return text
-        more = found.unchanged if found.flip is None else found.flip.say.removeprefix(f"{key}: ")
-        return f"{text}; {more}" if more else text
+        found = {key: one.change for key, one in self.sensitivities.items()}
+        return tuple(f"{text}; {found[key]}" if found.get(key) else text for key, text in self.assumed.items())
 
     @cached_property
     def outlook(self) -> Outlook:
