@@ -7,7 +7,10 @@ from functools import partial
 from tidegate.console import figures
 from tidegate.domain.memory_sizes import parse_bytes
 
-_SECONDS = {"us": Fraction(1, 10**6), "ms": Fraction(1, 1000), "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SECONDS: dict[str, Fraction | int] = {
+    **{"us": Fraction(1, 10**6), "ms": Fraction(1, 1000)},
+    **{"s": 1, "m": 60, "h": 3600, "d": 86_400},
+}
 """Fractions, so that 200us and 0.2ms are the same time."""
 _UNITS = {
     **dict.fromkeys(("us", "microsecond", "microseconds"), "us"),
@@ -48,7 +51,7 @@ def seconds(text: str) -> float:
     found = _PART.findall(text)
     if not found or _PART.sub("", text).strip():
         raise ValueError("expected a time with its unit, such as 100ms, 2 seconds or 1h30m")
-    return float(sum(Fraction(amount) * _SECONDS[_UNITS[unit]] for amount, unit in found))
+    return float(sum(Fraction(amount) * Fraction(_SECONDS[_UNITS[unit]]) for amount, unit in found))
 
 
 _PERIODS = {
