@@ -60,7 +60,7 @@ class Sensitivity:
 
     @property
     def reason(self) -> str:
-        """What an answer is asked for: what holds without one, and the change."""
+        """The reason to ask for an answer: the assumption without one, and the change."""
         return f"without an answer {self.assumed}; {self.change}"
 
 
@@ -209,7 +209,7 @@ def describe_plan(plan: "Plan") -> str:
     """``real time on 2 to 4 x ml.c5.large``."""
     size = plan.size
     if not isinstance(size, FleetSize):
-        return f"{plan.place.title} of {size.memory_gib} GiB for {size.concurrency:,} at a time"
+        return f"serverless with {size.memory_gib} GiB for {size.concurrency:,} at a time"
     counts = str(size.least) if size.least == size.most else f"{size.least} to {size.most}"
     return f"{plan.place.mode.replace('_', ' ')} on {counts} x {size.type.name}"
 
