@@ -81,7 +81,7 @@ class PlanAnswers:
     vpc: bool
     own_key: bool
     assumed: tuple[str, ...] = ()
-    """Keys that were not answered and follow from other answers."""
+    """Keys that were not answered, of questions that are asked if they decide or that follow from other answers."""
 
 
 def read(data: object) -> PlanAnswers:
@@ -128,6 +128,7 @@ def _values(data: object) -> tuple[dict[str, Any], tuple[str, ...]]:
         default = None if data.get(key) is not None else _default_by(question, values, data)
         if default is not None:
             values[key] = parsed(question, default, stated=False)
+        if default is not None or (question.get("if_decisive") and data.get(key) is None):
             assumed.append(key)
     return values, tuple(assumed)
 
@@ -162,6 +163,23 @@ def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
     except ValueError as error:
         raise Invalid(f"{key}: {_shorten(value)}: {error}") from None
     return made
+
+
+def list_choices(question: Question) -> tuple[Any, ...]:
+    """Return every answer of a question that has a few, or those that stand for all; none of one that takes a figure
+    or any text."""
+    if question["kind"] == "flag":
+        return (True, False)
+    return tuple(question["choices"] if question["kind"] == "choice" else question.get("tried", ()))
+
+
+def is_within_bounds(value: Any, question: Question) -> bool:
+    """Whether a parsed value may be an answer."""
+    try:
+        _bounded(value, question)
+    except ValueError:
+        return False
+    return True
 
 
 def format_answer(value: object) -> str:

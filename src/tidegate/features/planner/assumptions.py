@@ -8,14 +8,13 @@ from typing import Any
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.features.planner import erlang, hardware, language_models, rules, units
-from tidegate.features.planner.answers import PlanAnswers
+from tidegate.features.planner.answers import PlanAnswers, asked
 from tidegate.features.planner.hardware import serving
 from tidegate.features.planner.language_models import BITS
 from tidegate.features.planner.tables import table
 from tidegate.features.planner.traffic import find_load, has_idle_hours
 
 UTC = "UTC"
-_USUAL_RECORDS = 1000
 BINARY = ("images",)
 """Kinds of model whose requests are not text."""
 
@@ -72,43 +71,54 @@ def _concurrency(facts: Mapping[str, Any]) -> int:
     return erlang.servers(find_load(facts).busiest * facts["processing_time"] + starting, book["refused"])
 
 
-def assumptions(answers: PlanAnswers, *, has_calendar: bool = False) -> tuple[str, ...]:
-    """List the values that are assumed for questions without an answer, with the basis of each."""
-    kind = table("compute")["kinds"][answers.model_kind]
-    facts = find_facts(answers)
-    told = words(facts)
-    found = [f"{key} is taken to be {_join(getattr(answers, key))}: {_FOLLOWS[key]}" for key in answers.assumed]
-    if answers.processing_time is None and answers.capacity is None:
-        basis = kind.get("time_basis", kind["basis"]).format(**told)
-        found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
-    if answers.model_size is None:
-        found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['text']}")
-    if answers.model_kind == "llm" and answers.weight_bits is None and answers.processing_time is None:
-        model = language_models.model_of(facts)
-        bits = BITS * model.size / model.weights
-        found.append(
-            f"weight_bits is taken to be {bits:g}: the model then has {model.weights / 1e9:.3g} billion weights"
-        )
-    if not answers.individual_responses and answers.deadline is None:
-        found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
-    if not answers.individual_responses and facts["by_line"] and answers.records_per_object == _USUAL_RECORDS:
-        found.append(
-            f"records_per_object is taken to be {_USUAL_RECORDS:,}: S3 charges each object that is written and read"
-        )
+def assumptions(answers: PlanAnswers, facts: Mapping[str, Any], *, has_calendar: bool = False) -> dict[str, str]:
+    """Return by key the values that are assumed for questions without an answer, with the basis of each."""
+    values = {field.name: getattr(answers, field.name) for field in fields(answers)}
+    bases = _list_bases(facts) | ({} if answers.processing_time is None else {"weight_bits": None})
+    found = {}
+    for question in table("questions"):
+        key = question["key"]
+        basis = bases.get(key, "")
+        if key in answers.assumed and asked(question, values) and basis is not None:
+            found[key] = f"{key} is taken to be {format_assumed(key, facts)}" + (f": {basis}" if basis else "")
     if has_calendar and answers.timezone is None:
-        found.append(f"timezone is taken to be {UTC}: the calendar's hours are of that place")
-    return tuple(found)
+        found["timezone"] = f"timezone is taken to be {UTC}: the calendar's hours are of that place"
+    return found
 
 
-_FOLLOWS = {
-    "pattern": "it follows from the shape and the idle hours",
-    "shape": "it follows from the pattern and the idle hours",
-    "frameworks": "the usual one of this kind of model",
-}
+def _list_bases(facts: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return by key what the assumptions rest on; None for what no plan of these facts uses."""
+    kind, told = table("compute")["kinds"][facts["model_kind"]], words(facts)
+    objects = "S3 charges each object that is written and read"
+    return {
+        "processing_time": kind.get("time_basis", kind["basis"]).format(**told),
+        "p99": f"{table('compute')['slowest_of_mean']} times the time that the model works",
+        "records_per_object": objects if facts["by_line"] else None,
+        "deadline": "a job has to be done within that time",
+        "pattern": "it follows from the shape and the idle hours",
+        "shape": "it follows from the pattern and the idle hours",
+        "consistent_latency": "it follows from the latency",
+        "frameworks": "the usual one of this kind of model",
+        "model_size": f"as of {kind['text']}",
+        "measured_on": "what this kind of model usually runs on",
+        "weight_bits": _describe_weights(facts) if facts["model_kind"] == "llm" else None,
+    }
 
 
-def _join(value: object) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+def _describe_weights(facts: Mapping[str, Any]) -> str:
+    return f"the model then has {language_models.model_of(facts).weights / 1e9:.3g} billion weights"
+
+
+def format_assumed(key: str, facts: Mapping[str, Any]) -> str:
+    """Return the value that is assumed, as texts say it."""
+    if key == "weight_bits" and facts["weight_bits"] is None:
+        model = language_models.model_of(facts)
+        return f"{BITS * model.size / model.weights:g}"
+    if key == "measured_on":
+        return hardware.measured_on(facts)
+    if isinstance(facts[key], tuple):
+        return ", ".join(facts[key])
+    return words(facts)[{"p99": "slowest_text", "consistent_latency": "latency_matters"}.get(key, key)]
 
 
 def words(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -21,7 +21,9 @@ from tidegate.cli.spec_file import read_spec
 from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import planning as planner
+from tidegate.features.planner.answers import Question
 from tidegate.features.planner.card import card
+from tidegate.features.planner.flip_points import FlipSearch
 from tidegate.features.planner.interview import Interview
 from tidegate.features.planner.measured import EndpointMeasurement, describe, plan_again, tell
 from tidegate.features.planner.models import with_models
@@ -47,7 +49,9 @@ def plan(
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One answer other than in there.")
     ] = None,
-    further: Annotated[bool, typer.Option("--all", help="Ask the further questions, too.")] = False,
+    further: Annotated[
+        bool, typer.Option("--all", help="Ask every question, also where no answer changes the plan.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--continue", help="Go on where the questions stopped.")] = False,
     running: Annotated[
         str | None,
@@ -132,7 +136,8 @@ def _make_plan(
     catalogue = _load_catalogue()
     if answers is None and example is None:
         kept = Settings.from_environment(os.environ).state.expanduser() / KEPT
-        interview = _resume(kept, changes) if resume else Interview(changes, further)
+        search = planner.search_flips(catalogue)
+        interview = _resume(kept, changes, search) if resume else Interview(changes, search, further)
         return _plan_or_relax(_ask_all(interview, kept), catalogue, as_json=as_json), None
     given = planner.read({**_read_answers(answers, example), **changes})
     return _plan_or_relax(given, catalogue, as_json=as_json), None
@@ -275,11 +280,14 @@ def _ask_all(interview: Interview, kept: Path) -> PlanAnswers:
     """Ask until all is answered. Each answer is kept in a file as it is given, which ends with the last one: Ctrl-C
     and a refusal lose none. Prompts go to stderr, so that stdout has the plan alone. Raises Invalid where nobody
     answers."""
-    typer.echo("'back' goes back, '?' explains, Enter takes what is in brackets.", err=True)
+    typer.echo(
+        "'back' goes back, '?' explains, Enter takes what is in brackets, KEY=VALUE answers another question.",
+        err=True,
+    )
     while (question := interview.next_question()) is not None:
         number, count = interview.number()
         typer.echo(f"\n{number} of {count}. {question['ask']}", err=True)
-        text = _answer(question)
+        text = _answer(question, interview.reason(question))
         if text == BACK:
             interview.go_back()
         elif text == EXPLAIN:
@@ -287,7 +295,7 @@ def _ask_all(interview: Interview, kept: Path) -> PlanAnswers:
             continue
         else:
             try:
-                interview.answer(question, text)
+                interview.answer(*_find_question(question, text))
             except Invalid as error:
                 typer.echo(f"  {error.message}", err=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -295,16 +303,23 @@ def _ask_all(interview: Interview, kept: Path) -> PlanAnswers:
     return planner.read(interview.answers)
 
 
-def _resume(kept: Path, given: Mapping[str, object]) -> Interview:
+def _resume(kept: Path, given: Mapping[str, object], search: FlipSearch) -> Interview:
     """The interview where it stopped. Raises Invalid where none is kept."""
     try:
         found = json.loads(kept.read_text())
-        return Interview({**found["given"], **given}, found["further"], found["said"])
+        return Interview({**found["given"], **given}, search, found["further"], found["said"])
     except (OSError, ValueError, KeyError, TypeError):
         raise Invalid(f"{kept}: no answers are kept here: start with 'tidegate plan'") from None
 
 
-def _explain(question: Mapping[str, Any]) -> None:
+def _find_question(question: Question, text: str) -> tuple[Question, str]:
+    """Return the question that a line answers, and the answer: ``payload=2 MB`` answers another than was asked."""
+    key, mark, value = text.partition("=")
+    named = [one for one in planner.what_is_asked()["questions"] if mark and one["key"] == key.strip()]
+    return (named[0], value.strip()) if named else (question, text)
+
+
+def _explain(question: Question) -> None:
     if question.get("choices"):
         typer.echo(f"    one of {', '.join(question['choices'])}", err=True)
     if question.get("explain"):
@@ -312,14 +327,16 @@ def _explain(question: Mapping[str, Any]) -> None:
     typer.echo(f"    default: {_format_default(question['default']) or 'none'} ({question['key']})", err=True)
 
 
-def _answer(question: Mapping[str, Any]) -> str:
-    """Prompt for one answer and return the line that was typed, empty for the default. Raises Invalid at the end of
-    input."""
+def _answer(question: Question, reason: str) -> str:
+    """Prompt for one answer and return the line that was typed, empty for the default. ``reason``: why it is asked.
+    Raises Invalid at the end of input."""
     for choice, told in (question.get("choices") or {}).items():
         if told:
             typer.echo(f"    {choice}: {told}", err=True)
     if question.get("help"):
         typer.echo(f"    {question['help']}", err=True)
+    if reason:
+        typer.echo(f"    {reason}", err=True)
     shown = "" if question.get("required") else _format_default(question["default"])
     typer.echo(f"  {f'[{shown}] ' if shown else ''}> ", err=True, nl=False)
     line = sys.stdin.readline()

@@ -81,13 +81,15 @@ def _time(facts: Facts, kind: Mapping[str, Any], hardware: str) -> float:
     stated = facts["processing_time"]
     if stated is None:
         return _estimate(facts, kind, hardware)
-    measured = _measured_on(facts, kind)
+    measured = measured_on(facts)
     if hardware == measured or facts["capacity"] is not None:
         return float(stated)
     return float(stated) * _estimate(facts, kind, hardware) / _estimate(facts, kind, measured)
 
 
-def _measured_on(facts: Facts, kind: Mapping[str, Any]) -> str:
+def measured_on(facts: Facts) -> str:
+    """Return the hardware on which a stated time was measured: as answered, or as is usual."""
+    kind = table("compute")["kinds"][facts["model_kind"]]
     if facts["measured_on"] is not None:
         return str(facts["measured_on"])
     if facts["hardware"] != ANY or facts["instance_type"]:

@@ -1,4 +1,4 @@
-"""The questions one after the other, with a way back: which comes next, and what an answer contradicts. Pure."""
+"""The questions one after the other, with a way back: which comes next, why, and what an answer contradicts. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -6,17 +6,19 @@ from typing import Any
 
 from tidegate.domain.errors import Invalid
 from tidegate.features.planner import rules
-from tidegate.features.planner.answers import PlanAnswers, Question, asked, parsed, read_partly
+from tidegate.features.planner.answers import PlanAnswers, Question, asked, parsed, read, read_partly
 from tidegate.features.planner.assumptions import contradiction, find_facts
+from tidegate.features.planner.flip_points import FlipSearch
 from tidegate.features.planner.tables import table
 
 
 @dataclass
 class Interview:
     """``given`` are answers that are not asked, ``said`` the texts that were typed, by key, in their order; an empty
-    one stands for the default. ``further``: the further questions are asked, too."""
+    one stands for the default. ``search`` finds the questions that decide. ``further``: every question is asked."""
 
     given: Mapping[str, object]
+    search: FlipSearch
     further: bool = False
     said: dict[str, str] = field(default_factory=dict)
 
@@ -31,7 +33,15 @@ class Interview:
 
     def number(self) -> tuple[int, int]:
         """Return which question comes next, and how many there are by the answers so far."""
-        return len(self.said) + 1, max(len(self.said) + 1, len(list(self._asked())))
+        coming = sum(one["key"] not in self.said for one in self._asked())
+        return len(self.said) + 1, len(self.said) + max(1, coming)
+
+    def reason(self, question: Question) -> str:
+        """Return what is assumed without the answer, and where the plan changes; nothing for a question that is
+        always asked."""
+        if not question.get("if_decisive") or self._lacks_answers():
+            return ""
+        return self.search.find(read(self.answers), question).reason
 
     def answer(self, question: Question, text: str) -> None:
         """Take an answer. Raises Invalid for one that is none, or contradicts an earlier one; it is not taken
@@ -52,12 +62,24 @@ class Interview:
             self.said.popitem()
 
     def _asked(self) -> Iterator[Question]:
+        """Yield the questions that are always asked, those that decide by the answers to these, and the further."""
         values = self._values()
-        for further in (False, True) if self.further else (False,):
-            for question in table("questions"):
-                wanted = bool(question.get("further")) is further and question["key"] not in self.given
-                if wanted and asked(question, values):
-                    yield question
+        sensible = [one for one in table("questions") if one["key"] not in self.given and asked(one, values)]
+        yield from (one for one in sensible if not one.get("if_decisive") and not one.get("further"))
+        for question in (one for one in sensible if one.get("if_decisive")):
+            if self.further or question["key"] in self.said or self._decides(question):
+                yield question
+        yield from (one for one in sensible if one.get("further") and self.further)
+
+    def _decides(self, question: Question) -> bool:
+        return not self._lacks_answers() and self.search.find(read(self.answers), question).flip is not None
+
+    def _lacks_answers(self) -> bool:
+        """Whether a question that is always asked comes first: before that there is no plan to change."""
+        values = self._values()
+        known = self.said.keys() | self.given.keys()
+        first = (one for one in table("questions") if not one.get("if_decisive") and not one.get("further"))
+        return any(one["key"] not in known and asked(one, values) for one in first)
 
     def _values(self) -> dict[str, Any]:
         return read_partly(self.answers)

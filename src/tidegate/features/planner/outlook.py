@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.features.cost.traffic import Load
 from tidegate.features.planner import units
 from tidegate.features.planner.answers import PlanAnswers, format_answer, parsed
+from tidegate.features.planner.flip_points import FlipPoint, Replan, describe_plan
 from tidegate.features.planner.pricing import scaling
 from tidegate.features.planner.sizing import FleetSize
 from tidegate.features.planner.tables import table
@@ -19,24 +20,11 @@ from tidegate.features.planner.units import format_money, format_percent
 if TYPE_CHECKING:
     from tidegate.features.planner.plan import Plan
 
-Replan = Callable[[PlanAnswers], "Plan"]
-FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Multiples of an answer that are tried, and their inverses."""
 MOST_RELAXED = 3
 MONTH = 30.4375 * 86_400
 """Seconds."""
 ZONES = 3
 """Availability Zones over which SageMaker, EKS and ECS spread the instances of a fleet."""
-
-
-@dataclass(frozen=True)
-class FlipPoint:
-    """The nearest value of an unmeasured answer at which the plan changes; ``month`` is the bill in dollars there."""
-
-    key: str
-    value: str
-    say: str
-    month: float
 
 
 @dataclass(frozen=True)
@@ -68,62 +56,9 @@ class Outlook:
 
 def look_out(made: "Plan", replan: Replan) -> Outlook:
     """``replan`` makes a plan of other answers. The flip points come by how much they change the bill."""
-    flips = sorted(_flips(made, replan), key=lambda one: -abs(one.month - made.bill.month))
+    flips = [one.flip for one in made.sensitivities.values() if one.flip is not None]
+    flips.sort(key=lambda one: -abs((math.inf if one.month is None else one.month) - made.bill.month))
     return Outlook(tuple(flips), tuple(_elsewhere(made, replan)), tuple(_bad_days(made)))
-
-
-def _flips(made: "Plan", replan: Replan) -> Iterator[FlipPoint]:
-    """Yield for each unmeasured answer the nearest value that changes type, mode or number of instances."""
-    idle = "rate" if made.place.mode == "batch" else "records"
-    for key in ("rate", "processing_time", "model_size", "payload", "records"):
-        value = made.facts[key]
-        if not value or key == idle or (key == "processing_time" and made.answers.capacity is not None):
-            continue
-        found = _first_change(made, key, float(value), replan)
-        if found is not None:
-            yield found
-
-
-def _first_change(made: "Plan", key: str, value: float, replan: Replan) -> FlipPoint | None:
-    for factor in FACTORS:
-        for times in (factor, 1 / factor):
-            other = value * times
-            given: dict[str, Any] = {key: other if key in ("rate", "processing_time") else int(other)}
-            try:
-                plan = replan(replace(made.answers, **given))
-            except TidegateError:
-                continue
-            if _choice(plan) != _choice(made):
-                word = "from" if times > 1 else "down to"
-                shown = _FORMATS[key](other)
-                say = (
-                    f"{key}: {word} {shown} it is {_describe(plan)}, about {format_money(plan.bill.month)} a month"
-                )
-                return FlipPoint(key, shown, say, plan.bill.month)
-    return None
-
-
-_FORMATS: Mapping[str, Callable[[float], str]] = {
-    "rate": units.format_rate,
-    "processing_time": units.format_seconds,
-    "model_size": units.format_size,
-    "payload": units.format_size,
-    "records": lambda value: f"{value:,.0f}",
-}
-
-
-def _choice(plan: "Plan") -> tuple[Any, ...]:
-    size = plan.size
-    what = (size.type.name, size.least, size.most) if isinstance(size, FleetSize) else (size.memory_gib,)
-    return plan.place.target, plan.place.mode, *what
-
-
-def _describe(plan: "Plan") -> str:
-    size = plan.size
-    if not isinstance(size, FleetSize):
-        return plan.place.title
-    counts = str(size.least) if size.least == size.most else f"{size.least} to {size.most}"
-    return f"{plan.place.mode.replace('_', ' ')} on {counts} x {size.type.name}"
 
 
 PLACES: Mapping[str, Mapping[str, Any]] = {
@@ -151,7 +86,7 @@ def _elsewhere(made: "Plan", replan: Replan) -> Iterator[ElsewherePlan]:
         lacks = table("targets")["targets"][target]["lacks"]
         month = plan.bill.month
         yield ElsewherePlan(
-            target, month, f"{_describe(plan)} on {name}, about {format_money(month)} a month; {lacks}"
+            target, month, f"{describe_plan(plan)} on {name}, about {format_money(month)} a month; {lacks}"
         )
     here = "this machine: nothing is billed; one zone, no further instances, no replacement while it is off"
     yield ElsewherePlan("local", 0.0, here)
@@ -233,6 +168,6 @@ def relax(answers: PlanAnswers, replan: Replan) -> tuple[Relaxation, ...]:
         shown = {key: format_answer(value) for key, value in changes.items()}
         told = ", ".join(f"{key}: {value or 'nothing'}" for key, value in shown.items())
         month = plan.bill.month
-        say = f"{told}: {_describe(plan)}, about {format_money(month)} a month; {row['say']}"
+        say = f"{told}: {describe_plan(plan)}, about {format_money(month)} a month; {row['say']}"
         found.append((len(changes), month, Relaxation(shown, month, say)))
     return tuple(one for *_, one in sorted(found, key=lambda one: one[:2])[:MOST_RELAXED])

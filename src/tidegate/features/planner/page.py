@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from tidegate.domain.errors import TidegateError
 from tidegate.features.planner import planning as planner
 from tidegate.features.planner.answers import format_answer
+from tidegate.features.planner.flip_points import Sensitivity
 from tidegate.prices import Catalogue
 
 EXAMPLE, AGAINST = "example", "against"
@@ -33,6 +34,8 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         except TidegateError as error:
             problem, relaxed = error.message, _relax(answers, catalogue)
     fields = [_field(question, answers, problem, question["key"] in lacking) for question in asked["questions"]]
+    for field, found in _find_unanswered(fields, made, answers, catalogue):
+        field |= {"further": found.flip is None, "reason": found.reason}
     return {
         "examples": asked["examples"],
         "chosen": example,
@@ -53,6 +56,22 @@ def show_plan(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "versus": None if made is None or not against else compare(made, answers, against, catalogue),
         "address": urlencode({key: format_answer(value) for key, value in answers.items()}),
     }
+
+
+def _find_unanswered(
+    fields: list[dict[str, Any]], made: planner.Plan | None, answers: Mapping[str, Any], catalogue: Catalogue
+) -> list[tuple[dict[str, Any], Sensitivity]]:
+    """Return the fields without an answer that are asked if they decide, with how the plan depends on each; none
+    before there are answers to plan with."""
+    if made is not None:
+        found = made.sensitivities
+    else:
+        try:
+            given = planner.read(answers)
+        except TidegateError:
+            return []
+        found = planner.search_flips(catalogue).list_sensitivities(given)
+    return [(field, found[field["key"]]) for field in fields if not field["value"] and field["key"] in found]
 
 
 def _relax(answers: Mapping[str, Any], catalogue: Catalogue) -> list[dict[str, str]]:
@@ -140,7 +159,8 @@ def _field(
         "choices": choices,
         "default": default,
         "value": format_answer(answers[key]) if key in answers else "",
-        "further": question.get("further", False),
+        "further": bool(question.get("further") or (question.get("if_decisive") and key not in answers)),
+        "reason": "",
         "required": _is_required(question, answers),
         "problem": MISSING if missing else problem if problem and problem.startswith(f"{key}:") else None,
     }

@@ -20,6 +20,7 @@ from tidegate.features.planner.alternatives import Alternative, choices
 from tidegate.features.planner.answers import PlanAnswers
 from tidegate.features.planner.calendar import calendar
 from tidegate.features.planner.candidates import generation, work_time
+from tidegate.features.planner.flip_points import FlipSearch, Sensitivity
 from tidegate.features.planner.flowchart import FlowchartStep, Place, PlanNote, place, walk
 from tidegate.features.planner.hardware import is_arm
 from tidegate.features.planner.outlook import Outlook, Relaxation, look_out, relax
@@ -81,7 +82,8 @@ def _price_dates(bill: Bill, region: str) -> PriceDates:
 class Plan:
     """A deployment that can run, with its reasons. ``rows`` are the six of the summary, ``spec`` is what ``tidegate
     deploy`` takes, or ``tidegate batch`` where no endpoint is needed. ``rollout`` is what the target performs.
-    ``facts`` are the answers with all that follows from them; ``digest`` is in the spec's tags."""
+    ``facts`` are the answers with all that follows from them, ``assumed`` the values that were not answered, by key;
+    ``digest`` is in the spec's tags."""
 
     answers: PlanAnswers
     facts: Mapping[str, Any]
@@ -92,7 +94,7 @@ class Plan:
     bill: Bill
     rows: tuple[PlanRow, ...]
     notes: tuple[PlanNote, ...]
-    assumptions: tuple[str, ...]
+    assumed: Mapping[str, str]
     overrides: tuple[str, ...]
     spec: Mapping[str, Any]
     digest: str
@@ -116,6 +118,18 @@ class Plan:
         if self.place.mode == "batch":
             return None
         return compute_promise(self.facts, parse_planned(self.spec), self.place.target)
+
+    @cached_property
+    def sensitivities(self) -> Mapping[str, Sensitivity]:
+        """How the plan depends on its answers, by key. Computed when asked for, on plans whose alarms are not solved
+        for."""
+        return search_flips(self.catalogue).list_sensitivities(self.answers)
+
+    @cached_property
+    def assumptions(self) -> tuple[str, ...]:
+        """Sentences on what was assumed, each with the values with which the plan is the same or is another."""
+        found = {key: one.change for key, one in self.sensitivities.items()}
+        return tuple(f"{text}; {found[key]}" if found.get(key) else text for key, text in self.assumed.items())
 
     @cached_property
     def outlook(self) -> Outlook:
@@ -144,6 +158,11 @@ def _compile(made: Plan) -> tuple[PlanNote, ...]:
     wish = parse_planned(made.spec)
     refuse_harm(made.facts, wish, made.place.target)
     return compile_plan(wish, made.place, made.answers.region)
+
+
+def search_flips(catalogue: Catalogue) -> FlipSearch:
+    """Return a search for what changes plans, with the cheap part of the plan: alarms are not solved for."""
+    return FlipSearch(lambda answers: _plan(answers, catalogue))
 
 
 def relaxations(answers: PlanAnswers, catalogue: Catalogue) -> tuple[Relaxation, ...]:
@@ -197,7 +216,7 @@ def _plan(answers: PlanAnswers, catalogue: Catalogue, *, solved: bool = False) -
             *_stand_ins(bill),
             *_estimates(bill, facts["region"]),
         ),
-        assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
+        assumed=derived.assumptions(answers, facts, has_calendar=bool(peaks)),
         overrides=_overrides(answers, where.target),
         spec=spec,
         digest=digest,

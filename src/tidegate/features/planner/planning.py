@@ -6,7 +6,7 @@ makes JSON of it and ``render_spec`` a spec file.
 
 from tidegate.features.planner.answers import PlanAnswers, missing, read
 from tidegate.features.planner.document import answers_of, document, example, examples, what_is_asked
-from tidegate.features.planner.plan import Plan, monthly, plan, relaxations
+from tidegate.features.planner.plan import Plan, monthly, plan, relaxations, search_flips
 from tidegate.features.planner.render_spec import render_spec
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "read",
     "relaxations",
     "render_spec",
+    "search_flips",
     "what_is_asked",
 ]

@@ -1,12 +1,17 @@
 """Times, sizes and shares: from the words of a person to numbers and back."""
 
 import re
+from fractions import Fraction
 from functools import partial
 
 from tidegate.console import figures
 from tidegate.domain.memory_sizes import parse_bytes
 
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SECONDS: dict[str, Fraction | int] = {
+    **{"us": Fraction(1, 10**6), "ms": Fraction(1, 1000)},
+    **{"s": 1, "m": 60, "h": 3600, "d": 86_400},
+}
+"""Fractions, so that 200us and 0.2ms are the same time."""
 _UNITS = {
     **dict.fromkeys(("us", "microsecond", "microseconds"), "us"),
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), "ms"),
@@ -46,7 +51,7 @@ def seconds(text: str) -> float:
     found = _PART.findall(text)
     if not found or _PART.sub("", text).strip():
         raise ValueError("expected a time with its unit, such as 100ms, 2 seconds or 1h30m")
-    return sum(float(amount) * _SECONDS[_UNITS[unit]] for amount, unit in found)
+    return float(sum(Fraction(amount) * Fraction(_SECONDS[_UNITS[unit]]) for amount, unit in found))
 
 
 _PERIODS = {

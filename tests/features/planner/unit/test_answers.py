@@ -100,6 +100,11 @@ def test_people_write_in_more_than_one_way() -> None:
     assert written.peaks == (TrafficPeak("pay-days", 4.0), TrafficPeak("year-end", 10.0))
 
 
+def test_a_time_is_the_same_in_every_unit() -> None:
+    written = planner.read(answers(processing_time="0.2ms", p99="200us"))
+    assert written.p99 == written.processing_time == 0.0002
+
+
 def test_every_question_has_a_field_and_every_field_a_question() -> None:
     assert [question["key"] for question in table("questions")] + ["assumed"] == [
         field.name for field in fields(PlanAnswers)

@@ -64,27 +64,19 @@ def test_answers_from_a_file_with_one_changed(tmp_path: Path) -> None:
     assert "not both" in refused("--answers", str(file), "--example", "assist")
 
 
+ALWAYS_ASKED = ["fraud", "", "100ms", "95", "", "high", "", "tabular", ""]
+"""Name, individual answers, latency, rate, pattern, criticality, harm, kind of model and frameworks."""
+DECISIVE = ["", "20ms", "", "payroll", ""]
+"""Payload, processing time, its 99th percentile, shape and region."""
+
+
+def typed(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
 def test_it_asks_where_nothing_is_given() -> None:
-    typed = [
-        "fraud",
-        "",
-        "100 parsecs",
-        "100ms",
-        "",
-        "20ms",
-        "",
-        "",
-        "95",
-        "",
-        "payroll",
-        "high",
-        "no",
-        "",
-        "money",
-        "",
-        "tabular",
-    ]
-    shown, asked = run("--json", answers="\n".join([*typed, "", ""]) + "\n")
+    lines = ["fraud", "", "100 parsecs", "100ms", "", "95", "", "high", "money", "", "tabular", ""]
+    shown, asked = run("--json", answers=typed(*lines, *DECISIVE))
     told = json.loads(shown)
     assert told["answers"]["latency"] == 0.1 and told["answers"]["shape"] == "payroll"
     assert told["mode"] == "real_time" and told["size"]["max"] == 10
@@ -93,25 +85,44 @@ def test_it_asks_where_nothing_is_given() -> None:
     assert "rate: this has to be answered" in asked
     assert "payroll: working hours" in asked, "choices are explained"
     assert "Spot" not in asked, "further questions are asked of those who want them"
-    assert "1 of 15. What is the endpoint" in asked
+    assert "1 of 9. What is the endpoint" in asked
+
+
+def test_it_asks_what_decides_and_says_why_and_what_it_took_instead_of_an_answer() -> None:
+    shown, asked = run("--why", answers=typed(*ALWAYS_ASKED, *DECISIVE))
+    assert "10 of 13. How large is the largest request" in asked, "the count grows with what decides"
+    assert "without an answer 5 ms; from 25 ms it is real time on 2 to 3 x ml.c5.xlarge" in asked
+    assert "12 of 14. Within what time are 99 of 100 requests" in asked, "an answer may bring another question"
+    assert "Do people see its answers" not in asked, "what is critical has the same rollout either way"
+    told = " ".join(shown.split())
+    assert "user_facing is taken to be no; the plan is the same whatever the answer" in told
+    assert "as of trees and linear models; the plan is the same from 20 MB to 2 GB" in told
+
+
+def test_a_question_that_does_not_decide_can_be_answered_at_any_prompt() -> None:
+    lines = [*ALWAYS_ASKED, "model_size=3 GB", "models=3", "", "20ms", "back", "30ms", "", "payroll", ""]
+    shown, asked = run("--json", answers=typed(*lines))
+    told = json.loads(shown)["answers"]
+    assert (told["model_size"], told["processing_time"]) == (3e9, 0.03)
+    assert "payload: 'models=3': expected an amount" in asked, "it names no question"
+    assert not [one for one in json.loads(shown)["assumptions"] if one.startswith("model_size")]
 
 
 def test_answers_survive_an_interruption_and_are_gone_back_to(state: Path) -> None:
-    typed = ["fraud", "", "1s", "back", "100ms", "?", "16 KB"]
-    message = refused("--json", answers="\n".join(typed) + "\n")
+    lines = ["fraud", "", "1s", "back", "100ms", "?", "95", *ALWAYS_ASKED[4:], "16 KB"]
+    message = refused("--json", answers=typed(*lines))
     assert "'tidegate plan --continue' goes on" in message and (state / "plan-answers.json").exists()
-    more = ["20ms", "", "95", "", "payroll", "high", "no", "", "", "tabular", "", ""]
-    shown, asked = run("--continue", "--json", answers="\n".join(more) + "\n")
+    shown, asked = run("--continue", "--json", answers=typed(*DECISIVE[1:]))
     told = json.loads(shown)["answers"]
     assert (told["name"], told["latency"], told["payload"]) == ("fraud", 0.1, 16_000)
-    assert "5 of 15. How long does the model work" in asked, "what was answered is not asked again"
+    assert "11 of 13. How long does the model work" in asked, "what was answered is not asked again"
 
 
 def test_a_contradiction_is_raised_where_it_arises() -> None:
-    typed = ["fraud", "", "100ms", "", "200ms", "20ms", "", "95", "", "", "", "", "", "", "", "", ""]
-    _, asked = run("--json", answers="\n".join(typed) + "\n")
+    lines = [*ALWAYS_ASKED, "", "200ms", *DECISIVE[1:]]
+    _, asked = run("--json", answers=typed(*lines))
     before, _, after = asked.partition("the model works 200 ms on a request")
-    assert "5 of 15" in before and "5 of 15" in after, "the same question is asked again"
+    assert "11 of 13" in before and "11 of 13" in after, "the same question is asked again"
 
 
 def test_nothing_is_continued_where_nothing_was_begun() -> None:
@@ -127,11 +138,10 @@ def test_a_path_in_a_plan_is_relative_to_its_file(tmp_path: Path, monkeypatch: p
 
 
 def test_further_questions_and_nobody_to_answer() -> None:
-    typed = ["job", "no", "", "", "1000"]
-    _, asked = run("--all", "--json", answers="\n".join(typed) + "\n" * 40)
+    _, asked = run("--all", "--json", answers=typed("job", "no", "1000") + "\n" * 40)
     assert "Spot" in asked and "How many such jobs" in asked and "ordinary busy hour" not in asked
     assert "give --answers or --example" in refused(answers="fraud\n")
-    assert "name" not in run("--set", "name=x", answers="\n\n\n\n5\n" + "\n" * 40)[1].partition("?")[0]
+    assert "name" not in run("--set", "name=x", answers="\n\n5\n" + "\n" * 40)[1].partition("?")[0]
 
 
 def test_the_spec_is_written_with_its_reasons(tmp_path: Path) -> None:

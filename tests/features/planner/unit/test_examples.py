@@ -54,7 +54,10 @@ def test_payroll_fraud_is_what_the_brief_says() -> None:
         "tax-forms": ("days(0 8 1-31 1 MON-FRI)", "12h", 10),
         "tax-filing": ("days(0 8 1-15 4 MON-FRI)", "12h", 10),
     }
-    assert plan.notes == () and plan.assumptions == () and plan.overrides == ()
+    assert plan.notes == () and plan.overrides == ()
+    assert list(plan.assumed) == ["p99", "consistent_latency", "user_facing", "region"], (
+        "what the brief leaves open"
+    )
 
 
 EXPECTED = {

@@ -1,5 +1,6 @@
 """The answers that would change a plan, the changes that make one, and the same load on each target."""
 
+import math
 from itertools import product
 from math import prod
 from typing import Any
@@ -38,7 +39,8 @@ def test_at_a_flip_point_the_plan_is_another(key: str) -> None:
 
 def test_flip_points_come_by_what_they_change_in_the_bill() -> None:
     made = planned()
-    changes = [abs(one.month - made.bill.month) for one in made.outlook.flips]
+    months = [one.month for one in made.outlook.flips]
+    changes = [math.inf if month is None else abs(month - made.bill.month) for month in months]
     assert len(changes) > 1 and changes == sorted(changes, reverse=True)
 
 
@@ -115,3 +117,49 @@ def test_a_quota_below_the_peak_is_said() -> None:
         "up to 10 instances of ml.c5.xlarge run at a time, and the quota is 4: what is above it does not start"
     ]
     assert not [note for note in planned(shape="payroll", quota=20).notes if note.about == "quota"]
+
+
+def answers_of(plan: Plan) -> dict[str, str]:
+    """The sentences on what was assumed, by key."""
+    return {text.partition(" is ")[0]: text for text in plan.assumptions}
+
+
+def test_an_assumption_says_with_which_values_the_plan_is_the_same_or_another() -> None:
+    found = answers_of(planned(payload="2 KB"))
+    assert found["model_size"].endswith("; the plan is the same from 20 MB to 2 GB")
+    assert found["user_facing"] == "user_facing is taken to be no; the plan is the same whatever the answer"
+    assert "; from 120 ms the slowest hundredth of requests is taken to be 120 ms" in found["p99"]
+    assert "payload" not in found
+    assert "p99" not in answers_of(planned(p99="40ms"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "key", "says"),
+    [
+        # A start from zero is no answer within two seconds: who needs each of them that fast has to know.
+        (
+            {"rate": "40/h", "latency": "2s", "pattern": "intermittent"},
+            "consistent_latency",
+            "if yes, there is no plan",
+        ),
+        # Ten times the assumption is no scan and no minute of speech.
+        ({"rate": 0.1, "latency": "30m", "model_kind": "images"}, "payload", "from 16 MB it costs about"),
+        ({"rate": "10/h", "latency": "20m", "model_kind": "neural_network"}, "processing_time", "asynchronous"),
+        ({"individual_responses": False, "records": 50_000}, "runs_per_month", "from 100 it costs about"),
+        ({"rate": 2, "latency": "100ms"}, "processing_time", "there is no plan: latency and processing_time"),
+        # Two plans without alarms to solve for differ in the time that the version is watched.
+        ({"rate": 2, "latency": "2s"}, "reversible", "if no, its rollout has final_bake 1h"),
+    ],
+)
+def test_an_answer_of_its_plausible_range_that_changes_the_plan_is_found(
+    answers: dict[str, Any], key: str, says: str
+) -> None:
+    plan = planner.plan(planner.read({"name": "case", **answers}), CATALOGUE)
+    flip = plan.sensitivities[key].flip
+    assert flip is not None and says in flip.say
+    assert plan.sensitivities[key].reason.endswith(flip.say.removeprefix(f"{key}: "))
+
+
+def test_a_few_cents_are_no_other_bill() -> None:
+    plan = planner.plan(planner.read({"name": "job", "individual_responses": False, "records": 100}), CATALOGUE)
+    assert plan.sensitivities["region"].flip is None and plan.sensitivities["payload"].flip is None

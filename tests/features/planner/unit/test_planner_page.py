@@ -59,6 +59,26 @@ def test_a_form_marks_the_answers_that_a_plan_needs(answers: dict[str, str], req
     assert [field["key"] for field in fields if field["required"]] == required
 
 
+def test_a_form_asks_for_what_decides_and_folds_the_rest() -> None:
+    answers = {"rate": "95", "latency": "100ms", "criticality": "high"}
+    fields = {field["key"]: field for field in plan_page.show_plan(answers, CATALOGUE)["fields"]}
+    asked = [key for key, field in fields.items() if not field["further"] and field["reason"]]
+    assert asked == ["payload", "processing_time", "shape", "region"]
+    assert "without an answer 5 ms; from 25 ms it is real time on 2 to 3 x" in fields["processing_time"]["reason"]
+    assert fields["user_facing"]["further"] and fields["latency"]["reason"] == ""
+    assert fields["user_facing"]["reason"] == "without an answer no; the plan is the same whatever the answer"
+    given = {**answers, "user_facing": "no"}
+    assert not next(one for one in plan_page.show_plan(given, CATALOGUE)["fields"] if one["key"] == "user_facing")[
+        "further"
+    ]
+
+
+def test_a_form_without_a_plan_asks_for_what_would_make_one() -> None:
+    made = plan_page.show_plan({"rate": "40/h", "latency": "500ms", "pattern": "intermittent"}, CATALOGUE)
+    asked = [field["key"] for field in made["fields"] if field["reason"] and not field["further"]]
+    assert made["plan"] is None and asked == ["consistent_latency"]
+
+
 def test_answers_without_a_plan_come_with_links_to_changes_that_make_one() -> None:
     made = plan_page.show_plan({"rate": "1", "latency": "100ms", "payload": "1 GB"}, CATALOGUE)
     assert made["plan"] is None and 1 <= len(made["relaxations"]) <= 3
