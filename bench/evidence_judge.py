@@ -14,9 +14,9 @@ from statistics import median
 from bench import tables
 from tidegate.domain.evidence import NO_SUMS, Comparison, EvidenceConfig, Judging
 from tidegate.features.evidence.judge import false_alarm_rates
-from tidegate.features.evidence.people import ENOUGH, part_of_rate
+from tidegate.features.evidence.people import part_of_rate
 from tidegate.statistics.means import NetTest, add_sums
-from tidegate.statistics.preferences import GROUP, PreferenceTest
+from tidegate.statistics.preferences import ENOUGH, GROUP, PreferenceTest
 
 CONFIG = EvidenceConfig((Comparison.JUDGE,), judging=Judging("http://judge", "m", asks=800, labels=200))
 RATE = false_alarm_rates(CONFIG, 1)[Comparison.JUDGE]

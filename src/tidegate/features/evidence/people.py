@@ -13,11 +13,8 @@ from tidegate.domain.evidence import NO_SUMS, ComparisonResult, Finding, Measure
 from tidegate.features.evidence.bounds import mean_bounds
 from tidegate.features.evidence.pairs import BY_PEOPLE
 from tidegate.statistics.means import add_sums
-from tidegate.statistics.preferences import GROUP, PreferenceTest, correct_label, spread_of
+from tidegate.statistics.preferences import ENOUGH, GROUP, PreferenceTest, correct_label, spread_of
 
-ENOUGH = 75
-"""Labels from which on people decide: with so many, a version whose answers people find worse in 80 of 100 pairs is
-found in more than 95 of 100 rollouts (``python -m bench.evidence_judge``)."""
 SHOWN_RELIANCE = 0.5
 """By how much the estimate that is shown is corrected by the judge."""
 VALUES = (0.0, 0.5, 1.0)

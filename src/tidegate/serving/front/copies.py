@@ -26,16 +26,23 @@ class RequestCopies:
         *,
         cut: Cut,
         show: Callable[[Request], str],
+        clean: Callable[[str], str],
     ) -> None:
         """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
-        ``show`` the body of a request that a person may see."""
+        ``show`` the body of a request that a person may see; ``clean`` takes what is personal out of an answer."""
         self._mirror = ShadowSender(spec, stats.note, cut) if spec.mirror is not None else None
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
-            limit = spec.invocation_timeout
-            redacts = spec.capture is not None
             self._pairs = PairSender(
-                spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show, redacts=redacts
+                spec.pairing,
+                spec.invocation_timeout,
+                engine,
+                in_hand,
+                stats.add_pair,
+                cut=cut,
+                show=show,
+                clean=clean,
+                redacts=spec.capture is not None,
             )
         self._page = PairPage(
             spec,

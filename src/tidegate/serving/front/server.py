@@ -152,6 +152,7 @@ class Server:
             lambda: len(self._in_hand),
             cut=cut,
             show=self._captures.show,
+            clean=self._captures.clean,
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evidence_judge import CONFIG, INDIFFERENT, NEVER, RATE, WORSE, find_first, is_held
-from tidegate.features.evidence.people import ENOUGH, part_of_rate
-from tidegate.statistics.preferences import GROUP, PreferenceTest, correct_label, spread_of
+from tidegate.features.evidence.people import part_of_rate
+from tidegate.statistics.preferences import ENOUGH, GROUP, PreferenceTest, correct_label, spread_of
 
 VALUES = st.sampled_from((0.0, 0.5, 1.0))
 GROUPS = st.lists(st.tuples(VALUES, VALUES), min_size=GROUP, max_size=GROUP)

@@ -19,8 +19,7 @@ from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.judging import count_verdict
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
-from tidegate.features.evidence.people import ENOUGH
-from tidegate.statistics.preferences import GROUP
+from tidegate.statistics.preferences import ENOUGH, GROUP
 
 JUDGING = Judging("http://judge", "m", asks=800, labels=200)
 CONFIG = EvidenceConfig((Comparison.JUDGE,), judging=JUDGING)
