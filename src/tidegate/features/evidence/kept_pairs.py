@@ -6,7 +6,6 @@ go when the rollout ends, or after ``KEPT_FOR``."""
 
 import logging
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,12 +101,13 @@ class KeptPairs:
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def clear_earlier(self) -> None:
-        """Remove the pairs of other rollouts of the endpoint, and those of any that are too old."""
+    def clear_earlier(self, now: float) -> None:
+        """Remove the pairs of other rollouts of the endpoint, and those of any that are too old. ``now``: epoch
+        seconds."""
         for folder in self._folder.parent.parent.glob("*/*"):
             other = folder.parent == self._folder.parent and folder != self._folder
             with suppress(OSError):
-                if other or folder.stat().st_mtime < time.time() - KEPT_FOR:
+                if other or folder.stat().st_mtime < now - KEPT_FOR:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _names(self) -> list[str]:

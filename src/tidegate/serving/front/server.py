@@ -151,8 +151,7 @@ class Server:
             lambda: self.engine,
             lambda: len(self._in_hand),
             cut=cut,
-            show=self._captures.show,
-            clean=self._captures.clean,
+            captures=self._captures,
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))

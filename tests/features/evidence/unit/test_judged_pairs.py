@@ -4,7 +4,6 @@ the command show."""
 import asyncio
 import json
 import os
-import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -95,9 +94,11 @@ def test_pairs_are_read_in_their_order_and_go_with_their_label_and_their_rollout
 def test_pairs_of_earlier_rollouts_and_old_ones_go(tmp_path: Path) -> None:
     for endpoint, rollout in (("chat", "r1"), ("chat", "r2"), ("other", "r3"), ("gone", "r4")):
         KeptPairs(tmp_path, endpoint, rollout).add(kept("a"))
-    long_ago = time.time() - KEPT_FOR - 60
-    os.utime(tmp_path / "judged/gone/r4", (long_ago, long_ago))
-    KeptPairs(tmp_path, "chat", "r2").clear_earlier()
+    now = NOW.timestamp()
+    for path in (tmp_path / "judged").glob("*/*"):
+        os.utime(path, (now, now))
+    os.utime(tmp_path / "judged/gone/r4", (now - KEPT_FOR - 60,) * 2)
+    KeptPairs(tmp_path, "chat", "r2").clear_earlier(now)
     left = {str(path.relative_to(tmp_path / "judged")) for path in (tmp_path / "judged").glob("*/*")}
     assert left == {"chat/r2", "other/r3"}
 
