@@ -1,8 +1,8 @@
 """Judged pairs of texts that wait for a person's label: how they are chosen, how long they are kept, and where.
 
 Each is a file in the state folder, and not a record of the store, whose journal would have the texts for as long as
-it lasts. No more of them are kept for a rollout than its settings say; a file goes once its pair has a label, and all
-go when the rollout ends, or after ``KEPT_FOR``."""
+it lasts. No more of them are kept for a rollout than its settings say, each with three texts of ``LONGEST_JUDGED``
+characters at most; a file goes once its pair has a label, and all go when the rollout ends, or after ``KEPT_FOR``."""
 
 import logging
 import shutil
