@@ -398,6 +398,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "JudgeSpec.model": ("judged", "evidence.judge.model", "judge-2"),
     "JudgeSpec.headers": ("judged", "evidence.judge.headers", {"Authorization": {"secret": "judge"}}),
     "JudgeSpec.asks": ("judged", "evidence.judge.asks", 200),
+    "JudgeSpec.labels": ("judged", "evidence.judge.labels", 80),
     "JudgeSpec.rubric": ("judged", "evidence.judge.rubric", "Which answer is more polite?"),
     "ToleranceSpec.judge": ("judged", "evidence.tolerance.judge", "5%"),
     "EvidenceSpec.copies": ("paired", "evidence.copies", "30s"),

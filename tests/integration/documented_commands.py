@@ -113,6 +113,7 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate rollout evidence show fraud --json > evidence.json": COMPARED,
     "tidegate rollout evidence verify evidence.json": COMPARED,
     "tidegate rollout evidence show fraud --html evidence.html --png evidence.png": COMPARED,
+    "tidegate rollout evidence label chat": "needs judged pairs: test_platform_judged_texts.py labels one",
     "tidegate labels measure fraud --html labels.html --png labels.png": (
         "needs labels that were joined: tests/features/evidence/unit/test_cli_reports.py has some"
     ),

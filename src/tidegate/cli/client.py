@@ -136,6 +136,15 @@ class ApiClient:
         """Return what the endpoint has shown that a plan takes for granted."""
         return self._request_document("GET", f"{_check_endpoint_name(name)}/measured")
 
+    def judged_pair(self, name: str) -> dict[str, Any]:
+        """Return the judged pair of answers that a person is to label next."""
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence/pair")
+
+    def label_judged_pair(self, name: str, pair: str, better: str) -> dict[str, Any]:
+        return self._request_document(
+            "POST", f"{_check_endpoint_name(name)}/evidence/pair", {"pair": pair, "better": better}
+        )
+
     def evidence_timeline(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence/timeline")
 

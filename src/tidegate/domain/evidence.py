@@ -22,6 +22,7 @@ __all__ = [
     "Finding",
     "Measurement",
     "NoDataAction",
+    "Preference",
     "RisingAction",
     "StoredEvidence",
     "Verdict",
@@ -172,6 +173,8 @@ class Judging:
     """Most questions about each variant in a rollout, which bounds the cost."""
     rubric: str = "Which of the two answers is more correct, more helpful and better written?"
     """The question that it is asked."""
+    labels: int = 0
+    """Most pairs of each variant in a rollout whose texts are kept until a person says which answer is better."""
 
 
 @dataclass(frozen=True)
@@ -216,18 +219,19 @@ class EvidenceConfig:
 
 def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
     """Return the action on a failure with these findings."""
-    failed = {one.comparison for one in verdict.results if one.finding is Finding.FAIL} if verdict else set()
-    if failed and config.action is EvidenceAction.ROLLBACK and not any(rolls_back(config, one) for one in failed):
+    failed = [one for one in verdict.results if one.finding is Finding.FAIL] if verdict else []
+    acting = any(rolls_back(config, one.comparison, one.by_people) for one in failed)
+    if failed and config.action is EvidenceAction.ROLLBACK and not acting:
         return EvidenceAction.GATE
     return config.action
 
 
-def rolls_back(config: EvidenceConfig, comparison: Comparison) -> bool:
+def rolls_back(config: EvidenceConfig, comparison: Comparison, by_people: bool = False) -> bool:
     """Whether a difference that this comparison alone has found rolls a version back. What a judge prefers is no
-    harm by itself: it may like long answers."""
+    harm by itself, as it may like long answers: ``by_people`` says that labels of people have corrected it."""
     if comparison is Comparison.FEATURES and config.action is EvidenceAction.ROLLBACK:
         return config.on_features is EvidenceAction.ROLLBACK
-    return comparison is not Comparison.JUDGE and config.action is EvidenceAction.ROLLBACK
+    return (comparison is not Comparison.JUDGE or by_people) and config.action is EvidenceAction.ROLLBACK
 
 
 def gets_copies_first(config: EvidenceConfig) -> bool:
@@ -287,6 +291,19 @@ NO_EXPLANATION = Explanation()
 
 
 @dataclass(frozen=True)
+class Preference:
+    """A person's label of one judged pair. ``preferred``: 1 for the old version's answer, 0 for the new one's, 1/2
+    for neither. ``judged``: the same by the judge, of all pairs of the group from which chance chose the one at the
+    place ``chosen``; 1/2 also where it gave no verdict."""
+
+    id: str
+    variant: str
+    judged: tuple[float, ...]
+    chosen: int
+    preferred: float
+
+
+@dataclass(frozen=True)
 class EvidenceBlock:
     """Counts of one span of time (``at`` to ``at + seconds``, epoch seconds) in one stage, by test."""
 
@@ -304,6 +321,8 @@ class EvidenceBlock:
     changed in the block, or was not in force."""
     rows: tuple[DifferingRow, ...] = ()
     """Those of its requests on which the versions differ more than on the rows of the blocks before it."""
+    preferences: tuple[Preference, ...] = ()
+    """Labels of people that came in it, in the order in which their pairs were judged."""
 
 
 @dataclass(frozen=True)
@@ -369,6 +388,11 @@ class ComparisonResult:
     first: float | None = None
     """Share of a judge's decisions for the answer that it was shown first, which is a half if it has no bias to a
     position; None: it has decided nothing yet."""
+    labels: tuple[int, int] = (0, 0)
+    """Labels of people that correct a judge, and the number from which on they decide and not the judge; 0: none are
+    asked for."""
+    by_people: bool = False
+    """The finding is that of the labels of people."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tests.samples import all_at_once, canary, linear, percent, version
 from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
 from tidegate.console.rollout_picture import planned_points
 from tidegate.domain.assurance import ASSUMED, Assurance, Harm, HarmResult, PredictionHarm
-from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.endpoint import Endpoint, Rollout, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import (
     OF_TRAFFIC,
@@ -591,6 +591,22 @@ def test_a_difference_that_only_holds_is_no_reason_of_an_overdue_assurance(pause
         assert rollout_of(after).phase is Phase.BAKING
     else:
         assert "no evidence at the deadline" in (rollout_of(after).reason or "") and not after.rejected
+
+
+def test_labels_of_people_end_a_hold_by_a_judge_alone_or_roll_back() -> None:
+    judging = Judging("http://j", "m", labels=100)
+    endpoint, began = baking(EvidenceConfig((Comparison.JUDGE,), copies=0, judging=judging))
+    over = began + BAKE + SECOND
+
+    def ended(finding: Finding, by_people: bool) -> Rollout:
+        result = ComparisonResult(Comparison.JUDGE, "AllTraffic", finding, 2.0, "", by_people=by_people)
+        verdict = Verdict(finding, 0, "differs", (result,))
+        return rollout_of(seen_with(endpoint, began, over, verdict).endpoint or endpoint)
+
+    held = ended(Finding.FAIL, by_people=False)
+    assert (held.phase, held.stage) == (Phase.BAKING, 0)
+    assert ended(Finding.UNDECIDED, by_people=True).stage == 1
+    assert ended(Finding.FAIL, by_people=True).phase not in (Phase.BAKING, Phase.PROVISIONING)
 
 
 def test_a_person_who_promotes_goes_on_by_one_stage() -> None:

@@ -107,15 +107,16 @@ def test_every_key_of_a_judge_has_its_meaning() -> None:
                 "url": url,
                 "model": "m",
                 "headers": headers,
-                "asks": 150,
+                "asks": 350,
                 "rubric": "Which is more polite?",
+                "labels": 80,
             },
             "tolerance": {"judge": "5%"},
         }
     ) == EvidenceConfig(
         compare=(Comparison.JUDGE,),
         judge=0.05,
-        judging=Judging(url, "m", {"Authorization": SecretReference("judge")}, 150, "Which is more polite?"),
+        judging=Judging(url, "m", {"Authorization": SecretReference("judge")}, 350, "Which is more polite?", 80),
     )
 
 
@@ -205,6 +206,9 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         ({"compare": ["judge"]}, "evidence.judge: is missing: compare: [judge] needs the url"),
         ({"judge": JUDGE}, "evidence.judge: nothing compares by a judge"),
         ({"compare": ["judge"], "judge": {**JUDGE, "asks": 99}}, "evidence.judge.asks: 99: must be 100"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "labels": 74}}, "evidence.judge.labels: 74: must be 0, or 75"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "labels": 101}}, "each label takes 4 questions (asks: 400)"),
+        ({"compare": ["judge"], "judge": {**JUDGE, "asks": 9_999, "labels": 501}}, "0, or 75 to 500"),
         ({"compare": ["judge"], "judge": {**JUDGE, "model": ""}}, "evidence.judge.model: is empty"),
         ({"compare": ["judge"], "judge": {**JUDGE, "rubric": ""}}, "evidence.judge.rubric: must have 1 to 2000"),
         ({"compare": ["judge"], "judge": {**JUDGE, "url": "ftp://x"}}, "evidence.judge.url: 'ftp://x': expected"),

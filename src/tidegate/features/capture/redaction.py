@@ -147,7 +147,7 @@ class Redactor:
         return Body(data, self._content_type(body.content_type), body.encoding)
 
     def text(self, text: str) -> str:
-        """A header: an inference id, custom attributes."""
+        """A header (an inference id, custom attributes), or a text of an answer."""
         return self._scrub(text) if text else text
 
     def _scrub(self, text: str) -> str:

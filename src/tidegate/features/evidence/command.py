@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from tidegate.cli.logs import show_controls
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.report_files import chosen_files, takes_report_files
@@ -24,6 +25,9 @@ from tidegate.features.evidence.measures import measured_cells
 from tidegate.features.evidence.pairs import format_estimate
 from tidegate.features.evidence.replay.table import show_replay
 from tidegate.spec.unit_texts import percent_text
+
+_SAID = {"a": "A", "b": "B", "n": "neither", "q": ""}
+"""What a person may type; the last one ends."""
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -74,6 +78,45 @@ def show(name: Name, as_json: AsJson = False) -> None:
         print(
             "sampled answers without a number: {} of the old version, {} of the new".format(*document["unusable"])
         )
+
+
+@app.command("label")
+def label(
+    name: Name,
+    pair: Annotated[str, typer.Option(metavar="ID", help="Label this pair, which is next, and ask nothing.")] = "",
+    better: Annotated[str, typer.Option(metavar="A|B|neither", help="The better answer, with --pair.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say which of two answers to a request is better, to correct the judge.
+
+    Pairs are shown one after the other, answers in random order. q ends.
+
+    \b
+    Examples:
+      tidegate rollout evidence label chat
+      tidegate rollout evidence label chat --json
+      tidegate rollout evidence label chat --pair 5f0c2b6f7a5d4e31 --better A
+    """
+    if bool(pair) != bool(better):
+        raise Invalid("--pair and --better belong together")
+    with client() as server:
+        found = server.label_judged_pair(name, pair, better) if pair else server.judged_pair(name)
+        while not as_json and not pair and found["pair"] is not None:
+            _show_pair(found)
+            said = _SAID.get(typer.prompt("Better (A, B, n: neither, q: end)", err=True).strip().lower())
+            if said == "":
+                break
+            found = server.label_judged_pair(name, found["pair"]["id"], said) if said else found
+    if as_json:
+        print(json.dumps(found))
+        return
+    print("{labelled:,} pairs have labels ({enough} decide), {waiting:,} wait".format(**found))
+
+
+def _show_pair(found: dict[str, Any]) -> None:
+    pair = found["pair"]
+    for title, text in (("REQUEST", pair["request"]), ("ANSWER A", pair["A"]), ("ANSWER B", pair["B"])):
+        print(f"{title}\n" + "\n".join(show_controls(line) for line in text.splitlines()) + "\n")
 
 
 @app.command("verify")

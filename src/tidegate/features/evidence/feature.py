@@ -27,6 +27,8 @@ FEATURE = Feature(
     routes=(
         NativeRoute("GET", "/endpoints/{name}/evidence", ".native:describe_evidence", Access.READ),
         NativeRoute("GET", "/endpoints/{name}/evidence/timeline", ".native:describe_timeline", Access.READ),
+        NativeRoute("GET", "/endpoints/{name}/evidence/pair", ".native:show_pair", Access.SEE),
+        NativeRoute("POST", "/endpoints/{name}/evidence/pair", ".native:label_pair", Access.CHANGE),
     ),
     commands=(
         CommandEntry(

@@ -12,6 +12,8 @@ from tidegate.domain.errors import Invalid, Transient
 from tidegate.domain.evidence import Judging, Sums
 from tidegate.domain.pairs import KnownKeys, Pair
 from tidegate.features.evidence.judging import add_all, count_equal, count_verdict, make_question, read_letter
+from tidegate.features.evidence.kept_pairs import KeptPairs, PairGroup
+from tidegate.features.evidence.pairs import PREFERRED
 from tidegate.host.service_addresses import parse_service_address
 from tidegate.http1.messages import ConnectionBroken
 from tidegate.serving.runtimes.service_requests import ask_service
@@ -32,6 +34,8 @@ SLOW, PAUSE = 1.0, 10.0
 """Seconds after which a question that fails has failed slowly, and seconds without a question after that. Then, and
 at first, a judge has one question at a time: looking up a name takes one of the few threads of all endpoints."""
 OK = 200
+EVEN = 0.5
+"""Neither answer is preferred, or the judge gave no verdict."""
 
 AskJudge = Callable[[Judging, bytes], Awaitable[bytes]]
 """Sends a question and returns the answer. Raises Transient or Invalid."""
@@ -69,6 +73,12 @@ class JudgeQuestions:
     chance: Random
     clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
     asked: Counter[str] = field(default_factory=Counter)
+    kept: KeptPairs | None = None
+    """Pairs that wait for a person's label."""
+    chosen: Counter[str] = field(default_factory=Counter)
+    """Pairs that were chosen for a label so far by variant, those of an earlier controller included."""
+    _groups: dict[str, PairGroup] = field(default_factory=dict)
+    """By variant: the pairs of which one will be chosen."""
     _known: dict[str, KnownKeys] = field(default_factory=dict)
     """Keys of the requests that were judged, by variant."""
     _found: dict[str, dict[str, Sums]] = field(default_factory=dict)
@@ -92,6 +102,7 @@ class JudgeQuestions:
             known.add(pair.key)
             if pair.texts[1] == pair.texts[2]:
                 self._count(variant, count_equal())
+                self._sample(variant, EVEN, pair.texts)
             else:
                 self.asked[variant] += 1
                 task = asyncio.create_task(self._ask(variant, pair.texts), name=f"judge of {self.endpoint}")
@@ -126,7 +137,23 @@ class JudgeQuestions:
         slow = bool(trouble) and self.clock() - began >= SLOW
         self._most, self._not_before = (1, self.clock() + PAUSE) if slow else (AT_ONCE, 0.0)
         self._note(trouble or (None if letter else "its answer is no verdict"))
-        self._count(variant, count_verdict(letter, question.new_first))
+        sums = count_verdict(letter, question.new_first)
+        self._count(variant, sums)
+        self._sample(variant, sums[PREFERRED][1] if PREFERRED in sums else EVEN, texts)
+
+    def _sample(self, variant: str, judged: float, texts: tuple[str, str, str]) -> None:
+        """Put a pair that was judged into a group, of which one is kept for a label. Whether there is room for a
+        group is known before its first pair."""
+        if self.kept is None:
+            return
+        if variant not in self._groups:
+            if self.chosen[variant] >= self.judging.labels:
+                return
+            self.chosen[variant] += 1
+            self._groups[variant] = PairGroup.begin(variant, self.chance)
+        if (pair := self._groups[variant].add(judged, texts)) is not None:
+            del self._groups[variant]
+            self.kept.add(pair)
 
     def _count(self, variant: str, sums: dict[str, Sums]) -> None:
         self._found[variant] = add_all(self._found.get(variant, {}), sums)

@@ -4,6 +4,7 @@ from typing import Any
 
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.replay import ReplayRecord
+from tidegate.features.evidence.labelling import LABELS
 from tidegate.ports.store import Kind
 
 EVIDENCE = Kind("evidence", StoredEvidence)
@@ -11,4 +12,5 @@ REPLAY = Kind("replay", ReplayRecord)
 KINDS: tuple[Kind[Any], ...] = (
     EVIDENCE,
     REPLAY,
+    LABELS,
 )

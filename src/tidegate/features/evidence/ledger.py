@@ -15,6 +15,7 @@ from tidegate.domain.evidence import (
     DifferingRow,
     EvidenceBlock,
     EvidenceConfig,
+    Preference,
     Sums,
     Uncounted,
     Verdict,
@@ -123,6 +124,7 @@ class _OpenBlock:
     """Variants that had pairs."""
     judged: dict[str, Sums] = field(default_factory=dict)
     """Sums of what a judge decided, by key."""
+    preferences: tuple[Preference, ...] = ()
     rows: tuple[DifferingRow, ...] = ()
     """Requests on which the versions differ most, those of earlier blocks included."""
 
@@ -165,6 +167,8 @@ class EvidenceLedger:
     """Texts of the seconds that are pending."""
     _judged: dict[int, dict[str, Sums]] = field(default_factory=dict)
     """What a judge decided in the seconds that are pending, by key."""
+    _preferences: dict[int, tuple[Preference, ...]] = field(default_factory=dict)
+    """Labels of people that came in the seconds that are pending."""
     _settled: dict[int, int] = field(default_factory=dict)
     """By stage: the second since when the shares stand still in it."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
@@ -198,6 +202,7 @@ class EvidenceLedger:
             self._pairs.pop(oldest, None)
             self._texts.pop(oldest, None)
             self._judged.pop(oldest, None)
+            self.add_preferences(second, self._preferences.pop(oldest, ()))
             self.late += 1
         sides = self._pending.setdefault(second, {})
         sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
@@ -221,6 +226,12 @@ class EvidenceLedger:
         self._pending.setdefault(second, {})
         keyed = {pair_key(variant, Comparison.JUDGE, name): one for name, one in sums.items()}
         self._judged[second] = add_all(self._judged.get(second, {}), keyed)
+
+    def add_preferences(self, second: int, labels: Iterable[Preference]) -> None:
+        """Take labels of people that came in one second, in the order in which their pairs were judged."""
+        second = max(second, self.through)
+        self._pending.setdefault(second, {})
+        self._preferences[second] = (*self._preferences.get(second, ()), *labels)
 
     def settle(self, stage: int, since: int) -> None:
         """Note that the shares stand still in this stage since this second. Only texts whose requests came after it
@@ -284,6 +295,7 @@ class EvidenceLedger:
             rows = (row for pair in pairs if (row := find_row(variant, pair)) is not None)
             self._open.rows = choose_rows((*self._state.rows, *self._open.rows, *rows))
         self._open.judged = add_all(self._open.judged, self._judged.pop(second, {}))
+        self._open.preferences += self._preferences.pop(second, ())
         self._count_texts(self._open, self._texts.pop(second, ()))
 
     def _count_texts(self, block: _OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
@@ -326,12 +338,13 @@ class EvidenceLedger:
         for variant in block.paired:
             sums |= self._pair_counters[variant].close(variant)
             units |= self._pair_counters[variant].take_units(variant)
-        if counts or sums:
+        if counts or sums or block.preferences:
             # Whoever takes over counts what follows: a block that was cut short must not claim it.
             width = block.width if until is None else min(block.width, until - block.at)
             share = None if self.config.assure is None else self.share_at(block.at, width)
             rows = tuple(one for one in block.rows if one not in self._state.rows)
-            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums, units, share, rows))
+            found = (block.at, width, block.stage, counts, sums, units, share, rows, block.preferences)
+            self._close(EvidenceBlock(*found))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from random import Random, SystemRandom
 
 from tidegate.domain.errors import TidegateError
@@ -17,6 +18,7 @@ from tidegate.domain.evidence import (
     Comparison,
     EvidenceRecord,
     Finding,
+    Preference,
     Uncounted,
     Verdict,
 )
@@ -27,6 +29,8 @@ from tidegate.features.evidence import service as records
 from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.judge_questions import AskJudge, JudgeQuestions
 from tidegate.features.evidence.judging import QUESTIONS
+from tidegate.features.evidence.kept_pairs import KeptPairs
+from tidegate.features.evidence.labelling import find_labels
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.side_counts import count_side, round_texts
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY = 10
 """Seconds between two writes of a rollout's evidence whose finding does not change, while it is short."""
+LABELS_EVERY = 5
+"""Seconds between two looks for labels of people."""
 LOAD_PATIENCE = 5
 """Seconds that a comparison waits for what an earlier controller kept."""
 CLOCK_SET_BACK = 60
@@ -136,6 +142,12 @@ class _Tracked:
     earlier: EvidenceRecord | None = None
     """What an earlier controller kept and this one cannot go on with. It is not written over."""
     judge: JudgeQuestions | None = None
+    reading: asyncio.Task[tuple[Preference, ...]] | None = None
+    """The labels of people, while they are being read."""
+    read_at: int = 0
+    """Second in which that began."""
+    labelled: set[str] = field(default_factory=set)
+    """Ids of the labels that were counted."""
 
     def note_loss(self) -> None:
         """Note that some of the new version's requests were not counted."""
@@ -158,6 +170,8 @@ class Comparisons(RolloutObserver):
     """Asks the judge of texts."""
     chance: Random = field(default_factory=SystemRandom)
     """In which order a judge is shown answers."""
+    state: Path | None = None
+    """Folder below which judged pairs are kept for a person's label; None: none are."""
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
     _broken: set[str] = field(default_factory=set)
@@ -218,6 +232,7 @@ class Comparisons(RolloutObserver):
         tracked.periods += periods or ()
         if not self._is_ready(tracked, second):
             return []
+        self._take_labels(tracked, second)
         waiting, tracked.periods = tracked.periods, []
         for period in waiting:
             _take_period(tracked, period)
@@ -232,8 +247,12 @@ class Comparisons(RolloutObserver):
 
     def _leave(self, gone: _Tracked, second: int) -> None:
         """Write the evidence of a rollout that has ended for the last time."""
+        if gone.reading is not None:
+            gone.reading.cancel()
         if gone.judge is not None:
             gone.judge.stop()
+            if gone.judge.kept is not None:
+                gone.judge.kept.clear()
         if not gone.ready:
             return
         try:
@@ -254,6 +273,7 @@ class Comparisons(RolloutObserver):
             tracked.ledger.share_at = tracked.bakes.share_at
             if one.config.judging is not None and self.ask is not None:
                 tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
+                tracked.judge.kept = self._find_kept(one, second)
             self._tracked[one.rollout] = tracked
         tracked.versions = one
         replayed = self.replayed(one.rollout) or {}
@@ -268,6 +288,32 @@ class Comparisons(RolloutObserver):
             tracked.ledger.settle(one.stage, since)
         tracked.bakes.follow(one.baking and one.since is not None, since, one.share)
         return tracked
+
+    def _find_kept(self, one: ComparedVersions, second: int) -> KeptPairs | None:
+        """Return where pairs are kept for labels; None: the settings ask for none."""
+        if one.config.judging is None or not one.config.judging.labels or self.state is None:
+            return None
+        kept = KeptPairs(self.state, one.endpoint, one.rollout)
+        kept.clear_earlier(second)
+        return kept
+
+    def _take_labels(self, tracked: _Tracked, second: int) -> None:
+        """Count the labels that people have given since the last time, and begin to read them again if that is due.
+        Nothing waits for them."""
+        if tracked.judge is None or tracked.judge.kept is None:
+            return
+        if (reading := tracked.reading) is not None and reading.done():
+            tracked.reading = None
+            if reading.exception() is None:  # a store that is away is reported by whoever writes
+                fresh = [label for label in reading.result() if label.id not in tracked.labelled]
+                tracked.labelled |= {label.id for label in fresh}
+                tracked.ledger.add_preferences(second, fresh)
+        if tracked.reading is None and second >= tracked.read_at + LABELS_EVERY:
+            names = tracked.versions.endpoint, tracked.versions.rollout
+            tracked.read_at = second
+            tracked.reading = asyncio.create_task(
+                self.store.run(lambda tx: find_labels(tx, *names)), name=f"labels of {names[0]}"
+            )
 
     async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
         def work(tx: Tx) -> EvidenceRecord | None:
@@ -358,6 +404,11 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     ledger.late, ledger.unusable = found.late, found.unusable
     if tracked.judge is not None:
         tracked.judge.asked.update(_count_questions(found))
+        labels = [label for block in found.blocks.values() for label in block.preferences]
+        tracked.labelled |= {label.id for label in labels}
+        tracked.judge.chosen.update(label.variant for label in labels)
+        waiting = [] if tracked.judge.kept is None else tracked.judge.kept.read()
+        tracked.judge.chosen.update(pair.variant for pair in waiting if pair.id not in tracked.labelled)
     late, kept = ledger.beside, found.uncounted
     requests, failures = late.requests + kept.requests, late.failures + kept.failures
     ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)

@@ -52,6 +52,7 @@ from tidegate.features.evidence.pairs import (
     split_test,
     sums_of,
 )
+from tidegate.features.evidence.people import PeopleState, add_people, fold_people, part_of_rate
 from tidegate.features.evidence.waits import MOST_LOST
 from tidegate.statistics.means import HitTest, NetTest, SumTest, add_sums
 from tidegate.statistics.stakes import log_mixture
@@ -97,6 +98,8 @@ class PairState:
     """Those that a judge was asked."""
     first: Sums = NO_SUMS
     """Of its decisions: 1 for each for the answer that it was shown first."""
+    people: PeopleState | None = None
+    """Of a judge: the labels of people that correct it."""
     few: "PairState | None" = None
     """Of the requests so far, where those are few, by a unit that follows from them alone. It is no evidence."""
 
@@ -105,7 +108,9 @@ def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) ->
     if comparison is Comparison.FEATURES:
         return PairState(comparison, variant, {}, {})
     if comparison is Comparison.JUDGE:
-        return PairState(comparison, variant, {PREFERRED: NetTest(config.judge)}, {PREFERRED: 1.0})
+        labelled = config.judging is not None and config.judging.labels > 0
+        people = PeopleState.begin(config.judge) if labelled else None
+        return PairState(comparison, variant, {PREFERRED: NetTest(config.judge)}, {PREFERRED: 1.0}, people=people)
     tests = make_pair_tests(config.paired.limits(amounts=False))
     whole = (1 - OF_PARTS) * (0.5 if config.slices else 1.0)
     return PairState(comparison, variant, tests, dict.fromkeys(tests, whole / len(tests)))
@@ -129,6 +134,9 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
         few_units, units = _split_few(units)
         state = _take_few(state, few, few_units, sums.keys(), config)
     state = replace(state, units=state.units | units)
+    if state.people is not None:
+        labels = [one for one in block.preferences if one.variant == state.variant]
+        state = replace(state, people=fold_people(state.people, labels))
     if not sums:
         return state
     state = _meet(state, sums, config)
@@ -336,6 +344,13 @@ def _name_failed(state: PairState, limit: float) -> list[str]:
 
 
 def pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: int) -> ComparisonResult:
+    if state.people is None:
+        return _pair_result(state, rate, config, stage)
+    rate = part_of_rate(rate)
+    return add_people(_pair_result(state, rate, config, stage), state.people, rate)
+
+
+def _pair_result(state: PairState, rate: float, config: EvidenceConfig, stage: int) -> ComparisonResult:
     limit = -math.log(rate)
     evidence = state.most / limit
     judged = state.comparison is Comparison.JUDGE

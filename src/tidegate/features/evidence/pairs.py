@@ -62,6 +62,8 @@ FAILING, UNUSABLE = "failing", "unusable"
 else 1/2."""
 PREFERRED = "old preferred"
 """1 for each pair whose old answer a judge prefers, 0 if it prefers the new one, 1/2 if neither."""
+BY_PEOPLE = "old preferred by people"
+"""The same of people, corrected by the judge's decisions on pairs that they do not label."""
 REPEATED = "repeated"
 """Of copies of requests that came before: 1 for each that was answered and 0 for each that was lost."""
 NUMBERLESS = "numberless"
@@ -494,7 +496,7 @@ def split_test(test: str) -> tuple[str, str]:
 
 def is_net(test: str) -> bool:
     """Whether a test compares what goes wrong on one version only, or is preferred of one version."""
-    return test in (FAILING, UNUSABLE, PREFERRED) or test.startswith((FAILING_OF, UNUSABLE_OF))
+    return test in (FAILING, UNUSABLE, PREFERRED, BY_PEOPLE) or test.startswith((FAILING_OF, UNUSABLE_OF))
 
 
 def is_part(test: str) -> bool:

@@ -135,6 +135,10 @@ def describe_basis(results: Sequence[ComparisonResult]) -> str:
                 "" if one.first is None else f", and chose the answer that it was shown first in {one.first:.0%}"
             )
             said += f"; the judge was asked {one.questions[0]:,} of at most {one.questions[1]:,} questions{bias}"
+        labels, enough = one.labels
+        if enough and (labels or any(one.questions)):
+            decides = "people and not the judge decide" if labels >= enough else f"people decide from {enough} on"
+            said += f"; {labels:,} pairs have a person's label, and {decides}"
     found = [(one.variant, split_part(one.test)[0], one.unit) for one in results if one.unit is not None]
     several = len({variant for variant, _, _ in found}) > 1
     for variant, part, size in found:
@@ -176,7 +180,8 @@ def _describe_difference(one: ComparisonResult, config: EvidenceConfig) -> str:
         what += f" (tolerance {config.features.rows:.1%})"
     elif one.comparison is Comparison.JUDGE:
         alike, worse, better = (round(part) for part in split_net(one.pairs))
-        what = f"of {alike + worse + better:,} pairs of answers the judge prefers {worse:,} of the old version and"
+        who = "labelled pairs of answers people prefer" if one.by_people else "pairs of answers the judge prefers"
+        what = f"of {alike + worse + better:,} {who} {worse:,} of the old version and"
         what += f" {better:,} of the new one (tolerance {config.judge:.1%} of the pairs)"
     else:
         what = _describe_shares(one, *_name_hits(one, config))

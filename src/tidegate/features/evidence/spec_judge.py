@@ -10,9 +10,10 @@ from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.structures import SecretSpec
 from tidegate.spec.upstream import build_headers, check_headers, render_headers
 from tidegate.spec.value_types import about
+from tidegate.statistics.preferences import ENOUGH, GROUP
 
 _USUAL = Judging("", "")
-MOST_ASKS, LONGEST_RUBRIC = 100_000, 2_000
+MOST_ASKS, LONGEST_RUBRIC, MOST_LABELS = 100_000, 2_000, 500
 
 
 class JudgeSpec(Struct, forbid_unknown_fields=True):
@@ -32,6 +33,13 @@ class JudgeSpec(Struct, forbid_unknown_fields=True):
         ),
     ] = _USUAL.asks
     rubric: Annotated[str, about("The question that it is asked.")] = _USUAL.rubric
+    labels: Annotated[
+        int,
+        Meta(
+            description="Most pairs of each variant whose texts are kept until a person labels them.",
+            extra_json_schema={"minimum": 0, "maximum": MOST_LABELS},
+        ),
+    ] = _USUAL.labels
 
 
 def parse_judge(given: JudgeSpec | None, asked: bool, minimum: int, path: KeyPath) -> Judging | None:
@@ -54,7 +62,11 @@ def parse_judge(given: JudgeSpec | None, asked: bool, minimum: int, path: KeyPat
         )
     if not 0 < len(given.rubric) <= LONGEST_RUBRIC:
         raise SpecError((*path, "rubric"), f"must have 1 to {LONGEST_RUBRIC} characters")
-    return Judging(given.url, given.model, build_headers(given.headers), given.asks, given.rubric)
+    most = min(MOST_LABELS, given.asks // GROUP)
+    if given.labels and not ENOUGH <= given.labels <= most:
+        why = f"people decide from {ENOUGH} on, and each label takes {GROUP} questions (asks: {given.asks})"
+        raise SpecError((*path, "labels"), f"{given.labels}: must be 0, or {ENOUGH} to {MOST_LABELS}: {why}")
+    return Judging(given.url, given.model, build_headers(given.headers), given.asks, given.rubric, given.labels)
 
 
 def render_judge(given: Judging) -> dict[str, Any]:
@@ -62,5 +74,5 @@ def render_judge(given: Judging) -> dict[str, Any]:
     made: dict[str, Any] = {"url": given.url, "model": given.model}
     if given.headers:
         made["headers"] = render_headers(given.headers)
-    changed = (name for name in ("asks", "rubric") if getattr(given, name) != getattr(_USUAL, name))
+    changed = (name for name in ("asks", "rubric", "labels") if getattr(given, name) != getattr(_USUAL, name))
     return made | {name: getattr(given, name) for name in changed}

@@ -90,4 +90,5 @@ def make_loop(services: Services) -> ReplayLoop:
 
 
 def make_observer(services: Services) -> Comparisons:
-    return Comparisons(services.store, _find_replays(services).results, make_asking(services.settings))
+    replayed = _find_replays(services).results
+    return Comparisons(services.store, replayed, make_asking(services.settings), state=services.settings.state)

@@ -32,6 +32,10 @@ class Captures(Protocol):
         """Return the body of a request as a capture has it, without personal data; empty where none has it."""
         ...
 
+    def clean(self, text: str) -> str:
+        """Return a text of an answer without what redaction finds in it."""
+        ...
+
     def look(self) -> None:
         """Take notes of what was captured since the last time."""
         ...
@@ -57,6 +61,9 @@ class NoCaptures:
 
     def show(self, request: Request) -> str:
         return ""
+
+    def clean(self, text: str) -> str:
+        return text
 
     def look(self) -> None:
         pass

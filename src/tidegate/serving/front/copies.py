@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tidegate.serving.contract.invocation import ModelEngine, Outcome
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.formats.prediction_cut import Cut
+from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pair_page import PairPage
 from tidegate.serving.front.pairs import PairSender
@@ -25,17 +26,23 @@ class RequestCopies:
         in_hand: Callable[[], int],
         *,
         cut: Cut,
-        show: Callable[[Request], str],
+        captures: Captures,
     ) -> None:
         """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
-        ``show`` the body of a request that a person may see."""
+        ``captures`` knows what of a request and of an answer a person may see."""
         self._mirror = ShadowSender(spec, stats.note, cut) if spec.mirror is not None else None
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
-            limit = spec.invocation_timeout
-            redacts = spec.capture is not None
             self._pairs = PairSender(
-                spec.pairing, limit, engine, in_hand, stats.add_pair, cut=cut, show=show, redacts=redacts
+                spec.pairing,
+                spec.invocation_timeout,
+                engine,
+                in_hand,
+                stats.add_pair,
+                cut=cut,
+                show=captures.show,
+                clean=captures.clean,
+                redacts=spec.capture is not None,
             )
         self._page = PairPage(
             spec,

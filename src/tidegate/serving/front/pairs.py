@@ -106,17 +106,19 @@ class PairSender:
         *,
         cut: Cut = leave_whole,
         show: Callable[[Request], str] = lambda request: "",
+        clean: Callable[[str], str] = lambda text: text,
         redacts: bool = False,
     ) -> None:
         """``in_hand``: how many calls of clients the worker has. ``cut`` takes the prediction out of an answer;
-        ``show`` the body of a request that a person may see, and with ``redacts`` a judge, too."""
+        ``show`` the body of a request that a person may see, and with ``redacts`` a judge, too; ``clean`` what is
+        personal out of an answer."""
         self._file = Path(files.order_file)
         self._client = HttpClient(files.socket, LARGEST_ANSWER)
         self._limit = timeout + SPARE
         self._engine = engine
         self._in_hand = in_hand
         self._record, self._cut, self._show = record, cut, show
-        self._tell = show if redacts else _body_text
+        self._tell, self._clean = show if redacts else _body_text, clean
         self._widest: dict[bool, list[float]] = {}
         """By how much the versions differ on the requests on which they differ most so far, apart from those on which
         the new one has no number."""
@@ -223,7 +225,7 @@ class PairSender:
             row["request"] = self._show(request)[:LONGEST_SHOWN]
         texts = (self._tell(request), read_judged(answer), said.text) if told and answer is not None else None
         if texts is not None and texts[0] and texts[1] is not None and texts[2] is not None:
-            row["texts"] = texts[0][:LONGEST_JUDGED], texts[1], texts[2]
+            row["texts"] = texts[0][:LONGEST_JUDGED], self._clean(texts[1]), self._clean(texts[2])
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)
 

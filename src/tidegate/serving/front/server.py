@@ -151,7 +151,7 @@ class Server:
             lambda: self.engine,
             lambda: len(self._in_hand),
             cut=cut,
-            show=self._captures.show,
+            captures=self._captures,
         )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))

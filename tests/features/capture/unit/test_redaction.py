@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.capture import Detector, Redaction, RedactionMethod
+from tidegate.domain.capture import Capture, Detector, Redaction, RedactionMethod
 from tidegate.features.capture.records import BASE64, CSV, JSON, Body
 from tidegate.features.capture.redaction import Redactor, Replacer, normalise
+from tidegate.features.capture.worker.lines import LineMaker
 
 KEY = b"sixteen bytes or more"
 
@@ -51,6 +52,14 @@ def test_hashes_are_equal_for_what_says_the_same_and_differ_by_key() -> None:
     assert first == second
     assert not set(first.values()) & set(other.values())
     assert all(value.startswith("hash:") and len(value) == 37 for value in first.values())
+
+
+@pytest.mark.parametrize("rules", [None, Redaction()])
+def test_a_text_of_an_answer_is_shown_to_a_judge_as_detectors_leave_it(rules: Redaction | None) -> None:
+    plan = Capture("s3://b/captures", redaction=rules)
+    lines = LineMaker(plan, None if rules is None else Redactor(rules, None))
+    said = "jane@example.com" if rules is None else "[email]"
+    assert lines.clean("write to jane@example.com") == f"write to {said}"
 
 
 def test_without_a_key_what_is_found_is_masked() -> None:

@@ -79,6 +79,10 @@ class LineMaker:
         made = self._redactor.redact(Body(body, content_type, encoding), True)
         return "" if made is None else _decode(made.data)
 
+    def clean(self, text: str) -> str:
+        """Return a text of an answer without what the detectors find in it."""
+        return text if self._redactor is None else self._redactor.text(text)
+
     def _choose_frame(self, sent: bytes, answered: str | None) -> LineFrame:
         """Choose the frame for requests that are written as they are, by their content types. ``answered`` None: the
         answer is left out."""

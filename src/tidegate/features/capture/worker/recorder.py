@@ -176,6 +176,10 @@ class Recorder:
             self._report("line", f"a request cannot be shown: {type(error).__name__}")
             return ""
 
+    def clean(self, text: str) -> str:
+        """Return a text of an answer without what redaction finds in it; empty where nothing may be shown."""
+        return "" if self._lines is None else self._lines.clean(text)
+
     def follow(self, stream: Stream, sent: int) -> StreamTap | None:
         """Keep a copy of a streamed answer to a request of ``sent`` bytes, which then is to be given to
         ``offer_stream``; None: it is not sampled."""

@@ -10,6 +10,7 @@ from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.features.evidence import features, pairs
 from tidegate.features.evidence.judge import false_alarm_rates
 from tidegate.features.evidence.pair_judge import FIRST_COLUMNS, OF_PARTS
+from tidegate.features.evidence.people import part_of_rate
 from tidegate.features.rehearse.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
 from tidegate.statistics import means
 
@@ -38,7 +39,10 @@ def chance_to_find_in_pairs(
     difference of two predictions that are scores, in units; for FEATURES the part of the requests in which one column
     has another value; for JUDGE by how much more often the old version's answer is preferred, where every pair is
     decided."""
-    level = -math.log(false_alarm_rates(config, variants)[comparison])
+    rate = false_alarm_rates(config, variants)[comparison]
+    if comparison is Comparison.JUDGE and config.judging is not None and config.judging.labels:
+        rate = part_of_rate(rate)
+    level = -math.log(rate)
     paired = [stage for stage in stages if stage.paired]
     count = sum(count_pairs(comparison, stage) for stage in paired)
     if config.judging is not None and comparison is Comparison.JUDGE:

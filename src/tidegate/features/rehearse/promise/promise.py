@@ -284,7 +284,8 @@ def _promise_evidence(
                 smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))
                 for place in range(len(stages))
             )
-            acts = rolls_back(config, comparison)
+            labelled = config.judging is not None and config.judging.labels > 0
+            acts = rolls_back(config, comparison, by_people=labelled)
             yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts else 0.0)
 
 
