@@ -17,14 +17,14 @@ BETTER = ("A", "B", "neither")
 
 
 @dataclass(frozen=True)
-class Labels:
+class PairLabels:
     """The labels of one rollout, in the order in which their pairs were judged."""
 
     rollout: str
     preferences: tuple[Preference, ...] = ()
 
 
-LABELS = Kind("judged-labels", Labels)
+LABELS = Kind("judged-labels", PairLabels)
 
 
 def find_labels(tx: Tx, endpoint: str, rollout: str) -> tuple[Preference, ...]:
@@ -64,5 +64,5 @@ def keep_label(
     known = find_labels(tx, endpoint, rollout)
     fresh = label_pair(kept, {one.id for one in known}, id, better)
     after = (*known, *fresh)
-    tx.put(LABELS, endpoint, Labels(rollout, after), expect=None, now=now)
+    tx.put(LABELS, endpoint, PairLabels(rollout, after), expect=None, now=now)
     return after
