@@ -1,5 +1,5 @@
 // A new endpoint: the form as a spec to the native API, and then a link to the endpoint.
-import { ask, explain, upload } from "./session.js";
+import { ask, explain, onSubmit, upload } from "./session.js";
 
 const form = document.querySelector("[data-new-endpoint]");
 const progress = document.querySelector("[data-progress]");
@@ -41,15 +41,4 @@ async function deploy() {
   progress.firstChild.append(link);
 }
 
-if (form) {
-  const name = form.querySelector("#by");
-  if (name) name.value = localStorage.getItem("tidegate-name") ?? "";
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button");
-    button.disabled = true;
-    deploy()
-      .catch((error) => say(error.message, "bad", error))
-      .finally(() => (button.disabled = false));
-  });
-}
+if (form) onSubmit(form, () => deploy().catch((error) => say(error.message, "bad", error)));

@@ -31,6 +31,18 @@ export async function ask(path, options = {}) {
   return told;
 }
 
+/** Does something each time a form is sent, never twice at once. The name in it is the one that was given last. */
+export function onSubmit(form, act) {
+  const name = form.querySelector("#by");
+  if (name) name.value = localStorage.getItem("tidegate-name") ?? "";
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    act().finally(() => (button.disabled = false));
+  });
+}
+
 /** Uploads a model file. The address of its data. */
 export async function upload(file) {
   const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";

@@ -1,17 +1,10 @@
-import { ask, explain, upload } from "./session.js";
+import { ask, explain, onSubmit, upload } from "./session.js";
 
 // "Deploy it here": the plan's spec with the model's address to the native API, then the journal as it comes.
 const form = document.querySelector("[data-deploy-form]");
 if (form) {
   form.hidden = false;
-  const name = form.querySelector("#by");
-  if (name) name.value = localStorage.getItem("tidegate-name") ?? "";
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button");
-    button.disabled = true;
-    deploy().finally(() => (button.disabled = false));
-  });
+  onSubmit(form, deploy);
 }
 
 const journal = document.querySelector("[data-deploy-journal]");
