@@ -10,12 +10,8 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from tidegate.features.evidence.replay.report import (
-    ComparisonTerms,
-    ScoredRows,
-    VersionComparison,
-    compare_versions,
-)
+from tidegate.features.evidence.replay.report import ComparisonTerms, VersionComparison, compare_versions
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.replay.tolerance_learning import measuring_terms
 from tidegate.features.evidence.replay.tolerances import DEFAULTS
 from tidegate.features.examples.payroll import Payments, generate

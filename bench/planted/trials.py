@@ -22,7 +22,7 @@ from tidegate.features.evidence.judge import begin, fold, judge
 from tidegate.features.evidence.pair_judge import pair_key
 from tidegate.features.evidence.pairs import PairCounter
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.units import Unit
 from tidegate.features.examples.measures import auc
 

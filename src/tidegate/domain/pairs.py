@@ -28,7 +28,7 @@ class Pair:
     key: int = 0
     """Equal for equal requests; 0: unknown."""
     slices: tuple[tuple[str, str], ...] = ()
-    """Column and value."""
+    """Column and value, of the first row."""
     failed: bool = False
     """The new version's model failed the request."""
     traced: bool = False
@@ -46,6 +46,8 @@ class Pair:
     """The request and the answers of the old and of the new version, where they are text that is to be judged."""
     request: str = ""
     """Its body as data capture writes it, of those in which the versions differ most; empty: it is not known."""
+    row_slices: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """The slices of each row of ``rows``, where they differ; of a request without answers those of some rows."""
 
     @property
     def paired_rows(self) -> tuple["PairedRow", ...]:

@@ -46,7 +46,9 @@ Rows = Annotated[
 ]
 Endpoint = Annotated[str, typer.Option(metavar="NAME", help="OLD is what this endpoint serves.")]
 By = Annotated[str, typer.Option(metavar="COLUMN", help="Compare each of its values by itself, too.")]
-Label = Annotated[str, typer.Option(metavar="COLUMN", help="What was true; the models do not get it.")]
+Label = Annotated[
+    str, typer.Option(metavar="COLUMN", help="What was true (A,B of two outputs); the models do not get it.")
+]
 LeaveOut = Annotated[str, typer.Option(metavar="A,B", help="Columns that the models do not get.")]
 Limits = Annotated[
     list[str], typer.Option(metavar="NAME=VALUE", help="How much may change: mean=5%, auc=0.02. Repeatable.")

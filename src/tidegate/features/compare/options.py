@@ -37,7 +37,7 @@ def read_options(
     """Check and convert the options. Raises Invalid."""
     candidates = tuple(text for text in said if "=" not in text)
     more = _parse_pairs([text for text in said if "=" in text])
-    where = more.get("score", "")
+    where, labels = more.get("score", ""), _words(label)
     check_place(where)
     terms = ComparisonTerms(
         parse_tolerances(tolerances),
@@ -48,8 +48,10 @@ def read_options(
         frozenset(text.partition("=")[0] for text in tolerances),
     )
     return CompareOptions(
-        RowTerms(label, frozenset(_words(leave_out)), _words(more.get("columns", ""))),
-        AnswerTerms(where, by, bool(label)),
+        RowTerms(
+            labels[0] if labels else "", frozenset(_words(leave_out)), _words(more.get("columns", "")), labels[1:]
+        ),
+        AnswerTerms(where, by, labels, terms.fewest_labels),
         terms,
         _words(more.get("honest", "")),
         more.get("variant", ""),

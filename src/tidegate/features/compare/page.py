@@ -1,6 +1,6 @@
 """A comparison of two versions as a self-contained HTML page, with plots as inline SVG."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from tidegate.cli.report_files import STYLE, ReportTable, render_table
 from tidegate.domain.errors import Invalid
 from tidegate.features.compare.tables import label_rows
 from tidegate.features.evidence.replay.paired import PairedStatistics
-from tidegate.features.evidence.replay.report import ScoredRows, VersionComparison
+from tidegate.features.evidence.replay.report import VersionComparison
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
 
 BINS = 30
@@ -18,7 +19,9 @@ MOST_COLUMNS = 30
 """Columns of the rows that changed most."""
 
 
-def write(path: Path, names: tuple[str, str], result: VersionComparison, answers: ScoredRows | None) -> None:
+def write(
+    path: Path, names: tuple[str, str], result: VersionComparison, answers: Mapping[str, ScoredRows]
+) -> None:
     """Raises Invalid if the file cannot be written."""
     try:
         path.write_text(render(names, result, answers), encoding="utf-8")
@@ -26,15 +29,18 @@ def write(path: Path, names: tuple[str, str], result: VersionComparison, answers
         raise Invalid(f"--html {path}: {error.strerror}") from None
 
 
-def render(names: tuple[str, str], result: VersionComparison, answers: ScoredRows | None) -> str:
-    """``answers``: None where nothing could be compared. Whatever comes from files is escaped."""
+def render(names: tuple[str, str], result: VersionComparison, answers: Mapping[str, ScoredRows]) -> str:
+    """``answers``: of each output; empty where nothing could be compared. Whatever comes from files is escaped."""
     title = f"{names[0]} and {names[1]}"
     parts = [f"<h1>{escape(title)}</h1><p><b>Verdict: {result.verdict}</b></p>"]
     if result.reasons:
         parts.append(f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in result.reasons)}</ul>")
-    parts += _sections(result)
-    if answers is not None and result.overall is not None:
-        parts.append(render_svg(f"Scores of {title}", list(_plots(answers, result.overall))))
+    for name, one in (result.outputs or {"": result}).items():
+        if name:
+            parts.append(f"<h2>{escape(name)}: {one.verdict}</h2>")
+        parts += _sections(one)
+        if name in answers and one.overall is not None:
+            parts.append(render_svg(f"Scores of {title} {name}".strip(), list(_plots(answers[name], one.overall))))
     return render_html(title, "\n".join(parts), style=STYLE)
 
 
@@ -57,6 +63,13 @@ def _sections(result: VersionComparison) -> Iterator[str]:
     if result.labelled is not None:
         rows = [(name, _number(old), _number(new), note) for name, old, new, note in label_rows(result.labelled)]
         yield _table("By labels", ("measure", "old", "new", ""), rows)
+    if any(one.slice for one in result.replayed):
+        finer = [
+            (one.slice, one.name, *map(_number, (one.old, one.new, one.worse, one.surely)))
+            for one in result.replayed
+            if one.slice
+        ]
+        yield _table("Slices by labels", ("slice", "measure", "old", "new", "worse by", "surely"), finer)
     if result.changed:
         columns = list(dict.fromkeys(name for one in result.changed for name in one.row))[:MOST_COLUMNS]
         changed = [

@@ -1,6 +1,7 @@
 """A comparison of two versions as tables for people, at most 80 columns wide."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from rich.text import Text
 
@@ -8,12 +9,16 @@ from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.features.evidence.replay.labelled import LabelledStatistics
 from tidegate.features.evidence.replay.paired import PairedStatistics
 from tidegate.features.evidence.replay.report import ComparisonVerdict, VersionComparison
+from tidegate.features.evidence.replay.table import tabulate_statistics
 from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
 
 SHOWN_ROWS, SHOWN_SLICES = 5, 20
 
 
 def render(result: VersionComparison) -> Iterator[Table | Text]:
+    for name, output in result.outputs.items():
+        yield Text(f"{name}: {output.verdict}")
+        yield from render(output)
     if result.overall is not None:
         yield _statistics(result.overall)
         yield Text()
@@ -24,6 +29,10 @@ def render(result: VersionComparison) -> Iterator[Table | Text]:
             yield Text(f"{len(result.slices) - SHOWN_SLICES} further slices: --json or --html shows them")
     if result.labelled is not None:
         yield _label_table(result.labelled)
+        yield Text()
+    shown = list(result.slices)[:SHOWN_SLICES]
+    if finer := [asdict(one) for one in result.replayed if one.slice in shown]:
+        yield tabulate_statistics("SLICES BY LABELS", finer)
         yield Text()
     if result.changed:
         yield _change_table(result)
@@ -79,6 +88,7 @@ def label_rows(found: LabelledStatistics) -> Iterator[tuple[str, float | None, f
         labels = f"{found.positives:,} of {found.rows:,} labels are 1"
         yield "average precision", before.average_precision, after.average_precision, labels
         unseen = f"{found.unseen:,} labels are neither 0 nor 1: left out" if found.unseen else ""
+        yield "log loss", before.log_loss, after.log_loss, ""
         yield "calibration error", before.calibration_error, after.calibration_error, unseen
 
 
@@ -94,10 +104,12 @@ def _findings(result: VersionComparison) -> Table:
     shown = [one for one in result.findings if one.slice is None or one.verdict is not ComparisonVerdict.PASS]
     for one in shown:
         value = "-" if one.value is None else str(Tolerance(one.value, one.tolerance.relative))
-        what = STATISTICS[one.statistic] if one.slice is None else f"mean score of {one.slice}"[:40]
-        by_labels = ", as labels show no loss" if one.reason and one.verdict is ComparisonVerdict.PASS else ""
+        what = STATISTICS["mean" if one.statistic == "slice" else one.statistic]
+        what = what if one.slice is None else f"{what} of {one.slice}"[:40]
+        why = ", as labels show no loss" if one.statistic == "rank" else ", may be chance"
+        by_labels = why if one.reason and one.verdict is ComparisonVerdict.PASS else ""
         table.add_row(what, value, str(one.tolerance), f"{one.verdict}{by_labels}")
-    passed = len(result.findings) - len(shown)
+    passed = len({one.slice for one in result.findings} - {one.slice for one in shown})
     if passed:
         table.add_note("and one slice that passes" if passed == 1 else f"and {passed} slices that pass")
     return table

@@ -139,13 +139,12 @@ class Scale:
 
 @dataclass
 class _Request:
-    """The compared values of one pair: the numbers of each output, those of the last row, and slices."""
+    """The compared values of one pair: the numbers of each output, and those of the last row."""
 
     outputs: dict[int, Numbers]
     last: Numbers
-    first: Numbers
-    """The first output of the row that slices are read from."""
-    slices: list[str]
+    slices: dict[str, Numbers]
+    """The first output of the rows of each slice."""
 
 
 @dataclass
@@ -192,10 +191,11 @@ class PairCounter:
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count pairs of the open block."""
         for pair in pairs:
-            slices = self._slices(pair.slices)
+            slices = [self._slices(row) for row in pair.row_slices or (pair.slices,)]
+            every = dict.fromkeys(chain.from_iterable(slices))
             for name, value in _outcomes(pair):
                 _add(self._found, name, value)
-                for each in slices:
+                for each in every:
                     _add(self._found, f"{name} {each}", value)
             if not self._is_to_compare(pair):
                 continue
@@ -328,13 +328,11 @@ class PairCounter:
             yield TOP_BIAS, _mean_signed(highest)
         if request.last:
             yield from _differences(f"{LAST_ROW} ", _place(unit, request.last), scale.middle)
-        if request.first:
-            signed = _mean_signed(_place(unit, request.first))
-            for name in request.slices:
-                yield name, signed
+        for name, numbers in request.slices.items():
+            yield name, _mean_signed(_place(unit, numbers))
 
     def _slices(self, values: Iterable[tuple[str, str]]) -> list[str]:
-        """Return the names of the slices that a request belongs to."""
+        """Return the names of the slices that a row belongs to."""
         found = []
         for column, value in values:
             name = _name_slice(column, value)
@@ -349,7 +347,7 @@ def _has_no_number(pair: Pair) -> bool:
     return all(old is None for row in pair.paired_rows for _, old, _ in row)
 
 
-def _arrange(rows: Sequence[PairedRow], slices: list[str]) -> _Request:
+def _arrange(rows: Sequence[PairedRow], slices: Sequence[list[str]]) -> _Request:
     """Arrange the rows of a pair as a request. Numbers that either version lacks are left out; other counts show
     whether that is a difference."""
     outputs: dict[int, Numbers] = {}
@@ -361,7 +359,14 @@ def _arrange(rows: Sequence[PairedRow], slices: list[str]) -> _Request:
                 outputs.setdefault(output, []).append((old, new))
                 if output == 0:
                     firsts[-1].append((old, new))
-    return _Request(outputs, firsts[-1] if len(rows) > 1 else [], firsts[0], slices)
+    last = firsts[-1] if len(rows) > 1 else []
+    sliced: dict[str, Numbers] = {}
+    if len(slices) != len(rows):
+        slices, firsts = slices[:1], firsts[:1]
+    for names, first in zip(slices, firsts, strict=True):
+        for name in names if first else ():
+            sliced.setdefault(name, []).extend(first)
+    return _Request(outputs, last, sliced)
 
 
 def _place(unit: Unit, numbers: Numbers) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Values in bodies: the first row of any body, how many rows a request has, and the numbers of an answer. Pure.
+"""Values in bodies: rows of requests, the first row of any body, and the numbers of an answer. Pure.
 
 Two versions' answers to one request are compared by their numbers, by row and by output. How many rows and outputs an
 answer has follows from its form and, where that leaves it open (a plain list of numbers), from how many rows were
@@ -69,40 +69,83 @@ class AnswerNumbers:
         return self.numbers[0][2] if self.numbers else None
 
 
-def read_first_row(body: bytes, content_type: str) -> tuple[list[str], list[Value]] | None:
+NamedRow = tuple[list[str], list[Value]]
+"""Names of the columns, and values."""
+
+
+def read_first_row(body: bytes, content_type: str) -> NamedRow | None:
     """Names and values; numbers are finite, and other ones texts, which have an encoding whatever was sent. None if
     there is no row that can be read."""
-    kind = _form(content_type)
+    return next(_read_rows(body, content_type, lambda count: [0]), None)
+
+
+def read_compared_rows(body: bytes, content_type: str, answered: int, key: int) -> list[NamedRow | None]:
+    """Read the rows of a request whose answers ``read_numbers`` chooses, in their order; of a request that was not
+    answered, those that it would choose. ``answered``: how many rows the answer has; a request with one more begins
+    with a header."""
+
+    def choose(count: int) -> list[int]:
+        header = int(answered > 0 and count == answered + 1)
+        return [place + header for place in _spread(count - header, MOST_ROWS, key)]
+
+    return list(_read_rows(body, content_type, choose))
+
+
+def _read_rows(
+    body: bytes, content_type: str, choose: Callable[[int], Sequence[int]]
+) -> Iterator[NamedRow | None]:
+    """Yield the rows at the places that ``choose`` returns of their number. Yields nothing where none can be read."""
     if len(body) > LARGEST:
-        return None
+        return
     try:
-        if kind == NPY:
-            return _numbered(_first_of_array(body))
-        if kind.endswith("json"):
-            return _first_of_json(json.loads(body), _DEEPEST_ROW)
-        if kind.endswith("csv"):
-            lines = _lines(body)
-            return _numbered([_field(text) for text in lines[0].decode().split(",")] if lines else [])
+        rows, read = _find_rows(body, _form(content_type))
+        found = [read(rows[place]) for place in choose(len(rows))] if len(rows) else []
     except UNREADABLE:
-        pass
-    return None
+        return
+    yield from found
 
 
-def _first_of_array(body: bytes) -> list[object]:
-    array = _read_array(body)
-    if array.ndim == 0 or not len(array):
-        return []
-    first: list[object] = array[0].reshape(-1)[: MOST_COLUMNS + 1].tolist()
-    return first
+def _find_rows(body: bytes, kind: str) -> tuple[Any, Callable[[Any], NamedRow | None]]:
+    """Return the rows of a body, and what reads one of them."""
+    if kind == NPY:
+        array = _read_array(body)
+        return ([] if array.ndim == 0 else array), lambda row: _numbered(
+            row.reshape(-1)[: MOST_COLUMNS + 1].tolist()
+        )
+    if kind.endswith("jsonlines"):
+        return _lines(body), lambda line: _first_of_json(json.loads(line), _DEEPEST_ROW)
+    if kind.endswith("json"):
+        return _find_json_rows(json.loads(body), _DEEPEST_ROW)
+    if kind.endswith("csv"):
+        return _lines(body), lambda line: _numbered([_field(text) for text in line.decode().split(",")])
+    return [], _numbered
 
 
-def _first_of_json(data: object, depth: int) -> tuple[list[str], list[Value]] | None:
+def _find_json_rows(data: object, depth: int) -> tuple[Sequence[object], Callable[[Any], NamedRow | None]]:
+    def read(row: object) -> NamedRow | None:
+        return _first_of_json(row, depth - 1)
+
+    if isinstance(data, Mapping):
+        if isinstance(names := data.get("columns"), list) and isinstance(rows := data.get("data"), list):
+            return rows, lambda row: _rename(read(row), names)
+        nested = next((one for one in data.values() if isinstance(one, Mapping | list)), None)
+        if nested is not None and depth:
+            return _find_json_rows(nested, depth - 1)
+    if isinstance(data, list) and data and isinstance(data[0], Mapping | list):
+        return data, read
+    return [data], read
+
+
+def _rename(row: NamedRow | None, names: Sequence[object]) -> NamedRow | None:
+    return None if row is None or len(row[1]) != len(names) else (_names(names), row[1])
+
+
+def _first_of_json(data: object, depth: int) -> NamedRow | None:
     if not depth:
         return None
     if isinstance(data, Mapping):
         if isinstance(names := data.get("columns"), list) and isinstance(rows := data.get("data"), list):
-            found = _first_of_json(rows, depth - 1)
-            return None if found is None or len(found[1]) != len(names) else (_names(names), found[1])
+            return _rename(_first_of_json(rows, depth - 1), names)
         nested = next((one for one in data.values() if isinstance(one, Mapping | list)), None)
         if nested is not None:
             return _first_of_json(nested, depth - 1)
@@ -114,11 +157,11 @@ def _first_of_json(data: object, depth: int) -> tuple[list[str], list[Value]] | 
     return None
 
 
-def _numbered(values: Sequence[object]) -> tuple[list[str], list[Value]] | None:
+def _numbered(values: Sequence[object]) -> NamedRow | None:
     return _row([str(number) for number in range(len(values))], values)
 
 
-def _row(names: list[str], values: Sequence[object]) -> tuple[list[str], list[Value]] | None:
+def _row(names: list[str], values: Sequence[object]) -> NamedRow | None:
     if not 0 < len(names) <= MOST_COLUMNS:
         return None
     return names, [_value(one) for one in values]

@@ -28,7 +28,13 @@ from tidegate.serving.engines.pipeline import Pipeline, StageOutput
 from tidegate.serving.formats.prediction_cut import Cut, leave_whole
 from tidegate.serving.formats.slice_values import name_slice_value
 from tidegate.serving.formats.text_answers import read_text
-from tidegate.serving.front.body_values import AnswerNumbers, count_rows, read_first_row, read_numbers
+from tidegate.serving.front.body_values import (
+    AnswerNumbers,
+    count_rows,
+    read_compared_rows,
+    read_first_row,
+    read_numbers,
+)
 from tidegate.serving.front.connection import Request
 
 PER_SECOND = 20
@@ -207,6 +213,7 @@ class PairSender:
         old, new = choose_predictions(rows)
         if not rows or lacks_rows(numbers.rows, said.rows, lambda: _count_asked(request)):
             old, new = None, said.prediction
+        sliced = _slice_rows(request, order.slices, numbers.rows, key)
         row: PairRow = {
             "with": order.fleet,
             "old": old,
@@ -214,13 +221,15 @@ class PairSender:
             "failed": said.failed,
             "traced": traced,
             "key": key,
-            "slices": _slices(request, order.slices),
+            "slices": next(iter(sliced), []),
             "stages": _matched(mine, said.stages),
             "old_failed": answer is None,
             "lost": found is None,
         }
         if len(numbers.numbers) > 1:
             row["rows"] = rows
+        if any(one != sliced[0] for one in sliced):
+            row["row_slices"] = sliced
         if answer is not None and found is not None and self._is_wide(rows, said):
             row["request"] = self._show(request)[:LONGEST_SHOWN]
         texts = (self._tell(request), read_judged(answer), said.text) if told and answer is not None else None
@@ -361,11 +370,15 @@ def _matched(old: list[StageFirstRow], new: list[StageFirstRow]) -> list[StageRo
     ]
 
 
-def _slices(request: Request, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+def _slice_rows(
+    request: Request, columns: tuple[str, ...], answered: int, key: int
+) -> list[list[tuple[str, str]]]:
+    """Return the slices of each row that is compared. ``answered``: rows of the answer."""
     if not columns:
         return []
-    row = read_first_row(request.body, request.fields.get(b"content-type", b"").decode("latin-1"))
-    if row is None:
-        return []
-    values = dict(zip(*row, strict=True))
-    return [(column, name_slice_value(column, values[column])) for column in columns if column in values]
+    kind = request.fields.get(b"content-type", b"").decode("latin-1")
+    rows = read_compared_rows(request.body, kind, answered, key)
+    named = [{} if row is None else dict(zip(*row, strict=True)) for row in rows]
+    return [
+        [(column, name_slice_value(column, row[column])) for column in columns if column in row] for row in named
+    ]

@@ -64,6 +64,7 @@ class _Row(msgspec.Struct):
     stages: list[_Stage]
     old_failed: bool = False
     lost: bool = False
+    row_slices: list[list[tuple[str, str]]] = []
     rows: list[list[tuple[int, float | None, float | None]]] = []
     request: str = ""
     texts: tuple[str, str, str] | None = None
@@ -79,7 +80,6 @@ def _read(given: Any) -> tuple[str, Pair] | None:
     if row is None:
         return None
     stages = tuple(_stage(one) for one in row.stages[:MOST_STAGES])
-    slices = tuple((name[:LONGEST], value[:LONGEST]) for name, value in row.slices[:MOST_SLICES])
     if any(one is None for one in stages) or len(row.fleet) > LONGEST * 4:
         return None
     features = tuple(one for one in stages if one is not None)
@@ -88,7 +88,8 @@ def _read(given: Any) -> tuple[str, Pair] | None:
         new=_number(row.new),
         failed=row.failed,
         key=abs(row.key) % 2**64,
-        slices=slices,
+        slices=_cut_slices(row.slices),
+        row_slices=tuple(map(_cut_slices, row.row_slices[:MOST_ROWS])),
         traced=row.traced,
         features=features,
         old_failed=row.old_failed,
@@ -101,6 +102,10 @@ def _read(given: Any) -> tuple[str, Pair] | None:
         texts=None if row.texts is None else _cut(*row.texts),
     )
     return row.fleet, pair
+
+
+def _cut_slices(slices: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name[:LONGEST], value[:LONGEST]) for name, value in slices[:MOST_SLICES])
 
 
 def _cut(request: str, old: str, new: str) -> tuple[str, str, str]:

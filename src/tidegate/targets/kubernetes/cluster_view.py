@@ -142,7 +142,7 @@ class ClusterView:
         for fleet in known.keys() | grouped.keys():
             deployment, mine = known.get(fleet), grouped.get(fleet, {})
             found = problems((pod for pod, _ in mine.values()), deployment or {}, self.options)
-            staying = [pod for pod, _ in mine.values() if not pod.leaving]
+            staying = [pod for pod, _ in mine.values() if not pod.leaving and not pod.ended]
             cured = bool(staying) and not found and all(pod.ready for pod in staying)
             history = self._history.get(fleet, ProblemHistory()).after(found, now, cured)
             self._history[fleet] = history

@@ -21,6 +21,10 @@ HOPELESS = frozenset(
 )
 CRASHES = 3
 """Restarts of a container that never became ready, after which its fleet has failed."""
+TAKEN = frozenset(
+    {"Evicted", "Preempting", "Preempted", "NodeLost", "NodeShutdown", "Shutdown", "Terminated", "NodeAffinity"}
+)
+"""Reasons of pods that the cluster ended, which says nothing about what they ran."""
 UNBOUNDED = math.inf
 FORGOTTEN_AFTER = 15.0
 """Seconds that a problem is away after which one of its kind is a new one."""
@@ -33,7 +37,7 @@ class StartProblem:
     """A reason why replicas do not start. ``kind`` stays the same while ``words`` change, such as between two tries
     of a pull. ``patience``: seconds for which it may still pass by itself."""
 
-    kind: Literal["schedule", "pull", "start", "create"]
+    kind: Literal["schedule", "pull", "start", "create", "taken"]
     words: str
     patience: float = 0.0
 
@@ -85,6 +89,14 @@ def _worker_ports(spec: Manifest) -> tuple[int, int]:
 def _problem(
     status: Mapping[str, Any], conditions: Mapping[Any, Mapping[str, Any]], options: KubernetesOptions
 ) -> StartProblem | None:
+    if status.get("phase") == "Failed" and (
+        status.get("reason") in TAKEN or conditions.get("DisruptionTarget", {}).get("status") == "True"
+    ):
+        why = status.get("message") or conditions.get("DisruptionTarget", {}).get("message") or "no message"
+        words = (
+            f"the cluster ended it ({status.get('reason') or 'DisruptionTarget'}): {why}; another one replaces it"
+        )
+        return StartProblem("taken", words, UNBOUNDED)
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         words = f"no node for it: {scheduled.get('message', 'Unschedulable')}"
@@ -132,11 +144,16 @@ def _report(ended: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def problems(pods: Iterable[WorkerPod], deployment: Manifest, options: KubernetesOptions) -> list[StartProblem]:
-    """Find the problems that keep a fleet's replicas from starting."""
+    """Find the problems that keep a fleet's replicas from starting. A pod that the cluster ended is one until another
+    one is ready in its place; it stays in the list for long after that."""
+    ordered = sorted(pods, key=lambda one: one.name)
+    whole = sum(pod.ready and not pod.leaving for pod in ordered) >= (deployment.get("spec") or {}).get(
+        "replicas", 0
+    )
     found = [
         replace(pod.problem, words=f"replica {pod.name}: {pod.problem.words}")
-        for pod in sorted(pods, key=lambda one: one.name)
-        if pod.problem and not pod.leaving
+        for pod in ordered
+        if pod.problem and not pod.leaving and not (whole and pod.problem.kind == "taken")
     ]
     for condition in (deployment.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":

@@ -16,7 +16,8 @@ from tests.unit.cli.stub_server import found, stub
 from tidegate.cli.app import app
 from tidegate.domain.evidence import PairedTolerance
 from tidegate.features.compare import page as compare_page
-from tidegate.features.evidence.replay.report import ComparisonTerms, ScoredRows, compare_versions
+from tidegate.features.evidence.replay.report import ComparisonTerms, compare_versions
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply, ScoringRequest
 from tidegate.features.evidence.replay.tolerances import DEFAULTS
 from tidegate.features.evidence.spec_paired import PairedSpec, parse_paired
@@ -36,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             f"{place / 400},{'IN' if place % 4 == 0 else chr(27) + '<b>US</b>'},{int((place * 7) % 400 < place)}"
         )
     (tmp_path / "rows.csv").write_text("\n".join(lines))
-    for name in ("same", "half", "turned", "words", "mixed", "down", "up", "more", "most"):
+    for name in ("same", "half", "turned", "words", "mixed", "down", "up", "more", "most", "pair", "faulty"):
         (tmp_path / name).write_text("")
     models: dict[str, Callable[[float], object]] = {
         "same": lambda amount: amount,
@@ -46,6 +47,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "up": lambda amount: amount * 1.02,
         "more": lambda amount: amount * 1.024,
         "most": lambda amount: amount * 1.03,
+        "pair": lambda amount: f"{amount},{2 - amount}",
+        "faulty": lambda amount: f"{amount},{amount}",
         "words": lambda amount: "fraud",
         "mixed": lambda amount: amount * (0.4 if round(amount * 400) % 4 == 0 else 1.2),
     }
@@ -93,6 +96,22 @@ def test_a_slice_is_harmed_though_the_whole_is_not(folder: Path) -> None:
     assert done.exit_code == 1 and "mean score of a slice (IN): 60 % is more than 50 %" in done.stdout
 
 
+def test_each_output_is_compared_and_shown(folder: Path) -> None:
+    assert run("pair", "pair", *["--with", "honest=pair,pair,pair"]).exit_code == 0
+    done = run("pair", "faulty", "--by", "country", "--html", "report.html")
+    assert done.exit_code == 1 and max(map(len, done.stdout.splitlines())) <= 80
+    lines = done.stdout.splitlines()
+    assert "output 1: pass" in lines and "output 2: harm" in lines and lines[-1] == "verdict: harm"
+    assert "<h2>output 2: harm</h2>" in (folder / "report.html").read_text()
+
+
+def test_what_labels_say_of_each_slice_is_shown(folder: Path) -> None:
+    done = run("same", "same", "--by", "country", "--label", "fraud")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert any(line.startswith("SLICES BY LABELS ") for line in done.stdout.splitlines())
+    assert any(line.startswith("loss IN ") for line in done.stdout.splitlines())
+
+
 HONEST = ("--with", "honest=down,up,same")
 
 
@@ -129,7 +148,7 @@ def test_the_page_is_self_contained_and_escaped(folder: Path) -> None:
 def test_any_scores_can_be_drawn(old: list[float], new: list[float]) -> None:
     answers = ScoredRows(old, new, [None] * len(old), [{}] * len(old))
     result = compare_versions(answers, ComparisonTerms(DEFAULTS, fewest_rows=1))
-    text = compare_page.render(("old", "new"), result, answers)
+    text = compare_page.render(("old", "new"), result, {"": answers})
     assert text.count("<svg") == 1 and "nan" not in text and "inf" not in text
 
 

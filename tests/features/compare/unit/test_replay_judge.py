@@ -10,7 +10,7 @@ import pytest
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 
 CONFIG = ReplayConfig("file:///rows.csv", "fraud")
 PASS, FAIL, NO_DATA = Finding.PASS, Finding.FAIL, Finding.NO_DATA

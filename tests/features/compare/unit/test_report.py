@@ -3,21 +3,22 @@
 import json
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tidegate.domain.errors import Invalid
-from tidegate.features.evidence.replay.answers import AnswerTerms, collect_answers
+from tidegate.features.evidence.replay.answers import AnswerTerms, CollectedAnswers, collect_answers
 from tidegate.features.evidence.replay.report import (
-    OTHERS,
-    UNNAMED,
     ComparisonTerms,
     ComparisonVerdict,
-    ScoredRows,
     VersionComparison,
     compare_versions,
+    doubt_classes,
+    join_outputs,
 )
+from tidegate.features.evidence.replay.scored_rows import OTHERS, UNNAMED, ScoredRows
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply
 from tidegate.features.evidence.replay.tolerances import DEFAULTS, parse_tolerances
 from tidegate.rows.row_files import RowRequest
@@ -166,6 +167,141 @@ def test_another_order_is_a_note_where_labels_show_no_loss() -> None:
     assert {one.statistic for one in flipped.findings if one.verdict is ComparisonVerdict.HARM} >= {"rank", "auc"}
 
 
+def test_a_loss_that_may_be_chance_is_a_note_unless_somebody_gave_a_tolerance() -> None:
+    """Of few labels an AUC differs by more than is tolerated by chance, in one of several outputs more often yet."""
+    chance = random.Random(11)
+    truth: list[float | None] = [float(chance.random() < score) for score in OLD]
+    known = [min(0.999, max(0.001, score + chance.gauss(0, 0.13))) for score in OLD]
+    given = answers(known, labels=truth, labelled=True)
+    terms = ComparisonTerms({"auc": DEFAULTS["auc"]}, fewest_labels=50)
+    found = compare_versions(given, terms)
+    [auc] = [one for one in found.findings if one.slice is None]
+    assert auc.value is not None and auc.value > 0.02, "the test's own numbers"
+    assert found.verdict is ComparisonVerdict.PASS and auc.reason.endswith(
+        "is more than 0.02, which may be chance"
+    )
+    declared = compare_versions(given, replace(terms, declared=frozenset({"auc"})))
+    assert declared.verdict is ComparisonVerdict.HARM
+
+
+def test_mean_errors_of_a_slice_are_judged_though_neither_the_whole_nor_its_mean_shows_them() -> None:
+    chance = random.Random(5)
+    slices = ["IN" if place % 5 == 0 else "US" for place in range(2_000)]
+    truth: list[float | None] = [chance.gauss(0, 100) for _ in slices]
+    old, new = ([label + chance.gauss(0, 10) for label in truth if label is not None] for _ in range(2))
+    worse = [
+        label + chance.gauss(0, 13) if name == "IN" else score
+        for name, label, score in zip(slices, truth, old, strict=True)
+        if label is not None
+    ]
+
+    def compared(scores: list[float]) -> VersionComparison:
+        given = ScoredRows(old, scores, truth, [{}] * len(slices), slices, True)
+        return compare_versions(given, ComparisonTerms(parse_tolerances(["error=10%"])))
+
+    assert compared(new).verdict is ComparisonVerdict.PASS
+    harmed = compared(worse)
+    assert harmed.verdict is ComparisonVerdict.HARM
+    assert [reason[:33] for reason in harmed.reasons] == ["mean absolute error of IN gained "]
+    shown = {(one["name"], one["slice"]) for one in harmed.document()["replayed"]}
+    assert shown == {("error", ""), ("error", "US"), ("error", "IN")}
+
+
+def test_log_loss_is_judged_of_all_rows_and_of_slices() -> None:
+    chance = random.Random(7)
+    truth: list[float | None] = [float(chance.random() < score) for score in OLD * 5]
+    sure = [min(0.9999, max(0.0001, 0.5 + (score - 0.5) * 2)) for score in OLD * 5]
+    slices = ["IN" if place % 2 else "US" for place in range(len(sure))]
+    given = ScoredRows(OLD * 5, sure, truth, [{}] * len(sure), slices, True)
+    terms = parse_tolerances(["calibration=none", "mean=none"])
+    reasons = compare_versions(given, ComparisonTerms(terms)).reasons
+    assert reasons[0].startswith("log loss gained ")
+    given = replace(given, new=OLD * 5)
+    assert (
+        compare_versions(given, ComparisonTerms(terms, asked=frozenset({"loss"}))).verdict
+        is ComparisonVerdict.PASS
+    )
+
+
+def test_a_change_of_amounts_of_both_signs_is_relative_to_their_size() -> None:
+    """Their mean is about 0, of which any change is a large part."""
+    old = [score - 0.4999 for score in OLD]
+    given = ScoredRows(old, [score + 0.01 for score in old], [None] * COUNT, [{}] * COUNT, ["a"] * COUNT)
+    assert compare_versions(given, ComparisonTerms(DEFAULTS)).verdict is ComparisonVerdict.PASS
+    moved = replace(given, new=[score + 0.05 for score in old])
+    assert compare_versions(moved, ComparisonTerms(DEFAULTS)).verdict is ComparisonVerdict.HARM
+
+
+# --- several outputs ---
+
+
+def compare_outputs(
+    old: list[list[float]], new: list[list[float]], labels: list[tuple[float | None, ...]], *names: str
+) -> VersionComparison | str:
+    requests = [RowRequest(b"", "", ({},), one, tuple(more)) for one, *more in labels]
+    before, after = (
+        [ScoringReply(json.dumps([row]).encode(), "application/json") for row in side] for side in (old, new)
+    )
+    found = collect_answers(requests, before, after, AnswerTerms(labels=names))
+    if isinstance(found, str):
+        return found
+    terms = ComparisonTerms(DEFAULTS, outputs=len(found.outputs))
+    compared = {name: compare_versions(one, terms) for name, one in found.outputs.items()}
+    return join_outputs({name: doubt_classes(one) if found.classes else one for name, one in compared.items()}, ())
+
+
+def draw_classes(chance: random.Random, count: int) -> tuple[list[list[float]], list[list[float]], list[float]]:
+    """Two honest versions with probabilities of three classes, each right about a part of what can be known, and the
+    classes."""
+    sides: tuple[list[list[float]], list[list[float]]] = [], []
+    truth = []
+    for _ in range(count):
+        known = [[chance.gauss(0, 1) for _ in range(3)] for _ in sides]
+        weights = [math.exp(a + b) for a, b in zip(*known, strict=True)]
+        truth.append(float(chance.choices(range(3), weights)[0]))
+        for side, logits in zip(sides, known, strict=True):
+            whole = math.fsum(map(math.exp, logits))
+            side.append([math.exp(each) / whole for each in logits])
+    return *sides, truth
+
+
+def test_classes_in_another_order_are_a_note_where_labels_show_no_loss() -> None:
+    old, new, truth = draw_classes(random.Random(2), 2_000)
+    labels: list[tuple[float | None, ...]] = [(one,) for one in truth]
+    honest = compare_outputs(old, new, labels, "kind")
+    assert isinstance(honest, VersionComparison) and honest.verdict is ComparisonVerdict.PASS
+    assert set(honest.outputs) == {"class 0", "class 1", "class 2"}
+    ranks = [one for each in honest.outputs.values() for one in each.findings if one.statistic == "rank"]
+    assert all(one.value is not None and one.value > 0.25 for one in ranks), "the test's own numbers"
+    swapped = [[a, c, b] for a, b, c in old]
+    harmed = compare_outputs(old, swapped, labels, "kind")
+    assert isinstance(harmed, VersionComparison) and harmed.verdict is ComparisonVerdict.HARM
+    assert harmed.outputs["class 0"].verdict is ComparisonVerdict.PASS
+    assert any(reason.startswith("class 1: AUC lost") for reason in harmed.reasons)
+    turned = compare_outputs(swapped, swapped, labels, "kind")
+    assert isinstance(turned, VersionComparison) and turned.verdict is ComparisonVerdict.UNKNOWN
+    assert "not in the order of the labels' classes" in turned.reasons[0]
+
+
+def test_a_fault_in_the_second_output_is_found_with_labels_and_without() -> None:
+    chance = random.Random(4)
+    labels = [(chance.gauss(50, 10), chance.gauss(5, 1)) for _ in range(1_000)]
+    old, new = ([[a + chance.gauss(0, 3), b + chance.gauss(0, 0.3)] for a, b in labels] for _ in range(2))
+    wrong = [[a, 10 - b] for a, b in new]
+    known: list[tuple[float | None, ...]] = list(labels)
+    nothing: list[tuple[float | None, ...]] = [(None,)] * len(labels)
+    for given, names, name in ((known, ("rent", "days"), "days"), (nothing, (), "output 2")):
+        same, harmed = (compare_outputs(old, side, given, *names) for side in (new, wrong))
+        assert isinstance(same, VersionComparison) and same.verdict is ComparisonVerdict.PASS
+        assert isinstance(harmed, VersionComparison) and harmed.verdict is ComparisonVerdict.HARM
+        assert all(reason.startswith(f"{name}: ") for reason in harmed.reasons)
+    assert compare_outputs(old, new, known, "rent", "days", "fee") == (
+        "there are 3 labels for each row, and 2 numbers in its answer"
+    )
+    few = compare_outputs([[0.4, 0.6]] * 200, [[0.4, 0.6]] * 200, [(None,)] * 200)
+    assert isinstance(few, VersionComparison) and not few.outputs, "of two classes the second alone is compared"
+
+
 def test_the_rows_that_changed_most_come_first() -> None:
     new = list(OLD)
     new[7], new[300] = 0.9, OLD[300] + 0.01
@@ -177,10 +313,10 @@ def test_the_rows_that_changed_most_come_first() -> None:
 # --- replies ---
 
 
-def collect(old: list[ScoringReply], new: list[ScoringReply], rows: int | None = 1) -> ScoredRows | str:
+def collect(old: list[ScoringReply], new: list[ScoringReply], rows: int | None = 1) -> CollectedAnswers | str:
     known = None if rows is None else tuple({"country": "US"} for _ in range(rows))
     return collect_answers(
-        [RowRequest(b"", "", known, 1.0) for _ in old], old, new, AnswerTerms("", "country", True)
+        [RowRequest(b"", "", known, 1.0) for _ in old], old, new, AnswerTerms("", "country", ("label",))
     )
 
 
@@ -189,8 +325,9 @@ def reply(text: str, problem: str = "") -> ScoringReply:
 
 
 def test_replies_become_scores() -> None:
-    found = collect([reply("0.1"), reply("0.2")], [reply("0.3"), reply("0.4")])
-    assert isinstance(found, ScoredRows)
+    collected = collect([reply("0.1"), reply("0.2")], [reply("0.3"), reply("0.4")])
+    assert isinstance(collected, CollectedAnswers) and list(collected.outputs) == [""]
+    found = collected.outputs[""]
     assert (found.old, found.new, found.labels) == ([0.1, 0.2], [0.3, 0.4], [1.0, 1.0])
     assert found.slices == ["US", "US"] and found.labelled
 

@@ -17,12 +17,8 @@ from tidegate.features.evidence.replay.paired import (
     ranks,
     top_change,
 )
-from tidegate.features.evidence.replay.report import (
-    ComparisonTerms,
-    ComparisonVerdict,
-    ScoredRows,
-    compare_versions,
-)
+from tidegate.features.evidence.replay.report import ComparisonTerms, ComparisonVerdict, compare_versions
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.replay.tolerances import DEFAULTS, Tolerance
 
 SCORE = st.integers(0, 40).map(lambda number: number / 40)

@@ -12,7 +12,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig
 from tidegate.features.evidence.features import SAME, learn_map
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.units import learn_unit
 from tidegate.features.monitor.measures import measure_regression
 from tidegate.rows.label_lines import read_number

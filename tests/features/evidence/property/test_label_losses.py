@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.statistics.label_quality import (
     CALIBRATION_TOLERANCE,
     ERROR_TOLERANCE,

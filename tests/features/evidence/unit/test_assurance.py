@@ -24,7 +24,7 @@ from tidegate.features.evidence.command import verify
 from tidegate.features.evidence.command_report import make_report
 from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.evidence.rows import harm_rows
 from tidegate.features.evidence.service import describe_timeline
 from tidegate.features.evidence.timeline import trace_evidence

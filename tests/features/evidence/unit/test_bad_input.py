@@ -20,7 +20,7 @@ from tidegate.features.evidence.judge import recompute
 from tidegate.features.evidence.ledger import PairCounters
 from tidegate.features.evidence.replay.labelled import compare_labelled
 from tidegate.features.evidence.replay.replay_judge import UNSEEN, judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.labels.ledger import SKEW, LabelKind, Ledger
 from tidegate.rows.captured_rows import Unusable
 from tidegate.rows.label_lines import Label, Prediction

@@ -21,7 +21,16 @@ from tidegate.features.evidence.comparisons import SideCounts
 from tidegate.features.evidence.judge import begin, fold, judge, recompute
 from tidegate.features.evidence.ledger import EvidenceLedger, Side
 from tidegate.features.evidence.pair_judge import PairState
-from tidegate.features.evidence.pairs import ALL_REPEATED, CLIP, FEWEST, FIRST, PATIENCE, PairCounter
+from tidegate.features.evidence.pairs import (
+    ALL_REPEATED,
+    CLIP,
+    FEWEST,
+    FIRST,
+    PATIENCE,
+    PairCounter,
+    estimate,
+    sums_of,
+)
 from tidegate.features.evidence.units import Unit, error_unit, narrow_unit
 from tidegate.statistics.means import MeanTest
 
@@ -103,6 +112,38 @@ def test_a_fault_in_later_rows_or_one_output_is_found_by_default(fault: str) -> 
 @pytest.mark.parametrize(("rows", "outputs"), [(1, 1), (8, 1), (1, 8), (4, 3)])
 def test_versions_that_differ_by_little_pass(rows: int, outputs: int) -> None:
     assert result(watch(draw(rows, outputs, same))).finding is not Finding.FAIL
+
+
+def draw_sliced(shift: float, failing: float = 0.0) -> list[Pair]:
+    """Requests of eight rows, of which the first is never of the country in which the new version is worse."""
+    chance, pairs = random.Random(3), list[Pair]()
+    for number in range(1_500):
+        names = ["US", *(chance.choice(("IN", "US", "US", "US")) for _ in range(7))]
+        old = [chance.gauss(5, 2) for _ in names]
+        new = [one + chance.gauss(0, 0.1) + shift * (name == "IN") for one, name in zip(old, names, strict=True)]
+        failed = "IN" in names and chance.random() < failing
+        pairs.append(
+            Pair(
+                *(old[0], None if failed else new[0], number + 1),
+                slices=(("country", names[0]),),
+                row_slices=tuple((("country", name),) for name in names),
+                failed=failed,
+                rows=() if failed else tuple(((0, a, b),) for a, b in zip(old, new, strict=True)),
+            )
+        )
+    return pairs
+
+
+def test_a_fault_of_a_slice_that_first_rows_never_have_is_found_by_its_test() -> None:
+    config = replace(CONFIG, slices=("country",))
+    assert result(watch(draw_sliced(0), config)).finding is not Finding.FAIL
+    counter = PairCounter(("country",))
+    found = counter.count(draw_sliced(0.8))
+    inner, outer = (f"slice country={name} up" for name in ("IN", "US"))
+    assert estimate(inner, sums_of(inner, found)) > 0.3 > abs(estimate(outer, sums_of(outer, found)))
+    failing = result(watch(draw_sliced(0, 0.1), config))
+    assert failing.finding is Finding.FAIL
+    assert counter.count(draw_sliced(0, 0.1))["failing slice country=IN"][0] > 0
 
 
 def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their_own() -> None:

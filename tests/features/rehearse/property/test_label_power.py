@@ -9,7 +9,7 @@ from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.rehearse.promise.label_power import (
     chance_of_replay,
     promise_labels,

@@ -127,6 +127,40 @@ async def test_a_pair_has_both_predictions_its_slices_and_the_fleet() -> None:
     assert b"secret" not in head
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "column"),
+    [
+        (b"application/json", json.dumps([{"country": one} for one in ("IN", "US", "IN")]).encode(), "country"),
+        (
+            b"application/json",
+            b'{"columns": ["n", "country"], "data": [[1, "IN"], [2, "US"], [3, "IN"]]}',
+            "country",
+        ),
+        (b"application/jsonlines", b'{"country": "IN"}\n{"country": "US"}\n{"country": "IN"}', "country"),
+        (b"text/csv", b"1,IN\n2,US\n3,IN\n", "1"),
+        (b"text/csv", b"amount,country\n1,IN\n2,US\n3,IN\n", "1"),
+    ],
+)
+async def test_each_row_of_a_request_has_its_slices(kind: bytes, body: bytes, column: str) -> None:
+    asked = request(body, (b"content-type", kind))
+    numbers = said_numbers(3, (0, 0, 1.0), (1, 0, 2.0), (2, 0, 9.0))
+    async with stand(lambda: numbers, PairOrder("e/2/main", slices=(column,))) as found:
+        await found.offered(outcome=Answer(b"1\n2\n3", "text/csv"), asked=asked)
+    (row,) = found.rows
+    assert row["row_slices"] == [[(column, "IN")], [(column, "US")], [(column, "IN")]]
+    assert row["slices"] == [(column, "IN")] and len(row["rows"]) == 3
+
+
+async def test_of_a_large_request_the_rows_with_slices_are_those_whose_answers_are_compared() -> None:
+    body = json.dumps([{"place": place} for place in range(50)]).encode()
+    asked = request(body, (b"content-type", b"application/json"))
+    text = "\n".join(map(str, range(50))).encode()
+    async with stand(lambda: said_numbers(50), PairOrder("e/2/main", slices=("place",))) as found:
+        await found.offered(outcome=Answer(text, "text/csv"), asked=asked)
+    (row,) = found.rows
+    assert [[("place", f"{old:g}")] for ((_, old, _),) in row["rows"]] == row["row_slices"]
+
+
 async def test_equal_requests_have_equal_keys() -> None:
     async with stand(lambda: said(0.7)) as found:
         await found.offered(asked=request(b"1,2"))

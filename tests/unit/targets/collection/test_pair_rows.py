@@ -62,3 +62,9 @@ def test_what_are_no_rows_and_too_many_rows_are_bounded() -> None:
 def test_a_prediction_out_of_range_is_none() -> None:
     ((_, pair),), _ = read_pairs([{**ROW, "new": 1e300}])
     assert pair.new is None
+
+
+def test_each_row_has_its_slices_and_there_are_not_many() -> None:
+    given = {**ROW, "row_slices": [[["country", "IN"]], [["country", "US"]]] * 9}
+    ((_, pair),), _ = read_pairs([given])
+    assert pair.row_slices == ((("country", "IN"),), (("country", "US"),)) * 4

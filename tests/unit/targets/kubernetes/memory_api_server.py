@@ -209,7 +209,11 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
 
     def _follow(self, deployment: Object) -> None:
         name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
-        mine = [one for one in self.pods() if one["metadata"].get("of") == name and not is_leaving(one)]
+        mine = [
+            one
+            for one in self.pods()
+            if one["metadata"].get("of") == name and not is_leaving(one) and one["status"].get("phase") != "Failed"
+        ]
         for _ in range(deployment["spec"].get("replicas", 1) - len(mine)):
             number = next(self._addresses)
             about = {"name": f"{name}-{number}", "uid": f"pod-{number}", "of": name, "labels": labels}

@@ -239,6 +239,49 @@ def test_unready_pod_of_a_lost_node_keeps_its_place() -> None:
     run(scenario())
 
 
+KILLED = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on resource: memory"}, "(Evicted): low on"),
+        ({"phase": "Failed", "reason": "Preempting", "message": "Preempted in order to admit"}, "(Preempting)"),
+        ({"phase": "Failed", "reason": "NodeLost"}, "(NodeLost)"),
+        ({"phase": "Failed", "reason": "Terminated", "message": "Pod was terminated by imminent node shutdown"},
+         "(Terminated)"),
+        ({"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "message": "taint"}]},
+         "(DisruptionTarget): taint"),
+    ],
+)  # fmt: skip
+def test_a_pod_that_the_cluster_ended_is_lost_and_no_failure_of_its_version(status: Object, words: str) -> None:
+    """The core takes its traffic away, and waits for the one that replaces it."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        pod = cluster.server.pods("worker")[0]
+        worker = {"name": "worker", "ready": False, "restartCount": 3, "state": KILLED}
+        pod["status"] = {**status, "containerStatuses": [worker]}
+        cluster.server.start = lambda pod: failing(pod)
+        cluster.server.settle()
+        await cluster.turn(2)
+        seen = await cluster.status(fleet_spec().id)
+        assert seen is not None and (seen.ready, seen.starting, seen.failure) == (1, 1, None)
+        assert words in (seen.problem or "")
+        assert all(
+            pod["metadata"]["name"] not in agent.servers(fleet_spec().id) for agent in cluster.agents.values()
+        )
+        for other in cluster.server.pods("worker"):
+            if other is not pod:
+                make_ready(other)
+        await cluster.turn(2)
+        seen = await cluster.status(fleet_spec().id)
+        assert seen is not None and (seen.ready, seen.failure, seen.problem) == (2, None, None)
+
+    run(scenario())
+
+
 # --- what goes wrong in the cluster ---
 
 

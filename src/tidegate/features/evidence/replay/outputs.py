@@ -39,28 +39,46 @@ class ReplayedOutputs:
 
 
 def find_outputs(
-    labels: Sequence[tuple[float | None, ...]], answers: Sequence[Numbers | None], config: ReplayConfig
+    labels: Sequence[tuple[float | None, ...]],
+    answers: Sequence[Numbers | None],
+    names: Sequence[str],
+    least_labels: int,
 ) -> ReplayedOutputs | str:
     """Find the outputs of answers with several numbers for each row: as many as there are columns of labels, or one
     for each class where the numbers are the probabilities of all classes and a label is the number of one, from 0. Of
     two classes the second is judged, and of several those that have labels enough.
 
-    ``labels`` are those of each request, and ``answers`` those of the old version. Returns a reason instead where the
-    labels are not those of the answers."""
-    names = (config.label, *config.other_labels)
+    ``labels`` are those of each request, ``names`` their columns, and ``answers`` those of the old version. Returns a
+    reason instead where the labels are not those of the answers."""
     if len(names) > 1:
         each = [ReplayedOutput(name, at, [one[at] for one in labels]) for at, name in enumerate(names)]
         return ReplayedOutputs(each)
     rows = [row for answer in answers if answer is not None for row in answer]
-    if any(min(row) < 0 or abs(math.fsum(row) - 1) > _ROUNDING for row in rows):
+    if not _are_probabilities(rows):
         return (
             f"an answer has {len(rows[0])} numbers for each row, which are no probabilities of classes: 'score' names"
             " the place of one, or 'label' a column for each"
         )
-    return _find_classes([one for one, *_ in labels], len(rows[0]), config)
+    return _find_classes([one for one, *_ in labels], len(rows[0]), least_labels)
 
 
-def _find_classes(labels: Sequence[float | None], classes: int, config: ReplayConfig) -> ReplayedOutputs | str:
+def list_outputs(answers: Sequence[Numbers]) -> ReplayedOutputs:
+    """List the outputs of answers without labels, the first ones where there are many: of the probabilities of two
+    classes the second alone, since the first is what is left of 1."""
+    rows = [row for answer in answers for row in answer]
+    width, labels = len(rows[0]), [None] * len(answers)
+    if width == 2 and _are_probabilities(rows):
+        return ReplayedOutputs([ReplayedOutput("", 1, labels)])
+    each = [ReplayedOutput(f"output {at + 1}", at, labels) for at in range(width)]
+    return ReplayedOutputs(each[:MOST_OUTPUTS], [one.name for one in each[MOST_OUTPUTS:]])
+
+
+def _are_probabilities(rows: Sequence[Sequence[float]]) -> bool:
+    """Whether the numbers of each row are the probabilities of all classes."""
+    return all(min(row) >= 0 and abs(math.fsum(row) - 1) <= _ROUNDING for row in rows)
+
+
+def _find_classes(labels: Sequence[float | None], classes: int, least_labels: int) -> ReplayedOutputs | str:
     counts = Counter(label for label in labels if label is not None)
     strange = [label for label in counts if label not in range(classes)]
     unseen, known = sum(counts[label] for label in strange), sum(counts.values())
@@ -68,7 +86,7 @@ def _find_classes(labels: Sequence[float | None], classes: int, config: ReplayCo
         said = f"the classes of an answer with {classes} numbers are 0 to {classes - 1}"
         return f"a label is {strange[0]:g}, and {said}"
     numbers = sorted((one for one in range(classes) if counts[one]), key=lambda one: -counts[one])
-    enough = [one for one in numbers if min(counts[one], known - unseen - counts[one]) >= config.least_labels]
+    enough = [one for one in numbers if min(counts[one], known - unseen - counts[one]) >= least_labels]
     judged = [1] if classes == 2 else (enough or numbers)[:MOST_OUTPUTS]
     outputs = [
         ReplayedOutput(
@@ -87,13 +105,19 @@ def doubt_classes(result: ReplayResult) -> ReplayResult:
     its numbers are not those of the labels' classes then. By the variance of an AUC without any difference (Hanley
     and McNeil, Radiology 143, 1982)."""
     auc = next((one.old for one in result.statistics if (one.name, one.slice) == ("auc", "")), None)
-    if auc is None or not result.positives or result.positives == result.labelled:
-        return result
-    error = math.sqrt((1 / result.positives + 1 / (result.labelled - result.positives)) / 12)
+    reason = doubt_order(auc, result.positives, result.labelled)
+    return replace(result, finding=Finding.NO_DATA, reason=reason) if reason else result
+
+
+def doubt_order(auc: float | None, positives: int | None, labelled: int) -> str:
+    """Return why the old version's numbers are not those of the labels' classes; empty if they may be."""
+    if auc is None or not positives or positives == labelled:
+        return ""
+    error = math.sqrt((1 / positives + 1 / (labelled - positives)) / 12)
     if auc + _SURELY * error >= 0.5:
-        return result
+        return ""
     said = f"the old version's AUC is {auc:.3g}: its numbers are not in the order of the labels' classes"
-    return replace(result, finding=Finding.NO_DATA, reason=f"{said}; 'score' names the place of the score")
+    return f"{said}; 'score' names the place of the score"
 
 
 def join_results(outputs: ReplayedOutputs, results: Sequence[ReplayResult], config: ReplayConfig) -> ReplayResult:

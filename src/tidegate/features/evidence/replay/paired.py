@@ -18,15 +18,17 @@ Z95 = 1.959964
 
 @dataclass(frozen=True)
 class PairedStatistics:
-    """Statistics of two versions' scores. ``bias``: mean of new minus old, with a 95 % interval; ``change``: mean
-    absolute difference. ``moved``: share of rows that changed by more than ``step``, in log-odds if ``log_odds``,
-    otherwise in the scores' own unit. ``top_change``: share of the rows with the highest old scores that are no
-    longer among the highest; ``top_rows``: their number. ``rank_correlation``: Spearman's; None where one version
-    gives every row the same score."""
+    """Statistics of two versions' scores. ``size_old``: mean of the old scores without their signs, which a change of
+    the mean is relative to: amounts of both signs have a mean of about 0. ``bias``: mean of new minus old, with a
+    95 % interval; ``change``: mean absolute difference. ``moved``: share of rows that changed by more than ``step``,
+    in log-odds if ``log_odds``, otherwise in the scores' own unit. ``top_change``: share of the rows with the highest
+    old scores that are no longer among the highest; ``top_rows``: their number. ``rank_correlation``: Spearman's;
+    None where one version gives every row the same score."""
 
     rows: int
     mean_old: float
     mean_new: float
+    size_old: float
     bias: float
     bias_low: float
     bias_high: float
@@ -77,6 +79,7 @@ def compare_pairs(old: Sequence[float], new: Sequence[float], step: MovementStep
         rows=count,
         mean_old=math.fsum(old) / count,
         mean_new=math.fsum(new) / count,
+        size_old=math.fsum(map(abs, old)) / count,
         bias=bias,
         bias_low=bias - half,
         bias_high=bias + half,

@@ -21,7 +21,7 @@ from tidegate.features.evidence.replay.labelled import (
     error_of_auc_change,
     leave_out_unseen,
 )
-from tidegate.features.evidence.replay.report import OTHERS, UNNAMED, ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows, group_slices
 from tidegate.statistics.losses import log_loss
 from tidegate.statistics.measures import BINS
 
@@ -75,8 +75,10 @@ class _Rows:
         return sum(label == 1 for label in self.truth)
 
 
-def judge_replay(answers: ScoredRows, config: ReplayConfig, false_rollback_rate: float) -> ReplayResult:
-    """Judge the answers. ``answers`` of at least one row."""
+def judge_replay(
+    answers: ScoredRows, config: ReplayConfig, false_rollback_rate: float, fewest_rows: int = FEWEST_ROWS
+) -> ReplayResult:
+    """Judge the answers. ``answers`` of at least one row; ``fewest_rows``: of a slice that is judged by itself."""
     labels, unseen = leave_out_unseen(answers.labels)
     answers, skipped = replace(answers, labels=labels), {UNSEEN: unseen} if unseen else {}
     labelled = compare_labelled(answers.old, answers.new, answers.labels)
@@ -85,8 +87,10 @@ def judge_replay(answers: ScoredRows, config: ReplayConfig, false_rollback_rate:
         positives = None if labelled is None else labelled.positives
         return ReplayResult(Finding.NO_DATA, lack, len(answers.old), known, positives, skipped=skipped)
     assert labelled is not None  # or it would lack
-    slices = dict(_slices(answers))
-    judged = [rows for rows in _labelled_rows(answers, slices) if _has_enough(rows, labelled.binary is not None)]
+    grouped = group_slices(answers.slices, fewest_rows, MOST_SLICES)
+    slices = {name: places for name, places in grouped if len(places) >= fewest_rows}
+    least = None if labelled.binary is not None else fewest_rows
+    judged = [rows for rows in _labelled_rows(answers, slices) if _has_enough(rows, least)]
     probable = _are_probabilities(labelled)
     kinds = ("error",) if labelled.binary is None else ("auc", *(("calibration", "loss") if probable else ()))
     tests = len(judged) * sum(2 if kind == "error" else 1 for kind in kinds) + 1 + len(slices)
@@ -129,20 +133,6 @@ def _conclude(found: Sequence[ReplayStatistic]) -> tuple[Finding, str]:
     return Finding.PASS, "; ".join(["nothing is worse by more than its tolerance for certain", *doubts])
 
 
-def _slices(answers: ScoredRows) -> Iterator[tuple[str, list[int]]]:
-    """Yield the places of the rows of each slice that is large enough, largest first; the others together."""
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(answers.slices or ()):
-        places.setdefault(UNNAMED if name is None else name, []).append(place)
-    ordered = sorted(places.items(), key=lambda one: (-len(one[1]), one[0]))
-    large = [one for one in ordered if len(one[1]) >= FEWEST_ROWS][:MOST_SLICES]
-    named = {name for name, _ in large}
-    rest = [place for name, found in ordered if name not in named for place in found]
-    yield from large
-    if len(rest) >= FEWEST_ROWS:
-        yield OTHERS, rest
-
-
 def _pick(answers: ScoredRows, places: Sequence[int]) -> tuple[list[float], list[float]]:
     return [answers.old[one] for one in places], [answers.new[one] for one in places]
 
@@ -154,12 +144,13 @@ def _labelled_rows(answers: ScoredRows, slices: Mapping[str, Sequence[int]]) -> 
         yield _Rows(name, *_pick(answers, [place for place, _ in known]), [float(label) for _, label in known])
 
 
-def _has_enough(rows: _Rows, classes: bool) -> bool:
-    """Whether a slice has enough labels; the whole always has."""
+def _has_enough(rows: _Rows, fewest: int | None) -> bool:
+    """Whether a slice has enough labels; the whole always has. ``fewest``: labels that are amounts; None: labels are
+    classes."""
     if not rows.slice:
         return True
-    if not classes:
-        return len(rows.truth) >= FEWEST_ROWS
+    if fewest is not None:
+        return len(rows.truth) >= fewest
     return min(rows.positives, len(rows.truth) - rows.positives) >= FEWEST_OF_CLASS
 
 

@@ -1,23 +1,27 @@
 """Judges what changed between two versions, and says it as a document. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from tidegate.domain.evidence import PairedTolerance
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig, ReplayStatistic
 from tidegate.features.evidence.replay.labelled import LabelledStatistics, compare_labelled
+from tidegate.features.evidence.replay.outputs import doubt_order
 from tidegate.features.evidence.replay.paired import MovementStep, PairedStatistics, choose_step, compare_pairs
-from tidegate.features.evidence.replay.tolerances import STATISTICS, Tolerance
+from tidegate.features.evidence.replay.replay_judge import judge_replay
+from tidegate.features.evidence.replay.scored_rows import ScoredRows, group_slices
+from tidegate.features.evidence.replay.tolerances import RELATIVE, STATISTICS, Tolerance
 from tidegate.rows.profile import Row
 
-OTHERS = "(others)"
-"""Rows of slices that are too small to be judged by themselves."""
-UNNAMED = "(no value)"
 MOST_CHANGED = 20
-LABELLED = ("auc", "precision", "calibration", "error")
+LABELLED = ("auc", "precision", "calibration", "loss", "error")
 """Statistics that need labels."""
+FALSE_HARM = 0.01
+"""Share of the versions that lose less than half of what is tolerated for which labels say harm."""
 
 
 class ComparisonVerdict(StrEnum):
@@ -41,19 +45,8 @@ class ComparisonTerms:
     step: float | None = None
     declared: frozenset[str] = frozenset()
     """Statistics about which somebody said anything; the others may be learned."""
-
-
-@dataclass(frozen=True)
-class ScoredRows:
-    """Scores of both versions, row by row, with what is known of the rows. ``slices``: None without ``--by``."""
-
-    old: Sequence[float]
-    new: Sequence[float]
-    labels: Sequence[float | None]
-    rows: Sequence[Row]
-    slices: Sequence[str | None] | None = None
-    labelled: bool = False
-    """Whether labels were asked for."""
+    outputs: int = 1
+    """How many outputs are compared, among which the rate of false harm is divided."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class ChangedRow:
 class VersionComparison:
     verdict: ComparisonVerdict
     reasons: tuple[str, ...]
-    """Why it is not a pass."""
+    """Why it is not a pass, and which outputs are not compared."""
     overall: PairedStatistics | None = None
     slices: Mapping[str, PairedStatistics] = field(default_factory=dict)
     labelled: LabelledStatistics | None = None
@@ -91,6 +84,10 @@ class VersionComparison:
     changed: tuple[ChangedRow, ...] = ()
     learned: PairedTolerance | None = None
     """What the honest versions allow in a rollout that compares pairs."""
+    replayed: tuple[ReplayStatistic, ...] = ()
+    """What labels say of all rows and of each slice, as a replay judges it."""
+    outputs: Mapping[str, "VersionComparison"] = field(default_factory=dict)
+    """The comparison of each output, where the versions answer more than one number."""
 
     def document(self) -> dict[str, Any]:
         """Return the comparison as JSON data."""
@@ -100,10 +97,20 @@ class VersionComparison:
             "overall": None if self.overall is None else asdict(self.overall),
             "slices": {name: asdict(one) for name, one in self.slices.items()},
             "labelled": None if self.labelled is None else asdict(self.labelled),
+            "replayed": [_describe_statistic(one) for one in self.replayed],
             "findings": [asdict(one) for one in self.findings],
             "changed_most": [asdict(one) for one in self.changed],
             "tolerance_of_pairs": None if self.learned is None else asdict(self.learned),
+            "outputs": {name: one.document() for name, one in self.outputs.items()},
         }
+
+
+def _describe_statistic(one: ReplayStatistic) -> dict[str, Any]:
+    """Describe a statistic as JSON data, which has no infinite numbers."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(one).items()
+    }
 
 
 def doubt(found: VersionComparison, reason: str) -> VersionComparison:
@@ -114,6 +121,33 @@ def doubt(found: VersionComparison, reason: str) -> VersionComparison:
 
 def cannot_compare(reason: str) -> VersionComparison:
     return VersionComparison(ComparisonVerdict.UNKNOWN, (reason,))
+
+
+def join_outputs(found: Mapping[str, VersionComparison], left_out: Sequence[str]) -> VersionComparison:
+    """Join the comparisons of all outputs: the worst verdict is that of the version."""
+    if list(found) == [""]:
+        return found[""]
+    seen = {one.verdict for one in found.values()}
+    order = (ComparisonVerdict.HARM, ComparisonVerdict.UNKNOWN, ComparisonVerdict.PASS)
+    reasons = [
+        f"{name}: {reason}"
+        for kind in order
+        for name, one in found.items()
+        if one.verdict is kind
+        for reason in one.reasons
+    ]
+    if left_out:
+        reasons.append(f"{', '.join(left_out)}: not compared")
+    return VersionComparison(next(kind for kind in order if kind in seen), tuple(reasons), outputs=found)
+
+
+def doubt_classes(found: VersionComparison) -> VersionComparison:
+    """Doubt a comparison where the old version's numbers are not in the order of the labels' classes."""
+    binary, labelled = (None, None) if found.labelled is None else (found.labelled.binary, found.labelled)
+    if binary is None or labelled is None:
+        return found
+    reason = doubt_order(binary[0].auc, labelled.positives, labelled.rows)
+    return replace(found, verdict=ComparisonVerdict.UNKNOWN, reasons=(reason,)) if reason else found
 
 
 def compare_versions(answers: ScoredRows, terms: ComparisonTerms) -> VersionComparison:
@@ -127,12 +161,14 @@ def compare_versions(answers: ScoredRows, terms: ComparisonTerms) -> VersionComp
     overall = compare_pairs(old, new, step)
     slices = _compare_slices(answers, step, terms.fewest_rows)
     labelled = compare_labelled(old, new, answers.labels) if answers.labelled else None
-    by_labels = _judge_labelled(labelled, terms) if answers.labelled else []
+    replayed = _replay_labels(answers, labelled, terms)
+    by_labels = _judge_labelled(labelled, terms, replayed) if answers.labelled else []
+    by_labels += _judge_replayed(replayed, terms)
     paired = [_clear_order(one, by_labels, terms) for one in _judge_paired(overall, terms)]
     findings = (*paired, *_judge_slices(slices, terms), *by_labels)
     verdict, reasons = _conclude(findings)
     changed = _find_most_changed(answers, step)
-    return VersionComparison(verdict, reasons, overall, slices, labelled, findings, changed)
+    return VersionComparison(verdict, reasons, overall, slices, labelled, findings, changed, replayed=replayed)
 
 
 def _conclude(findings: Sequence[StatisticFinding]) -> tuple[ComparisonVerdict, tuple[str, ...]]:
@@ -154,19 +190,9 @@ def _conclude(findings: Sequence[StatisticFinding]) -> tuple[ComparisonVerdict, 
 
 def _compare_slices(answers: ScoredRows, step: MovementStep, fewest: int) -> dict[str, PairedStatistics]:
     """Compare each slice, the largest first. Small slices are taken together."""
-    if answers.slices is None:
-        return {}
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(answers.slices):
-        places.setdefault(UNNAMED if name is None else name, []).append(place)
-    large = {name: found for name, found in places.items() if len(found) >= fewest}
-    rest = sorted(place for name, found in places.items() if name not in large for place in found)
-    ordered = sorted(large.items(), key=lambda one: (-len(one[1]), one[0]))
-    if rest:
-        ordered.append((OTHERS if OTHERS not in large else f"{OTHERS} ", rest))
     return {
         name: compare_pairs([answers.old[one] for one in found], [answers.new[one] for one in found], step)
-        for name, found in ordered
+        for name, found in group_slices(answers.slices, fewest)
     }
 
 
@@ -190,7 +216,7 @@ def _judge_paired(found: PairedStatistics, terms: ComparisonTerms) -> list[Stati
     values = {"mean": abs(found.bias), "rank": rank, "moved": found.moved, "top": found.top_change}
     why = {"rank": "one version gives every row the same score"}
     return [
-        _judge(name, None, value, terms, base=found.mean_old, why=why.get(name, ""))
+        _judge(name, None, value, terms, base=found.size_old, why=why.get(name, ""))
         for name, value in values.items()
         if name in terms.tolerances
     ]
@@ -215,19 +241,74 @@ def _clear_order(
 def _judge_slices(slices: Mapping[str, PairedStatistics], terms: ComparisonTerms) -> list[StatisticFinding]:
     """Judge each slice. A rest that is too small is judged as part of the whole alone."""
     return [
-        _judge("slice", name, abs(found.bias), terms, base=found.mean_old)
+        _judge("slice", name, abs(found.bias), terms, base=found.size_old)
         for name, found in slices.items()
         if "slice" in terms.tolerances and found.rows >= terms.fewest_rows
     ]
 
 
-def _judge_labelled(found: LabelledStatistics | None, terms: ComparisonTerms) -> list[StatisticFinding]:
+def _replay_labels(
+    answers: ScoredRows, labelled: LabelledStatistics | None, terms: ComparisonTerms
+) -> tuple[ReplayStatistic, ...]:
+    """Return what labels say of all rows and of each slice, judged by bounds as in a replay. A statistic without a
+    tolerance has an infinite one."""
+    if labelled is None or _too_few(labelled, terms.fewest_labels):
+        return ()
+    limits = {name: math.inf if (one := terms.tolerances.get(name)) is None else one.limit for name in LABELLED}
+    if (
+        (amount := terms.tolerances.get("error")) is not None
+        and not amount.relative
+        and labelled.numeric is not None
+    ):
+        before = labelled.numeric[0].mean_absolute_error
+        limits["error"] = limits["error"] / before if before else math.inf
+    config = ReplayConfig(
+        rows="",
+        auc=limits["auc"],
+        calibration=limits["calibration"],
+        error=limits["error" if labelled.binary is None else "loss"],
+        mean=math.inf,
+        slice=math.inf,
+        least_labels=terms.fewest_labels,
+    )
+    found = judge_replay(answers, config, FALSE_HARM / terms.outputs, terms.fewest_rows).statistics
+    return tuple(one for one in found if one.name in LABELLED and one.finding is not Finding.NO_DATA)
+
+
+def _clear_chance(
+    found: StatisticFinding, replayed: Sequence[ReplayStatistic], terms: ComparisonTerms
+) -> StatisticFinding:
+    """Turn harm that may be chance into a pass with a note, unless somebody gave the statistic a tolerance."""
+    certain = {one.name: one.finding is Finding.FAIL for one in replayed if not one.slice}
+    if (
+        found.verdict is not ComparisonVerdict.HARM
+        or found.statistic in terms.declared
+        or certain.get(found.statistic, True)
+    ):
+        return found
+    return replace(found, verdict=ComparisonVerdict.PASS, reason=f"{found.reason}, which may be chance")
+
+
+def _judge_replayed(found: Sequence[ReplayStatistic], terms: ComparisonTerms) -> Iterator[StatisticFinding]:
+    """Judge slices, which differ more by chance than all rows do, and the log loss."""
+    for one in found:
+        if one.name in terms.tolerances and (one.slice or one.name == "loss"):
+            verdict = ComparisonVerdict.HARM if one.finding is Finding.FAIL else ComparisonVerdict.PASS
+            tolerance = Tolerance(one.tolerance, one.name in RELATIVE)
+            yield StatisticFinding(one.name, one.slice or None, one.worse, tolerance, verdict, one.reason)
+
+
+def _judge_labelled(
+    found: LabelledStatistics | None, terms: ComparisonTerms, replayed: Sequence[ReplayStatistic]
+) -> list[StatisticFinding]:
+    """Judge the labels of all rows, except what ``replayed`` has."""
     short = _too_few(found, terms.fewest_labels)
     values, base = _labelled_values(found)
-    values |= {name: None for name in LABELLED if name in terms.asked and name not in values}
+    others = {"loss" for one in replayed if one.name == "loss"} | values.keys()
+    values |= {name: None for name in LABELLED if name in terms.asked and name not in others}
     why = short or "it has no value for these labels and scores"
     return [
-        _judge(name, None, None if short else value, terms, base=base, why=why)
+        _clear_chance(_judge(name, None, None if short else value, terms, base=base, why=why), replayed, terms)
         for name, value in values.items()
         if name in terms.tolerances
     ]

@@ -10,7 +10,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.finding import Finding
 from tidegate.domain.registry import Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayResult
-from tidegate.features.evidence.replay.answers import AnswerTerms, collect_scores
+from tidegate.features.evidence.replay.answers import AnswerTerms, collect_output, find_width, read_reply
 from tidegate.features.evidence.replay.outputs import (
     Numbers,
     ReplayedOutput,
@@ -25,7 +25,6 @@ from tidegate.features.evidence.replay.scoring import run
 from tidegate.features.evidence.replay.scoring.exchange import ScoringReply, ScoringRequest
 from tidegate.features.evidence.replay.scoring.models import make_replica
 from tidegate.rows.row_files import RowRequest, RowSet
-from tidegate.rows.scores import read_rows_of_scores, read_scores
 from tidegate.settings import Settings
 
 MOST_UNUSABLE = 0.005
@@ -71,17 +70,17 @@ def judge_replies(
     failed."""
     if not requests:
         return ReplayResult(Finding.NO_DATA, "there are no rows")
-    width = 1 if config.score else _find_width(requests, old)
+    width = 1 if config.score else find_width(requests, old)
     labels = [(one.label, *one.other_labels) for one in requests]
     if config.other_labels and width != len(labels[0]):
         said = f"there are {len(labels[0])} labels for each row, and {width} numbers in its answer"
         return ReplayResult(Finding.NO_DATA, said, len(requests))
-    sides = [[_read_numbers(reply, width, config.score) for reply in replies] for replies in (old, new)]
+    sides = [[read_reply(reply, width, config.score) for reply in replies] for replies in (old, new)]
     if (unusable := _judge_unusable(*sides)) is not None:
         return unusable
     outputs: ReplayedOutputs | str = ReplayedOutputs([ReplayedOutput("", 0, [first for first, *_ in labels])])
     if width > 1:
-        outputs = find_outputs(labels, sides[0], config)
+        outputs = find_outputs(labels, sides[0], (config.label, *config.other_labels), config.least_labels)
     if isinstance(outputs, str):
         return ReplayResult(Finding.NO_DATA, outputs, len(requests))
     rate = false_rollback_rate / len(outputs.judged)
@@ -89,28 +88,6 @@ def judge_replies(
     if width > 1 and not config.other_labels:
         results = [doubt_classes(one) for one in results]
     return join_results(outputs, results, config)
-
-
-def _find_width(requests: Sequence[RowRequest], replies: Sequence[ScoringReply]) -> int:
-    """Return how many numbers a row has in the first answer to a request of one row that can be read; 1 if there is
-    none."""
-    for request, reply in zip(requests, replies, strict=True):
-        if not reply.problem and request.rows is not None and len(request.rows) == 1:
-            found = read_rows_of_scores(reply.body, reply.content_type)
-            if found is not None:
-                return len(found[0])
-    return 1
-
-
-def _read_numbers(reply: ScoringReply, width: int, where: str) -> list[list[float]] | None:
-    """Return the numbers of each row; None if the answer does not have so many."""
-    if reply.problem:
-        return None
-    if width > 1:
-        rows = read_rows_of_scores(reply.body, reply.content_type)
-        return rows if rows is not None and len(rows[0]) == width else None
-    scores = read_scores(reply.body, reply.content_type, where)
-    return [[one] for one in scores] if scores else None
 
 
 def _judge_unusable(old: Sequence[Numbers | None], new: Sequence[Numbers | None]) -> ReplayResult | None:
@@ -137,16 +114,13 @@ def _judge_output(
     false_rollback_rate: float,
 ) -> ReplayResult:
     each = zip(requests, output.labels, old, new, strict=True)
-    kept = [
-        (replace(request, label=label), before, after)
-        for request, label, before, after in each
-        if before is not None and after is not None
-    ]
-    answers = collect_scores(
-        [request for request, _, _ in kept],
-        [[row[output.place] for row in before] for _, before, _ in kept],
-        [[row[output.place] for row in after] for _, _, after in kept],
-        AnswerTerms(config.score, config.by, True),
+    kept = [one for one in each if one[2] is not None and one[3] is not None]
+    answers = collect_output(
+        [request for request, *_ in kept],
+        [before or [] for _, _, before, _ in kept],
+        [after or [] for *_, after in kept],
+        replace(output, labels=[label for _, label, *_ in kept]),
+        AnswerTerms(config.score, config.by, (config.label, *config.other_labels)),
     )
     skipped = {"rows without usable answers": len(requests) - len(kept)} if len(kept) < len(requests) else {}
     if isinstance(answers, str):

@@ -1,6 +1,7 @@
 """The results of a replay of labelled rows, as a table on the terminal."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.text import Text
@@ -19,22 +20,20 @@ def show_replay(record: Mapping[str, Any]) -> None:
         positives = "" if found["positives"] is None else f", {found['positives']:,} positive"
         what = f"replay of {found['rows']:,} rows ({labelled}{positives}), variant {variant}: {found['finding']}"
         screen.print(Text(f"{what}: {found['reason']}"))
-        table = Table(
-            key("REPLAYED"), *map(number, ("OLD", "NEW", "WORSE BY", "SURELY", "TOLERANCE")), key("FINDING")
-        )
-        for one in found["statistics"]:
-            shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
-            sides = (_side(one["old"]), _side(one["new"]))
-            table.add_row(
-                " ".join(filter(None, (one.get("output"), one["name"], one["slice"]))),
-                *sides,
-                *shown,
-                one["finding"],
-            )
         if found["statistics"]:
-            screen.print(table)
+            screen.print(tabulate_statistics("REPLAYED", found["statistics"]))
         for reason, count in found["skipped"].items():
             screen.print(Text(f"not replayed: {count:,} {reason}"))
+
+
+def tabulate_statistics(title: str, statistics: Iterable[Mapping[str, Any]]) -> Table:
+    """Lay out statistics of a replay as a table. ``title``: of its first column."""
+    table = Table(key(title), *map(number, ("OLD", "NEW", "WORSE BY", "SURELY", "TOLERANCE")), key("FINDING"))
+    for one in statistics:
+        shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
+        what = " ".join(filter(None, (one.get("output"), one["name"], one["slice"])))
+        table.add_row(what, _side(one["old"]), _side(one["new"]), *shown, one["finding"])
+    return table
 
 
 def _side(value: float | None) -> str:
@@ -42,6 +41,6 @@ def _side(value: float | None) -> str:
 
 
 def _figure(value: float | None, name: str) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.1%}" if name in RELATIVE else f"{value:.4f}"

@@ -18,7 +18,7 @@ class Tolerance:
         return f"{self.limit:.4g}" if not self.relative else f"{self.limit * 100:.4g} %"
 
 
-RELATIVE = ("mean", "slice", "error")
+RELATIVE = ("mean", "slice", "loss", "error")
 """Statistics of which a percentage is one of the old version's value; of the others 5% is 0.05."""
 DEFAULTS: Mapping[str, Tolerance] = {
     "mean": Tolerance(0.15, True),
@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Tolerance] = {
     "rank": Tolerance(0.25),
     "auc": Tolerance(0.02),
     "calibration": Tolerance(0.02),
+    "loss": Tolerance(0.05, True),
     "error": Tolerance(0.05, True),
 }
 """What counts as harm unless something else is said. The first three are wider than what eleven honest versions of a
@@ -40,6 +41,7 @@ STATISTICS: Mapping[str, str] = {
     "auc": "AUC lost",
     "precision": "average precision lost",
     "calibration": "calibration error gained",
+    "loss": "log loss gained",
     "error": "mean absolute error gained",
 }
 

@@ -16,7 +16,7 @@ from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.domain.replay import ReplayResult
 from tidegate.features.evidence.judge import replay_rate
 from tidegate.features.evidence.replay.replay_judge import judge_replay
-from tidegate.features.evidence.replay.report import ScoredRows
+from tidegate.features.evidence.replay.scored_rows import ScoredRows
 from tidegate.features.rehearse.promise import VersionFault
 from tidegate.features.rehearse.promise.label_power import AGREEMENT, NEGATIVES, USUAL_AUC
 from tidegate.features.rehearse.promise.pair_power import COLUMNS, PAIRS_PER_SECOND, ROWS_PER_SECOND, USUAL_SPREAD
