@@ -349,7 +349,8 @@ async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
 
 
 async def models(gateway: Gateway, request: Request) -> Response:
-    """List the models that each instance of a multi-model endpoint has loaded, most used first."""
+    """List the models that each instance of a multi-model endpoint has loaded, most used first. Of any other
+    endpoint, show what the model of each instance takes, as far as it knows that."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
     await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
