@@ -16,6 +16,7 @@ from tidegate.auth.logins import Logins
 from tidegate.auth.passwords import Cost
 from tidegate.console.late_routes import page_groups
 from tidegate.console.page_context import PageContext
+from tidegate.domain.registry import PinnedModel
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway, PredictionResponse
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -27,7 +28,7 @@ from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.store.access import SqlAccess
 from tidegate.store.audit import SqlAudit
-from tidegate.wire.operation import WireContext
+from tidegate.wire.operation import WireContext, refuse_registry
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 SIGNED = Settings(access_keys={KEY: SECRET})
@@ -72,6 +73,7 @@ class GatewayHarness:
     asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     """Predictions that went to the proxy."""
     unwritable: Callable[[], Awaitable[str | None]] = _writable
+    resolve_model: Callable[[str], Awaitable[PinnedModel]] = refuse_registry
 
     @cached_property
     def app(self) -> ASGIApp:
@@ -97,6 +99,7 @@ class GatewayHarness:
             region="us-east-1",
             account="000000000000",
             kick=self.kicked.append,
+            resolve_model=self.resolve_model,
             check_answers=True,
         )
         return Gateway(

@@ -105,6 +105,18 @@ def test_a_request_is_sent_and_the_logs_are_followed(page: Page, platform: Platf
     expect(page.get_by_label("Log", exact=True)).to_contain_text("ready")
 
 
+def test_the_sample_request_is_one_that_the_model_answers(page: Page, platform: Platform, scene: Scene) -> None:
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    ask = page.get_by_role("region", name="Ask it")
+    expect(ask).to_contain_text("The model takes rows of 30 columns without names.")
+    sample = ask.get_by_label("Sample request").inner_text()
+    ask.get_by_text("From a program").click()
+    expect(ask.get_by_label("curl")).to_contain_text(f"--data-binary {sample}")
+    page.get_by_label("Body of the request").fill(sample)
+    page.get_by_role("button", name="Send one request").click()
+    expect(page.locator("[data-answer]")).to_contain_text("Status 200")
+
+
 def test_a_request_that_the_model_refuses_shows_its_own_message(
     browser: Browser, platform: Platform, scene: Scene
 ) -> None:

@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from tests.worker_process import RunningWorker, Workers, workers
+from tidegate.console.sample_payload import SampleRequest, describe_inputs, parse_signature
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.environment import check_environment
@@ -82,6 +83,11 @@ def test_a_worker_scores_with_it(workers: Workers, tmp_path: Path, kind, name, m
         assert [float(line) for line in lines.body.splitlines()] == pytest.approx(expected, rel=1e-5)
         refused = await worker.ask(body=b"1,2", headers={"content-type": "text/csv"})
         assert refused.json()["OriginalMessage"] == "Row 1 has 2 columns; the model takes 3."
+        signature = parse_signature((await worker.ask("/_tidegate/models")).json()["signature"])
+        assert signature is not None and (inputs := describe_inputs(signature)) is not None
+        assert inputs.sample == SampleRequest.quote("text/csv", "1,1,1")
+        asked = await worker.ask(body=b"1,1,1", headers={"content-type": "text/csv"})
+        assert asked.status == 200
 
     workers.run(main())
 

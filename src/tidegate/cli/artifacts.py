@@ -1,12 +1,16 @@
-"""Model data on this machine: whether it exists, and its fingerprint."""
+"""Model data of a command's spec: whether it exists on this machine, its fingerprint, and its version in a
+registry."""
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from tidegate import spec
+from tidegate.cli.output import client
 from tidegate.domain.errors import Invalid
+from tidegate.domain.registry_addresses import is_registry_address
 
 HASHED_UP_TO = 64 * 1024 * 1024
 """Bytes; a larger file is identified by size and modification time, since reading it takes long."""
@@ -44,6 +48,21 @@ def prepare(loaded: spec.LoadedSpec, folder: Path, *, must_exist: bool) -> objec
         elif "fingerprint" not in model:
             _add_fingerprint(loaded, where, model, path, must_exist)
     return data
+
+
+def look_up_models(loaded: spec.LoadedSpec, data: object) -> object:
+    """Put versions in place of addresses of registries, for commands that use the models themselves. The server looks
+    them up, and is asked only if there are any. ``data``: of ``prepare``. Raises Invalid, or the server's error."""
+    if not any(is_registry_address(str(model.get("data"))) for _, model in spec.artifacts(data)):
+        return data
+    loaded.wish(datetime.now(UTC), data)  # a mistake gets its line
+    with client() as server:
+        return server.diff(data)["spec"]
+
+
+def address_model(address: str) -> spec.LoadedSpec:
+    """Make a spec of the model that an address of a registry names."""
+    return spec.LoadedSpec(address, {"endpoint": "model", "model": {"data": address}}, {})
 
 
 def _check_folder(loaded: spec.LoadedSpec, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:

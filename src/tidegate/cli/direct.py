@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import look_up_models, prepare
 from tidegate.cli.output import AsJson, Name, console, print_note
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
@@ -46,7 +46,8 @@ def deploy(
     """
     loaded = with_target(read_spec(spec_file), target)
     loaded.refuse_placeholders()
-    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=True))
+    data = look_up_models(loaded, prepare(loaded, spec_file.parent, must_exist=True))
+    wish = loaded.wish(datetime.now(UTC), data)
     request = None if smoke is None else SmokeRequest(_read(smoke), content_type)
     _end(_direct(wish.target or target, targets).deploy(wish, wait=wait, smoke=request), as_json)
 
@@ -112,7 +113,8 @@ def diff(
       tidegate direct diff fraud.yaml --target sagemaker
     """
     loaded = with_target(read_spec(spec_file), target)
-    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=True))
+    data = look_up_models(loaded, prepare(loaded, spec_file.parent, must_exist=True))
+    wish = loaded.wish(datetime.now(UTC), data)
     found = _direct(wish.target or target, targets).diff(wish)
     if as_json:
         print(json.dumps([asdict(one) for one in found]))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import look_up_models, prepare
 from tidegate.cli.client import ServerNotRunning
 from tidegate.cli.output import AsJson, client, console
 from tidegate.cli.progress import ProgressBar
@@ -42,6 +42,8 @@ def doctor(
     wish = None if loaded is None else loaded.wish(datetime.now(UTC), data)
     name, options = choose_target(target if wish is None else wish.target, targets)
     check = load("tidegate.targets.registry", "KINDS")[name].check
+    if loaded is not None and check is not None:
+        wish = loaded.wish(datetime.now(UTC), look_up_models(loaded, data))
     with ProgressBar(f"asking target {name}", quiet=as_json):
         findings = _check_server(data) if check is None else check(options, wish)
     bad = any(one.level in (Level.ERROR, Level.UNKNOWN) for one in findings)

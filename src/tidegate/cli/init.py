@@ -17,6 +17,7 @@ from tidegate.cli.artifacts import prepare
 from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.validate import check_assurance
 from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.domain.registry_addresses import is_registry_address
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.features import features
 from tidegate.serving.artifacts.detect_runtime import detect
@@ -52,7 +53,9 @@ class _InitAnswers:
 
 
 def init(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model data: a path, file:// or s3://.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model data: a path, file://, s3://, or a registry's address.")
+    ],
     out: Annotated[
         Path | None, typer.Option(metavar="SPEC", help="The file to write.", show_default="ENDPOINT.yaml")
     ] = None,
@@ -100,7 +103,7 @@ def _find_image(model: str) -> str:
     """Find the image for a model by the file names, if they are here and not in an archive; otherwise the server
     examines them."""
     path = Path(model.removeprefix("file://")).expanduser()
-    if "://" in model and not model.startswith("file://"):
+    if is_registry_address(model) or ("://" in model and not model.startswith("file://")):
         return AUTO
     if not path.exists():
         raise Invalid(f"{model}: there is no such file or folder; give model data that is here, or s3://")
@@ -183,7 +186,7 @@ def _quote(text: str) -> str:
 
 def _relative(model: str, folder: Path) -> str:
     """A path as seen from the spec's folder; an address as it is."""
-    if "://" in model:
+    if "://" in model or is_registry_address(model):
         return model
     found = os.path.relpath(Path(model).expanduser().absolute(), folder)
     tree = "/" if model.endswith("/") else ""

@@ -70,7 +70,7 @@ def models(
       tidegate show models clients --limit 1000 --json
     """
     with client() as server:
-        found = server.models(name, limit)
+        found = [one for one in server.models(name, limit) if "signature" not in one]
     if as_json:
         print(json.dumps({"replicas": found}))
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import look_up_models, prepare
 from tidegate.cli.output import AsJson, print_note
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
@@ -29,7 +29,8 @@ def render(
 ) -> None:
     """Print what a target would create for a spec.
 
-    Needs no server and creates nothing: Kubernetes manifests, the calls of AWS's APIs, or a template.
+    Creates nothing: Kubernetes manifests, the calls of AWS's APIs, or a template. Needs a server only for a model of
+    a registry.
 
     \b
     Examples:
@@ -37,7 +38,8 @@ def render(
       tidegate spec render fraud.yaml --target sagemaker --as cloudformation
     """
     loaded = with_target(read_spec(spec_file), target)
-    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
+    data = look_up_models(loaded, prepare(loaded, spec_file.parent, must_exist=False))
+    wish = loaded.wish(datetime.now(UTC), data)
     name, options = choose_target(wish.target, targets)
     kind = load("tidegate.targets.registry", "KINDS")[name]
     renderer = choose_form(kind.renderers, name, form) if wish.job is None else _job_renderer(kind, name)

@@ -60,6 +60,8 @@ async def read_page(gateway: Gateway, cards: Cards, name: str, may_operate: bool
     shown = [await card.read(gateway, one, reader) for card, one in zip(cards, found.of_cards, strict=True)]
     return {
         "name": name,
+        "config": None if endpoint.serving is None else endpoint.serving.config_name,
+        "captures": any(one.capture is not None for one in _list_variants(endpoint)),
         "headline": endpoint_parts.headline(found.document),
         "rollout": endpoint_parts.rollout_view(endpoint, found.document, found.of_rollout, now),
         "actions": await _actions(gateway, found) if may_operate else [],

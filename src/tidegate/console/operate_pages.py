@@ -13,6 +13,7 @@ from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.page_context import PageContext
 from tidegate.console.rendering import PAGES, TEMPLATES
+from tidegate.console.sample_payload import read_inputs
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
@@ -36,7 +37,8 @@ def routes(context: PageContext) -> list[GuardedRoute]:
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
         page = await endpoint_page.read_page(gateway, cards, name, may)
-        return render("endpoint", request, url=gateway.settings.url, page=page)
+        inputs = await read_inputs(gateway, name, page["config"]) if may else None
+        return render("endpoint", request, url=gateway.settings.url, page=page, inputs=inputs)
 
     async def stream_endpoint(request: Request) -> Response:
         name = parse_endpoint_name(request)

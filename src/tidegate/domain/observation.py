@@ -115,12 +115,14 @@ class FleetStatus:
 class GuardCheck:
     """Basis of the verdicts on one endpoint: when its guards were last evaluated, and the span over which its
     requests were counted without a gap (``since`` to ``through``, exclusive). ``verdict`` is that of the
-    comparison of its two versions; None: nothing was compared yet."""
+    comparison of its two versions; None: nothing was compared yet. ``read_through``: by alarm whose signal was not
+    read to the end of what was counted, up to when it was read, which ``through`` does not exceed."""
 
     judged_at: datetime
     since: datetime
     through: datetime
     verdict: Verdict | None = None
+    read_through: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Gateway:
     """The page for ``/metrics``."""
     logs: Callable[[str, int], Awaitable[Sequence[ReplicaLog]]]
     """The last so many log lines of each replica of an endpoint."""
-    models: Callable[[str, int], Awaitable[Sequence[object]]]
+    models: Callable[[str, int], Awaitable[Sequence[Mapping[str, object]]]]
     """Returns the models that each replica of an endpoint has loaded, up to a limit per replica, as JSON data."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop; returns at once."""

@@ -21,17 +21,24 @@ async def pin_references(context: WireContext, data: object) -> object:
     """Copy a spec's plain data with what its references stand for now: versions in place of addresses of registries,
     and the digests of container images that run on this machine. An alias or a tag may move, and a version stays what
     it was. Raises Invalid, NotFound or Unavailable."""
-    if not isinstance(data, dict):
-        return data
-    pinned = copy.deepcopy(data)
-    local = (data.get("target") or context.targets.default) == LOCAL
+    pinned = await look_up_models(context, data)
+    if not isinstance(pinned, dict) or (pinned.get("target") or context.targets.default) != LOCAL:
+        return pinned
     for _, model in spec.artifacts(pinned):
-        if isinstance(address := model.get("data"), str) and parse_registry_address(address) is not None:
-            _put_model(model, address, await context.resolve_model(address))
         for key, reached in (("container", Upstream()), ("image", None)):
-            if local and isinstance(model.get(key), str):
+            if isinstance(model.get(key), str):
                 model[key] = await context.pin_image(ContainerDefinition(model[key], upstream=reached))
     return pinned
+
+
+async def look_up_models(context: WireContext, data: object) -> object:
+    """Copy a spec's plain data with versions in place of addresses of registries. Raises Invalid, NotFound or
+    Unavailable."""
+    found = copy.deepcopy(data)
+    for _, model in spec.artifacts(found):
+        if isinstance(address := model.get("data"), str) and parse_registry_address(address) is not None:
+            _put_model(model, address, await context.resolve_model(address))
+    return found
 
 
 def _put_model(model: dict[str, Any], address: str, found: PinnedModel) -> None:

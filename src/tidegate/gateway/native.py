@@ -24,7 +24,7 @@ from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.targets import LOCAL
 from tidegate.gateway import uploads
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.deployments import deploy_spec, pin_references
+from tidegate.gateway.deployments import deploy_spec, look_up_models, pin_references
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -152,11 +152,14 @@ async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
 
 
 async def compare_spec(gateway: Gateway, request: Request) -> Response:
-    """Compare ``{"spec": {...}}`` with what the endpoint has. Changes nothing."""
+    """Compare ``{"spec": {...}}`` with what the endpoint has. Changes nothing. ``spec`` of the answer has versions in
+    place of addresses of registries."""
     context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
     spec.parse(given, context.clock.now())  # before what it refers to is looked for
-    desired = spec.parse(await pin_references(context, given), context.clock.now())
-    return JSONResponse(await context.store.read(lambda tx: compare_deployed(tx, desired)))
+    pinned = await pin_references(context, given)
+    desired = spec.parse(pinned, context.clock.now())
+    compared = await context.store.read(lambda tx: compare_deployed(tx, desired))
+    return JSONResponse({**compared, "spec": pinned})
 
 
 def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
@@ -191,7 +194,8 @@ async def check_machine(gateway: Gateway, request: Request) -> Response:
     if given is None:
         containers = await context.store.read(_find_deployed)
     else:
-        desired = spec.parse(given, context.clock.now())
+        spec.parse(given, context.clock.now())  # before what it refers to is looked for
+        desired = spec.parse(await look_up_models(context, given), context.clock.now())
         containers = [container for model in desired.models for container in model.containers]
     checks = [check for _, check in features().hooks(CHECK_MACHINE)]
     findings = [found for check in checks for found in await check(containers, gateway.settings)]
@@ -345,7 +349,8 @@ async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
 
 
 async def models(gateway: Gateway, request: Request) -> Response:
-    """List the models that each instance of a multi-model endpoint has loaded, most used first."""
+    """List the models that each instance of a multi-model endpoint has loaded, most used first. Of any other
+    endpoint, show what the model of each instance takes, as far as it knows that."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
     await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})

@@ -26,12 +26,14 @@ Key = tuple[str, str]
 @dataclass(frozen=True)
 class GuardVerdict:
     """A guard after it was judged, when, and up to when the data reach that it was judged by. ``from_before``: it is
-    in ALARM, and was not when the rollout began, by data of before that alone: those say nothing of it."""
+    in ALARM, and was not when the rollout began, by data of before that alone: those say nothing of it. ``unread``:
+    the readings of its signal end before what was counted does."""
 
     alarm: Alarm
     at: datetime
     through: datetime
     from_before: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class QueuedGuard:
 def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: datetime) -> GuardVerdict:
     """Evaluate a guard of a rollout of ``endpoint``."""
     judged, spans = evaluate_data(alarm, data, now), windows(alarm, now)
-    reached = [counted[name][1].through for name in {endpoint, *watched_endpoints(alarm)} if name in counted]
+    named = {endpoint, *watched_endpoints(alarm)}
+    through = min([spans.stop, *(counted[name][1].through for name in named if name in counted)])
+    read = through
     if alarm.namespace == SIGNALS and judged.state is AlarmState.OK and alarm.missing is MissingData.MISSING:
-        reached.append(_find_last_reading(alarm, data, now))
-    return GuardVerdict(judged, now, _instant(min([spans.stop, *reached])))
+        read = min(through, _find_last_reading(alarm, data, now))
+    return GuardVerdict(judged, now, _instant(read), unread=read < through)
 
 
 def _find_last_reading(alarm: Alarm, data: Data, now: datetime) -> int:
@@ -113,6 +117,7 @@ def evidence(
         judged_at=min([at, *(verdict.at for verdict in judged)]),
         since=_instant(coverage.since),
         through=min([_instant(coverage.through), *(verdict.through for verdict in judged)]),
+        read_through={verdict.alarm.name: verdict.through for verdict in judged if verdict.unread},
     )
 
 

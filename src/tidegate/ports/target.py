@@ -79,8 +79,9 @@ class EvidenceSource(Protocol):
         ...
 
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
-        """Return JSON data for each replica of a multi-model endpoint, with at most ``most`` of the models that the
-        replica has loaded. It is empty if a target cannot report them."""
+        """Return JSON data for each replica: of a multi-model endpoint with at most ``most`` of the models that the
+        replica has loaded, of any other with the signature of its model. It is empty if a target cannot report
+        them."""
         ...
 
 

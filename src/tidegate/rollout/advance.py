@@ -368,8 +368,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     over = rollout.skips_bake or is_past(rollout.bake_until, now)
     if not whole or not over or not predicates.is_in_force(endpoint, seen):
         return None
-    if not predicates.has_evidence_through(rollout, seen, _end_of_bake(rollout)):
-        return None
+    end = _end_of_bake(rollout)
+    if not predicates.has_evidence_through(rollout, seen, end):
+        return _note_awaited(endpoint, rollout, predicates.signals_awaited(seen, end), now)
     # A version that hangs has no errors yet: without an answer there is nothing to judge. Copies count as no answers.
     counted = predicates.count_responses(endpoint, rollout, seen)
     silent = "silent" if stage.share and counted.answered == 0 and counted.in_flight else ""
@@ -381,12 +382,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
     if silent or predicates.alarms_from_before(rollout.plan, seen):
         return None
     # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
-    if stage.share and (lacking := ", ".join(predicates.alarms_awaited(rollout, seen))):
-        if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
-            return None
-        return _set_condition(
-            endpoint, rollout, WAITING_FOR_EVIDENCE, lacking, f"waiting until alarm(s) {lacking} are OK", now
-        )
+    awaited = predicates.alarms_awaited(rollout, seen) if stage.share else []
+    if (noted := _note_awaited(endpoint, rollout, awaited, now)) or awaited:
+        return noted
     ruling = evidence_rule.rule_on_stage(rollout, seen, now)
     if noted := _note_ruling(endpoint, rollout, seen, ruling, now):
         return noted
@@ -394,6 +392,17 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return None
     noted = _note_override(endpoint, rollout, seen, now)
     return noted or _finish_stage(endpoint, rollout, seen, now)
+
+
+def _note_awaited(endpoint: Endpoint, rollout: Rollout, awaited: list[str], now: datetime) -> Transition | None:
+    """Note the alarms that the end of the bake waits for, when they change."""
+    names = ", ".join(awaited)
+    if names == _condition_message(rollout, WAITING_FOR_EVIDENCE):
+        return None
+    text = f"waiting until alarm(s) {names} are OK by data that reach to the end of the bake"
+    return _set_condition(
+        endpoint, rollout, WAITING_FOR_EVIDENCE, names, text if names else "no alarm is waited for", now
+    )
 
 
 def _repeat_bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition:

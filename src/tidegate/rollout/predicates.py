@@ -167,6 +167,12 @@ def alarms_awaited(rollout: Rollout, seen: Observation) -> list[str]:
     return [name for name in found if rollout.plan.require_evidence or name in signals]
 
 
+def signals_awaited(seen: Observation, until: datetime) -> list[str]:
+    """Alarms that are OK by readings of their signals that end before ``until``."""
+    read = {} if seen.guard_check is None else seen.guard_check.read_through
+    return sorted(name for name, through in read.items() if through < until)
+
+
 def _fleet(endpoint: Endpoint, version: Version, variant: str, seen: Observation) -> FleetStatus | None:
     """Fleet of one variant; None if it is gone or was not observed."""
     return (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant))

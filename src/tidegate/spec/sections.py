@@ -10,10 +10,14 @@ import msgspec
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.feature import Section
+from tidegate.domain.registry_addresses import parse_registry_address
 from tidegate.host.features import LoadedFeature, describe_switched_off, features
 from tidegate.spec.paths import artifacts
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.structures import SpecFile
+
+RESOLVE_MODEL = "resolve_model"
+"""The extension point that looks up addresses of registries."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,17 @@ def schema() -> dict[str, Any]:
 
 
 def refuse_switched_off(data: object) -> None:
-    """Refuse a section of a feature that is off. Raises SpecError."""
+    """Refuse a section of a feature that is off, and addresses of registries if none can look them up. Raises
+    SpecError."""
     for one in features().switched_off:
         for section in one.feature.sections:
             for path in _find_places(section, data):
                 raise SpecError(path, describe_switched_off(one.feature.name))
+    if any(RESOLVE_MODEL in one.feature.hooks for one in features()):
+        return
+    for path, model in artifacts(data):
+        if isinstance(address := model.get("data"), str) and parse_registry_address(address) is not None:
+            raise SpecError((*path, "data"), f"{address}: {features().explain_absence(RESOLVE_MODEL)}")
 
 
 def refuse_key_switched_off(path: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,9 +39,10 @@ def visit(
     deploy: bool = True,
     spec: dict[str, Any] = SPEC,
     commands: tuple[tuple[str, dict[str, object]], ...] = (),
+    listed: list[dict[str, object]] | None = None,
 ) -> list[str]:
     """Texts of the pages, after a deployment and commands."""
-    house = GatewayHarness()
+    house = GatewayHarness(listed=listed)
 
     async def ask() -> list[str]:
         context = PageContext(house.gateway, {})
@@ -240,9 +242,24 @@ def test_what_runs_is_shown_as_a_spec_without_values_of_its_environment() -> Non
     assert shown["model"]["environment"] == {"SECRET_KEY": "(not shown)"} and "hunter2" not in page
 
 
+def test_programs_are_shown_a_sample_that_is_made_from_the_columns() -> None:
+    signature = {"form": "frame", "inputs": [{"name": "<it's>", "dtype": "float64", "shape": [-1, 1]}]}
+    (page,) = visit("/console/endpoints/fraud", listed=[{"replica": "fraud-0", "signature": signature}])
+    body = '{"dataframe_split": {"columns": ["<it\'s>"], "data": [[1.0]]}}'
+    assert "<it's>" not in page and "The model takes rows of 1 columns: <it's>." in unescape(page)
+    blocks = re.findall(r'aria-label="(curl|Python|boto3|Sample request)">(.*?)</pre>', page, re.DOTALL)
+    found = {name: unescape(text) for name, text in blocks}
+    assert found["Sample request"] == body
+    assert shlex.split(found["curl"])[-1] == body and "Content-Type: application/json" in found["curl"]
+    for name in ("Python", "boto3"):
+        compile(found[name], "snippet", "exec")
+        assert repr(body.encode()) in found[name] and '"application/json"' in found[name]
+
+
 def test_programs_are_shown_how_to_ask_the_endpoint() -> None:
     (page,) = visit("/console/endpoints/fraud")
     text = unescape(page)
+    assert "What its model takes is not known" in text and "rows.csv" in text
     for words in ("curl http://", "urllib.request.Request(", 'boto3.client("sagemaker-runtime"'):
         assert words in text
     for block in re.findall(r'aria-label="(?:Python|boto3)">(.*?)</pre>', page, re.DOTALL):

@@ -71,6 +71,17 @@ async def test_a_verdict_on_a_signal_reaches_no_further_than_its_last_reading(
     evidence = guards.evidence(one)
     assert guards.states(one) == {"errors": AlarmState.OK}
     assert evidence is not None and evidence.through == NOON - seconds * SECOND
+    assert evidence.read_through == ({"errors": evidence.through} if seconds else {})
+
+
+async def test_a_signal_is_not_blamed_for_requests_that_were_not_counted() -> None:
+    alarm = replace(guard(periods=3), namespace=SIGNALS)
+    metrics, one = MemoryMetrics(), GuardedRollout("fraud", "r", (alarm,))
+    guards = Guards(metrics)
+    await metrics.put([Sample(series_of(alarm), AT - 3, 1, 0.0, 0.0, 0.0)])
+    await guards.judge([one], {"fraud": covered(AT - 5)}, NOON)
+    evidence = guards.evidence(one)
+    assert evidence is not None and (evidence.through, evidence.read_through) == (NOON - 5 * SECOND, {})
 
 
 @pytest.mark.parametrize(("bad", "seconds"), [((1,), 3), ((), 0)])

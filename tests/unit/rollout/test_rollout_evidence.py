@@ -16,6 +16,7 @@ from tidegate.domain.observation import FleetStatus, GuardCheck, Observation
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.features.rehearse.rehearsal.simulation import make_updating_world
 from tidegate.rollout import commands, deadlines, desired_state
+from tidegate.rollout.status import status
 from tidegate.rollout.step import step
 from tidegate.simulation.faults import ObservationGap, When
 
@@ -277,6 +278,34 @@ def test_a_signal_that_cannot_be_read_holds_the_rollout_also_where_no_evidence_i
     after = rollout_of(step(endpoint, replace(seen, alarms={"alarm": state} if state else {}), now).endpoint)
     assert after.stage == rollout.stage + (state is AlarmState.OK)
     assert not rollout.plan.require_evidence
+
+
+def test_a_signal_that_was_not_read_to_the_end_of_the_bake_is_named_at_once_until_it_is() -> None:
+    endpoint, began = baking()
+    end = rollout_of(endpoint).bake_until
+    assert end is not None
+    now = end + SECOND
+    check = GuardCheck(now, began, end - SECOND, read_through={"alarm": end - SECOND})
+    held = step(endpoint, look(endpoint, check, answered=10), now)
+    (condition,) = rollout_of(held.endpoint).conditions
+    assert (condition.type, condition.status, condition.message) == ("WaitingForEvidence", True, "alarm")
+    assert status(held.endpoint or endpoint)[1].endswith("; WaitingForEvidence: alarm")
+    assert "waiting until alarm(s) alarm are OK by data that reach to the end" in held.events[0].message
+    endpoint = stepped(endpoint, look(endpoint, check, answered=10), now)
+    again = step(endpoint, look(endpoint, check, answered=10), now)
+    assert again.events == ()
+    after = rollout_of(stepped(endpoint, look(endpoint, GuardCheck(now, began, now), answered=10), now))
+    assert after.stage == 1
+    assert not any(one.status for one in after.conditions)
+
+
+def test_a_bake_whose_requests_are_still_counted_waits_for_no_alarm() -> None:
+    endpoint, began = baking()
+    end = rollout_of(endpoint).bake_until
+    assert end is not None
+    check = GuardCheck(end + SECOND, began, end - 2 * SECOND, read_through={"alarm": end})
+    held = rollout_of(step(endpoint, look(endpoint, check, answered=10), end + SECOND).endpoint or endpoint)
+    assert (held.stage, held.conditions) == (0, ())
 
 
 def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_roll_it_back() -> None:

@@ -37,8 +37,8 @@ def batch(
         list[str],
         typer.Argument(
             metavar="MODEL_OR_SPEC [INPUT OUTPUT] | resume JOB",
-            help="A registered model or a spec file; a file, folder, s3:// or file:// prefix; where to put the "
-            "answers (a spec with a job says both). Or a failed or stopped job to resume.",
+            help="A registered model, a registry's address or a spec file; a file, folder, s3:// or file:// prefix; "
+            "where to put the answers (a spec with a job says both). Or a failed or stopped job to resume.",
             show_default=False,
         ),
     ],

@@ -11,8 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from tidegate import spec
 from tidegate.domain.decoding import prepare_type
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
+from tidegate.domain.registry_addresses import is_registry_address
 from tidegate.domain.transform import (
     FLEET_PREFIX,
     BadRows,
@@ -24,8 +26,10 @@ from tidegate.domain.transform import (
 )
 from tidegate.features.batch import service as use
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.deployments import pin_references
 from tidegate.gateway.request_parsing import NAME, parse_json_object, parse_purpose, parse_requester
 from tidegate.ports.store import Filter, Tx
+from tidegate.wire.operation import WireContext
 
 JobCommand = Callable[[Tx, str, datetime, str], None]
 MEMBERS = (
@@ -34,11 +38,11 @@ MEMBERS = (
 
 
 async def create(gateway: Gateway, request: Request) -> Response:
-    """Create a job. ``model`` names a registered model, or ``spec`` is a spec file's data, whose first model is
-    used, and whose ``job`` section says what the body does not."""
+    """Create a job. ``model`` names a registered model, or is the address of one in a registry. Or ``spec`` is a spec
+    file's data, whose first model is used, and whose ``job`` section says what the body does not."""
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, MEMBERS)
-    wish = None if "spec" not in body else spec.parse_runnable(body["spec"], now)
+    wish = await _read_spec(context, body, now)
     made = None if wish is None else wish.models[0]
     name = body.get("name") or context.ids.new("batch")
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -52,6 +56,17 @@ async def create(gateway: Gateway, request: Request) -> Response:
     await context.store.run(work)
     context.kick(FLEET_PREFIX + name)
     return await _render_job(gateway, name)
+
+
+async def _read_spec(context: WireContext, body: dict[str, Any], now: datetime) -> DesiredDeployment | None:
+    """Read the spec of a job, or of the model that its address names; None: the job names a registered model."""
+    given, model = body.get("spec"), body.get("model")
+    if "spec" not in body and isinstance(model, str) and is_registry_address(model):
+        given = {"endpoint": "batch", "model": {"data": model}}
+    elif "spec" not in body:
+        return None
+    spec.parse_runnable(given, now)  # before what it refers to is looked for
+    return spec.parse_runnable(await pin_references(context, given), now)
 
 
 def _make_job(

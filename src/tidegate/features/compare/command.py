@@ -29,8 +29,8 @@ Versions = Annotated[
     list[str],
     typer.Argument(
         metavar="[OLD] [NEW]",
-        help="Of each its model data (a file, archive or folder) or a spec (.yaml); OLD not with --endpoint. "
-        "With --shadow the endpoint.",
+        help="Of each its model data (a file, archive, folder or a registry's address) or a spec (.yaml); OLD not "
+        "with --endpoint. With --shadow the endpoint.",
         show_default=False,
     ),
 ]

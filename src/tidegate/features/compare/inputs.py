@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import address_model, look_up_models, prepare
 from tidegate.cli.capture_addresses import captured_at
 from tidegate.cli.client import ApiClient
 from tidegate.cli.output import client
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
+from tidegate.domain.registry_addresses import is_registry_address
 from tidegate.features.evidence.replay.scoring.models import (
     model_at,
     model_of_spec,
@@ -88,11 +89,14 @@ def choose_models(
 
 def _read_model(given: str, variant: str, settings: Settings, now: datetime) -> ComparedModel:
     path = Path(given).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
+    if is_registry_address(given):
+        loaded, variant = address_model(given), ""
+    elif path.suffix not in (".yaml", ".yml"):
         return ComparedModel(given, model_at(path, settings, now))
-    loaded = read_spec(path)
+    else:
+        loaded = read_spec(path)
     loaded.refuse_placeholders()
-    wish = loaded.wish(now, prepare(loaded, path.parent, must_exist=True))
+    wish = loaded.wish(now, look_up_models(loaded, prepare(loaded, path.parent, must_exist=True)))
     return ComparedModel(given, model_of_spec(wish, variant, given))
 
 

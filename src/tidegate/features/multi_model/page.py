@@ -105,7 +105,8 @@ def page_routes(context: PageContext) -> list[GuardedRoute]:
     async def show(request: Request) -> Response:
         name, page = parse_endpoint_name(request), parse_number(request, "page", 1, 1, MOST_PAGES)
         await gateway.context.store.read(lambda tx: endpoints.get_endpoint(tx, name))
-        replicas: Any = await gateway.models(name, MOST_MODELS)
+        listed: Any = await gateway.models(name, MOST_MODELS)
+        replicas = [one for one in listed if "signature" not in one]
         shown = models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
         part = EndpointPart("models", "Models", "tidegate show models {} --limit 1000", "models?limit=1000")
         return await render_part(gateway, part, {"there": bool(replicas), **shown}, request, live=False)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tidegate.cli.artifacts import address_model, look_up_models
 from tidegate.cli.output import AsJson
 from tidegate.domain.errors import Invalid
+from tidegate.domain.registry_addresses import is_registry_address
 from tidegate.features.recommender.configurations import Objective
 from tidegate.features.recommender.local_recommender import LocalRequest, recommend_local
 from tidegate.features.recommender.sagemaker_job import SageMakerJobSpec
@@ -35,7 +37,7 @@ DEFAULT_REGION = "us-east-1"
 
 def recommend(
     *,
-    model: Annotated[str, typer.Option(metavar="DATA", help="Model data: a path, file:// or s3://.")],
+    model: Annotated[str, typer.Option(metavar="DATA", help="A path, file://, s3://, or a registry's address.")],
     sample: Annotated[str, typer.Option(metavar="FILE", help="Bodies to send, one per line: JSON Lines or CSV.")],
     slo: Annotated[str, typer.Option(metavar="pNN=TIME", help="Objective, such as p99=50ms.")] = "p99=50ms",
     rps: Annotated[float, typer.Option(help="Requests per second to sustain.")] = 100.0,
@@ -105,6 +107,15 @@ def _parse_objective(text: str) -> Objective:
     return Objective(percent, duration(limit, ("--slo",)))
 
 
+def _find_model(model: str) -> dict[str, Any]:
+    """Return model data as in a spec. Raises Invalid, or the server's error."""
+    if not is_registry_address(model):
+        return {"data": _absolute_address(model)}
+    loaded = address_model(model)
+    found: Any = look_up_models(loaded, loaded.data)
+    return {key: one for key, one in found["model"].items() if key != "fingerprint"}  # another server's version
+
+
 def _absolute_address(model: str) -> str:
     """Make a path absolute; leave anything else unchanged."""
     if "://" in model:
@@ -136,8 +147,8 @@ def _local_request(
         if not 0.2 <= seconds <= 60:
             raise Invalid(f"--with seconds={more['seconds']}: give 200ms to 60s")
         effort = Effort.of(seconds)
-    spec = {"image": more.get("image", "tidegate/auto"), "data": _absolute_address(model)}
-    return LocalRequest(spec, bodies, kind, objective, rate, budget, effort)
+    chosen = _find_model(model) | ({"image": more["image"]} if "image" in more else {})
+    return LocalRequest(chosen, bodies, kind, objective, rate, budget, effort)
 
 
 def _sagemaker_request(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tidegate.cli import draw, plot_files
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import look_up_models, prepare
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plot_shapes import Plot
 from tidegate.cli.progress import ProgressBar
@@ -106,8 +106,9 @@ def rehearse_spec(
 ) -> None:
     """Rehearse a rollout: timeline, what guards detect, outcome.
 
-    Needs no server and does not wait: the server's own state machine, alarms and comparison of the two versions run
-    on a virtual clock, with random requests. The serving version is assumed to be as large as the new one.
+    Needs a server only for a model of a registry, and does not wait: the server's own state machine, alarms and
+    comparison of the two versions run on a virtual clock, with random requests. The serving version is assumed to be
+    as large as the new one.
 
     \b
     Examples:
@@ -145,7 +146,7 @@ def _parse_part(text: str) -> ReportPart | None:
 
 def _read(spec_file: Path, asked: dict[str, Any]) -> RehearsalInputs:
     loaded = read_spec(spec_file)
-    data = prepare(loaded, spec_file.parent, must_exist=False)
+    data = look_up_models(loaded, prepare(loaded, spec_file.parent, must_exist=False))
     wish = loaded.wish(datetime.now(UTC), data)
     return RehearsalInputs.parse(RehearsalRequest(spec=data if isinstance(data, dict) else {}, **asked), wish)
 

@@ -15,6 +15,7 @@ from tidegate.domain.access import Access
 from tidegate.domain.errors import TidegateError
 from tidegate.features.rehearse import computations, page
 from tidegate.features.rehearse.report import RehearsalRequest
+from tidegate.gateway.deployments import look_up_models
 from tidegate.gateway.guarded_routes import GuardedRoute, summarize
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object
@@ -46,7 +47,8 @@ def _make_handler(context: PageContext, what: str) -> Callable[[Request], Awaita
 
     async def handle(request: Request) -> Response:
         body = parse_json_object(request, known)
-        now = context.gateway.context.clock.now()
+        world, now = context.gateway.context, context.gateway.context.clock.now()
+        body = {key: await look_up_models(world, one) if key == "spec" else one for key, one in body.items()}
         return JSONResponse(await context.computed.pool.compute(computation, body, now))
 
     return handle

@@ -18,6 +18,7 @@ from tidegate.serving.contract.beside import DRAINED_PATH
 from tidegate.serving.contract.body_spool import Spool
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import Listen
+from tidegate.serving.contract.signature import find_signature
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.listeners import bind_tcp
@@ -63,8 +64,17 @@ def control_page(pages: Pages, paths: frozenset[bytes], path: bytes, query: byte
     if path == PARAMETERS:
         return 200, getattr(engine, "execution_parameters", b"{}")
     if path == MODELS:
-        return 200, msgspec.json.encode(getattr(engine, "listing", dict)())
+        return 200, msgspec.json.encode(_list_models(engine))
     return 200, b""
+
+
+def _list_models(engine: ModelEngine | None) -> object:
+    """List the models of an engine that has many; of any other, the signature of its model, null if it knows none."""
+    if (listing := getattr(engine, "listing", None)) is not None:
+        return listing()
+    if (signature := find_signature(engine)) is None:
+        return {"signature": None}
+    return {"signature": {"form": signature.form, "inputs": [one._asdict() for one in signature.inputs]}}
 
 
 class ControlService:

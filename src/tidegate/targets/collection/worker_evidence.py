@@ -42,14 +42,13 @@ class WorkerEvidence:
 
 
 async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: int) -> list[dict[str, object]]:
-    """List the loaded models of a multi-model endpoint: one entry for each replica, with the ``most`` most used
-    models of each. A replica that does not answer, because it is leaving or busy, has no ``models``."""
-    asked = [
-        _ask(one.fleet, one.id, one.socket, most)
-        for one in serving
-        if one.fleet.id.endpoint == endpoint and one.fleet.variant.model.multi_model
-    ]
-    return list(await asyncio.gather(*asked))
+    """List the loaded models of an endpoint: one entry for each replica. That of a multi-model one has the ``most``
+    most used models, or no ``models`` if it does not answer, because it is leaving or busy; that of any other has the
+    ``signature`` of its model, and is left out if it does not answer."""
+    replicas = [one for one in serving if one.fleet.id.endpoint == endpoint]
+    found = await asyncio.gather(*(_ask(one.fleet, one.id, one.socket, most) for one in replicas))
+    known = zip(replicas, found, strict=True)
+    return [page for one, page in known if one.fleet.variant.model.multi_model or "signature" in page]
 
 
 async def _ask(spec: FleetSpec, replica: str, socket: ServerAddress, most: int) -> dict[str, object]:
@@ -64,4 +63,8 @@ async def _ask(spec: FleetSpec, replica: str, socket: ServerAddress, most: int) 
         page = None
     head: dict[str, object] = {"replica": replica, "variant": spec.id.variant, "config": spec.config_name}
     models = page.get("models") if page is not None else None
-    return {**head, **page, "models": models[:most]} if page is not None and isinstance(models, list) else head
+    if page is not None and isinstance(models, list):
+        return {**head, **page, "models": models[:most]}
+    if page is not None and "signature" in page and not spec.variant.model.multi_model:
+        return {**head, "signature": page["signature"]}
+    return head

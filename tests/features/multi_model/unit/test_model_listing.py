@@ -1,6 +1,7 @@
 """What replicas say of their models: of the right endpoint, no more than asked for, and not from all of them."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANY = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)
 ONE = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m.ubj"),), NOW)
 SPEC = FleetSpec(FleetId("clients", 1, "main"), "v1", VariantSpec("main", MANY, 1), 1)
+SIGNATURE = {"form": "table", "inputs": [{"name": "input", "dtype": "float32", "shape": [-1, 4]}]}
 PAGE = b'{"memory": 9, "models": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}'
 HEAD = {"variant": "main", "config": "v1"}
 
@@ -33,6 +35,7 @@ async def answering(path: Path, page: bytes) -> asyncio.Server:
 async def test_each_replica_of_the_endpoint_is_asked() -> None:
     async def scene(folder: Path) -> None:
         servers = [await answering(folder / "good", PAGE), await answering(folder / "odd", b"<html>")]
+        servers.append(await answering(folder / "one", json.dumps({"signature": SIGNATURE}).encode()))
         other = replace(SPEC, id=FleetId("others", 1, "main"))
         single = replace(SPEC, variant=VariantSpec("main", ONE, 1))
         serving = [
@@ -40,12 +43,15 @@ async def test_each_replica_of_the_endpoint_is_asked() -> None:
             ServingReplica(SPEC, "r-2", 2, folder / "gone"),
             ServingReplica(SPEC, "r-3", 3, folder / "odd"),
             ServingReplica(other, "r-4", 4, folder / "good"),
-            ServingReplica(single, "r-5", 5, folder / "good"),
+            ServingReplica(single, "r-5", 5, folder / "one"),
+            ServingReplica(single, "r-6", 6, folder / "gone"),
+            ServingReplica(single, "r-7", 7, folder / "odd"),
         ]
         assert await list_models(serving, "clients", 2) == [
             {"replica": "r-1", **HEAD, "memory": 9, "models": [{"name": "a"}, {"name": "b"}]},
             {"replica": "r-2", **HEAD},
             {"replica": "r-3", **HEAD},
+            {"replica": "r-5", **HEAD, "signature": SIGNATURE},
         ]
         for server in servers:
             server.close()
