@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from openapi_spec_validator import validate
 
 from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import openapi, reference
 from tidegate.gateway import native
 from tidegate.gateway.error_responses import MethodNotAllowed
+from tidegate.gateway.native_body import RequesterBody, check_described, derive_body, list_members
 from tidegate.gateway.paths import NATIVE
 from tidegate.service.prometheus import families, render, render_storage
 from tidegate.settings import VARIABLES, Settings
@@ -68,3 +71,45 @@ def test_the_openapi_document_is_valid_current_and_says_what_each_operation_does
     assert len(operations) == len(list(reference.list_operations()))
     assert [one["operationId"] for one in operations if not one["summary"][:1].isupper()] == []
     assert len({one["operationId"] for one in operations}) == len(operations)
+
+
+def test_each_operation_with_a_body_describes_its_members() -> None:
+    described = {(method, path): types for method, path, *_, types in reference.list_operations()}
+    lacking = {
+        operation
+        for operation, types in described.items()
+        if operation[0] in ("POST", "PUT") and types.body is None and operation not in openapi.OTHER_BODIES
+    }
+    assert lacking == set()
+    assert openapi.OTHER_BODIES.keys() <= described.keys()
+    assert len([types for types in described.values() if types.body is not None]) > 30
+
+
+def test_the_document_has_the_members_of_each_body_and_the_types_of_answers() -> None:
+    made = openapi.make_document()
+    schemas = made["components"]["schemas"]
+    for method, path, *_, types in reference.list_operations():
+        operation = made["paths"][path][method.lower()]
+        if types.body is not None and (members := list_members(types.body)):
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert set(schemas[schema["$ref"].rpartition("/")[2]]["properties"]) == set(members), path
+        if types.answer is not None:
+            assert "content" in operation["responses"]["200"], path
+    assert schemas["DeployBody"]["required"] == ["spec"]
+
+
+def test_a_body_that_is_not_as_described_is_found_where_answers_are_checked() -> None:
+    check_described({"by": "ann"}, RequesterBody)
+    with pytest.raises(AssertionError, match="RequesterBody does not describe what was accepted"):
+        check_described({"by": 1}, RequesterBody)
+
+
+def test_a_derived_body_leaves_out_what_does_not_come_from_the_caller() -> None:
+    @dataclass(frozen=True)
+    class Kept:
+        endpoint: str
+        baseline: str
+        every: int = 60
+
+    assert list_members(derive_body("Body", Kept, ("endpoint",))) == ("baseline", "every")
+    check_described({"baseline": "s3://a/b"}, derive_body("Body", Kept, ("endpoint",)))

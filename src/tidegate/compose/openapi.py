@@ -4,6 +4,7 @@ have them, in OpenAPI 3.1."""
 import json
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -12,24 +13,28 @@ from tidegate import spec
 from tidegate.compose.reference import error_kinds, list_operations
 from tidegate.domain.access import Access
 from tidegate.gateway.error_responses import MethodNotAllowed, status_of
+from tidegate.gateway.native_body import OperationTypes, list_members
 from tidegate.gateway.paths import NATIVE
-from tidegate.service.views import EndpointDocument
 
-RESULTS = {"/endpoints/{name}": EndpointDocument}
-"""Paths whose GET answers a structure."""
+OTHER_BODIES = {
+    ("PUT", "/uploads/{name}"): ("application/octet-stream", "A file of model data."),
+    ("POST", "/endpoints/{name}/invoke"): ("*/*", "What the model takes."),
+    ("POST", "/registry/webhook"): ("application/json", "MLflow's message, of which the signature alone is used."),
+}
+"""Operations whose body has no members of tidegate's: its type, and what it is."""
 
 
 def make_document() -> dict[str, Any]:
     """The document as plain data."""
+    operations = sorted(list_operations(), key=lambda one: (one[1], one[0]))
+    schemas, components = _describe_types([one[-1] for one in operations])
     paths: dict[str, dict[str, Any]] = {}
-    for method, path, access, feature, summary in sorted(list_operations(), key=lambda one: (one[1], one[0])):
-        paths.setdefault(path, {})[method.lower()] = _operation(method, path, access, feature, summary)
-    (result,), components = msgspec.json.schema_components(
-        list(RESULTS.values()),
-        schema_hook=lambda _: {"description": "Any JSON value."},
-        ref_template="#/components/schemas/{name}",
-    )
-    paths["/endpoints/{name}"]["get"]["responses"]["200"] |= _json(result)
+    for method, path, access, feature, summary, types in operations:
+        made = paths.setdefault(path, {})[method.lower()] = _operation(method, path, access, feature, summary)
+        if body := _describe_body(method, path, types, schemas):
+            made["requestBody"] = body
+        if types.answer is not None:
+            made["responses"]["200"] |= _json(schemas[types.answer])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -69,11 +74,31 @@ def _operation(method: str, path: str, access: Access, feature: str, summary: st
         made["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
         ]
-    if path == "/deploy":
-        made["requestBody"] = {"required": True, **_json({"type": "object", "properties": {"spec": _ref("Spec")}})}
-    elif method in ("POST", "PUT"):
-        made["requestBody"] = _json({"type": "object"})
     return made
+
+
+def _describe_types(operations: Iterable[OperationTypes]) -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
+    """Describe each type of a body or an answer, and the types that they name."""
+    types = list(dict.fromkeys(kind for one in operations for kind in (one.body, one.answer) if kind is not None))
+    described, components = msgspec.json.schema_components(
+        types,
+        schema_hook=lambda _: {"description": "Any JSON value."},
+        ref_template="#/components/schemas/{name}",
+    )
+    # As JSON has them: defaults may be tuples.
+    described, components = json.loads(json.dumps([described, components]))
+    return dict(zip(types, described, strict=True)), components
+
+
+def _describe_body(
+    method: str, path: str, types: OperationTypes, schemas: dict[Any, dict[str, Any]]
+) -> dict[str, Any]:
+    if (method, path) in OTHER_BODIES:
+        kind, description = OTHER_BODIES[method, path]
+        return {"description": description, "content": {kind: {}}}
+    if types.body is None or not list_members(types.body):
+        return {}
+    return _json(schemas[types.body]) | ({"required": True} if path == "/deploy" else {})
 
 
 def _spec() -> dict[str, Any]:

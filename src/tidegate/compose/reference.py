@@ -13,6 +13,7 @@ from tidegate.domain.access import Access
 from tidegate.gateway import native
 from tidegate.gateway.error_responses import MethodNotAllowed, status_of
 from tidegate.gateway.guarded_routes import summarize
+from tidegate.gateway.native_body import OperationTypes, find_types
 from tidegate.gateway.paths import NATIVE
 from tidegate.host.features import features
 from tidegate.service import prometheus
@@ -127,20 +128,21 @@ def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.Tidega
 
 
 def _operations() -> Iterator[tuple[str, ...]]:
-    for method, path, access, _, summary in list_operations():
+    for method, path, access, _, summary, _ in list_operations():
         yield f"`{method} {path}`", summary, _role(access), "yes" if access.is_recorded else ""
 
 
-def list_operations() -> Iterator[tuple[str, str, Access, str, str]]:
-    """Method, path, access, feature (empty: the core's) and summary of each operation of the native API."""
+def list_operations() -> Iterator[tuple[str, str, Access, str, str, OperationTypes]]:
+    """Method, path, access, feature (empty: the core's), summary and types of each operation of the native API."""
     for method, path, handler, access in native.ROUTES:
-        yield method, path, access, "", summarize(handler)
+        yield method, path, access, "", summarize(handler), find_types(handler)
     for name, one in features().installed.items():
         for route in one.feature.routes:
-            yield route.method, route.path, route.access, name, summarize(one.load(route.handler))
+            handle = one.load(route.handler)
+            yield route.method, route.path, route.access, name, summarize(handle), find_types(handle)
     for loaded, operations in features().hooks("native_operations"):
-        for method, path, access, summary in operations:
-            yield method, path, access, loaded.feature.name, summary
+        for method, path, access, summary, body in operations:
+            yield method, path, access, loaded.feature.name, summary, OperationTypes(body)
 
 
 def _role(access: Access) -> str:

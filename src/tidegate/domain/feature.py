@@ -194,8 +194,8 @@ HOOKS: Mapping[str, str] = {
     "metrics": "`service/prometheus.py` `MetricSource`: metrics of the Prometheus page",
     "connection_protocol": "a function of the gateway that makes the protocol of a connection (`asyncio.Protocol`),"
     " which takes requests before the ASGI application; one feature has it",
-    "native_operations": "operations of the native API that its pages serve, for the reference: method, path, access"
-    " and summary",
+    "native_operations": "operations of the native API that its pages serve, for the reference: method, path, access,"
+    " summary, and the type of its body",
     "taggable": "`wire/sagemaker_tags.py`: kinds of its records that have tags",
     "check_settings": "a function of the settings that raises StartupError, before a controller touches anything",
     "label_archive": "a `ports/label_archive.py` `LabelArchive`; backups ask for it also while the feature is off",

@@ -1,11 +1,11 @@
 """Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -28,11 +28,11 @@ from tidegate.gateway.deployments import deploy_spec, look_up_models, pin_refere
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
+from tidegate.gateway.native_body import Handler, PurposeBody, RequesterBody, answers, takes
 from tidegate.gateway.paths import NATIVE
 from tidegate.gateway.request_parsing import (
     parse_endpoint_name,
     parse_flag,
-    parse_json_object,
     parse_number,
     parse_purpose,
     parse_requester,
@@ -44,7 +44,7 @@ from tidegate.rollout import desired_state
 from tidegate.rollout.history import digests
 from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import DeployOptions, find_target
+from tidegate.service.deploy import DeployOptions, DeployResult, find_target
 from tidegate.service.deployed import read_deployed
 from tidegate.service.endpoint_extension import EndpointExtension, endpoint_extensions
 from tidegate.service.log_lines import LogSearch, search_logs
@@ -60,6 +60,7 @@ from tidegate.service.views import (
 )
 from tidegate.spec.changes import changes
 from tidegate.spec.render import render
+from tidegate.spec.value_types import SpecData
 
 # --- ``history`` and ``undo`` in the native API ---
 
@@ -72,11 +73,18 @@ async def list_versions(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"versions": history.history_view(found, dict.fromkeys(sizes, True))})
 
 
-async def undo(gateway: Gateway, request: Request) -> None:
+class UndoBody(PurposeBody, total=False):
+    """``to``: number of a version in the history, or name of its config; None: the version before."""
+
+    override: bool
+    guarded: bool
+    to: str | int | None
+
+
+async def undo(gateway: Gateway, request: Request, body: dict[str, Any]) -> None:
     """Go back to an earlier version. Its model data is read as a whole first: what was damaged since
     is not rolled out."""
     context, name = gateway.context, parse_endpoint_name(request)
-    body = parse_json_object(request, ("by", "override", "guarded", "to", "reason", "rollout", "stage"))
     who, override, to = parse_requester(request, body), parse_flag(body, "override"), body.get("to")
     if (to is not None and not isinstance(to, str | int)) or isinstance(to, bool):
         raise Invalid("'to' must be the number of a version in the history, or the name of its config")
@@ -151,10 +159,17 @@ async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:
 # --- ``diff`` in the native API: what deploying a spec would change ---
 
 
-async def compare_spec(gateway: Gateway, request: Request) -> Response:
+class SpecBody(TypedDict, total=False):
+    """Body with a spec."""
+
+    spec: SpecData | None
+
+
+@takes(SpecBody)
+async def compare_spec(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Compare ``{"spec": {...}}`` with what the endpoint has. Changes nothing. ``spec`` of the answer has versions in
     place of addresses of registries."""
-    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    context, given = gateway.context, body.get("spec")
     spec.parse(given, context.clock.now())  # before what it refers to is looked for
     pinned = await pin_references(context, given)
     desired = spec.parse(pinned, context.clock.now())
@@ -187,10 +202,11 @@ CHECK_MACHINE = "check_machine"
 """Extension point: a coroutine function of containers and the settings that returns findings."""
 
 
-async def check_machine(gateway: Gateway, request: Request) -> Response:
+@takes(SpecBody)
+async def check_machine(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Check the machine. ``{"spec": {...}}``: check what its models need; null: what those of all endpoints of this
     machine need."""
-    context, given = gateway.context, parse_json_object(request, ("spec",)).get("spec")
+    context, given = gateway.context, body.get("spec")
     if given is None:
         containers = await context.store.read(_find_deployed)
     else:
@@ -248,8 +264,6 @@ COMMANDS: dict[str, Callable[[Tx, str, str, datetime, rollouts.Purpose], None]] 
     "abort": rollouts.abort,
 }
 
-Handler = Callable[[Gateway, Request], Awaitable[Response]]
-
 
 async def version(gateway: Gateway, request: Request) -> Response:
     """Show the server's version, its address, its state folder, and what it trusts."""
@@ -296,6 +310,7 @@ def _read_endpoints(tx: Tx) -> tuple[list[_EndpointRecords], tuple[Unreadable, .
     return [join(saved.body) for saved in page.items], page.unreadable
 
 
+@answers(EndpointDocument)
 async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
     """Describe an endpoint: versions, traffic, rollout, alarms."""
     name = parse_endpoint_name(request)
@@ -356,10 +371,19 @@ async def models(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
 
 
-async def put_deploy(gateway: Gateway, request: Request) -> Response:
+class DeployBody(RequesterBody):
+    """``override``: roll out even a version that alarms rejected before. ``supersede``: replace an update that is in
+    progress."""
+
+    spec: SpecData
+    override: NotRequired[bool]
+    supersede: NotRequired[bool]
+
+
+@takes(DeployBody, DeployResult)
+async def put_deploy(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Create the endpoint of a spec, or update it: ``{"spec": {...}, "override": false, "supersede": false}``."""
     context, now = gateway.context, gateway.context.clock.now()
-    body = parse_json_object(request, ("spec", "override", "supersede", "by"))
     how = DeployOptions(
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
@@ -374,11 +398,18 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(asdict(done))
 
 
-async def command_rollout(gateway: Gateway, request: Request) -> Response:
+class CommandBody(PurposeBody, total=False):
+    """``override`` is of the command retry, and ``full`` of promote: the holdback is skipped, too."""
+
+    override: bool
+    full: bool
+
+
+@takes(CommandBody, EndpointDocument)
+async def command_rollout(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Execute a rollout command and answer with the endpoint's new state."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
-    body = parse_json_object(request, ("by", "override", "full", "reason", "rollout", "stage"))
     who, override, full = parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "full")
     purpose = replace(parse_purpose(body), caller=request.state.caller)
     rollout_id = context.ids.new("rollout")
@@ -403,17 +434,19 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
     return await describe_endpoint(gateway, request)
 
 
-async def undo_rollout(gateway: Gateway, request: Request) -> Response:
+@takes(UndoBody, EndpointDocument)
+async def undo_rollout(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Go back to an earlier version."""
-    await undo(gateway, request)
+    await undo(gateway, request, body)
     return await describe_endpoint(gateway, request)
 
 
-async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
+@takes(RequesterBody, EndpointDocument)
+async def delete_endpoint(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Delete an endpoint, with ``?force=1`` even during an update."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     force = parse_number(request, "force", 0, 0, 1) == 1
-    who = parse_requester(request, parse_json_object(request, ("by",)))
+    who = parse_requester(request, body)
     await context.store.run(lambda tx: endpoints.delete_endpoint(tx, name, now, who, force))
     context.kick(name)
     return await describe_endpoint(gateway, request)
@@ -425,9 +458,9 @@ async def describe_caller(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": caller.name, "role": str(caller.role or ""), "means": str(caller.means)})
 
 
-async def down(gateway: Gateway, request: Request) -> Response:
+@takes(RequesterBody)
+async def down(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Drain the endpoints and stop the platform."""
-    parse_json_object(request, ("by",))
     gateway.down()
     return JSONResponse({"status": "stopping"}, 202)
 

@@ -1,6 +1,6 @@
 """Kinds of values in a spec file: text with its pattern, its description and what it may be."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -59,3 +59,6 @@ InstanceTypeText = Annotated[
     str,
     about("Type of its instances. It is kept and shown; on this machine it sets no limits.", "ml.c5.xlarge"),
 ]
+
+SpecData = Annotated[dict[str, Any], Meta(extra_json_schema={"$ref": "#/components/schemas/Spec"})]
+"""Plain data of a spec file, as a member of a request of the native API."""

@@ -1,18 +1,25 @@
 """Operations of the native API on the caller's own account: password, API tokens and sessions. They require that the
 caller is signed in, so that a leaked token cannot create tokens that last longer, or shut its owner out."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate.domain.access import Caller, Means, Role, Session
 from tidegate.domain.errors import Conflict, Invalid, NotFound
-from tidegate.features.access.people_native import NO_STORE, answer_token, open_book, parse_role, parse_text
+from tidegate.features.access.people_native import (
+    NO_STORE,
+    OwnTokenBody,
+    answer_token,
+    open_book,
+    parse_role,
+    parse_text,
+)
 from tidegate.features.access.service import SESSION_ID, session_view, token_view
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import parse_json_object
+from tidegate.gateway.native_body import EmptyBody, takes
 
 
 async def describe_account(gateway: Gateway, request: Request) -> Response:
@@ -39,9 +46,16 @@ async def read_account(gateway: Gateway, request: Request) -> dict[str, Any]:
     }
 
 
-async def change_password(gateway: Gateway, request: Request) -> Response:
+class OwnPasswordBody(TypedDict):
+    """The caller's present password, and the new one."""
+
+    present: str
+    password: str
+
+
+@takes(OwnPasswordBody)
+async def change_password(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Change the caller's password, and end all other sessions of the user."""
-    body = parse_json_object(request, ("present", "password"))
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     present, wanted = parse_text(body, "present"), parse_text(body, "password")
     if present == wanted:
@@ -53,17 +67,17 @@ async def change_password(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": caller.name, "changed": True})
 
 
-async def create_token(gateway: Gateway, request: Request) -> Response:
+@takes(OwnTokenBody)
+async def create_token(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Create an API token of the caller, whose secret is shown once."""
-    body = parse_json_object(request, ("label", "role", "days"))
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     role = parse_role(body, "role") or caller.role or Role.VIEWER
     return await answer_token(request, open_book(gateway, request, now), caller.name, body, role, now)
 
 
-async def revoke_token(gateway: Gateway, request: Request) -> Response:
+@takes(EmptyBody)
+async def revoke_token(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Revoke an API token of the caller."""
-    parse_json_object(request, ())
     caller, now = await _require_user(gateway, request), gateway.context.clock.now()
     id = request.path_params["id"]
     gone = await open_book(gateway, request, now).revoke_token(id, now, caller.name)
@@ -71,9 +85,15 @@ async def revoke_token(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"id": id, "revoked": True})
 
 
-async def end_sessions(gateway: Gateway, request: Request) -> Response:
+class OwnSessionBody(TypedDict, total=False):
+    """The session that ends; without an id all others do."""
+
+    id: str
+
+
+@takes(OwnSessionBody)
+async def end_sessions(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """End all sessions of the caller but the present one, or the one with an ``id``."""
-    body = parse_json_object(request, ("id",))
     caller, now = _require_session(request), gateway.context.clock.now()
     open_book(gateway, request, now)  # counts the change
     book = gateway.logins.book

@@ -3,8 +3,9 @@ access`` has, too. Each change is recorded by its route, before it is made."""
 
 from collections import Counter
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,7 +13,8 @@ from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.features.access.service import UserBook, session_view, token_view
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import parse_flag, parse_json_object, parse_purpose
+from tidegate.gateway.native_body import ReasonBody, takes
+from tidegate.gateway.request_parsing import parse_flag, parse_purpose
 
 MAX_DAYS = 3650
 DAYS = 90
@@ -57,9 +59,17 @@ async def read_users(gateway: Gateway) -> list[dict[str, Any]]:
     ]
 
 
-async def add_user(gateway: Gateway, request: Request) -> Response:
+class UserBody(ReasonBody):
+    """A user to add."""
+
+    name: str
+    role: Role
+    password: str
+
+
+@takes(UserBody)
+async def add_user(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Add a user, with a role and a password."""
-    body = parse_json_object(request, ("name", "role", "password", "reason"))
     name, role, now = parse_text(body, "name"), parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
         raise Invalid("'role' is missing")
@@ -69,9 +79,15 @@ async def add_user(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": name, "role": role}, 201)
 
 
-async def set_role(gateway: Gateway, request: Request) -> Response:
+class RoleBody(ReasonBody):
+    """The role that a user gets."""
+
+    role: Role
+
+
+@takes(RoleBody)
+async def set_role(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Change the role of a user."""
-    body = parse_json_object(request, ("role", "reason"))
     name, role, now = request.path_params["user"], parse_role(body, "role"), gateway.context.clock.now()
     if role is None:
         raise Invalid("'role' is missing")
@@ -82,10 +98,16 @@ async def set_role(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": name, "role": role})
 
 
-async def set_password(gateway: Gateway, request: Request) -> Response:
+class PasswordBody(ReasonBody):
+    """The password that a user gets."""
+
+    password: str
+
+
+@takes(PasswordBody)
+async def set_password(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Set the password of another user. Callers change their own on the account page, which requires the present
     password."""
-    body = parse_json_object(request, ("password", "reason"))
     name, now = request.path_params["user"], gateway.context.clock.now()
     _check_reason(body)
     _refuse_oneself(request, name, "your own password is changed on your account's page, with the present one")
@@ -93,9 +115,15 @@ async def set_password(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": name, "changed": True})
 
 
-async def set_disabled(gateway: Gateway, request: Request) -> Response:
+class DisabledBody(ReasonBody):
+    """Whether a user may sign in no longer."""
+
+    disabled: bool
+
+
+@takes(DisabledBody)
+async def set_disabled(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Disable a user, or enable the user again."""
-    body = parse_json_object(request, ("disabled", "reason"))
     name, now = request.path_params["user"], gateway.context.clock.now()
     if "disabled" not in body:
         raise Invalid("'disabled' is missing: true or false")
@@ -107,10 +135,11 @@ async def set_disabled(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"name": name, "disabled": disabled})
 
 
-async def remove_user(gateway: Gateway, request: Request) -> Response:
+@takes(ReasonBody)
+async def remove_user(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Remove a user, with all tokens and sessions."""
     name, now = request.path_params["user"], gateway.context.clock.now()
-    _check_reason(parse_json_object(request, ("reason",)))
+    _check_reason(body)
     _refuse_oneself(request, name, "nobody removes themselves: ask another admin")
     await open_book(gateway, request, now).remove(name, now)
     return JSONResponse({"name": name, "removed": True})
@@ -123,9 +152,15 @@ async def list_sessions(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"sessions": [session_view(one) for one in found]}, headers=NO_STORE)
 
 
-async def end_sessions(gateway: Gateway, request: Request) -> Response:
+class SignedInBody(ReasonBody):
+    """A person whose sessions end."""
+
+    name: str
+
+
+@takes(SignedInBody)
+async def end_sessions(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """End all sessions of a local user, or of a person whom the identity provider authenticates."""
-    body = parse_json_object(request, ("name", "reason"))
     name, now = parse_text(body, "name"), gateway.context.clock.now()
     _check_reason(body)
     ended = await open_book(gateway, request, now).sign_out(name, now)
@@ -139,9 +174,23 @@ async def list_tokens(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"tokens": [token_view(token) for token in found]}, headers=NO_STORE)
 
 
-async def create_token(gateway: Gateway, request: Request) -> Response:
+class OwnTokenBody(TypedDict):
+    """An API token. ``days``: until it expires; 0: it does not."""
+
+    label: str
+    role: NotRequired[Role | None]
+    days: NotRequired[Annotated[int, Meta(ge=0, le=MAX_DAYS)]]
+
+
+class TokenBody(OwnTokenBody, ReasonBody):
+    """An API token of a user."""
+
+    owner: str
+
+
+@takes(TokenBody)
+async def create_token(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Create an API token for a user, whose secret is shown once."""
-    body = parse_json_object(request, ("owner", "label", "role", "days", "reason"))
     now = gateway.context.clock.now()
     _check_reason(body)
     return await answer_token(
@@ -161,10 +210,11 @@ async def answer_token(
     return JSONResponse({**token_view(made), "token": text}, 201, headers=NO_STORE)
 
 
-async def revoke_token(gateway: Gateway, request: Request) -> Response:
+@takes(ReasonBody)
+async def revoke_token(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Revoke an API token of any user."""
     id, now = request.path_params["id"], gateway.context.clock.now()
-    _check_reason(parse_json_object(request, ("reason",)))
+    _check_reason(body)
     gone = await open_book(gateway, request, now).revoke_token(id, now)
     if gone is not None:
         request.state.told.detail = f"{gone.label}, of {gone.owner}"

@@ -9,9 +9,9 @@ from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.errors import Invalid, NotFound, Unavailable
 from tidegate.features.asynchronous.service import note_emptying
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.native_body import JournaledBody, takes
 from tidegate.gateway.request_parsing import (
     parse_endpoint_name,
-    parse_json_object,
     parse_number,
     parse_purpose,
     parse_requester,
@@ -43,11 +43,17 @@ async def describe_request(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(_render_row(row))
 
 
-async def empty_queue(gateway: Gateway, request: Request) -> Response:
+class EmptyQueueBody(JournaledBody, total=False):
+    """``through``: epoch seconds."""
+
+    through: float
+
+
+@takes(EmptyQueueBody)
+async def empty_queue(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """End the requests that wait; what is in progress goes on. ``through``: only what was accepted until then, such
     as what a page showed, in epoch seconds."""
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    body = parse_json_object(request, ("by", "reason", "through"))
     by, reason = parse_requester(request, body), parse_purpose(body).reason
     through = _parse_through(body, now.timestamp())
     queue = _require_queue(gateway)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, get_type_hints
 
 import msgspec
 from starlette.requests import Request
@@ -27,21 +27,35 @@ from tidegate.domain.transform import (
 from tidegate.features.batch import service as use
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import pin_references
-from tidegate.gateway.request_parsing import NAME, parse_json_object, parse_purpose, parse_requester
+from tidegate.gateway.native_body import JournaledBody, takes
+from tidegate.gateway.request_parsing import NAME, parse_purpose, parse_requester
 from tidegate.ports.store import Filter, Tx
+from tidegate.spec.value_types import SpecData
 from tidegate.wire.operation import WireContext
 
 JobCommand = Callable[[Tx, str, datetime, str], None]
-MEMBERS = (
-    *("name", "model", "spec", "source", "sink", "processing", "pace", "on_bad_rows", "instances", "environment"),
-)
 
 
-async def create(gateway: Gateway, request: Request) -> Response:
+class TransformBody(TypedDict, total=False):
+    """A transform job. A spec with a job says most of it."""
+
+    name: str | None
+    model: str
+    spec: SpecData
+    source: TransformInput
+    sink: TransformOutput
+    processing: DataProcessing
+    pace: RequestLimits
+    on_bad_rows: BadRows
+    instances: int
+    environment: dict[str, str]
+
+
+@takes(TransformBody)
+async def create(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Create a job. ``model`` names a registered model, or is the address of one in a registry. Or ``spec`` is a spec
     file's data, whose first model is used, and whose ``job`` section says what the body does not."""
     context, now = gateway.context, gateway.context.clock.now()
-    body = parse_json_object(request, MEMBERS)
     wish = await _read_spec(context, body, now)
     made = None if wish is None else wish.models[0]
     name = body.get("name") or context.ids.new("batch")
@@ -80,10 +94,7 @@ def _make_job(
     return replace(job, **{key: _parse(body, key) for key in KINDS if key in body})
 
 
-KINDS: dict[str, Any] = {
-    **{"source": TransformInput, "sink": TransformOutput, "processing": DataProcessing, "pace": RequestLimits},
-    **{"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]},
-}
+KINDS = {key: kind for key, kind in get_type_hints(TransformBody).items() if key not in ("name", "model", "spec")}
 """Members of the body that are members of a job."""
 
 
@@ -111,18 +122,19 @@ async def list_jobs(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"jobs": jobs})
 
 
-async def stop(gateway: Gateway, request: Request) -> Response:
+@takes(JournaledBody)
+async def stop(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Stop a transform job."""
-    return await _command(gateway, request, use.stop)
+    return await _command(gateway, request, body, use.stop)
 
 
-async def resume(gateway: Gateway, request: Request) -> Response:
+@takes(JournaledBody)
+async def resume(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Resume a transform job that was stopped or has failed."""
-    return await _command(gateway, request, use.resume)
+    return await _command(gateway, request, body, use.resume)
 
 
-async def _command(gateway: Gateway, request: Request, change: JobCommand) -> Response:
-    body = parse_json_object(request, ("by", "reason"))
+async def _command(gateway: Gateway, request: Request, body: dict[str, Any], change: JobCommand) -> Response:
     asked = use.describe_asker(parse_requester(request, body), parse_purpose(body).reason)
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
     await context.store.run(lambda tx: change(tx, name, now, asked))

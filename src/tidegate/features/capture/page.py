@@ -31,7 +31,7 @@ SHOWN = 10
 PATIENCE = 10.0
 """Seconds for which a reader waits for the files."""
 READERS = 2
-SAMPLES = ("GET", "/endpoints/{name}/capture/samples", Access.SEE, "Show some of the captured requests.")
+SAMPLES = ("GET", "/endpoints/{name}/capture/samples", Access.SEE, "Show some of the captured requests.", None)
 OPERATIONS = (SAMPLES,)
 """Method, path under the native API, what it asks of a caller, and its summary."""
 
@@ -63,7 +63,7 @@ def sample_routes(gateway: Gateway, reader: SampleReader) -> list[GuardedRoute]:
             raise NotFound(f"endpoint {name} has no data capture; give its spec a 'capture'")
         return JSONResponse({"samples": [asdict(one) for one in await reader.read(endpoint, most)]})
 
-    method, path, access, _ = SAMPLES
+    method, path, access, _, _ = SAMPLES
     return native.make_routes(gateway, ((method, path, show, access),))
 
 

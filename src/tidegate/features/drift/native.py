@@ -12,9 +12,10 @@ from tidegate.domain.drift import DriftSchedule
 from tidegate.domain.errors import Invalid
 from tidegate.features.drift import service as use
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
+from tidegate.gateway.native_body import derive_body, takes
+from tidegate.gateway.request_parsing import parse_endpoint_name
 
-MEMBERS = ("baseline", "every", "window", "by", "columns", "score", "least", "false_alarms", "zone")
+DriftBody = derive_body("DriftBody", DriftSchedule, ("endpoint", "created_at", "by_spec"))
 
 
 async def describe_drift(gateway: Gateway, request: Request) -> Response:
@@ -23,10 +24,11 @@ async def describe_drift(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(await gateway.context.store.read(lambda tx: use.show_drift(tx, name)))
 
 
-async def set_drift(gateway: Gateway, request: Request) -> Response:
+@takes(DriftBody)
+async def set_drift(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Set the endpoint's schedule, in place of an earlier one."""
     name, now = parse_endpoint_name(request), gateway.context.clock.now()
-    schedule = _parse_schedule(name, parse_json_object(request, MEMBERS), now)
+    schedule = _parse_schedule(name, body, now)
     await gateway.context.store.run(lambda tx: use.set_schedule(tx, schedule, now))
     return await describe_drift(gateway, request)
 

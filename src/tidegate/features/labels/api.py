@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,17 +13,26 @@ from tidegate.features.labels.ledger import LabelKind
 from tidegate.features.labels.posted import read_posted, read_terms, read_unset
 from tidegate.features.labels.store import LabelStore, label_folder
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
+from tidegate.gateway.native_body import JournaledBody, takes
+from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.service import endpoints
 
 
-async def post_labels(gateway: Gateway, request: Request) -> Response:
+class LabelsBody(TypedDict):
+    """Labels, and how they are read."""
+
+    labels: list[Any]
+    score: NotRequired[str]
+    kind: NotRequired[LabelKind]
+
+
+@takes(LabelsBody)
+async def post_labels(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Add labels: ``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. With the
     kind ``feedback`` a label may be ``up`` or ``down``. The answer comes once they are on disk; the same labels
     again change nothing. ``score`` and ``kind`` may say what is so already, and what nobody knew; to change them
     takes an operator. Raises Conflict."""
     name = parse_endpoint_name(request)
-    body = parse_json_object(request, ("labels", "score", "kind"))
     if "labels" not in body:
         raise Invalid("'labels' is missing: a list of objects with id and label")
     terms, now = read_terms(body), gateway.context.clock.now().timestamp()
@@ -41,12 +50,20 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"received": len(labels), "outcomes": counts})
 
 
-async def change_terms(gateway: Gateway, request: Request) -> Response:
+class TermsBody(JournaledBody, total=False):
+    """How labels and answers are read."""
+
+    score: str
+    kind: LabelKind
+    unset: list[str]
+
+
+@takes(TermsBody)
+async def change_terms(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Change how labels are read. ``{"score": PLACE, "kind": KIND, "unset": ["score", "kind"], "reason": TEXT}``: how
     labels and answers are read, those that there are and those to come. What is left out stays; what is unset is
     "not said" again, and only an operator can say it anew."""
     name = parse_endpoint_name(request)
-    body = parse_json_object(request, ("score", "kind", "unset", "reason", "by"))
     terms, unset = read_terms(body), read_unset(body)
     if not terms.where and terms.kind is None and not unset:
         raise Invalid("neither 'score' nor 'kind' is given: say the place of the score, or what labels are")

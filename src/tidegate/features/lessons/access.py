@@ -134,7 +134,7 @@ def _list_operations() -> list[tuple[str, str, Access]]:
     return [
         *((method, path, access) for method, path, _, access in ROUTES),
         *((row.method, row.path, row.access) for row in rows),
-        *((method, path, access) for method, path, access, _ in computed),
+        *((method, path, access) for method, path, access, _, _ in computed),
     ]
 
 

@@ -32,24 +32,34 @@ from tidegate.features.lessons.training import Trainer, read_quality
 from tidegate.features.lessons.view import describe
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute, describe_request
+from tidegate.gateway.native_body import JournaledBody, list_members
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
 
 PAGE = f"{CONSOLE}/lessons"
 CARDS = (EvidenceCard(),)
 """Cards of features that the page of a lesson shows of its endpoint."""
+
+
+class StepBody(JournaledBody, total=False):
+    """``run``: the run that the step is for; ``bake``: seconds of a stage's bake."""
+
+    run: str | None
+    bake: float
+
+
 OPERATIONS = (
-    ("GET", "/lessons", Access.READ, "List the lessons, and how far each is."),
-    ("GET", "/lessons/{name}", Access.READ, "Describe a lesson and how far it is."),
-    ("POST", "/lessons/{name}/{step}", Access.CHANGE, "Take a step of a lesson."),
-    ("GET", "/challenges", Access.READ, "List the challenges, by the former path of lessons."),
-    ("GET", "/challenges/{name}", Access.READ, "Describe a challenge, by the former path of lessons."),
-    ("POST", "/challenges/{name}", Access.CHANGE, "Begin a challenge, by the former path of lessons."),
-    ("POST", "/challenges/{name}/{step}", Access.CHANGE, "Take a step, by the former path of lessons."),
-    ("GET", "/lab", Access.READ, "Describe the lab, by the former path of lessons."),
-    ("POST", "/lab/{step}", Access.CHANGE, "Take a step of the lab, by the former path of lessons."),
+    ("GET", "/lessons", Access.READ, "List the lessons, and how far each is.", None),
+    ("GET", "/lessons/{name}", Access.READ, "Describe a lesson and how far it is.", None),
+    ("POST", "/lessons/{name}/{step}", Access.CHANGE, "Take a step of a lesson.", StepBody),
+    ("GET", "/challenges", Access.READ, "List the challenges, by the former path of lessons.", None),
+    ("GET", "/challenges/{name}", Access.READ, "Describe a challenge, by the former path of lessons.", None),
+    ("POST", "/challenges/{name}", Access.CHANGE, "Begin a challenge, by the former path of lessons.", StepBody),
+    ("POST", "/challenges/{name}/{step}", Access.CHANGE, "Take a step, by the former path of lessons.", StepBody),
+    ("GET", "/lab", Access.READ, "Describe the lab, by the former path of lessons.", None),
+    ("POST", "/lab/{step}", Access.CHANGE, "Take a step of the lab, by the former path of lessons.", StepBody),
 )
-"""Method, path under the native API, what it asks of a caller, and its summary."""
+"""Method, path under the native API, what it asks of a caller, its summary, and the type of its body."""
 BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
 SHOWN_ENTRIES = 20
 TRAIN = (sys.executable, "-m", "tidegate.features.examples.training_process")
@@ -80,7 +90,7 @@ class LessonPages:
             f"{CONSOLE}/lab": self.redirect,
         }
         found = [GuardedRoute(self.gateway, path, handle, Access.READ) for path, handle in pages.items()]
-        for method, path, access, _ in OPERATIONS:
+        for method, path, access, _, _ in OPERATIONS:
             lists = path in ("/lessons", "/challenges")
             handle = self.render_all if lists else self.render if method == "GET" else self.do
             found.append(GuardedRoute(self.gateway, NATIVE + path, handle, access, [method]))
@@ -102,7 +112,7 @@ class LessonPages:
         """Do a step, or start or stop a challenge; answers with the lesson."""
         name, step = request.path_params.get("name", "lab"), request.path_params.get("step", START)
         self.driver.find(name)
-        body = parse_json_object(request, ("by", "reason", "run", "bake"))
+        body = parse_json_object(request, list_members(StepBody))
         by, bake, run = parse_requester(request, body), body.get("bake", BAKE), body.get("run")
         parse_purpose({"reason": body.get("reason", "")})
         if isinstance(bake, bool) or not isinstance(bake, int | float) or not LEAST_BAKE <= bake <= LONGEST_BAKE:

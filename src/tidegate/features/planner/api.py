@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,7 +14,7 @@ from tidegate.features.planner import planning as planner
 from tidegate.features.planner.models import with_models
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.error_responses import error_response
-from tidegate.gateway.request_parsing import parse_json_object
+from tidegate.gateway.native_body import takes
 from tidegate.prices import Catalogue, price_folder
 
 
@@ -22,12 +23,20 @@ async def describe_questions(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(planner.what_is_asked())
 
 
-async def make(gateway: Gateway, request: Request) -> Response:
+class PlanBody(TypedDict, total=False):
+    """Answers to the planner's questions, or an example with what differs."""
+
+    answers: dict[str, Any]
+    example: str
+    models: list[str]
+
+
+@takes(PlanBody)
+async def make(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Plan a deployment. ``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``.
     Changes nothing. The ``relaxations`` of a refusal are the changes that would make a plan.
 
     ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
-    body = parse_json_object(request, ("answers", "example", "models"))
     answers, models = body.get("answers", {}), body.get("models", [])
     if not isinstance(answers, dict):
         raise Invalid("'answers' must be an object")

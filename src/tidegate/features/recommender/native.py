@@ -1,7 +1,7 @@
 """Recommendation jobs in the native API."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -12,19 +12,30 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.recommendation import RecommendationJob, RecommendationLimits
 from tidegate.features.recommender import service as use
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import NAME, parse_json_object
+from tidegate.gateway.native_body import EmptyBody, takes
+from tidegate.gateway.request_parsing import NAME
 from tidegate.ports.store import Filter, Tx
 
-MEMBERS = ("name", "model", "sample", "content_type", "limits", "types")
 MAX_LISTED = 200
 ROLE = "arn:aws:iam::000000000000:role/tidegate"
 """SageMaker's description of a job has a role; nothing here uses it."""
 
 
-async def create(gateway: Gateway, request: Request) -> Response:
+class RecommendationBody(TypedDict, total=False):
+    """``sample``: address of an archive with sample requests."""
+
+    name: str | None
+    model: str
+    sample: str
+    content_type: str
+    limits: RecommendationLimits
+    types: list[str]
+
+
+@takes(RecommendationBody)
+async def create(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Create a job for the registered model ``model``. ``limits`` has the members of ``RecommendationLimits``."""
     context, now = gateway.context, gateway.context.clock.now()
-    body = parse_json_object(request, MEMBERS)
     name = body.get("name") or context.ids.new("recommend")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
@@ -77,9 +88,9 @@ async def describe(gateway: Gateway, request: Request) -> Response:
     return await _render_job(gateway, request.path_params["name"])
 
 
-async def stop(gateway: Gateway, request: Request) -> Response:
+@takes(EmptyBody)
+async def stop(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
     """Stop a recommendation job."""
-    parse_json_object(request, ())
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
     await context.store.run(lambda tx: use.stop(tx, name, now))
     context.kick(use.PREFIX + name)

@@ -17,21 +17,22 @@ from tidegate.features.rehearse import computations, page
 from tidegate.features.rehearse.report import RehearsalRequest
 from tidegate.gateway.deployments import look_up_models
 from tidegate.gateway.guarded_routes import GuardedRoute, summarize
+from tidegate.gateway.native_body import list_members
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object
 
 OPERATIONS = tuple(
-    ("POST", f"/{what}", Access.READ, summarize(computation))
+    ("POST", f"/{what}", Access.READ, summarize(computation), RehearsalRequest)
     for what, computation in computations.OPERATIONS.items()
 )
-"""Method, path under the native API, what it asks of a caller, and its summary."""
+"""Method, path under the native API, what it asks of a caller, its summary, and the type of its body."""
 
 
 def page_routes(context: PageContext) -> list[GuardedRoute]:
     pages = {f"{CONSOLE}/rehearse": _show, f"{CONSOLE}/traffic": _redirect}
     operations = [
         GuardedRoute(context.gateway, NATIVE + path, _make_handler(context, path[1:]), access, [method])
-        for method, path, access, _ in OPERATIONS
+        for method, path, access, _, _ in OPERATIONS
     ]
     return [*context.make_computed_routes(pages), *operations]
 
@@ -43,10 +44,10 @@ def list_page_work() -> list[PageWork]:
 
 
 def _make_handler(context: PageContext, what: str) -> Callable[[Request], Awaitable[Response]]:
-    known, computation = RehearsalRequest.__struct_fields__, computations.OPERATIONS[what]
+    computation = computations.OPERATIONS[what]
 
     async def handle(request: Request) -> Response:
-        body = parse_json_object(request, known)
+        body = parse_json_object(request, list_members(RehearsalRequest))
         world, now = context.gateway.context, context.gateway.context.clock.now()
         body = {key: await look_up_models(world, one) if key == "spec" else one for key, one in body.items()}
         return JSONResponse(await context.computed.pool.compute(computation, body, now))

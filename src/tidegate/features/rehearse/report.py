@@ -7,7 +7,6 @@ same inputs: the timeline of one rollout, what the guards can detect (the promis
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -30,6 +29,7 @@ from tidegate.features.rehearse.rehearsal.rehearsal import Rehearsal, RehearsalR
 from tidegate.features.rehearse.rehearsal.simulation import RolloutTimeline, simulate
 from tidegate.rollout.desired_plan import make_plan, make_versions
 from tidegate.spec.units import duration
+from tidegate.spec.value_types import SpecData
 
 RUNS, RUNS_WITH_EVIDENCE = 1_000, 100
 """By default. A rollout whose versions are compared takes up to seconds of processor time."""
@@ -47,7 +47,7 @@ class RehearsalRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     """A question about a spec, in texts with units. Without ``rps`` there is a timeline alone, in which ``alarms``
     fire as given; with it requests are drawn, from which alarms and evidence follow."""
 
-    spec: dict[str, Any]
+    spec: SpecData
     rps: float | None = None
     faults: list[str] = []
     alarms: list[str] = []
