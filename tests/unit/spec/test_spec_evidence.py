@@ -24,7 +24,7 @@ from tidegate.spec.render import render
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def parsed(evidence: dict[str, Any] | None, strategy: str = "canary") -> EvidenceConfig | None:
+def parsed(evidence: dict[str, Any] | None, strategy: str = "canary", **more: object) -> EvidenceConfig | None:
     sizes = {"canary": {"size": "10%"}, "linear": {"step": "10%"}, "rolling": {"batch": "10%"}, "all_at_once": {}}
     data = {
         "endpoint": "fraud",
@@ -32,6 +32,7 @@ def parsed(evidence: dict[str, Any] | None, strategy: str = "canary") -> Evidenc
         "instances": 10,
         "rollout": {"strategy": strategy, **sizes[strategy]},
         **({} if evidence is None else {"evidence": evidence}),
+        **more,
     }
     desired = spec.parse(data, NOW)
     assert spec.parse(render(desired), NOW).deployment == desired.deployment, "rendered and read again"
@@ -234,6 +235,15 @@ def test_what_is_wrong_is_named_with_its_place(evidence: dict[str, Any], says: s
     with pytest.raises(Invalid) as caught:
         parsed(evidence)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("detect", [None, ["email", "text"]])
+def test_a_judge_is_refused_where_redaction_drops_every_sentence(detect: list[str] | None) -> None:
+    judged = {"compare": ["judge"], "judge": JUDGE}
+    with pytest.raises(Invalid, match="would be shown no sentence"):
+        parsed(judged, capture={"to": "s3://b/captures", "redact": {} if detect is None else {"detect": detect}})
+    assert parsed(judged, capture={"to": "s3://b/captures", "redact": {"detect": ["email"]}}) is not None
+    assert parsed(judged, capture={"to": "s3://b/captures"}) is not None
 
 
 def test_nothing_is_compared_where_all_traffic_moves_at_once() -> None:

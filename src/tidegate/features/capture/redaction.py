@@ -147,8 +147,16 @@ class Redactor:
         return Body(data, self._content_type(body.content_type), body.encoding)
 
     def text(self, text: str) -> str:
-        """A header (an inference id, custom attributes), or a text of an answer."""
+        """A header: an inference id, custom attributes."""
         return self._scrub(text) if text else text
+
+    def answer(self, text: str) -> str:
+        """A text of an answer; empty where it is dropped whole, as a long one is."""
+
+        def replace(kind: Detector, found: str) -> str:
+            return "" if kind is Detector.TEXT else self._replacer.found(kind, found)
+
+        return scrub(text, self._kinds, replace)
 
     def _scrub(self, text: str) -> str:
         if is_plain(text):

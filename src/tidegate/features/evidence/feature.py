@@ -18,7 +18,7 @@ FEATURE = Feature(
     ),
     kinds=".kinds:KINDS",
     endpoint_kinds=".kinds:KINDS",
-    loops=(Loop(".start:make_loop", 0.5),),
+    loops=(Loop(".start:make_loop", 0.5), Loop(".start:make_pair_cleaner", 600.0)),
     hooks={
         "endpoint_cards": ".card:make_cards",
         "rollout_observer": ".start:make_observer",

@@ -2,7 +2,7 @@
 
 Each is a file in the state folder, and not a record of the store, whose journal would have the texts for as long as
 it lasts. No more of them are kept for a rollout than its settings say, each with three texts of ``LONGEST_JUDGED``
-characters at most; a file goes once its pair has a label, and all go when the rollout ends, or after ``KEPT_FOR``."""
+characters at most; a file goes once its pair has a label, or after ``KEPT_FOR``, and all go with the rollout."""
 
 import logging
 import shutil
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FOLDER = "judged"
 """In the state folder."""
 KEPT_FOR = 30 * 86_400.0
-"""Seconds after which the pairs of a rollout go whose end nobody noticed."""
+"""Seconds after which a pair goes that nobody has labelled."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,13 @@ class KeptPairs:
     """The files of one rollout. The names of both come from tidegate. Everything blocks, shortly."""
 
     def __init__(self, state: Path, endpoint: str, rollout: str) -> None:
+        self.endpoint, self.rollout = endpoint, rollout
         self._folder = state / FOLDER / endpoint / rollout
+
+    @classmethod
+    def find_all(cls, state: Path) -> list["KeptPairs"]:
+        """Return those of every rollout that has a folder."""
+        return [cls(state, one.parent.name, one.name) for one in (state / FOLDER).glob("*/*")]
 
     def add(self, pair: KeptPair) -> None:
         """Keep a pair as the newest one. A full disk loses it, which is logged."""
@@ -101,14 +107,12 @@ class KeptPairs:
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def clear_earlier(self, now: float) -> None:
-        """Remove the pairs of other rollouts of the endpoint, and those of any that are too old. ``now``: epoch
-        seconds."""
-        for folder in self._folder.parent.parent.glob("*/*"):
-            other = folder.parent == self._folder.parent and folder != self._folder
+    def clear_old(self, now: float) -> None:
+        """Remove what is too old, which may be a part of a file whose writer was killed. ``now``: epoch seconds."""
+        for path in self._folder.glob("*"):
             with suppress(OSError):
-                if other or folder.stat().st_mtime < now - KEPT_FOR:
-                    shutil.rmtree(folder, ignore_errors=True)
+                if path.stat().st_mtime < now - KEPT_FOR:
+                    path.unlink()
 
     def _names(self) -> list[str]:
         return sorted(one.name for one in self._folder.glob("*.json"))

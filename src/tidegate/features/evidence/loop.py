@@ -273,7 +273,7 @@ class Comparisons(RolloutObserver):
             tracked.ledger.share_at = tracked.bakes.share_at
             if one.config.judging is not None and self.ask is not None:
                 tracked.judge = JudgeQuestions(one.endpoint, one.config.judging, self.ask, self.chance)
-                tracked.judge.kept = self._find_kept(one, second)
+                tracked.judge.kept = self._find_kept(one)
             self._tracked[one.rollout] = tracked
         tracked.versions = one
         replayed = self.replayed(one.rollout) or {}
@@ -289,13 +289,11 @@ class Comparisons(RolloutObserver):
         tracked.bakes.follow(one.baking and one.since is not None, since, one.share)
         return tracked
 
-    def _find_kept(self, one: ComparedVersions, second: int) -> KeptPairs | None:
+    def _find_kept(self, one: ComparedVersions) -> KeptPairs | None:
         """Return where pairs are kept for labels; None: the settings ask for none."""
         if one.config.judging is None or not one.config.judging.labels or self.state is None:
             return None
-        kept = KeptPairs(self.state, one.endpoint, one.rollout)
-        kept.clear_earlier(second)
-        return kept
+        return KeptPairs(self.state, one.endpoint, one.rollout)
 
     def _take_labels(self, tracked: _Tracked, second: int) -> None:
         """Count the labels that people have given since the last time, and begin to read them again if that is due.

@@ -17,7 +17,7 @@ from tidegate.domain.evidence import (
 )
 from tidegate.domain.rollout import TrafficRouting
 from tidegate.features.evidence.spec_assure import AssureSpec, parse_assure, render_assure
-from tidegate.features.evidence.spec_judge import JudgeSpec, parse_judge, render_judge
+from tidegate.features.evidence.spec_judge import JudgeSpec, check_shown, parse_judge, render_judge
 from tidegate.features.evidence.spec_paired import (
     MOST_SLICES,
     FeatureSpec,
@@ -153,6 +153,7 @@ def build_evidence(given: EvidenceSpec, draft: Draft) -> EvidenceConfig:
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
         judging=parse_judge(given.judge, Comparison.JUDGE in compare, given.minimum, (*path, "judge")),
     )
+    check_shown(found.judging, draft.desired.config.capture, (*path, "judge"))
     if given.tolerance is not None:
         found = _tolerate(found, given.tolerance, (*path, "tolerance"))
     if given.assure is None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from tidegate.domain.capture import Capture, Detector
 from tidegate.domain.evidence import Judging
 from tidegate.spec.alarms import check_url
 from tidegate.spec.problem import KeyPath, SpecError
@@ -67,6 +68,15 @@ def parse_judge(given: JudgeSpec | None, asked: bool, minimum: int, path: KeyPat
         why = f"people decide from {ENOUGH} on, and each label takes {GROUP} questions (asks: {given.asks})"
         raise SpecError((*path, "labels"), f"{given.labels}: must be 0, or {ENOUGH} to {MOST_LABELS}: {why}")
     return Judging(given.url, given.model, build_headers(given.headers), given.asks, given.rubric, given.labels)
+
+
+def check_shown(judging: Judging | None, capture: Capture | None, path: KeyPath) -> None:
+    """Refuse a judge of texts that redaction drops. Raises SpecError."""
+    rules = None if judging is None or capture is None else capture.redaction
+    if rules is not None and Detector.TEXT in rules.detect:
+        raise SpecError(
+            path, "would be shown no sentence: capture.redact drops them all, so list what else it shall detect"
+        )
 
 
 def render_judge(given: Judging) -> dict[str, Any]:

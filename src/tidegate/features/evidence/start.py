@@ -1,5 +1,5 @@
-"""The loop and the observer of evidence: the comparison of versions, and the replay of labelled rows before a
-rollout."""
+"""The loops and the observer of evidence: the comparison of versions, the replay of labelled rows before a rollout,
+and the removal of judged pairs."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -16,9 +17,14 @@ from tidegate.domain.decoding import prepare_type
 from tidegate.domain.errors import StartTimeout, Unavailable
 from tidegate.domain.replay import ReplayJob, ReplayResult
 from tidegate.features.evidence.judge_questions import make_asking
+from tidegate.features.evidence.kept_pairs import KeptPairs
+from tidegate.features.evidence.labelling import find_labels
 from tidegate.features.evidence.loop import Comparisons
 from tidegate.features.evidence.replay_loop import Replays
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.guards import GuardedRollout
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
 
@@ -74,6 +80,39 @@ class ReplayLoop(Worker):
         await self.replays.stop()
 
 
+@dataclass(frozen=True)
+class PairCleaner(Worker):
+    """Removes judged pairs that nobody has labelled for too long, and what a process that was killed left: pairs that
+    have a label, and those of rollouts that have ended."""
+
+    state: Path
+    store: Store
+    clock: Clock
+
+    async def turn(self) -> None:
+        # Folders first: that of a rollout which begins meanwhile is not among them.
+        found = await asyncio.to_thread(KeptPairs.find_all, self.state)
+        if not found:
+            return
+        names = {one.endpoint for one in found}
+        present = await self.store.read(lambda tx: {name: _find_labelled(tx, name) for name in names})
+        for one in found:
+            rollout, labelled = present[one.endpoint]
+            if one.rollout != rollout:
+                await asyncio.to_thread(one.clear)
+                continue
+            await asyncio.to_thread(one.remove, labelled)
+            await asyncio.to_thread(one.clear_old, self.clock.now().timestamp())
+
+
+def _find_labelled(tx: Tx, endpoint: str) -> tuple[str | None, set[str]]:
+    """Return the id of an endpoint's rollout and those of its pairs that have a label; None: it has no rollout."""
+    saved = tx.get(ENDPOINT, endpoint)
+    if saved is None or saved.body.rollout is None:
+        return None, set()
+    return saved.body.rollout.id, {one.id for one in find_labels(tx, endpoint, saved.body.rollout.id)}
+
+
 def _find_replays(services: Services) -> Replays:
     """Return the replays that the loop and the observer share. Model data is kept below ``settings.state``."""
 
@@ -87,6 +126,10 @@ def _find_replays(services: Services) -> Replays:
 
 def make_loop(services: Services) -> ReplayLoop:
     return ReplayLoop(_find_replays(services), services.guarded)
+
+
+def make_pair_cleaner(services: Services) -> PairCleaner:
+    return PairCleaner(services.settings.state, services.store, services.clock)
 
 
 def make_observer(services: Services) -> Comparisons:

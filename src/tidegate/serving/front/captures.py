@@ -33,7 +33,7 @@ class Captures(Protocol):
         ...
 
     def clean(self, text: str) -> str:
-        """Return a text of an answer without what redaction finds in it."""
+        """Return a text of an answer without what redaction finds in it; empty where nothing may be shown."""
         ...
 
     def look(self) -> None:

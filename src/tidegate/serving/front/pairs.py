@@ -53,6 +53,8 @@ LARGEST_REQUEST = 256 * 1024
 LARGEST_ANSWER = 1024 * 1024
 SHOWN, LONGEST_SHOWN = 3, 300
 """Requests on which the versions differ most, and characters of one that are shown to a person."""
+BEYOND = 90
+"""Characters beyond what a judge is shown that are redacted with it: with more, redaction drops a text whole."""
 SPARE = 5.0
 """Seconds beyond a prediction's own limit."""
 BUSY = frozenset({429, 503})
@@ -232,11 +234,24 @@ class PairSender:
             row["row_slices"] = sliced
         if answer is not None and found is not None and self._is_wide(rows, said):
             row["request"] = self._show(request)[:LONGEST_SHOWN]
-        texts = (self._tell(request), read_judged(answer), said.text) if told and answer is not None else None
-        if texts is not None and texts[0] and texts[1] is not None and texts[2] is not None:
-            row["texts"] = texts[0][:LONGEST_JUDGED], self._clean(texts[1]), self._clean(texts[2])
+        if told and answer is not None and (texts := self._judged_texts(request, answer, said)) is not None:
+            row["texts"] = texts
         # Now, not when it began: the controller reads a second once, as soon as it is over.
         self._record(time.time_ns() // 1000, row)
+
+    def _judged_texts(self, request: Request, answer: Answer, said: CopyAnswer) -> tuple[str, str, str] | None:
+        """Return what a judge may compare; None: a text is missing, or redaction leaves nothing of one. Two answers
+        that were dropped would look equal."""
+        asked, old, new = self._tell(request), read_judged(answer), said.text
+        if not asked or old is None or new is None:
+            return None
+        texts = asked[:LONGEST_JUDGED], self._shorten(old), self._shorten(new)
+        return texts if bool(texts[1]) == bool(old) and bool(texts[2]) == bool(new) else None
+
+    def _shorten(self, answer: str) -> str:
+        """Return an answer without what is personal, cut afterwards: half a number is not recognised as one."""
+        cleaned, over = self._clean(answer), max(0, len(answer) - LONGEST_JUDGED)
+        return cleaned[: min(LONGEST_JUDGED, max(0, len(cleaned) - over))]
 
     def _is_wide(self, rows: list[list[tuple[int, float | None, float | None]]], said: CopyAnswer) -> bool:
         """Whether the versions differ on a request as much as on the few on which they differ most so far, or only
@@ -305,9 +320,10 @@ def read_answer(request: Request, answer: Answer) -> AnswerNumbers:
 
 
 def read_judged(answer: Answer) -> str | None:
-    """Return the beginning of an answer that a judge is shown; None: it is no text."""
+    """Return the beginning of an answer that a judge is shown, and a little more, so that what is personal is whole
+    where it is cut; None: it is no text."""
     text = read_text(answer.body, answer.content_type)
-    return None if text is None else text[:LONGEST_JUDGED]
+    return None if text is None else text[: LONGEST_JUDGED + BEYOND]
 
 
 def _body_text(request: Request) -> str:

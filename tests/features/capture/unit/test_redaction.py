@@ -9,6 +9,7 @@ from tidegate.domain.capture import Capture, Detector, Redaction, RedactionMetho
 from tidegate.features.capture.records import BASE64, CSV, JSON, Body
 from tidegate.features.capture.redaction import Redactor, Replacer, normalise
 from tidegate.features.capture.worker.lines import LineMaker
+from tidegate.personal_data.detectors import LONGEST
 
 KEY = b"sixteen bytes or more"
 
@@ -54,12 +55,21 @@ def test_hashes_are_equal_for_what_says_the_same_and_differ_by_key() -> None:
     assert all(value.startswith("hash:") and len(value) == 37 for value in first.values())
 
 
-@pytest.mark.parametrize("rules", [None, Redaction()])
-def test_a_text_of_an_answer_is_shown_to_a_judge_as_detectors_leave_it(rules: Redaction | None) -> None:
+@pytest.mark.parametrize(
+    ("rules", "text", "shown"),
+    [
+        (None, "write to jane@example.com", "write to jane@example.com"),
+        (Redaction(), "write to jane@example.com", "write to [email]"),
+        (Redaction(), "this is a whole sentence", ""),
+        (Redaction(detect=(Detector.EMAIL,)), "this is a whole sentence", "this is a whole sentence"),
+        (Redaction(detect=(Detector.EMAIL,)), "x" * (LONGEST + 1), ""),
+    ],
+)
+def test_a_text_of_an_answer_is_shown_to_a_judge_as_detectors_leave_it(
+    rules: Redaction | None, text: str, shown: str
+) -> None:
     plan = Capture("s3://b/captures", redaction=rules)
-    lines = LineMaker(plan, None if rules is None else Redactor(rules, None))
-    said = "jane@example.com" if rules is None else "[email]"
-    assert lines.clean("write to jane@example.com") == f"write to {said}"
+    assert LineMaker(plan, None if rules is None else Redactor(rules, None)).clean(text) == shown
 
 
 def test_without_a_key_what_is_found_is_masked() -> None:

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from tests.features.evidence.unit.test_comparisons import VERSIONS, Day, day, judged_rounds
 from tests.gateway_harness import GatewayHarness
+from tests.memory_store import MemoryStore
+from tests.served_wire import HandClock
 from tests.unit.cli.stub_server import found, stub
 from tests.unit.rollout.test_rollout_comparison import baking
 from tidegate.cli.app import app
@@ -26,6 +28,7 @@ from tidegate.features.evidence.judge_questions import JudgeQuestions
 from tidegate.features.evidence.kept_pairs import KEPT_FOR, KeptPair, KeptPairs, PairGroup
 from tidegate.features.evidence.labelling import LABELS, find_waiting, keep_label, label_pair
 from tidegate.features.evidence.loop import LABELS_EVERY, SAVE_EVERY, Comparisons
+from tidegate.features.evidence.start import PairCleaner
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
 from tidegate.statistics.preferences import ENOUGH, GROUP
@@ -91,16 +94,29 @@ def test_pairs_are_read_in_their_order_and_go_with_their_label_and_their_rollout
     assert pairs.read() == []
 
 
-def test_pairs_of_earlier_rollouts_and_old_ones_go(tmp_path: Path) -> None:
-    for endpoint, rollout in (("chat", "r1"), ("chat", "r2"), ("other", "r3"), ("gone", "r4")):
-        KeptPairs(tmp_path, endpoint, rollout).add(kept("a"))
-    now = NOW.timestamp()
-    for path in (tmp_path / "judged").glob("*/*"):
-        os.utime(path, (now, now))
-    os.utime(tmp_path / "judged/gone/r4", (now - KEPT_FOR - 60,) * 2)
-    KeptPairs(tmp_path, "chat", "r2").clear_earlier(now)
-    left = {str(path.relative_to(tmp_path / "judged")) for path in (tmp_path / "judged").glob("*/*")}
-    assert left == {"chat/r2", "other/r3"}
+async def test_pairs_go_that_are_old_or_labelled_or_of_an_ended_rollout_though_none_begins(tmp_path: Path) -> None:
+    endpoint, _ = baking(JUDGED)
+    assert endpoint.rollout is not None
+    store, present = MemoryStore(), endpoint.rollout.id
+    for name, rollout in (("chat", endpoint.rollout), ("ended", None)):
+        record = replace(endpoint, name=name, rollout=rollout)
+        await store.run(lambda tx, one=record: tx.put(ENDPOINT, one.name, one, expect=None, now=NOW))  # type: ignore[misc]
+    for name, other in (("chat", "earlier"), ("ended", "last"), ("gone", "last")):
+        KeptPairs(tmp_path, name, other).add(kept("a"))
+    pairs, folder, limit = KeptPairs(tmp_path, "chat", present), tmp_path / "judged/chat" / present, KEPT_FOR
+    for id in ("labelled", "old", "waits"):
+        pairs.add(kept(id))
+    await store.run(lambda tx: keep_label(tx, ("chat", present), pairs.read(), "labelled", "A", NOW))
+    (folder / "000003-torn.json.new").write_text("a part of a text")
+    for file, age in {
+        "000001-old.json": limit + 60,
+        "000002-waits.json": limit - 60,
+        "000003-torn.json.new": limit + 60,
+    }.items():
+        os.utime(folder / file, (NOW.timestamp() - age,) * 2)
+    await PairCleaner(tmp_path, store, HandClock(NOW)).turn()
+    left = [str(path.relative_to(tmp_path / "judged")) for path in (tmp_path / "judged").glob("*/*/*")]
+    assert left == [f"chat/{present}/000002-waits.json"]
 
 
 def test_a_pair_that_cannot_be_kept_or_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

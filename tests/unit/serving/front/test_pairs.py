@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.proxy_harness import read_message
-from tidegate.domain.worker_stats import PairRow
+from tidegate.domain.worker_stats import LONGEST_JUDGED, PairRow
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed, Rejected
 from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.replica_spec import PairingFiles
@@ -25,6 +25,7 @@ from tidegate.serving.front.pairs import (
     REPEATS_PER_SECOND,
     Pace,
     PairSender,
+    read_judged,
     request_key,
 )
 
@@ -458,6 +459,27 @@ async def test_a_text_that_a_judge_compares_goes_with_one_new_request_a_second(
     (texts,) = [row["texts"] for row in found.rows if "texts" in row]
     hidden = "[redacted]"
     assert texts == ((hidden, "Hello", f"Good {hidden}") if redacts else ("0,2", "Hello", "Good day"))
+
+
+@pytest.mark.parametrize("dropped", ["Hello", "Good day"])
+async def test_answers_of_which_redaction_leaves_nothing_are_no_equal_answers(dropped: str) -> None:
+    reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": "Good day"})
+    async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
+        found.sender._clean = lambda text: text.replace(dropped, "")
+        await found.offered(1, TEXT)
+    assert [row for row in found.rows if "texts" in row] == []
+
+
+async def test_an_answer_is_redacted_before_it_is_cut() -> None:
+    before, personal = "a" * (LONGEST_JUDGED - 6), "jane@example.com"
+    whole = Answer(f"{before} {personal} {'b' * LONGEST_JUDGED}".encode(), "text/plain")
+    reply = http(200, {"prediction": None, "failed": False, "stages": [], "text": read_judged(whole)})
+    async with stand(lambda: reply, PairOrder("e/2/main", texts=True)) as found:
+        found.sender._clean = lambda text: text.replace(personal, "[email]")
+        await found.offered(1, whole)
+    (texts,) = [row["texts"] for row in found.rows if "texts" in row]
+    assert texts[1] == texts[2] and "jane" not in texts[1]
+    assert LONGEST_JUDGED - len(personal) < len(texts[1]) <= LONGEST_JUDGED
 
 
 async def test_a_request_that_may_not_be_shown_is_not_judged() -> None:

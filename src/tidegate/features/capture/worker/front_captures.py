@@ -51,7 +51,7 @@ class FrontCaptures:
         return self._recorder.show(request.body, request.fields.get(b"content-type", b""))
 
     def clean(self, text: str) -> str:
-        """Return a text of an answer without what redaction finds in it."""
+        """Return a text of an answer without what redaction finds in it; empty where nothing may be shown."""
         return text if self._recorder is None else self._recorder.clean(text)
 
     def look(self) -> None:

@@ -80,8 +80,8 @@ class LineMaker:
         return "" if made is None else _decode(made.data)
 
     def clean(self, text: str) -> str:
-        """Return a text of an answer without what the detectors find in it."""
-        return text if self._redactor is None else self._redactor.text(text)
+        """Return a text of an answer without what the detectors find in it; empty where they drop it whole."""
+        return text if self._redactor is None else self._redactor.answer(text)
 
     def _choose_frame(self, sent: bytes, answered: str | None) -> LineFrame:
         """Choose the frame for requests that are written as they are, by their content types. ``answered`` None: the
