@@ -37,7 +37,7 @@ def routes(context: PageContext) -> list[GuardedRoute]:
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
         page = await endpoint_page.read_page(gateway, cards, name, may)
-        inputs = await read_inputs(gateway, name, page["config"]) if may else None
+        inputs = await read_inputs(gateway, name, page["config"]) if may and not page["multi_model"] else None
         return render("endpoint", request, url=gateway.settings.url, page=page, inputs=inputs)
 
     async def stream_endpoint(request: Request) -> Response:

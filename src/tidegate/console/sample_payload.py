@@ -5,10 +5,13 @@ import asyncio
 import json
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+
+from tidegate.domain.decoding import prepare_type
 from tidegate.gateway.dependencies import Gateway
 from tidegate.serving.contract.signature import ANY, INPUT, TEXT, Form, ModelSignature, TensorSpec
 
@@ -16,6 +19,8 @@ PATIENCE = 0.5
 """Seconds that the page waits for the instances."""
 MOST_VALUES = 200
 """Values of a sample; of a model that takes more, the page says what it takes and has none."""
+LONGEST, MOST_SIDES = 256, 16
+"""Characters of a name or a type, and sides of a shape; a model with more of them is one that is not known."""
 CSV, JSON = "text/csv", "application/json"
 
 
@@ -57,14 +62,29 @@ async def read_inputs(gateway: Gateway, endpoint: str, config: str | None) -> Mo
     return None if known is None else describe_inputs(known)
 
 
+class _Input(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(max_length=LONGEST)]
+    dtype: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=ANY)]], msgspec.Meta(max_length=MOST_SIDES)]
+
+
+class _Signature(msgspec.Struct):
+    form: Form
+    inputs: Annotated[list[_Input], msgspec.Meta(min_length=1)]
+
+
 def parse_signature(page: object) -> ModelSignature | None:
-    """Read a signature as a worker's page has it; None for one that is unknown, or of another release."""
+    """Read a signature as a worker's page has it, which a model's own code may have written; None for one that is
+    unknown, or of another release."""
     try:
-        assert isinstance(page, Mapping)
-        inputs = tuple(TensorSpec(one["name"], one["dtype"], tuple(one["shape"])) for one in page["inputs"])
-        return ModelSignature(Form(page["form"]), inputs) if inputs else None
-    except (AssertionError, KeyError, TypeError, ValueError):
+        found = msgspec.convert(page, prepare_type(_Signature))
+    except msgspec.ValidationError:
         return None
+    if any(0 in one.shape for one in found.inputs):
+        return None  # such an array is empty
+    return ModelSignature(
+        found.form, tuple(TensorSpec(one.name, one.dtype, tuple(one.shape)) for one in found.inputs)
+    )
 
 
 def describe_inputs(signature: ModelSignature) -> ModelInputs | None:

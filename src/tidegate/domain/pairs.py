@@ -47,7 +47,8 @@ class Pair:
     request: str = ""
     """Its body as data capture writes it, of those in which the versions differ most; empty: it is not known."""
     row_slices: tuple[tuple[tuple[str, str], ...], ...] = ()
-    """The slices of each row of ``rows``, where they differ; of a request without answers those of some rows."""
+    """The slices of each row of ``rows``; of a request without answers those of some rows. Empty: only those of the
+    first row are known."""
 
     @property
     def paired_rows(self) -> tuple["PairedRow", ...]:

@@ -132,7 +132,7 @@ PairRow = TypedDict(
 """A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
 failed; ``old_failed``: this version's did. ``lost``: the copy was not answered. ``traced``: the outputs of the stages
 were asked for. ``key``: equal for equal requests. ``slices``: of the first row, and ``row_slices`` of each row that
-is compared, where they differ. ``rows``: of answers with more than one number, the numbers that are compared, row by
+is compared, where there are several. ``rows``: of answers with more than one number, the numbers that are compared, row by
 row, each as output, old and new value. ``request``: its body as data capture writes it, of those on which the
 versions differ most. ``texts``: the request and both answers, where a judge is to compare them."""
 LONGEST_JUDGED = 4_000

@@ -370,7 +370,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return None
     end = _end_of_bake(rollout)
     if not predicates.has_evidence_through(rollout, seen, end):
-        return _note_awaited(endpoint, rollout, predicates.signals_awaited(seen, end), now)
+        # That none is known now does not end a wait: counts that are late hide how far signals were read.
+        unread = predicates.signals_awaited(seen, end)
+        return _note_awaited(endpoint, rollout, unread, now) if unread else None
     # A version that hangs has no errors yet: without an answer there is nothing to judge. Copies count as no answers.
     counted = predicates.count_responses(endpoint, rollout, seen)
     silent = "silent" if stage.share and counted.answered == 0 and counted.in_flight else ""

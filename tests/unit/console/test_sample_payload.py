@@ -27,6 +27,11 @@ from tidegate.serving.formats.tensors import TensorInput, Tensors
 PAGE = {"form": "table", "inputs": [{"name": "input", "dtype": "float32", "shape": [-1, 3]}]}
 
 
+def declare(**other: object) -> dict[str, object]:
+    """Return a page whose input differs in one member, as code of a model may write it."""
+    return {"form": "tensors", "inputs": [{"name": "input", "dtype": "float32", "shape": [-1, 3], **other}]}
+
+
 def describe(signature: ModelSignature) -> ModelInputs:
     found = describe_inputs(signature)
     assert found is not None
@@ -99,6 +104,15 @@ def test_a_large_input_is_described_without_a_sample() -> None:
         {**PAGE, "inputs": []},
         {**PAGE, "form": "of the future"},
         {**PAGE, "inputs": [{"name": "a"}]},
+        declare(name=1),
+        declare(name="a" * 1_000_000),
+        declare(dtype=1),
+        declare(dtype=""),
+        declare(shape="ab"),
+        declare(shape=["any", 3]),
+        declare(shape=[0, 1_000_000_000]),
+        declare(shape=[-1_000, 300]),
+        declare(shape=[1] * 5_000),
     ],
 )
 def test_what_a_worker_does_not_know_is_unknown(page: object) -> None:

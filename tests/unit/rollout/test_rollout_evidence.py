@@ -299,6 +299,16 @@ def test_a_signal_that_was_not_read_to_the_end_of_the_bake_is_named_at_once_unti
     assert not any(one.status for one in after.conditions)
 
 
+def test_a_wait_for_a_signal_does_not_end_while_requests_are_not_counted_to_the_end_either() -> None:
+    endpoint, began = baking()
+    end = rollout_of(endpoint).bake_until
+    assert end is not None
+    check = GuardCheck(end + SECOND, began, end - SECOND, read_through={"alarm": end - SECOND})
+    endpoint = stepped(endpoint, look(endpoint, check, answered=10), end + SECOND)
+    behind = GuardCheck(end + SECOND, began, end - 2 * SECOND)
+    assert step(endpoint, look(endpoint, behind, answered=10), end + SECOND).events == ()
+
+
 def test_a_bake_whose_requests_are_still_counted_waits_for_no_alarm() -> None:
     endpoint, began = baking()
     end = rollout_of(endpoint).bake_until

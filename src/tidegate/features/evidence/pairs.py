@@ -161,8 +161,8 @@ class PairCounter:
     _keys: KnownKeys = field(default_factory=KnownKeys)
     _missing: dict[int, bool] = field(default_factory=dict)
     """By key: requests whose predictions could not be compared so far, and whether the old version answered them."""
-    _known: dict[str, None] = field(default_factory=dict)
-    """Slices, in the order in which they came."""
+    _known: dict[str, str] = field(default_factory=dict)
+    """Slices, in the order in which they came, each by its name: requests that wait share that text."""
     _found: dict[str, Sums] = field(default_factory=dict)
     """Sums of the open block."""
     _open: list[_Request] = field(default_factory=list)
@@ -338,8 +338,7 @@ class PairCounter:
             name = _name_slice(column, value)
             if column not in self.slices or (name not in self._known and len(self._known) >= MOST_SLICES):
                 continue
-            self._known[name] = None
-            found.append(name)
+            found.append(self._known.setdefault(name, name))
         return found
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from tidegate.domain.arns import record_name
 from tidegate.domain.errors import Invalid, NotFound, Unavailable
 from tidegate.domain.registry import PinnedModel
 from tidegate.domain.registry_addresses import FollowSettings, RegistryAddress, parse_registry_address
+from tidegate.domain.transform import JobStatus
 from tidegate.features.model_registry.endpoint import name_version
 from tidegate.features.model_registry.kinds import VERSION, RegistryVersion
 from tidegate.features.model_registry.rules import RollbackReport
@@ -26,7 +28,7 @@ from tidegate.features.packages import service as packages
 from tidegate.features.packages.records import DATA_DIGEST, PACKAGE, PackageApproval
 from tidegate.host.late_import import load
 from tidegate.ports.store import Filter, Tx
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT, TRANSFORM
 from tidegate.serving.runtimes.upstream_headers import read_secret, secret_path
 from tidegate.settings import Settings
 from tidegate.targets.start_spec import secrets_folder
@@ -42,7 +44,7 @@ LONGEST_REASON = 1_000
 COPY = "registry-"
 """Begins the name of a folder with a copy of a model, among the uploads."""
 KEPT_FOR = timedelta(hours=1)
-"""A copy is kept at least as long: its deployment may be under way."""
+"""A copy is kept at least as long after it was asked for: its deployment may be under way."""
 T = TypeVar("T")
 
 
@@ -69,7 +71,7 @@ class Registries:
         if parsed.packages:
             found, known = await self.services.store.read(lambda tx: _resolve_package(tx, version, parsed))
         else:
-            used = await self.services.store.read(_read_endpoints)
+            used = await self.services.store.read(_read_users)
             found, known = await self._ask(lambda server: self._resolve_model(server, version, parsed, used))
         await self.services.store.run(lambda tx: _keep_version(tx, known, self.services.clock.now()))
         return found
@@ -141,6 +143,8 @@ class Registries:
         uploads = settings.state.expanduser().absolute() / "uploads"
         name = hashlib.sha256(f"{settings.mlflow_url} {identity}".encode()).hexdigest()[:32]
         target = uploads / f"{COPY}{name}"
+        with suppress(FileNotFoundError):
+            os.utime(target)  # it is used now, which no record says yet
         if not target.is_dir():
             uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
             remove_unused(uploads, used, self.services.clock.now())
@@ -163,14 +167,19 @@ async def resolve_model(address: str, services: Services) -> PinnedModel:
     return await Registries(services).resolve(address)
 
 
-def _read_endpoints(tx: Tx) -> bytes:
-    """The records of all endpoints, as text. Raises UnreadableRecord."""
-    return b"".join(msgspec.json.encode(saved.body) for saved in tx.find(ENDPOINT).require_all())
+def _read_users(tx: Tx) -> bytes:
+    """Return the records of all endpoints, and of batch jobs that run or can be resumed, as text. Raises
+    UnreadableRecord."""
+    jobs = (saved.body for saved in tx.find(TRANSFORM).require_all())
+    users = [saved.body for saved in tx.find(ENDPOINT).require_all()]
+    return b"".join(
+        map(msgspec.json.encode, [*users, *(job for job in jobs if job.status is not JobStatus.COMPLETED)])
+    )
 
 
 def remove_unused(uploads: Path, used: bytes, now: datetime) -> None:
-    """Remove copies of models that no endpoint runs, nor rolled out last. What an undo goes back to is kept
-    elsewhere."""
+    """Remove copies of models that no endpoint runs, nor rolled out last, and no batch job needs. What an undo goes
+    back to is kept elsewhere."""
     for folder in uploads.glob(f"{COPY}*"):
         old = now.timestamp() - folder.stat().st_mtime > KEPT_FOR.total_seconds()
         if old and folder.name.encode() not in used:

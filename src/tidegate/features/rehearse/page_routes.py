@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from tidegate import spec
 from tidegate.console.page_context import PageContext
 from tidegate.console.page_process import PageWork
 from tidegate.console.rendering import load_catalogue, render_page
@@ -49,7 +50,9 @@ def _make_handler(context: PageContext, what: str) -> Callable[[Request], Awaita
     async def handle(request: Request) -> Response:
         body = parse_json_object(request, list_members(RehearsalRequest))
         world, now = context.gateway.context, context.gateway.context.clock.now()
-        body = {key: await look_up_models(world, one) if key == "spec" else one for key, one in body.items()}
+        if isinstance(given := body.get("spec"), dict):
+            spec.parse(given, now)  # before what it refers to is looked for
+            body = {**body, "spec": await look_up_models(world, given)}
         return JSONResponse(await context.computed.pool.compute(computation, body, now))
 
     return handle

@@ -81,11 +81,14 @@ def read_first_row(body: bytes, content_type: str) -> NamedRow | None:
 
 def read_compared_rows(body: bytes, content_type: str, answered: int, key: int) -> list[NamedRow | None]:
     """Read the rows of a request whose answers ``read_numbers`` chooses, in their order; of a request that was not
-    answered, those that it would choose. ``answered``: how many rows the answer has; a request with one more begins
-    with a header."""
+    answered, those that it would choose. ``answered``: how many rows the answer has; a CSV with one more begins
+    with a header. Of any other number of rows nothing says which of them answers which: the first row is read alone
+    then."""
 
     def choose(count: int) -> list[int]:
-        header = int(answered > 0 and count == answered + 1)
+        header = int(answered > 0 and count == answered + 1 and _form(content_type).endswith("csv"))
+        if answered and count - header != answered:
+            return [0]
         return [place + header for place in _spread(count - header, MOST_ROWS, key)]
 
     return list(_read_rows(body, content_type, choose))

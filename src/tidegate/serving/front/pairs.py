@@ -230,7 +230,7 @@ class PairSender:
         }
         if len(numbers.numbers) > 1:
             row["rows"] = rows
-        if any(one != sliced[0] for one in sliced):
+        if len(sliced) > 1 and any(sliced):
             row["row_slices"] = sliced
         if answer is not None and found is not None and self._is_wide(rows, said):
             row["request"] = self._show(request)[:LONGEST_SHOWN]

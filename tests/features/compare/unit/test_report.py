@@ -207,6 +207,15 @@ def test_mean_errors_of_a_slice_are_judged_though_neither_the_whole_nor_its_mean
     assert shown == {("error", ""), ("error", "US"), ("error", "IN")}
 
 
+def test_a_share_of_no_error_cannot_be_said_of_a_slice_either() -> None:
+    truth = [float(place % 7) for place in range(400)]
+    scored = ScoredRows(truth, [one + 0.1 for one in truth], truth, [{}] * 400, ["a", "b"] * 200, labelled=True)
+    found = compare_versions(scored, ComparisonTerms(DEFAULTS))
+    assert found.verdict is ComparisonVerdict.UNKNOWN
+    assert "mean absolute error gained (a): it cannot be said: the old one is 0" in found.reasons
+    json.dumps(found.document(), allow_nan=False)
+
+
 def test_log_loss_is_judged_of_all_rows_and_of_slices() -> None:
     chance = random.Random(7)
     truth: list[float | None] = [float(chance.random() < score) for score in OLD * 5]

@@ -146,6 +146,13 @@ def test_a_fault_of_a_slice_that_first_rows_never_have_is_found_by_its_test() ->
     assert counter.count(draw_sliced(0, 0.1))["failing slice country=IN"][0] > 0
 
 
+def test_requests_that_wait_for_a_unit_share_the_names_of_their_slices() -> None:
+    counter = PairCounter(("country",))
+    counter.count(draw_sliced(0)[: FIRST - 1])
+    held = [name for request in counter._waiting for name in request.slices]
+    assert len(held) > FIRST and len(set(map(id, held))) == len(set(held)) == 2
+
+
 def test_each_further_output_and_the_last_row_have_a_finding_and_bounds_of_their_own() -> None:
     """A third of the minimum is enough for a part, and what is not proved of one is not proved of the whole."""
     config = replace(CONFIG, minimum=120)

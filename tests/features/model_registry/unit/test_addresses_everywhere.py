@@ -32,6 +32,7 @@ PINNED = {**SPEC, "model": {"data": "s3://models/3/", "fingerprint": "models:/fr
 PARSERS = ("spec.parse", "spec.parse_runnable", "spec_files.parse")
 READERS = {
     **dict.fromkeys(("gateway/deployments.py", "gateway/native.py", "features/batch/native.py"), "looked up"),
+    "features/rehearse/page_routes.py": "looked up",
     **dict.fromkeys(("cli/render.py", "cli/direct.py", "cli/doctor.py"), "looked up by the server"),
     **dict.fromkeys(("features/rehearse/command.py", "features/compare/inputs.py"), "looked up by the server"),
     **dict.fromkeys(("cli/deploy.py", "cli/diff.py", "cli/spec_folder.py"), "the server gets it, and looks it up"),
@@ -117,6 +118,16 @@ def test_a_route_refuses_the_address_without_the_feature(
         raise AssertionError("the hook is off")
 
     assert OFF in ask(GatewayHarness(resolve_model=resolve), method, path, body)["error"]["message"]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), ROUTES[:-1], ids=[row[1] for row in ROUTES[:-1]])
+def test_a_route_looks_up_nothing_for_a_spec_with_a_mistake(method: str, path: str, body: dict[str, Any]) -> None:
+    async def resolve(address: str) -> PinnedModel:
+        raise AssertionError(f"{address} was looked up")
+
+    wrong = {**body, "spec": {**body["spec"], "rollout": {"strategy": "nonsense"}}}
+    answer = ask(GatewayHarness(resolve_model=resolve), method, path, wrong)
+    assert "rollout.strategy" in answer["error"]["message"]
 
 
 def test_a_job_runs_the_version_that_was_found() -> None:

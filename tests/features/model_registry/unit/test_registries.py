@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -12,14 +13,17 @@ from tests.memory_store import MemoryStore
 from tests.unit.service.test_deploy import START
 from tidegate.compose.background import Services
 from tidegate.domain.errors import Invalid, NotFound, TidegateError, Unavailable
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.registry_addresses import FollowSettings
+from tidegate.domain.transform import JobStatus, TransformInput, TransformJob, TransformOutput
 from tidegate.features.model_registry.endpoint import find_source
 from tidegate.features.model_registry.kinds import RegistryVersion
-from tidegate.features.model_registry.registries import TAG, Registries, remove_unused
+from tidegate.features.model_registry.registries import TAG, Registries, _read_users, remove_unused
 from tidegate.features.model_registry.rules import RollbackReport
 from tidegate.features.packages import service as packages
 from tidegate.features.packages.records import PACKAGE, Package, PackageApproval, PackageGroup
 from tidegate.host.platform import free_port
+from tidegate.service.record_kinds import TRANSFORM
 from tidegate.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -121,3 +125,36 @@ async def test_copies_that_no_endpoint_uses_are_removed_after_an_hour(tmp_path: 
         os.utime(tmp_path / name, (made.timestamp(), made.timestamp()))
     remove_unused(tmp_path, b'{"data_url": "file:///state/uploads/registry-used/"}', START)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["by-hand", "registry-new", "registry-used"]
+
+
+def make_job(outcome: JobStatus | None) -> TransformJob:
+    data = f"file:///state/uploads/registry-{outcome or 'running'}/"
+    model = Model("m", (ContainerDefinition("tidegate/auto", data),), START)
+    return TransformJob(
+        "nightly", model, TransformInput("s3://in/a"), TransformOutput("s3://out/"), START, outcome=outcome
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [(None, True), (JobStatus.STOPPED, True), (JobStatus.FAILED, True), (JobStatus.COMPLETED, False)],
+)
+async def test_copies_of_jobs_that_run_or_can_be_resumed_are_used(outcome: JobStatus | None, kept: bool) -> None:
+    parts = Parts()
+    await parts.store.run(lambda tx: tx.put(TRANSFORM, "nightly", make_job(outcome), expect=0, now=START))
+    used = await parts.store.read(_read_users)
+    assert (b"uploads/registry-" in used) is kept
+
+
+class Downloads:
+    def download(self, root: str, folder: Path, most: int) -> None:
+        (folder / root).write_text("model")
+
+
+def test_a_copy_that_is_asked_for_again_counts_as_new(tmp_path: Path) -> None:
+    registries = Registries(cast(Services, Parts(Settings(state=tmp_path))))
+    copy = Path(unquote(urlsplit(registries._copy(cast(Any, Downloads()), "a", "models:/fraud/1", b"")).path))
+    os.utime(copy, (0, 0))
+    registries._copy(cast(Any, None), "a", "models:/fraud/1", b"")
+    remove_unused(copy.parent, b"", datetime.now(UTC))
+    assert copy.is_dir()

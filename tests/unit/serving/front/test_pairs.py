@@ -152,6 +152,28 @@ async def test_each_row_of_a_request_has_its_slices(kind: bytes, body: bytes, co
     assert row["slices"] == [(column, "IN")] and len(row["rows"]) == 3
 
 
+async def test_rows_of_one_slice_are_all_said_to_be_of_it() -> None:
+    asked = request(b'[{"country": "IN"}, {"country": "IN"}]', (b"content-type", b"application/json"))
+    async with stand(lambda: said_numbers(2, (1, 0, 9.0)), PairOrder("e/2/main", slices=("country",))) as found:
+        await found.offered(outcome=Answer(b"1\n2", "text/csv"), asked=asked)
+    (row,) = found.rows
+    assert row["row_slices"] == [[("country", "IN")]] * 2 and len(row["rows"]) == 2
+
+
+@pytest.mark.parametrize("answered", [20, 49])
+async def test_an_answer_of_other_rows_than_the_request_has_the_slices_of_the_first_row_alone(
+    answered: int,
+) -> None:
+    """Eight rows are chosen of each, and they are not the same ones."""
+    body = json.dumps([{"place": place} for place in range(50)]).encode()
+    asked = request(body, (b"content-type", b"application/json"))
+    text = "\n".join(map(str, range(answered))).encode()
+    async with stand(lambda: said_numbers(answered), PairOrder("e/2/main", slices=("place",))) as found:
+        await found.offered(outcome=Answer(text, "text/csv"), asked=asked)
+    (row,) = found.rows
+    assert len(row["rows"]) == 8 and row["slices"] == [("place", "0")] and "row_slices" not in row
+
+
 async def test_of_a_large_request_the_rows_with_slices_are_those_whose_answers_are_compared() -> None:
     body = json.dumps([{"place": place} for place in range(50)]).encode()
     asked = request(body, (b"content-type", b"application/json"))

@@ -22,6 +22,8 @@ LABELLED = ("auc", "precision", "calibration", "loss", "error")
 """Statistics that need labels."""
 FALSE_HARM = 0.01
 """Share of the versions that lose less than half of what is tolerated for which labels say harm."""
+NO_BASE = "the old one is 0"
+"""Why there is no percentage."""
 
 
 class ComparisonVerdict(StrEnum):
@@ -295,6 +297,10 @@ def _judge_replayed(found: Sequence[ReplayStatistic], terms: ComparisonTerms) ->
         if one.name in terms.tolerances and (one.slice or one.name == "loss"):
             verdict = ComparisonVerdict.HARM if one.finding is Finding.FAIL else ComparisonVerdict.PASS
             tolerance = Tolerance(one.tolerance, one.name in RELATIVE)
+            if one.worse is not None and math.isinf(one.worse):
+                what = STATISTICS[one.name] + (f" ({one.slice})" if one.slice else "")
+                yield _find_nothing(one.name, one.slice or None, tolerance, what, NO_BASE)
+                continue
             yield StatisticFinding(one.name, one.slice or None, one.worse, tolerance, verdict, one.reason)
 
 
@@ -359,12 +365,16 @@ def _judge(
         what = f"{what} ({slice})"
     if value is not None and tolerance.relative:
         share = value / abs(base) if base else 0.0 if value == 0 else math.inf
-        value, why = (share, why) if math.isfinite(share) else (None, "the old one is 0")
+        value, why = (share, why) if math.isfinite(share) else (None, NO_BASE)
     if value is None:
-        reason = f"{what}: it cannot be said: {why or 'there is no value'}"
-        return StatisticFinding(name, slice, None, tolerance, ComparisonVerdict.UNKNOWN, reason)
+        return _find_nothing(name, slice, tolerance, what, why or "there is no value")
     if value > tolerance.limit:
         shown = Tolerance(value, tolerance.relative)
         reason = f"{what}: {shown} is more than {tolerance}"
         return StatisticFinding(name, slice, value, tolerance, ComparisonVerdict.HARM, reason)
     return StatisticFinding(name, slice, value, tolerance, ComparisonVerdict.PASS, "")
+
+
+def _find_nothing(name: str, slice: str | None, tolerance: Tolerance, what: str, why: str) -> StatisticFinding:
+    reason = f"{what}: it cannot be said: {why}"
+    return StatisticFinding(name, slice, None, tolerance, ComparisonVerdict.UNKNOWN, reason)
