@@ -1,7 +1,7 @@
 """How the evidence of an endpoint's last rollout grew, and labels of judged pairs, by the native API."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,7 +12,8 @@ from tidegate.features.evidence.kept_pairs import KeptPairs
 from tidegate.features.evidence.labelling import find_labels, find_waiting, keep_label
 from tidegate.features.evidence.timeline import trace_evidence
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
+from tidegate.gateway.native_body import takes
+from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 from tidegate.statistics.preferences import ENOUGH
@@ -37,11 +38,17 @@ async def show_pair(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(await _describe_waiting(gateway, name, await _find_labelled(gateway, name)))
 
 
-async def label_pair(gateway: Gateway, request: Request) -> Response:
-    """Label the pair that is next: ``{"pair": ID, "better": "A", "B" or "neither"}``. Answers as the operation that
-    shows a pair, with the one after it."""
+class LabelBody(TypedDict):
+    """The id of the pair that is shown, and which of its answers is better."""
+
+    pair: str
+    better: Literal["A", "B", "neither"]
+
+
+@takes(LabelBody)
+async def label_pair(gateway: Gateway, request: Request, body: dict[str, Any]) -> Response:
+    """Label the pair that is next. Answers as the operation that shows a pair, with the one after it."""
     name = parse_endpoint_name(request)
-    body = parse_json_object(request, ("pair", "better"))
     id, better = body.get("pair"), body.get("better")
     if not isinstance(id, str) or not isinstance(better, str):
         raise Invalid("'pair' must be the id of the pair that is shown, and 'better' A, B or neither")
