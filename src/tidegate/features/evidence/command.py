@@ -110,7 +110,7 @@ def label(
     if as_json:
         print(json.dumps(found))
         return
-    print("{labelled:,} pairs have labels ({enough} decide), {waiting:,} wait".format(**found))
+    print("{labelled:,} pairs have labels ({enough} of a variant decide), {waiting:,} wait".format(**found))
 
 
 def _show_pair(found: dict[str, Any]) -> None:

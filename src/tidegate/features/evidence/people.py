@@ -94,9 +94,9 @@ def _measure(state: PeopleState, evidence: float) -> Measurement:
     spread, tolerance = spread_of(SHOWN_RELIANCE), state.test.tolerance
     count, total, _ = state.corrected
     estimate, low, high = (
-        spread * (2 * mean - 1) for mean in (total / count, *mean_bounds(state.corrected, centre=0.5))
+        min(1.0, max(-1.0, spread * (2 * mean - 1)))
+        for mean in (total / count, *mean_bounds(state.corrected, centre=0.5))
     )
-    low, high = max(-1.0, low), min(1.0, high)
     if evidence >= 1:
         finding = Finding.FAIL
     elif count < ENOUGH:

@@ -49,11 +49,13 @@ class Interview:
         if not text and question.get("required"):
             raise Invalid(f"{question['key']}: this has to be answered")
         parsed(question, text or question["default"], stated=bool(text))
-        self.said[question["key"]] = text
+        key, before = question["key"], self.said
+        # One that was answered before is the last one now, to which ``go_back`` returns.
+        self.said = {name: one for name, one in before.items() if name != key} | {key: text}
         try:
-            self._refuse_contradictions(question["key"])
+            self._refuse_contradictions(key)
         except Invalid:
-            del self.said[question["key"]]
+            self.said = before
             raise
 
     def go_back(self) -> None:

@@ -94,6 +94,12 @@ def test_people_who_prefer_the_new_version_let_it_pass_against_the_judge() -> No
     assert (result.finding, result.by_people) == (Finding.PASS, True)
 
 
+def test_the_shown_preference_is_not_larger_than_that_of_all_pairs() -> None:
+    against = [Preference(f"{number:x}", "main", (NEW, OLD, OLD, OLD), 0, OLD) for number in range(20)]
+    by_people = result_of(judged_ledger(against)).measurements[-1]
+    assert by_people.estimate == by_people.high == 1.0
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -258,6 +258,6 @@ def test_the_command_shows_pair_after_pair_until_a_person_ends(tmp_path: Path) -
         )
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.stdout and "ANSWER B\ntwo" in done.stdout
-    assert done.stdout.endswith("3 pairs have labels (75 decide), 2 wait\n")
+    assert done.stdout.endswith("3 pairs have labels (75 of a variant decide), 2 wait\n")
     posted = [json.loads(one["body"])["better"] for one in seen if one["method"] == "POST"]
     assert posted == ["B", "neither", "A"]

@@ -125,6 +125,25 @@ def test_a_contradiction_is_raised_where_it_arises() -> None:
     assert "11 of 13" in before and "11 of 13" in after, "the same question is asked again"
 
 
+def test_an_answer_that_is_given_again_is_kept_if_the_new_one_is_refused_and_is_the_last_one_if_not() -> None:
+    lines = [
+        *ALWAYS_ASKED,
+        "",
+        "20ms",
+        "processing_time=200ms",
+        "payload=32 KB",
+        "back",
+        "16 KB",
+        "",
+        "payroll",
+        "",
+    ]
+    shown, asked = run("--json", answers=typed(*lines))
+    told = json.loads(shown)["answers"]
+    assert "the model works 200 ms on a request" in asked
+    assert (told["processing_time"], told["payload"]) == (0.02, 16_000)
+
+
 def test_nothing_is_continued_where_nothing_was_begun() -> None:
     assert "start with 'tidegate plan'" in refused("--continue")
 

@@ -9,12 +9,14 @@ from typing import Any, cast
 import pytest
 
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.worker_stats import LONGEST_JUDGED
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.engines.pipeline import Pipeline, PipelineStage
 from tidegate.serving.front.connection import Connection, Request
 from tidegate.serving.front.pair_page import MOST_COPIES, PER_SECOND, QUIET, SHARE, PairPage
+from tidegate.serving.front.pairs import BEYOND
 from tidegate.serving.front.responses import Responses
 
 SPEC = ReplicaSpec(
@@ -138,7 +140,7 @@ async def test_what_the_model_says_is_the_answer(
     [
         (
             Answer(b'{"choices": [{"message": {"content": "' + b"x" * 9_000 + b'"}}]}', "application/json"),
-            "x" * 4_000,
+            "x" * (LONGEST_JUDGED + BEYOND),
         ),
         (Answer(b'[{"generated_text": "hello"}]', "application/json; charset=utf-8"), "hello"),
         (Answer(b"hello", "text/plain"), "hello"),
