@@ -94,9 +94,9 @@ def describe_inputs(signature: ModelSignature) -> ModelInputs | None:
         return None  # the runtime declares this where it knows no shape
     sample = None if sum(map(_count, inputs)) > MOST_VALUES else _make_sample(signature)
     if signature.form is Form.TABLE and _is_matrix(inputs):
-        return ModelInputs(f"rows of {_count(inputs[0])} columns without names", sample)
+        return ModelInputs(f"rows of {_count_columns(_count(inputs[0]))} without names", sample)
     if signature.form in (Form.TABLE, Form.FRAME):
-        return ModelInputs(f"rows of {len(inputs)} columns: {_join(one.name for one in inputs)}", sample)
+        return ModelInputs(f"rows of {_count_columns(len(inputs))}: {_join(one.name for one in inputs)}", sample)
     return ModelInputs(_join(map(_describe_tensor, inputs)), sample)
 
 
@@ -122,6 +122,10 @@ def _is_matrix(inputs: Sequence[TensorSpec]) -> bool:
 
 def _count(one: TensorSpec) -> int:
     return math.prod(1 if side == ANY else side for side in one.shape)
+
+
+def _count_columns(count: int) -> str:
+    return "one column" if count == 1 else f"{count} columns"
 
 
 def _join(words: Iterable[str]) -> str:

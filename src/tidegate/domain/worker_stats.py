@@ -130,11 +130,11 @@ PairRow = TypedDict(
     },
 )
 """A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
-failed; ``old_failed``: this version's did. ``lost``: the copy was not answered. ``traced``: the outputs of the
-stages were asked for. ``key``: equal for equal requests. ``slices``: of the first row, and ``row_slices`` of each
-row that is compared, where there are several. ``rows``: of answers with more than one number, the numbers that are
-compared, row by row, each as output, old and new value. ``request``: its body as data capture writes it, of those on
-which the versions differ most. ``texts``: the request and both answers, where a judge is to compare them."""
+failed; ``old_failed``: this version's did. ``lost``: the copy was not answered. ``traced``: the outputs of the stages
+were asked for. ``key``: equal for equal requests. ``slices``: of the first row, and ``row_slices`` of each row that
+is compared, where there are several. ``rows``: of answers with more than one number, the numbers that are compared,
+row by row, each as output, old and new value. ``request``: its body as data capture writes it, of those on which the
+versions differ most. ``texts``: the request and both answers, where a judge is to compare them."""
 LONGEST_JUDGED = 4_000
 """Characters of a request and of an answer that a judge is shown."""
 MOST_ROWS = 8

@@ -246,7 +246,7 @@ def test_programs_are_shown_a_sample_that_is_made_from_the_columns() -> None:
     signature = {"form": "frame", "inputs": [{"name": "<it's>", "dtype": "float64", "shape": [-1, 1]}]}
     (page,) = visit("/console/endpoints/fraud", listed=[{"replica": "fraud-0", "signature": signature}])
     body = '{"dataframe_split": {"columns": ["<it\'s>"], "data": [[1.0]]}}'
-    assert "<it's>" not in page and "The model takes rows of 1 columns: <it's>." in unescape(page)
+    assert "<it's>" not in page and "The model takes rows of one column: <it's>." in unescape(page)
     blocks = re.findall(r'aria-label="(curl|Python|boto3|Sample request)">(.*?)</pre>', page, re.DOTALL)
     found = {name: unescape(text) for name, text in blocks}
     assert found["Sample request"] == body
@@ -254,6 +254,14 @@ def test_programs_are_shown_a_sample_that_is_made_from_the_columns() -> None:
     for name in ("Python", "boto3"):
         compile(found[name], "snippet", "exec")
         assert repr(body.encode()) in found[name] and '"application/json"' in found[name]
+
+
+def test_instances_are_not_asked_for_all_of_their_models_by_the_page_of_an_endpoint() -> None:
+    signature = {"form": "table", "inputs": [{"name": "amount", "dtype": "float64", "shape": [-1, 1]}]}
+    listed: list[dict[str, object]] = [{"replica": "fraud-0", "signature": signature}]
+    many = {**SPEC, "model": {"data": "s3://models/clients/", "multi_model": {"memory": "2GiB"}}}
+    (page,) = visit("/console/endpoints/fraud", spec=many, listed=listed)
+    assert page.startswith("200") and "The model takes" not in page
 
 
 def test_programs_are_shown_how_to_ask_the_endpoint() -> None:

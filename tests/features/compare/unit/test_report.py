@@ -311,6 +311,14 @@ def test_a_fault_in_the_second_output_is_found_with_labels_and_without() -> None
     assert isinstance(few, VersionComparison) and not few.outputs, "of two classes the second alone is compared"
 
 
+def test_outputs_that_are_not_compared_are_counted_where_there_are_many() -> None:
+    found = join_outputs(
+        {"output 1": compare_versions(answers(OLD), ComparisonTerms(DEFAULTS))},
+        [f"output {place}" for place in range(2, 1_001)],
+    )
+    assert found.reasons == ("output 2, output 3, output 4, output 5, output 6 and 994 more: not compared",)
+
+
 def test_the_rows_that_changed_most_come_first() -> None:
     new = list(OLD)
     new[7], new[300] = 0.9, OLD[300] + 0.01

@@ -22,6 +22,8 @@ LABELLED = ("auc", "precision", "calibration", "loss", "error")
 """Statistics that need labels."""
 FALSE_HARM = 0.01
 """Share of the versions that lose less than half of what is tolerated for which labels say harm."""
+MOST_NAMED = 5
+"""Outputs that are not compared of which a reason has the names."""
 NO_BASE = "the old one is 0"
 """Why there is no percentage."""
 
@@ -139,7 +141,8 @@ def join_outputs(found: Mapping[str, VersionComparison], left_out: Sequence[str]
         for reason in one.reasons
     ]
     if left_out:
-        reasons.append(f"{', '.join(left_out)}: not compared")
+        more = f" and {len(left_out) - MOST_NAMED:,} more" if len(left_out) > MOST_NAMED else ""
+        reasons.append(f"{', '.join(left_out[:MOST_NAMED])}{more}: not compared")
     return VersionComparison(next(kind for kind in order if kind in seen), tuple(reasons), outputs=found)
 
 
