@@ -95,13 +95,12 @@ def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
     """S9."""
     guarded_rollout = engine.guarded_rollout
 
-    def unpinned(loaded: Any) -> GuardedRollout | None:
+    def unpinned(loaded: Any, *followed: Any) -> GuardedRollout | None:
         rollout = loaded.endpoint.rollout
         if rollout is None:
             return None
-        return guarded_rollout(
-            replace(loaded, endpoint=replace(loaded.endpoint, rollout=replace(rollout, guards=())))
-        )
+        bare = replace(loaded.endpoint, rollout=replace(rollout, guards=()))
+        return guarded_rollout(replace(loaded, endpoint=bare), *followed)
 
     patch.setattr(engine, "guarded_rollout", unpinned)
 

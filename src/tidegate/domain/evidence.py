@@ -463,12 +463,14 @@ PROVING = 2
 class Uncounted:
     """Requests to the new version that are in no block: a budget has them, and no test of a difference has.
     ``requests`` and ``failures``: of reports that came late, and of the block that is still open. ``running``:
-    requests in progress. ``lost``: part of the rollout was not counted, and nobody knows what a budget has left."""
+    requests in progress. ``lost``: part of the rollout was not counted, and nobody knows what a budget has left.
+    ``why``: what was lost, as the end of a sentence that begins with "because"."""
 
     requests: int = 0
     failures: int = 0
     running: int = 0
     lost: bool = False
+    why: str = ""
 
 
 ALL_COUNTED = Uncounted()

@@ -31,7 +31,7 @@ from tidegate.ports.target import Look, Target
 from tidegate.reconcile.alarm_loop import save_guard_states
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.resting import Rest, RestingEndpoints
-from tidegate.reconcile.rollout_observers import compared_versions
+from tidegate.reconcile.rollout_observers import compared_versions, was_routed
 from tidegate.reconcile.unsaved_rollbacks import LoadedEndpoint, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines, desired_state
 from tidegate.rollout.step import RolloutDecision, step
@@ -116,17 +116,17 @@ def save(tx: Tx, loaded: LoadedEndpoint, decision: RolloutDecision, now: datetim
     return version
 
 
-def guarded_rollout(loaded: LoadedEndpoint) -> GuardedRollout | None:
+def guarded_rollout(loaded: LoadedEndpoint, followed_from: datetime | None = None) -> GuardedRollout | None:
     """The rollout before its point of no return, with its guards as they were when it began. The record of an earlier
     version has none; the alarms as they are now guard it. A first version has no guards. With a composite alarm come
-    those that its rule names, by which it is judged."""
+    those that its rule names, by which it is judged. ``followed_from``: as in ``ComparedVersions``."""
     rollout = loaded.endpoint.rollout
     if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD_PHASES:
         return None
     kept = {alarm.name: alarm for alarm in rollout.guards}
     alarms = (kept.get(name) or loaded.alarms.get(name) for name in dict.fromkeys((*rollout.plan.alarms, *kept)))
     found = tuple(alarm for alarm in alarms if alarm is not None)
-    versions = compared_versions(loaded.endpoint, rollout)
+    versions = compared_versions(loaded.endpoint, rollout, followed_from)
     return GuardedRollout(loaded.endpoint.name, rollout.id, found, versions, rollout.started_at)
 
 
@@ -154,6 +154,8 @@ class Engine:
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
     """What goes wrong now, by endpoint and what was tried; logged once."""
     _unsaved: UnsavedRollbacks = field(default_factory=UnsavedRollbacks)
+    _followed_from: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
+    """By endpoint: its rollout, and when this engine first saw it; None if its new version had had traffic."""
     _stopped: bool = False
     _resting: RestingEndpoints = field(init=False)
 
@@ -167,8 +169,23 @@ class Engine:
 
     def guarded(self) -> list[GuardedRollout]:
         """The rollouts whose guards are to be judged."""
-        moving = [one for one in self._unsaved.known.values() if one.endpoint.rollout is not None]
-        return [one for one in map(guarded_rollout, moving) if one is not None]
+        found = list[GuardedRollout]()
+        for name, loaded in self._unsaved.known.items():
+            rollout, (followed, since) = loaded.endpoint.rollout, self._followed_from.get(name, ("", None))
+            if rollout is None:
+                continue
+            if (one := guarded_rollout(loaded, since if followed == rollout.id else None)) is not None:
+                found.append(one)
+        return found
+
+    def _note_rollout(self, endpoint: Endpoint, now: datetime) -> None:
+        """Remember when a rollout was first seen here. A version that is ready at once may have its share before
+        anybody else looks, so that only the engine knows whether it began under this controller."""
+        rollout = endpoint.rollout
+        if rollout is None:
+            self._followed_from.pop(endpoint.name, None)
+        elif self._followed_from.get(endpoint.name, ("", None))[0] != rollout.id:
+            self._followed_from[endpoint.name] = rollout.id, None if was_routed(endpoint, rollout) else now
 
     def kick(self, name: str) -> None:
         """Look at the endpoint as soon as possible, and follow it if it is new. After ``stop`` nothing starts any
@@ -241,6 +258,7 @@ class Engine:
         self.observed[name] = self._complete_observation(name, seen, look)
         loaded, now = self._adjust_deadlines(loaded)
         self._unsaved.known[name] = loaded
+        self._note_rollout(loaded.endpoint, now)
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
             version = await self._from_store(name, lambda tx: self._save(tx, loaded, decision, now))
@@ -253,6 +271,7 @@ class Engine:
         if decision.endpoint is None:
             self._forget(name)
             return None
+        self._note_rollout(decision.endpoint, now)
         done = [await self._act(action, decision.endpoint) for action in decision.actions]
         pause = self._pause(decision, now, all(done))
         kick = self._kicks.get(name)
@@ -323,6 +342,7 @@ class Engine:
         self._resting.discard(name)
         self._routed.pop(name, None)
         self._unsaved.forget(name)
+        self._followed_from.pop(name, None)
         self._refused.forget_endpoint(name)
         self._troubles = {key: why for key, why in self._troubles.items() if key[0] != name}
 

@@ -1,7 +1,7 @@
 """Observers that judge a rollout besides its alarms: features, by the hook ``rollout_observer``.
 
-An observer finds, and the core decides: ``rollout/evidence_rule.py`` and ``rollout/evidence_rule.py`` have the rules
-for what is found. What nobody observes is not known, and so it holds a rollout."""
+An observer finds, and the core decides: ``rollout/evidence_rule.py`` has the rules for what is found. What nobody
+observes is not known, and so it holds a rollout."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -44,18 +44,22 @@ class ComparedVersions:
     """Share of what is counted that the new version gets in this stage, in basis points."""
     routed: bool = False
     """Whether the new version has had traffic."""
+    followed_from: datetime | None = None
+    """When this controller first saw the rollout, if the new version had had no traffic by then: every request to it
+    came later, and this controller counts it. None: an earlier controller may have counted some."""
 
 
-def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
+def compared_versions(
+    endpoint: Endpoint, rollout: Rollout, followed_from: datetime | None = None
+) -> ComparedVersions | None:
     """Return the two versions that a rollout compares; None for a first version, and if the versions have no variant
-    in common."""
+    in common. ``followed_from``: as in ``ComparedVersions``."""
     if rollout.old is None:
         return None
     names = {one.name for one in rollout.old.production}
     variants = tuple(one.name for one in rollout.new.production if one.name in names)
     if not variants:
         return None
-    begun = rollout.plan.stages[: rollout.stage]
     return ComparedVersions(
         endpoint.name,
         rollout.id,
@@ -67,8 +71,15 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
         rollout.phase_since,
         rollout.phase is Phase.BAKING,
         desired_state.counted_share(rollout),
-        bool(desired_state.new_share(endpoint) or rollout.losses or any(one.share for one in begun)),
+        was_routed(endpoint, rollout),
+        followed_from,
     )
+
+
+def was_routed(endpoint: Endpoint, rollout: Rollout) -> bool:
+    """Return whether the rollout's new version has had traffic."""
+    begun = rollout.plan.stages[: rollout.stage]
+    return bool(desired_state.new_share(endpoint) or rollout.losses or any(one.share for one in begun))
 
 
 class RolloutObserver:

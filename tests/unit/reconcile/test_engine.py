@@ -462,3 +462,30 @@ def test_a_composite_guard_that_fired_and_was_not_judged_yet_is_unknown() -> Non
     assert case.both[0] is AlarmState.INSUFFICIENT_DATA
     case.record(turn(case.records["late"], AlarmState.ALARM, "drill"))
     assert case.both == FIRING
+
+
+def test_the_engine_that_saw_a_rollout_without_traffic_says_so_and_a_later_one_does_not(tmp_path: Path) -> None:
+    """Whoever compares versions may look first when the new one has its share already."""
+
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.ticks(9)
+        saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+        assert saved is not None
+        wanted = VersionRequest(version("v2", {"a": 1}), canary(percent(10), 600, 0), NOON)
+        begun = commands.begin(saved.body, wanted, rollout_id="r2", can=case.target.can, now=NOON)
+        await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=None, now=NOON))
+        await case.ticks(1)
+        saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+        assert saved is not None and saved.body.rollout is not None
+        routed = replace(saved.body, rollout=replace(saved.body.rollout, losses=1))
+        await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", routed, expect=None, now=NOON))
+        later = Engine(case.store, {LOCAL: case.target}, case.clock, Guards(MemoryMetrics()), lambda name: None)
+        for engine in (case.engine, later):
+            await engine.tick("fraud")
+        own, inherited = (engine.guarded()[0].versions for engine in (case.engine, later))
+        assert own is not None and inherited is not None and own.routed and inherited.routed
+        assert own.followed_from == NOON
+        assert inherited.followed_from is None
+
+    told(tmp_path, story)

@@ -224,7 +224,9 @@ def judge(
     if state.assurance is None:
         return found
     harms, mismatch = find_harms(state.assurance, replayed or {}), find_mismatch(state.assurance)
-    reasons = [one for one in (found.reason, mismatch, describe_harms(harms)) if one]
+    lost = state.assurance.config.ramp and beside.lost and beside.why
+    stopped = f"the budgets choose no stages any more, because {beside.why}" if lost else ""
+    reasons = [one for one in (found.reason, stopped, mismatch, describe_harms(harms)) if one]
     said = found.reason if found.finding is Finding.FAIL else "; ".join(reasons)
     known = state.assurance
     found = replace(found, reason=said, harms=harms, exposed=known.exposed + beside.requests, mismatch=mismatch)

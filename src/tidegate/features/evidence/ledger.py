@@ -185,6 +185,14 @@ class EvidenceLedger:
         for block in sorted(blocks, key=lambda one: one.at):
             self._close(block)
             self.through = max(self.through, block.at + block.seconds)
+        for waiting in (self._pending, self._pairs, self._texts):  # counted twice otherwise
+            for second in [one for one in waiting if one < self.through]:
+                del waiting[second]
+
+    def note_loss(self, why: str) -> None:
+        """Note that some of the new version's requests were not counted. ``why``: as in ``Uncounted``."""
+        if not self.beside.lost:
+            self.beside = replace(self.beside, lost=True, why=why)
 
     def add(self, second: int, side: Side, variant: str, counts: SideCounts) -> None:
         """Take a report on one second."""
@@ -198,7 +206,7 @@ class EvidenceLedger:
         if second not in self._pending and len(self._pending) >= MOST_PENDING:
             oldest = min(self._pending)
             del self._pending[oldest]
-            self.beside = replace(self.beside, lost=True)
+            self.note_loss("too many of its reports are missing")
             self._pairs.pop(oldest, None)
             self._texts.pop(oldest, None)
             self._judged.pop(oldest, None)
@@ -262,7 +270,9 @@ class EvidenceLedger:
             return ALL_COUNTED
         stale = any(count and second < self.through - KNOWN_FOR for second, count in self.running.values())
         running = sum(count for _, count in self.running.values())
-        found = replace(self.beside, running=running, lost=self.beside.lost or stale)
+        found = replace(self.beside, running=running)
+        if stale and not found.lost:
+            found = replace(found, lost=True, why="its requests in progress are not reported any more")
         for sides in () if self._open is None else self._open.counted.values():
             found = _add_requests(found, sides[Side.NEW])
         return found

@@ -50,6 +50,9 @@ LOAD_PATIENCE = 5
 CLOCK_SET_BACK = 60
 """Seconds by which the wall clock is behind what was counted when the comparison begins anew: the seconds that follow
 would be taken for counted."""
+UNREAD = "what an earlier controller counted could not be read"
+KEPT_NOTHING = "an earlier controller wrote nothing of what it had counted"
+SET_BACK = "the clock was set back"
 BLOCKS_PER_SECOND = 20
 """A longer record is written less often: after a second more for each of so many blocks."""
 NAMES = {
@@ -123,9 +126,9 @@ class _Tracked:
     ledger: EvidenceLedger
     loading: asyncio.Task[EvidenceRecord | None]
     began: int
-    """Second from which on it is compared by this controller."""
-    routed: bool
-    """Whether the new version had had traffic before."""
+    """Second in which this controller began to compare it."""
+    inherited: bool
+    """Whether an earlier controller may have counted requests to the new version."""
     saving: asyncio.Task[None] | None = None
     saved: tuple[Finding, int] | None = None
     """Finding and second of the last write."""
@@ -149,14 +152,11 @@ class _Tracked:
     labelled: set[str] = field(default_factory=set)
     """Ids of the labels that were counted."""
 
-    def note_loss(self) -> None:
-        """Note that some of the new version's requests were not counted."""
-        self.ledger.beside = replace(self.ledger.beside, lost=True)
-
-    def begin_anew(self) -> None:
+    def begin_anew(self, why: str) -> None:
         """Go on without what an earlier controller kept. The judge is asked nothing more, as nobody knows how often
-        it was asked."""
-        self.note_loss()
+        it was asked. ``why``: as in ``Uncounted``."""
+        if self.inherited:
+            self.ledger.note_loss(why)
         if self.judge is not None:
             self.judge.stop()
 
@@ -238,7 +238,7 @@ class Comparisons(RolloutObserver):
             _take_period(tracked, period)
         coverage = collected.coverage.get(tracked.versions.endpoint)
         if coverage is not None and tracked.versions.routed and coverage.since > tracked.ledger.through:
-            tracked.note_loss()
+            tracked.ledger.note_loss("some of its requests could not be counted")
         if coverage is not None:
             tracked.ledger.advance(min(coverage.through, second))
         verdict = tracked.ledger.verdict
@@ -265,9 +265,12 @@ class Comparisons(RolloutObserver):
         tracked = self._tracked.get(one.rollout)
         if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
             loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
-            tracked = _Tracked(
-                one, EvidenceLedger(one.config, one.variants, second - 1), loading, second, one.routed
-            )
+            first, inherited = second - 1, one.routed
+            if tracked is None and one.followed_from is not None:
+                # Its new version may have had traffic before this first look, which this controller has counted.
+                first, inherited = min(first, int(one.followed_from.timestamp())), False
+            ledger = EvidenceLedger(one.config, one.variants, first)
+            tracked = _Tracked(one, ledger, loading, second, inherited)
             if (before := self._tracked.get(one.rollout)) is not None and before.judge is not None:
                 before.judge.stop()
             tracked.ledger.share_at = tracked.bakes.share_at
@@ -334,11 +337,11 @@ class Comparisons(RolloutObserver):
                 _take_over(tracked, tracked.loading.result())
             else:
                 self._note(f"{type(error).__name__}: {error}")
-                tracked.begin_anew()
+                tracked.begin_anew(UNREAD)
         elif second - tracked.began >= LOAD_PATIENCE:
             tracked.loading.cancel()
             tracked.ready = True
-            tracked.begin_anew()
+            tracked.begin_anew(UNREAD)
         return tracked.ready
 
     def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
@@ -393,8 +396,8 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
     if found is None or found.through > tracked.began:
         failed = found is not None and found.verdict.finding is Finding.FAIL
         tracked.earlier = found if failed else None
-        if tracked.routed or found is not None:
-            tracked.begin_anew()
+        if tracked.inherited or found is not None:
+            tracked.begin_anew(KEPT_NOTHING if found is None else SET_BACK)
         return
     ledger = tracked.ledger
     ledger.resume(found.blocks.values())
@@ -409,9 +412,9 @@ def _take_over(tracked: _Tracked, found: EvidenceRecord | None) -> None:
         tracked.judge.chosen.update(pair.variant for pair in waiting if pair.id not in tracked.labelled)
     late, kept = ledger.beside, found.uncounted
     requests, failures = late.requests + kept.requests, late.failures + kept.failures
-    ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost)
-    if tracked.routed and found.through < tracked.began - 1:
-        tracked.note_loss()
+    ledger.beside = Uncounted(requests, failures, lost=late.lost or kept.lost, why=late.why or kept.why)
+    if tracked.inherited and found.through < tracked.began - 1:
+        ledger.note_loss("an earlier controller ended before it wrote all that it had counted")
 
 
 def _count_questions(record: EvidenceRecord) -> dict[str, int]:

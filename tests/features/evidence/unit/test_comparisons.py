@@ -508,6 +508,28 @@ async def choosing() -> Day:
     return today
 
 
+async def test_a_version_that_has_its_share_before_the_first_look_is_counted_from_its_first_request() -> None:
+    """It is ready at once, and the loop is late: its first five seconds come with the first look."""
+    began = datetime.fromtimestamp(START, UTC)
+    today = await day(versions=replace(CHOOSING, followed_from=began), second=START + 5)
+    first = [one(at, generation, 10, 0) for at in range(START, START + 5) for generation in (1, 2)]
+    round_one = CollectionRound(first, {"fraud": Coverage(START - 100, today.second)})
+    await today.comparisons.turn([today.versions], round_one, datetime.fromtimestamp(today.second, UTC))
+    await today.pass_by(60)
+    room, exposed, _ = budgets(today)
+    assert room is not None
+    assert exposed == 5 * 10 + 60 * 10
+    assert today.comparisons._tracked["r1"].ledger.late == 0
+
+
+async def test_a_loss_says_that_the_budgets_choose_no_more_and_why() -> None:
+    today = await day(versions=CHOOSING)
+    await today.pass_by(3)
+    found = today.comparisons.verdict("r1")
+    assert found is not None and found.room is None
+    assert "the budgets choose no stages any more, because an earlier controller wrote nothing" in found.reason
+
+
 async def test_budgets_have_no_room_after_a_hole_in_what_was_counted() -> None:
     today = await choosing()
     now = today.second + 30
