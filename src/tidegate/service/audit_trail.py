@@ -33,8 +33,14 @@ LONGEST = 200
 """Characters of a name, a reason or a detail that are recorded."""
 _TOLD = (errors.AuthError, errors.Conflict, errors.NotFound, errors.AlreadyExists, errors.Unavailable)
 """Errors whose message is recorded as it is. Others may quote what was sent, which may be a secret."""
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<==)\S+|\b(?=\w*\d)(?=\w*[A-Za-z])[\w+/]{16,}")
-"""What a message may quote: between quotation marks, after an equals sign, or long words with digits."""
+_QUOTED = re.compile(
+    r"'[^']*'|\"[^\"]*\"|(?<==)\S+"
+    r"|\b(?=[\w+/-]*\d)(?=[\w+/-]*[a-z])(?=[\w+/-]*[A-Z])[\w+/-]{16,}"
+    r"|\b(?=[\w+/]*\d)(?=[\w+/]*[A-Za-z])[\w+/]{16,}"
+)
+"""What a message may quote: between quotation marks, after an equals sign, or long words with digits. The words have
+the characters of base64 in both alphabets; a hyphen, which many names have, counts only in a word that mixes letters
+of both cases."""
 
 
 @dataclass(frozen=True)
