@@ -196,7 +196,10 @@ class ProcessCluster:
         for volume in pod["spec"]["volumes"]:
             if volume["name"] == "share":
                 data = self.server.objects["secrets", volume["secret"]["secretName"]]["data"]["share"]
-                (folder / "share").write_bytes(base64.b64decode(data))
+                # A worker that reads half of a file copies nothing until it reads again, so the file is exchanged, as
+                # a kubelet does.
+                (folder / "share.new").write_bytes(base64.b64decode(data))
+                (folder / "share.new").replace(folder / "share")
 
     def _gateway(self, folder: Path, address: str) -> list[str]:
         agent = json.loads(self.server.objects["configmaps", "tidegate-gateway"]["data"]["agent.json"])

@@ -157,8 +157,19 @@ def run_own(page: str, folder: Path) -> Ran:
         subprocess.run([BIN / "tidegate", "down"], env=given, cwd=work, capture_output=True)
 
 
-def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
-    """Page after page on one server; one that fails leaves nothing to the next."""
+def run_shared(pages: dict[str, Future[Ran]], folder: Path) -> None:
+    """Page after page on one server; one that fails leaves nothing to the next. Each result is there as soon as its
+    page has ended: a test waits for the pages before its own, and not for all."""
+    try:
+        _run_shared(pages, folder)
+    except BaseException as error:
+        for page in pages.values():
+            if not page.done():
+                page.set_exception(error)
+        raise
+
+
+def _run_shared(pages: dict[str, Future[Ran]], folder: Path) -> None:
     port = free_port()
     given = environment(folder, port, BIN)
     allowed = {"TIDEGATE_TRUST": "code", "TIDEGATE_OUTPUT_ROOTS": str(folder)}
@@ -171,20 +182,19 @@ def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
         f"xgboost.train({{'objective': 'binary:logistic'}}, data, 5).save_model({str(folder / 'm.ubj')!r})\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-    found = {}
     subprocess.run([BIN / "tidegate", "up", "--detach"], env=server, check=True, capture_output=True)
     try:
-        for page in pages:
+        for page, result in pages.items():
             work = folder / page
             work.mkdir()
             prepare(page, work, folder / "m.ubj")
             text = script(page, work, free_port()).replace(ADDRESS, f"127.0.0.1:{port}")
-            found[page] = bash(text, work, given)
-            if found[page].returncode:
+            done = bash(text, work, given)
+            if done.returncode:
                 bash(f"{CLEAR}\nclear", work, given)
+            result.set_result(done)
     finally:
         subprocess.run([BIN / "tidegate", "down"], env=given, capture_output=True)
-    return found
 
 
 def bash(text: str, folder: Path, given: dict[str, str]) -> Ran:
@@ -203,23 +213,20 @@ def ran(
         for item in request.session.items
         if hasattr(item, "callspec") and "page" in item.callspec.params
     }
-    with ThreadPoolExecutor(1 + len(OWN) + len(SHARED)) as threads:
+    with ThreadPoolExecutor(1 + len(OWN)) as threads:
         found = {
             page: threads.submit(run_own, page, tmp_path_factory.mktemp("own")) for page in OWN if page in asked
         }
-        shared = [page for page in SHARED if page in asked]
+        shared = {page: Future[Ran]() for page in SHARED if page in asked}
         if shared:
-            together = threads.submit(run_shared, shared, tmp_path_factory.mktemp("shared"))
-            found |= {page: threads.submit(_of, together, page) for page in shared}
-        yield found
-
-
-def _of(together: Future[dict[str, Ran]], page: str) -> Ran:
-    return together.result()[page]
+            threads.submit(run_shared, shared, tmp_path_factory.mktemp("shared"))
+        yield found | shared
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(
+    1800
+)  # of the pages before it on the same server, the longest takes two minutes on a quiet machine
 @pytest.mark.parametrize("page", [*SHARED, *OWN])
 def test_the_commands_of_a_page_work_in_their_order(page: str, ran: dict[str, Future[Ran]]) -> None:
     done = ran[page].result()

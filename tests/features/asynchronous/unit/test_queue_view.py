@@ -15,6 +15,7 @@ from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.asynchronous import AsyncConfig, Backlog, Item, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
 from tidegate.features.asynchronous.card import SHOWN_FAILURES, empty_queue, queue_view
+from tidegate.features.asynchronous.loop import backlog_samples
 from tidegate.gateway.app import build_app
 from tidegate.ports.queue import QueueRow
 from tidegate.ports.store import Tx
@@ -139,3 +140,21 @@ def test_an_idle_queue_has_no_failures_and_no_age() -> None:
     view = queue_view(Backlog(), [], NOON)
     assert (view["failed"], view["oldest"], view["failures"]) == (0, "", [])
     assert empty_queue("fraud", view) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "ready", "each", "without"),
+    [(0, 0, 0, 0), (6, 0, 6, 1), (6, 2, 3, 0)],
+    ids=["empty", "asleep", "awake"],
+)
+def test_a_queue_is_measured_by_instance_and_says_whether_it_needs_one(
+    size: int, ready: int, each: float, without: float
+) -> None:
+    backlog = Backlog(size, oldest=90.0 if size else None)
+    found = {sample.metric.name: sample.total for sample in backlog_samples("fraud", backlog, ready, 100.0)}
+    assert found == {
+        "ApproximateBacklogSize": size,
+        "ApproximateBacklogSizePerInstance": each,
+        "HasBacklogWithoutCapacity": without,
+        "ApproximateAgeOfOldestRequest": 10.0 if size else 0.0,
+    }
