@@ -20,7 +20,6 @@ from tidegate.console.rendering import load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.domain.history import History
 from tidegate.gateway.browser_pages import HEADERS
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -29,7 +28,7 @@ from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.host.features import features
 from tidegate.ports.store import Filter, Tx
 from tidegate.rollout.status import status
-from tidegate.service import endpoints, history
+from tidegate.service import endpoints
 from tidegate.service.record_kinds import ENDPOINT
 
 # --- the summary: what to take along, and the endpoints of this server, each with a card to print ---
@@ -45,16 +44,12 @@ def summary_routes(context: PageContext) -> list[GuardedRoute]:
     async def show_card(request: Request) -> Response:
         name = parse_endpoint_name(request)
         page = await endpoint_page.read_page(gateway, cards, name, may_operate=False)
-
-        def work(tx: Tx) -> tuple[Endpoint, History]:
-            return endpoints.get_endpoint(tx, name).body, history.read(tx, name)
-
-        endpoint, past = await gateway.context.store.read(work)
+        endpoint, past = page["record"], page["past"]
         catalogue, now = await load_catalogue(gateway), gateway.context.clock.now()
         card = summary_card.make_card(endpoint, page)
         rows = version_diff.history_rows(past)
         shown: dict[str, Any] = {
-            "sections": await endpoint_page.read_printed(gateway, page, endpoint),
+            "sections": await endpoint_page.read_printed(gateway, page),
             "versions": rows[: summary_card.SHOWN_VERSIONS],
             "all_versions": len(rows),
         }

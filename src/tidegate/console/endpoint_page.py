@@ -52,14 +52,16 @@ class _EndpointContent:
 
 
 async def read_page(gateway: Gateway, cards: Cards, name: str, may_operate: bool) -> dict[str, Any]:
-    """Everything that the page shows; commands only for those who may give them. ``cards``: of features. Raises
-    NotFound."""
+    """Everything that the page shows, and the records that it was made of (``record``, ``past``); commands only for
+    those who may give them. ``cards``: of features. Raises NotFound."""
     context, now = gateway.context, gateway.context.clock.now()
     found = await context.store.read(lambda tx: _find(gateway, cards, tx, name))
     endpoint, reader = found.endpoint, CardReader(found.endpoint, now, may_operate)
     shown = [await card.read(gateway, one, reader) for card, one in zip(cards, found.of_cards, strict=True)]
     return {
         "name": name,
+        "record": endpoint,
+        "past": found.history,
         "config": None if endpoint.serving is None else endpoint.serving.config_name,
         "captures": any(one.capture is not None for one in _list_variants(endpoint)),
         "headline": endpoint_parts.headline(found.document),
@@ -76,9 +78,9 @@ async def read_page(gateway: Gateway, cards: Cards, name: str, may_operate: bool
     }
 
 
-async def read_printed(gateway: Gateway, page: Mapping[str, Any], endpoint: Endpoint) -> list[tuple[str, Markup]]:
+async def read_printed(gateway: Gateway, page: Mapping[str, Any]) -> list[tuple[str, Markup]]:
     """Titles and sections that features have on the card to print."""
-    reader, sections = CardReader(endpoint, gateway.context.clock.now()), []
+    reader, sections = CardReader(page["record"], gateway.context.clock.now()), []
     for one in page["cards"]:
         if one.card.printed_title:
             printed = await one.card.read_print(gateway, one.shown, reader)
