@@ -158,7 +158,7 @@ def test_percentiles_survive_adding_up_and_restarts(bench: Bench) -> None:
 def test_units_are_kept_apart_and_read_apart(bench: Bench) -> None:
     bench.put(sample([1], T0), replace(sample([2], T0), unit="Seconds"))
     for _ in range(2):
-        found = asyncio.run(bench.metrics.read_units(ERRORS, T0, T0 + 60, 60))
+        found = asyncio.run(bench.metrics.read_units([ERRORS], T0, T0 + 60, 60))[0]
         assert {unit: one[T0].total for unit, one in found.items()} == {"Count": 1, "Seconds": 2}
         assert bench.rows(SERIES) == 2
         bench.restart()

@@ -222,6 +222,28 @@ def test_what_comes_while_a_write_is_under_way_is_written_next(bench: Bench) -> 
     assert stored(bench) == ({T0: 3}, {T0: 3})
 
 
+@pytest.mark.parametrize("start", [T0 - 7200, T0 - 7199], ids=["minutes", "seconds"])
+async def test_a_read_has_what_is_written_while_it_is_under_way(bench: Bench, start: int) -> None:
+    """Its answer of the database is of before the write, and it comes after the write is done."""
+    await bench.metrics.put([sample([1], T0 - 1)])
+    seen, leave, transact = threading.Event(), threading.Event(), bench.database.transact
+
+    def slow(work: Callable[[Any], R], *, read_only: bool = False) -> R:
+        result = transact(work, read_only=read_only)
+        if not seen.is_set():
+            seen.set()
+            leave.wait(60)
+        return result
+
+    bench.database.transact = slow  # type: ignore[method-assign,assignment]
+    reading = asyncio.create_task(bench.metrics.read_units([ERRORS, OTHER], start, T0 + 60, T0 + 60 - start))
+    await asyncio.to_thread(seen.wait, 60)
+    await bench.metrics.put([sample([2], T0 - 1), sample([4], T0), sample([8], T0, OTHER)])
+    leave.set()
+    found = [{at: s.total for at, s in units["Count"].items()} for units in await reading]
+    assert found == [{start: 7}, {start: 8}]
+
+
 def test_what_waits_for_the_database_is_bounded_and_the_oldest_is_lost(bench: Bench) -> None:
     bench.metrics = SqlMetrics(bench.database, bench.clock, bench.keep, most=10)
     trouble = Trouble(bench)

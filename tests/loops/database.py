@@ -233,18 +233,19 @@ class SimulatedMetrics:
             raise Unavailable("The database cannot be used: the connection was lost while it committed")
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        memory = await self._filled()
-        cost = self._thread.server.read_cost * max(1, (end - start) // period)
-        if cost:
-            await asyncio.sleep(cost)
-        return _spans(memory.get(metric, {}), start, end, period)
+        (found,) = await self.read_units([metric], start, end, period)
+        return next(iter(found.values()), {})
 
     async def read_units(
-        self, metric: MetricId, start: int, end: int, period: int
-    ) -> dict[str, dict[int, Sample]]:
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
         """Simulated metrics have one unit each."""
-        found = await self.read(metric, start, end, period)
-        return {next(iter(found.values())).unit: found} if found else {}
+        memory = await self._filled()
+        cost = self._thread.server.read_cost * max(1, (end - start) // period) * len(metrics)
+        if cost:
+            await asyncio.sleep(cost)
+        read = (_spans(memory.get(metric, {}), start, end, period) for metric in metrics)
+        return [{next(iter(one.values())).unit: one} if one else {} for one in read]
 
     async def last(self, metric: MetricId, since: int) -> int | None:
         memory = await self._filled()

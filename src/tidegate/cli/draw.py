@@ -221,9 +221,12 @@ def format_verdict(one: Document) -> str:
     if one["agreement"] is not None:
         parts.append(f"{_format_percent(one['agreement'])} of {one['compared']:g} pairs agree")
     if one["mean_difference"] is not None:
+        some = f" (of {one['with_numbers']:g} pairs with numbers)" if one["with_numbers"] < one["compared"] else ""
         parts.append(
-            f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most"
+            f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most{some}"
         )
+    elif one["compared"]:
+        parts.append("no pair has numbers to compare")
     return "; ".join(parts)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER, MetricId
-from tidegate.gateway.live import SeriesReader, percentile_milliseconds
+from tidegate.gateway.live import percentile_milliseconds, read_series
 from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import newest_unit
 from tidegate.ports.metrics import Metrics
 
 WINDOW = 10
@@ -18,6 +19,7 @@ SPAN = 5
 """Seconds of one point of a sparkline."""
 SPANS = 54
 """Points of a sparkline: as far back as metrics are in memory."""
+_NAMES = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency")
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,12 @@ async def read_activity(
     that config."""
     requests = errors = 0.0
     latencies: list[dict[int, float]] = []
-    for variant in variants:
-        named = _dimensions(endpoint, variant, config)
-        read = SeriesReader(metrics, named, now - WINDOW, WINDOW)
-        found = await read.total("Invocations")
-        latencies.append(await read.bins("ModelLatency"))
-        if found:
+    fleets = [_dimensions(endpoint, variant, config) for variant in variants]
+    for values in await read_series(metrics, fleets, _NAMES, now - WINDOW, WINDOW):
+        latencies.append(values.bins("ModelLatency"))
+        if found := values.total("Invocations"):
             requests += found
-            errors += await read.total("Invocation4XXErrors") + await read.total("Invocation5XXErrors")
+            errors += values.total("Invocation4XXErrors") + values.total("Invocation5XXErrors")
     bins = sketch.merge(latencies)
     return RecentActivity(
         requests / WINDOW,
@@ -71,9 +71,9 @@ async def read_rates(
     end = now // SPAN * SPAN
     start = end - SPAN * latest
     totals = [0.0] * latest
-    for variant in variants:
-        metric = MetricId(SAGEMAKER, "Invocations", _dimensions(endpoint, variant, None))
-        for at, sample in (await metrics.read(metric, start, end, SPAN)).items():
+    wanted = [MetricId(SAGEMAKER, "Invocations", _dimensions(endpoint, variant, None)) for variant in variants]
+    for units in await metrics.read_units(wanted, start, end, SPAN):
+        for at, sample in newest_unit(units).items():
             totals[(at - start) // SPAN] += sample.total
     return [total / SPAN if math.isfinite(total) else 0.0 for total in totals]
 

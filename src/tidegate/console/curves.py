@@ -24,6 +24,7 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.live import percentile_milliseconds
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
+from tidegate.monitoring.samples import newest_unit
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Tx
 from tidegate.service import history
@@ -124,7 +125,7 @@ async def read_curves(
     variants = {dict(one)["VariantName"] for one in fleets}
     made = []
     for dimensions in sorted(fleets):
-        values = [await _read_values(metrics, curve, dimensions, window) for curve in CURVES]
+        values = await _read_values(metrics, dimensions, window)
         if any(values):
             named = dict(dimensions)
             config = named["EndpointConfigName"]
@@ -135,14 +136,19 @@ async def read_curves(
 
 
 async def _read_values(
-    metrics: Metrics, curve: Curve, dimensions: tuple[tuple[str, str], ...], window: CurveWindow
-) -> dict[int, float]:
-    metric = MetricId(curve.namespace, curve.metric, dimensions)
-    found = await metrics.read(metric, window.start, window.end, window.period)
-    values = (
-        (at, curve.read(sample, min(window.period, window.now - at) or 1)) for at, sample in sorted(found.items())
-    )
-    return {at: value for at, value in values if value is not None}
+    metrics: Metrics, dimensions: tuple[tuple[str, str], ...], window: CurveWindow
+) -> list[dict[int, float]]:
+    """Values of each of ``CURVES``, read at one moment: a line of the CSV file has all of them."""
+    wanted = [MetricId(curve.namespace, curve.metric, dimensions) for curve in CURVES]
+    read = await metrics.read_units(wanted, window.start, window.end, window.period)
+    found = []
+    for curve, units in zip(CURVES, read, strict=True):
+        values = (
+            (at, curve.read(sample, min(window.period, window.now - at) or 1))
+            for at, sample in sorted(newest_unit(units).items())
+        )
+        found.append({at: value for at, value in values if value is not None})
+    return found
 
 
 def draw_plots(

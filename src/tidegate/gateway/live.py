@@ -1,10 +1,12 @@
 """Activity of an endpoint in the last seconds, by fleet."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import newest_unit
 from tidegate.ports.metrics import Metrics
 
 
@@ -23,29 +25,30 @@ class FleetActivity:
     p99_ms: float | None
 
 
+_NAMES = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors", "ModelLatency")
+
+
 async def read_activity(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> list[FleetActivity]:
     """Each config and variant with traffic in the last ``seconds`` whole seconds before ``now``."""
     start = int(now.timestamp()) - seconds
     wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
     found = await metrics.series(SAGEMAKER, "Invocations", wanted, start)
     # Metrics of containers and models have an additional dimension.
-    fleets = sorted(series for series in found if len(series.dimensions) == len(wanted))
-    return [await _read_fleet(metrics, series, start, seconds) for series in fleets]
+    fleets = sorted(series.dimensions for series in found if len(series.dimensions) == len(wanted))
+    read = await read_series(metrics, fleets, _NAMES, start, seconds)
+    return [_describe(dict(fleet), values, seconds) for fleet, values in zip(fleets, read, strict=True)]
 
 
-async def _read_fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetActivity:
-    names = dict(series.dimensions)
-    read = SeriesReader(metrics, series.dimensions, start, seconds)
-    requests = await read.total("Invocations")
-    latencies = await read.bins("ModelLatency")
+def _describe(names: Mapping[str, str], values: "SeriesValues", seconds: int) -> FleetActivity:
+    requests, latencies = values.total("Invocations"), values.bins("ModelLatency")
     return FleetActivity(
         config=names["EndpointConfigName"],
         variant=names["VariantName"],
         requests=requests,
         rate=requests / seconds,
-        errors_4xx=await read.total("Invocation4XXErrors"),
-        errors_5xx=await read.total("Invocation5XXErrors"),
-        model_errors=await read.total("InvocationModelErrors"),
+        errors_4xx=values.total("Invocation4XXErrors"),
+        errors_5xx=values.total("Invocation5XXErrors"),
+        model_errors=values.total("InvocationModelErrors"),
         p50_ms=percentile_milliseconds(latencies, 50),
         p99_ms=percentile_milliseconds(latencies, 99),
     )
@@ -65,30 +68,36 @@ class SeriesSummary:
 
 
 @dataclass(frozen=True)
-class SeriesReader:
-    """Reads the metrics of one fleet over one time span."""
+class SeriesValues:
+    """Samples of several metrics of one fleet over one time span. They are read at one moment, so that the figures
+    made of them fit one another."""
 
-    metrics: Metrics
-    dimensions: tuple[tuple[str, str], ...]
-    start: int
-    seconds: int
+    samples: Mapping[str, Sequence[Sample]]
 
-    async def total(self, name: str) -> float:
-        spans = await self.spans(name)
-        return sum(sample.total for sample in spans)
+    def total(self, name: str) -> float:
+        return sum(sample.total for sample in self.samples[name])
 
-    async def spread(self, name: str) -> SeriesSummary:
-        spans = await self.spans(name)
-        high = max((sample.high for sample in spans), default=0.0)
-        return SeriesSummary(sum(s.count for s in spans), sum(s.total for s in spans), high)
+    def spread(self, name: str) -> SeriesSummary:
+        found = self.samples[name]
+        high = max((sample.high for sample in found), default=0.0)
+        return SeriesSummary(sum(s.count for s in found), sum(s.total for s in found), high)
 
-    async def bins(self, name: str) -> dict[int, float]:
-        return sketch.merge(sample.bins for sample in await self.spans(name))
+    def bins(self, name: str) -> dict[int, float]:
+        return sketch.merge(sample.bins for sample in self.samples[name])
 
-    async def spans(self, name: str) -> list[Sample]:
-        metric = MetricId(SAGEMAKER, name, self.dimensions)
-        found = await self.metrics.read(metric, self.start, self.start + self.seconds, self.seconds)
-        return list(found.values())
+
+async def read_series(
+    metrics: Metrics,
+    fleets: Sequence[tuple[tuple[str, str], ...]],
+    names: Sequence[str],
+    start: int,
+    seconds: int,
+) -> list[SeriesValues]:
+    """Read the metrics ``names`` of each of ``fleets``, which are dimensions, over the ``seconds`` from ``start`` on.
+    All are read at one moment."""
+    wanted = [MetricId(SAGEMAKER, name, fleet) for fleet in fleets for name in names]
+    read = iter(await metrics.read_units(wanted, start, start + seconds, seconds))
+    return [SeriesValues({name: list(newest_unit(next(read)).values()) for name in names}) for _ in fleets]
 
 
 def percentile_milliseconds(bins: dict[int, float], percent: float) -> float | None:

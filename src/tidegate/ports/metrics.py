@@ -23,9 +23,12 @@ class Metrics(Protocol):
         ...
 
     async def read_units(
-        self, metric: MetricId, start: int, end: int, period: int
-    ) -> dict[str, dict[int, Sample]]:
-        """Return the samples of a metric as ``read`` does, for each unit that has data there."""
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
+        """Return for each of the metrics its samples as ``read`` does, by unit, for each unit that has data there.
+
+        All are read at one moment: what one put took is in all of them or in none. Figures that are shown together
+        or divided by one another, such as errors and requests, are therefore read with one call."""
         ...
 
     async def series(

@@ -5,11 +5,13 @@ Each write appends a line to the journal in its own transaction, so the newest l
 that look each second then read one line, and not every record.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from tidegate.domain.metric import Sample
 from tidegate.monitoring.alarm_data import Data, SampleQuery
+from tidegate.monitoring.samples import newest_unit
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
 
@@ -49,13 +51,15 @@ class ReadCache(Generic[T]):
 
 
 async def read_all(metrics: Metrics, needed: Iterable[SampleQuery]) -> Data:
-    """One after the other, as an alarm's patience is for all of them. Raises Unavailable."""
-    found = {}
+    """Read data of equal spans at one moment, since metric math divides one metric by another; the others one after
+    the other, as an alarm's patience is for all of them. Raises Unavailable."""
+    by_spans: dict[range, list[SampleQuery]] = {}
     for one in needed:
-        spans = one.spans
-        if one.unit is None:
-            found[one] = await metrics.read(one.metric, spans.start, spans.stop, spans.step)
-        else:
-            units = await metrics.read_units(one.metric, spans.start, spans.stop, spans.step)
-            found[one] = units.get(one.unit, {})
+        by_spans.setdefault(one.spans, []).append(one)
+    found: dict[SampleQuery, Mapping[int, Sample]] = {}
+    for spans, several in by_spans.items():
+        wanted = [one.metric for one in several]
+        read = await metrics.read_units(wanted, spans.start, spans.stop, spans.step)
+        for one, units in zip(several, read, strict=True):
+            found[one] = newest_unit(units) if one.unit is None else units.get(one.unit, {})
     return found

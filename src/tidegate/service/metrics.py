@@ -118,7 +118,7 @@ async def read_points(
 ) -> list[tuple[Sample, dict[str, Datapoint]]]:
     """For each unit with data (only ``unit``, if given) and each of its spans, oldest first: the sample, and the
     named statistics that can be computed from it."""
-    found = await metrics.read_units(metric, period.start, period.end, period.seconds)
+    (found,) = await metrics.read_units([metric], period.start, period.end, period.seconds)
     rows = []
     for each in [unit] if unit is not None else sorted(found):
         for at, one in sorted(found.get(each, {}).items()):

@@ -9,6 +9,7 @@ collector, which visits every object again and again, does not see it. With 500 
 cells, nearly all of which are read once or never.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -99,6 +100,8 @@ class SpanCells:
     dirty: CellSamples = field(default_factory=dict)
     """To be written, in order of arrival."""
     _unbased: set[CellKey] = field(default_factory=set)
+    _reads: dict[int, CellSamples] = field(default_factory=dict)
+    """For each read of the database that is under way, the cells that were written since it began."""
     _recent: RecentCells = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,6 +151,19 @@ class SpanCells:
         for key, value in cells.items():
             if self.dirty.get(key) is value:
                 del self.dirty[key]
+        for written in self._reads.values():
+            written.update(cells)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[CellSamples]:
+        """The block reads the database. Yields the cells that are written meanwhile: it depends on chance whether the
+        database shows them to that read, and they are no longer ``dirty`` afterwards. ``overlay`` needs them."""
+        written: CellSamples = {}
+        self._reads[id(written)] = written
+        try:
+            yield written
+        finally:
+            del self._reads[id(written)]
 
     def drop(self, most: int) -> int:
         """Give up writing the oldest cells beyond ``most``. Returns how many."""
@@ -182,14 +198,15 @@ class SpanCells:
         found = (at for at, cells in self._recent.series() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
-    def overlay(self, stored: CellSamples, metric: MetricId, begins: range) -> CellSamples:
-        """Cells of a metric as they will be after everything is written."""
+    def overlay(self, stored: CellSamples, written: CellSamples, metric: MetricId, begins: range) -> CellSamples:
+        """Cells of a metric as they will be after everything is written. ``stored``: what the database showed;
+        ``written``: what was written meanwhile (``reading``)."""
         whole = dict(stored)
-        for key, sample in self.dirty.items():
+        for key, sample in chain(written.items(), self.dirty.items()):
             at, series = key
             if series.metric == metric and begins.start <= at < begins.stop:
-                merges = key in self._unbased and key in stored
-                whole[key] = merge((stored[key], sample)) if merges else sample
+                adds = key in self._unbased and key in whole
+                whole[key] = merge((whole[key], sample)) if adds else sample
         return whole
 
 
@@ -222,13 +239,20 @@ class MetricMemory:
             self.rows.setdefault(series, row)
             self._know(series, row.last_at)
 
-    def read(self, metric: MetricId, begins: range, *, by_minutes: bool) -> list[Sample] | None:
-        """Samples that start in this range; None if some may be in the database only."""
+    def read(self, metrics: Iterable[MetricId], begins: range, *, by_minutes: bool) -> list[list[Sample]] | None:
+        """Samples of each metric that start in this range; None if some may be in the database only."""
         spans = self.minutes if by_minutes else self.seconds
         if begins.start < spans.floor:
             return None
-        series = tuple(self.known.get(metric, ()))
-        return [s for one in series for at in begins if (s := spans.get(at, one)) is not None]
+        return [
+            [
+                s
+                for one in tuple(self.known.get(metric, ()))
+                for at in begins
+                if (s := spans.get(at, one)) is not None
+            ]
+            for metric in metrics
+        ]
 
     def pack(self, now: int) -> None:
         self.seconds.pack(now)

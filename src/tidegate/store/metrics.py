@@ -113,23 +113,24 @@ class SqlMetrics:
             writing.result()
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        return newest_unit(await self.read_units(metric, start, end, period))
+        (found,) = await self.read_units([metric], start, end, period)
+        return newest_unit(found)
 
     async def read_units(
-        self, metric: MetricId, start: int, end: int, period: int
-    ) -> dict[str, dict[int, Sample]]:
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
         """The last span is complete, even if it extends beyond ``end``. Spans of whole minutes are read from minutes.
         Others are read from seconds as long as those are retained; before that, a minute counts in the span in which
         it starts, and periods below a minute have no data."""
         stop = start + max(0, -(-(end - start) // period)) * period
         whole = start % MINUTE == 0 and period % MINUTE == 0
         await self._try_load()
-        found = self._memory.read(metric, range(start, stop, MINUTE), by_minutes=True) if whole else None
+        found = self._memory.read(metrics, range(start, stop, MINUTE), by_minutes=True) if whole else None
         if found is None:
-            found = self._memory.read(metric, range(start, stop), by_minutes=False)
+            found = self._memory.read(metrics, range(start, stop), by_minutes=False)
         if found is None:
-            found = await self._read_stored(metric, range(start, stop, period), whole)
-        return spans(found, start, period)
+            found = await self._read_stored(metrics, range(start, stop, period), whole)
+        return [spans(samples, start, period) for samples in found]
 
     async def last(self, metric: MetricId, since: int) -> int | None:
         await self._try_load()
@@ -205,21 +206,28 @@ class SqlMetrics:
 
     # -- the database ----------------------------------------------------------------------------------------
 
-    async def _read_stored(self, metric: MetricId, spans: range, whole: bool) -> list[Sample]:
+    async def _read_stored(self, metrics: Sequence[MetricId], spans: range, whole: bool) -> list[list[Sample]]:
         """Samples older than memory, combined with unwritten ones."""
         parts = self._plan(spans, whole)
 
-        def work(connection: Connection) -> list[CellSamples]:
-            named = stored.series_of_metric(connection, metric)
+        def work(connection: Connection) -> list[list[CellSamples]]:
+            named = [stored.series_of_metric(connection, metric) for metric in metrics]
             return [
-                (stored.minutes if by_minutes else stored.seconds)(connection, named, begins.start, begins.stop)
-                for by_minutes, begins in parts
+                [
+                    (stored.minutes if by_minutes else stored.seconds)(connection, one, begins.start, begins.stop)
+                    for by_minutes, begins in parts
+                ]
+                for one in named
             ]
 
-        found: list[Sample] = []
-        for (by_minutes, begins), cells in zip(parts, await self._database.run(work, read_only=True), strict=True):
-            memory = self._memory.minutes if by_minutes else self._memory.seconds
-            found += memory.overlay(cells, metric, begins).values()
+        with self._memory.seconds.reading() as new_seconds, self._memory.minutes.reading() as new_minutes:
+            read = await self._database.run(work, read_only=True)
+            found: list[list[Sample]] = [[] for _ in metrics]
+            for samples, metric, shown in zip(found, metrics, read, strict=True):
+                for (by_minutes, begins), cells in zip(parts, shown, strict=True):
+                    memory = self._memory.minutes if by_minutes else self._memory.seconds
+                    written = new_minutes if by_minutes else new_seconds
+                    samples += memory.overlay(cells, written, metric, begins).values()
         return found
 
     def _plan(self, spans: range, whole: bool) -> list[tuple[bool, range]]:

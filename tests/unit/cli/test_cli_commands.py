@@ -204,7 +204,12 @@ def test_shadow_shows_both_sides_and_says_how_they_agree() -> None:
     one = {
         **{"config": "fraud-1", "variant": "AllTraffic", "shadow": "shadow", "share": 20.0, "copies": 240.0},
         **{"failed": 3.0, "dropped": 2.0, "compared": 237.0, "agreement": 0.9873, "mean_difference": 0.00251},
-        **{"largest_difference": 0.25, "original": side, "copied": {**side, "requests": 240.0, "errors": 0.0125}},
+        **{
+            "with_numbers": 237.0,
+            "largest_difference": 0.25,
+            "original": side,
+            "copied": {**side, "requests": 240.0, "errors": 0.0125},
+        },
     }
     document = {"seconds": 600, "kept": "/state/shadow/fraud", "comparisons": [one]}
     answers = {"/tidegate/v1/endpoints/fraud/shadow": (200, json.dumps(document).encode())}

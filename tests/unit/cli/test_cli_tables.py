@@ -87,7 +87,13 @@ SHADOW = {
         {
             **{"config": f"{NAME}-1e6283f8", "variant": "AllTraffic", "shadow": "candidate", "share": 20.0},
             **{"copies": 240.0, "failed": 3.0, "dropped": 2.0, "compared": 237.0, "agreement": 0.9873},
-            **{"mean_difference": 0.00251, "largest_difference": 0.25, "original": SIDE, "copied": SIDE},
+            **{
+                "with_numbers": 230.0,
+                "mean_difference": 0.00251,
+                "largest_difference": 0.25,
+                "original": SIDE,
+                "copied": SIDE,
+            },
         }
     ],
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.memory_metrics import MemoryMetrics
+from tests.memory_metrics import BusyMetrics, MemoryMetrics
 from tests.samples import version
 from tidegate.console.activity import SPAN, SPANS, WINDOW, RecentActivity, read_activity, read_rates, variants_of
 from tidegate.domain.endpoint import Endpoint
@@ -54,3 +54,12 @@ def test_both_versions_of_a_rollout_are_looked_at() -> None:
     record = Endpoint("fraud", START, START, serving=serving)
     assert variants_of(record) == [each.name for each in serving.production]
     assert variants_of(Endpoint("fraud", START, START)) == []
+
+
+async def test_requests_and_their_errors_are_of_one_moment() -> None:
+    each = [
+        sample(name, NOW - 1, 10.0, variant) for name in ("Invocations", "Invocation5XXErrors") for variant in "ab"
+    ]
+    metrics = BusyMetrics(list(each), arriving=each)
+    activity = await read_activity(metrics, "fraud", ["a", "b"], NOW)
+    assert (activity.rate, activity.errors) == (20 / WINDOW, 1.0)

@@ -455,6 +455,7 @@ def test_a_shadow_is_compared_with_what_answers(call: Caller) -> None:
     assert (one["copies"], one["failed"], one["dropped"], one["compared"]) == (50, 1, 2, 49)
     assert one["agreement"] == pytest.approx(42 / 49)
     assert (one["mean_difference"], one["largest_difference"]) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert one["with_numbers"] == 49
     assert (one["original"]["requests"], one["original"]["errors"]) == (100, 0)
     assert (one["copied"]["requests"], one["copied"]["errors"]) == (50, pytest.approx(0.02))
     assert one["copied"]["p99_ms"] == pytest.approx(3, rel=0.01)

@@ -174,13 +174,13 @@ class Meddling:
     change: Alarm
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        await self.world.put(self.change, at=NOON + timedelta(seconds=10))
-        return await self.world.metrics.read(metric, start, end, period)
+        raise AssertionError("what alarms are judged by is read together")
 
     async def read_units(
-        self, metric: MetricId, start: int, end: int, period: int
-    ) -> dict[str, dict[int, Sample]]:
-        raise AssertionError("these alarms name no unit")
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
+        await self.world.put(self.change, at=NOON + timedelta(seconds=10))
+        return await self.world.metrics.read_units(metrics, start, end, period)
 
     async def put(self, samples: Sequence[Sample]) -> None:
         raise AssertionError("nothing is put here")
@@ -315,10 +315,12 @@ async def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(
 
 async def test_an_alarm_that_cannot_be_judged_stops_no_other(sqlite_url: str) -> None:
     class Failing(SqlMetrics):
-        async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-            if metric.name == "Broken":
+        async def read_units(
+            self, metrics: Sequence[MetricId], start: int, end: int, period: int
+        ) -> list[dict[str, dict[int, Sample]]]:
+            if any(metric.name == "Broken" for metric in metrics):
                 raise ZeroDivisionError
-            return await super().read(metric, start, end, period)
+            return await super().read_units(metrics, start, end, period)
 
     async def story(world: World) -> None:
         world.metrics = Failing(world.store.database, Noon())

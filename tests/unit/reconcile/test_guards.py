@@ -1,6 +1,7 @@
 """Guards: judged by the definitions that a rollout began with, apart from each other, cheap ones first."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -35,12 +36,14 @@ class Counting(MemoryMetrics):
     reads: list[str] = field(default_factory=list)
     broken: str = ""
 
-    async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        endpoint = dict(metric.dimensions)["EndpointName"]
-        self.reads.append(endpoint)
-        if endpoint == self.broken:
+    async def read_units(
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
+        endpoints = [dict(metric.dimensions)["EndpointName"] for metric in metrics]
+        self.reads += endpoints
+        if self.broken in endpoints:
             raise Unavailable("the database is away")
-        return await super().read(metric, start, end, period)
+        return await super().read_units(metrics, start, end, period)
 
 
 async def test_a_verdict_reaches_no_further_than_the_counts_it_rests_on() -> None:
@@ -146,10 +149,12 @@ async def test_guards_that_wait_for_the_database_hold_up_no_other(monkeypatch: p
     given = asyncio.Event()
 
     class Slow(MemoryMetrics):
-        async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-            if dict(metric.dimensions)["EndpointName"] == "loan":
+        async def read_units(
+            self, metrics: Sequence[MetricId], start: int, end: int, period: int
+        ) -> list[dict[str, dict[int, Sample]]]:
+            if any(dict(metric.dimensions)["EndpointName"] == "loan" for metric in metrics):
                 await given.wait()
-            return await super().read(metric, start, end, period)
+            return await super().read_units(metrics, start, end, period)
 
     monkeypatch.setattr("tidegate.reconcile.guards.PATIENCE", 3_600.0)
     guards = Guards(Slow())
@@ -371,12 +376,14 @@ class KeptShortly(MemoryMetrics):
     now: int = 0
     hangs: bool = False
 
-    async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+    async def read_units(
+        self, metrics: Sequence[MetricId], start: int, end: int, period: int
+    ) -> list[dict[str, dict[int, Sample]]]:
         if (period % 60 or start % 60) and start < AT + self.now - 300:
             if self.hangs:
                 await asyncio.Event().wait()
             raise Unavailable("the database is away")
-        return await super().read(metric, start, end, period)
+        return await super().read_units(metrics, start, end, period)
 
 
 @pytest.mark.parametrize("hangs", [False, True])

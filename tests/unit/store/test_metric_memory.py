@@ -83,8 +83,8 @@ def test_second_that_is_over_leaves_no_objects() -> None:
     alive = [one for one in gc.get_objects() if isinstance(one, Sample) and one.metric.namespace == "memory-test"]
     # Those of the current second, the two before, and both minutes.
     assert 0 < len(alive) <= (3 + 2) * len(SERIES)
-    assert memory.read(SERIES[0].metric, range(T0 + 1, T0 + 2), by_minutes=False) == [
-        sample(T0 + 1, SERIES[0], (T0 + 1) % 7)
+    assert memory.read([SERIES[0].metric], range(T0 + 1, T0 + 2), by_minutes=False) == [
+        [sample(T0 + 1, SERIES[0], (T0 + 1) % 7)]
     ]
 
 

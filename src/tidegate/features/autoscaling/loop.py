@@ -36,6 +36,7 @@ from tidegate.features.autoscaling import service as scalables
 from tidegate.features.autoscaling.decide import ScalingDecision, decide
 from tidegate.features.autoscaling.scalable_records import Scalable, policies_of, record_name
 from tidegate.monitoring.alarm_data import needed, points
+from tidegate.monitoring.samples import newest_unit
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
@@ -264,12 +265,12 @@ class Scaling(Worker):
         end = int(now.timestamp())
         named = {"EndpointName": target.endpoint, "VariantName": target.variant}
 
-        async def read(name: str, start: int, period: int) -> dict[int, Sample]:
-            return await self.metrics.read(MetricId.of(SAGEMAKER, name, named), start, end, period)
+        async def read(names: list[str], start: int, period: int) -> list[dict[int, Sample]]:
+            wanted = [MetricId.of(SAGEMAKER, name, named) for name in names]
+            return [newest_unit(found) for found in await self.metrics.read_units(wanted, start, end, period)]
 
-        answered = (await read("Invocations", end - 1, 1)).get(end - 1)
-        latency = await read("ModelLatency", end - LATELY, PART)
-        waited = await read("OverheadLatency", end - LATELY, PART)
+        answered = (await read(["Invocations"], end - 1, 1))[0].get(end - 1)
+        latency, waited = await read(["ModelLatency", "OverheadLatency"], end - LATELY, PART)
         means = [
             max(0.0, one.total - (waited[at].total if at in waited else 0.0)) / one.count / 1e6
             for at, one in latency.items()

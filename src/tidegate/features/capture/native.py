@@ -10,7 +10,7 @@ from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.live import SeriesReader
+from tidegate.gateway.live import read_series
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.metrics import Metrics
 from tidegate.rollout import desired_state
@@ -18,6 +18,7 @@ from tidegate.service import endpoints
 
 HOUR = 3_600
 MAX_SECONDS = 15 * 86_400
+_NAMES = ("CapturedRequests", "CaptureDropped", "CaptureBacklog")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ async def read_captures(metrics: Metrics, endpoint: Endpoint, seconds: int, now:
         if capture is None or not capture.enabled:
             continue
         named = {"EndpointName": endpoint.name, "VariantName": id.variant, "EndpointConfigName": spec.config_name}
-        reader = SeriesReader(metrics, tuple(sorted(named.items())), start, seconds)
+        fleet = tuple(sorted(named.items()))
+        (values,) = await read_series(metrics, [fleet], _NAMES, start, seconds)
         found.append(
             CapturedFleet(
                 config=spec.config_name,
@@ -63,9 +65,9 @@ async def read_captures(metrics: Metrics, endpoint: Endpoint, seconds: int, now:
                 percent=capture.percent,
                 sides=_sides(capture),
                 redacted=capture.redaction is not None,
-                captured=await reader.total("CapturedRequests"),
-                dropped=await reader.total("CaptureDropped"),
-                backlog=(await reader.spread("CaptureBacklog")).high,
+                captured=values.total("CapturedRequests"),
+                dropped=values.total("CaptureDropped"),
+                backlog=values.spread("CaptureBacklog").high,
             )
         )
     if not found:

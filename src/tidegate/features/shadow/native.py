@@ -13,7 +13,7 @@ from tidegate.domain.targets import LOCAL
 from tidegate.features.shadow.records import ShadowExperiment
 from tidegate.features.shadow.service import find_of_endpoint
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.live import SeriesReader, percentile_milliseconds
+from tidegate.gateway.live import SeriesValues, percentile_milliseconds, read_series
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.metrics import Metrics
 from tidegate.rollout import desired_state
@@ -21,6 +21,16 @@ from tidegate.service import endpoints
 
 MAX_COMPARISON = 14 * 86_400
 """Seconds."""
+_NAMES = (
+    "Invocations",
+    "InvocationModelErrors",
+    "ModelLatency",
+    "MirrorCopies",
+    "MirrorDropped",
+    "MirrorAgreement",
+    "MirrorDifference",
+    "MirrorLargestDifference",
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,8 @@ class ComparedFleet:
 @dataclass(frozen=True)
 class ShadowComparison:
     """A production variant and its shadow. ``share`` is percent. ``agreement`` is the fraction, 0 to 1, of equal
-    answers among the copies that both answered successfully; differences are between the numbers in such answers."""
+    answers among the ``compared``: the copies that both answered successfully. Differences are between the numbers of
+    ``with_numbers`` of these pairs, and None if no pair has numbers to compare. All figures are of one moment."""
 
     config: str
     variant: str
@@ -49,6 +60,7 @@ class ShadowComparison:
     """Copies that were dropped because too many were in flight."""
     compared: float
     agreement: float | None
+    with_numbers: float
     mean_difference: float | None
     largest_difference: float | None
     original: ComparedFleet
@@ -70,49 +82,52 @@ async def compare_shadows(
     metrics: Metrics, endpoint: Endpoint, seconds: int, now: datetime
 ) -> list[ShadowComparison]:
     """Compare each running version over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
-    start = int(now.timestamp()) - seconds
-    found = []
-    for id, spec in sorted(desired_state.fleets(endpoint).items()):
-        if spec.mirror is None:
-            continue
-        names = (spec.config_name, id.variant, spec.mirror.fleet.variant)
-        original, copied = (
-            SeriesReader(metrics, _dimensions(endpoint.name, variant, spec.config_name), start, seconds)
-            for variant in names[1:]
-        )
-        found.append(await _compare(names, spec.mirror.share, original, copied))
-    if not found:
+    mirrored = [
+        (id.variant, spec.config_name, spec.mirror)
+        for id, spec in sorted(desired_state.fleets(endpoint).items())
+        if spec.mirror is not None
+    ]
+    if not mirrored:
         raise NotFound(f"endpoint {endpoint.name} has no shadow variant; give its spec a 'shadow'")
-    return found
+    fleets = [
+        _dimensions(endpoint.name, name, config)
+        for variant, config, mirror in mirrored
+        for name in (variant, mirror.fleet.variant)
+    ]
+    start = int(now.timestamp()) - seconds
+    read = iter(await read_series(metrics, fleets, _NAMES, start, seconds))
+    return [
+        _compare((config, variant, mirror.fleet.variant), mirror.share, next(read), next(read))
+        for variant, config, mirror in mirrored
+    ]
 
 
-async def _compare(
-    names: tuple[str, str, str], share: int, original: SeriesReader, copied: SeriesReader
+def _compare(
+    names: tuple[str, str, str], share: int, original: SeriesValues, copied: SeriesValues
 ) -> ShadowComparison:
-    copies, agreement = await original.spread("MirrorCopies"), await original.spread("MirrorAgreement")
-    difference = await original.spread("MirrorDifference")
-    largest = await original.spread("MirrorLargestDifference")
+    copies, agreement = original.spread("MirrorCopies"), original.spread("MirrorAgreement")
+    difference, largest = original.spread("MirrorDifference"), original.spread("MirrorLargestDifference")
     return ShadowComparison(
         *names,
         share=share / 100,
         copies=copies.count,
         failed=copies.count - copies.total,
-        dropped=await original.total("MirrorDropped"),
+        dropped=original.total("MirrorDropped"),
         compared=agreement.count,
         agreement=agreement.mean,
+        with_numbers=difference.count,
         mean_difference=difference.mean,
         largest_difference=largest.high if largest.count else None,
-        original=await _read_fleet(original),
-        copied=await _read_fleet(copied),
+        original=_describe_fleet(original),
+        copied=_describe_fleet(copied),
     )
 
 
-async def _read_fleet(fleet: SeriesReader) -> ComparedFleet:
-    requests, latencies = await fleet.total("Invocations"), await fleet.bins("ModelLatency")
-    failed = await fleet.total("InvocationModelErrors")
+def _describe_fleet(fleet: SeriesValues) -> ComparedFleet:
+    requests, latencies = fleet.total("Invocations"), fleet.bins("ModelLatency")
     return ComparedFleet(
         requests=requests,
-        errors=failed / requests if requests else None,
+        errors=fleet.total("InvocationModelErrors") / requests if requests else None,
         p50_ms=percentile_milliseconds(latencies, 50),
         p99_ms=percentile_milliseconds(latencies, 99),
     )

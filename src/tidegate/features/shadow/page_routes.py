@@ -45,6 +45,7 @@ def _comparison(one: ShadowComparison) -> dict[str, Any]:
         "dropped": f"{one.dropped:,.0f}",
         "compared": f"{one.compared:,.0f}",
         "agreement": format_percent(one.agreement),
+        "numbers": f"{one.with_numbers:,.0f}",
         "mean": UNKNOWN if one.mean_difference is None else f"{one.mean_difference:.3g}",
         "largest": UNKNOWN if one.largest_difference is None else f"{one.largest_difference:.3g}",
         "sides": (
