@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tidegate.host.platform import free_port
+
 CLIENT = Path(__file__).parents[2] / ".clients" / "ministack"
 PROGRAM = CLIENT / "bin" / "ministack"
 PATIENCE = 60.0
@@ -17,9 +19,7 @@ PATIENCE = 60.0
 @contextmanager
 def ministack(folder: Path, **environment: str) -> Iterator[str]:
     """Its address. It listens on this machine alone: its default is every interface."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "PATH": f"{CLIENT / 'bin'}:{os.environ['PATH']}"}
     with (folder / "ministack.log").open("wb") as log:
         process = subprocess.Popen(

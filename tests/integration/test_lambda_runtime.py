@@ -3,7 +3,6 @@
 import base64
 import json
 import platform
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from tests.lambda_runtime import FunctionProcess, RuntimeServer
 from tests.unit.serving.aws_lambda.lambda_events import event_bridge, http_api, rest_api, sqs
 from tests.worker_process import models
 from tidegate.domain.fleet import FleetId
+from tidegate.host.platform import free_port
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.aws_lambda import distributions
@@ -211,12 +211,6 @@ def test_the_packaged_function_runs_under_awss_emulator(task: Path, tmp_path: Pa
     assert bad["statusCode"] == 424
     assert unknown["errorType"] == "FunctionError"
     assert np.float32(again["body"]) == np.float32(expected)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask_emulator(port: int, event: object) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.scene import Scene, canary, linear, rolling
-from tidegate.host.platform import Platform, wait_until
+from tidegate.host.platform import Platform, free_port, wait_until
 from tidegate.load import LoadGenerator
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -118,7 +117,7 @@ def test_a_second_tidegate_on_the_same_folder_or_port_says_so(platform: Platform
 
 def test_a_state_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    refused = up("--state", str(tmp_path / "file" / "state"), "--port", str(_free()))
+    refused = up("--state", str(tmp_path / "file" / "state"), "--port", str(free_port()))
     assert refused.returncode == 1
     assert "state folder" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -141,12 +140,6 @@ def test_down_leaves_nothing_running_and_up_brings_everything_back(models: tuple
 def up(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tidegate.cli", "up", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _count(scene: Scene, endpoint: str) -> int:

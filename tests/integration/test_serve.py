@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import xgboost
 
-from tests.serve_process import RunningServe, Serves, answers, free_port, serves
+from tests.serve_process import RunningServe, Serves, answers, serves
 from tests.worker_process import csv, models
 from tidegate.domain.fleet import FleetId
+from tidegate.host.platform import free_port
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Listen, ReplicaSpec, encode, read
 from tidegate.serving.front.control_pages import STOP_NOTICE

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from botocore.config import Config
 
 from tests.worker_process import PATIENCE, Response, Workers, csv, models, workers
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.host.platform import free_port
 from tidegate.serving.artifacts.fetch import Policy, check_exists
 from tidegate.serving.contract.replica_spec import Serving
 
@@ -49,14 +50,6 @@ class S3:
         self.client.put_object(Bucket="models", Key=key, Body=content)
 
 
-def free_ports(number: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3]:
     with tempfile.TemporaryDirectory(prefix="tg-s3-") as name:
@@ -65,7 +58,7 @@ def s3() -> Iterator[S3]:
         identity = {"name": "tests", "credentials": credentials, "actions": ["Admin"]}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         services = [f"{part}.port{end}" for part in ("master", "volume", "filer", "s3") for end in ("", ".grpc")]
-        ports = dict(zip(services, free_ports(len(services)), strict=True))
+        ports = {service: free_port() for service in services}
         command = [str(WEED), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
         command += [f"-{service}={port}" for service, port in ports.items()]
         command += [f"-s3.config={folder / 's3.json'}", f"-filer.localSocket={folder / 'filer.sock'}"]

@@ -7,6 +7,7 @@ started, including proxy and workers, whatever state they are in.
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -33,10 +34,23 @@ def _mark() -> tuple[str, ...]:
     return ("-X", f"tidegate={given}") if isinstance(given, str) else ()
 
 
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Ports that the kernel gives to connections and to listeners that ask for any."""
+FIRST_PORT = 10_000
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a port of the loopback address on which nobody listens now.
+
+    Where Linux leaves some, it is none that another program's connection may get: until somebody listens on it, and
+    while whoever listens starts again."""
+    low = int(OUTGOING.read_text().split()[0]) if OUTGOING.exists() else 0
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(
+                ("127.0.0.1", FIRST_PORT + secrets.randbelow(low - FIRST_PORT) if low > 2 * FIRST_PORT else 0)
+            )
+            return int(probe.getsockname()[1])
 
 
 def wait_until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.05) -> T:

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from tests.unit.cli.stub_server import alarm_document, found, stub
 from tidegate import __version__
 from tidegate.cli.app import app
+from tidegate.host.platform import free_port
 from tidegate.serving.front import event_stream
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -43,8 +43,7 @@ def tidegate(
 
 def nowhere() -> str:
     """An address at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def one_line(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:

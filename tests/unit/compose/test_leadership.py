@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import socket
 
 import pytest
 
 from tidegate.compose.leadership import LastingTrouble, LeaseOffers, answer_to, standing_by
 from tidegate.domain.errors import Unavailable
+from tidegate.host.platform import free_port
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,6 @@ def test_standby_is_ready_and_answers_nothing_else(line: bytes, status: int) -> 
     said = json.loads(body)
     assert "stands by" in (said.get("reason") or said["message"])
     assert f"Content-Length: {len(body)}".encode() in head
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def ask(port: int, request: bytes) -> bytes:
