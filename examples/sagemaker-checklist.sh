@@ -3,8 +3,8 @@
 # Needs REGION, ROLE_ARN and BUCKET, AWS credentials, 'pip install tidegate[aws]', and a model (MODEL, NEXT_MODEL).
 set -u
 : "${REGION:?such as eu-central-1}" "${ROLE_ARN:?the execution role}" "${BUCKET:?for model data, in that region}"
-MODEL=${MODEL:-demo/.cache/good.tar.gz}
-NEXT_MODEL=${NEXT_MODEL:-demo/.cache/better.tar.gz}
+MODEL=${MODEL:-tidegate-examples/payroll-fraud/v1.ubj}
+NEXT_MODEL=${NEXT_MODEL:-tidegate-examples/payroll-fraud/better.ubj}
 NAME=${NAME:-tidegate-checklist}
 WORK=$(mktemp -d)
 export TIDEGATE_TARGETS="$WORK/targets.yaml"

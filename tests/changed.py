@@ -32,7 +32,7 @@ EVERYTHING = (
 )
 """A change of one of these reaches every test."""
 FIXTURES = "tests/fixtures.py"
-SOURCES = ("src", "tests", "bench", "demo", "website")
+SOURCES = ("src", "tests", "bench", "website")
 UNLISTED = 1.0
 """Seconds of a file that is not in tests/file_seconds.txt, which has those of five and more."""
 

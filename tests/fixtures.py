@@ -13,6 +13,7 @@ from tests.browser import steady_network
 from tests.browser.checks import watched
 from tests.scene import Scene, train
 from tests.served_wire import Served, serve
+from tests.system_packages import lacks
 from tidegate.host.platform import Platform
 from tidegate.store.database import Database, open_database
 
@@ -54,7 +55,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A real Chromium, which does not notice networks that come and go beside it."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
+        pytest.skip(lacks("chromium"))
     program = tmp_path_factory.mktemp("browser") / "chromium"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{steady_network.__file__}" "{CHROMIUM}" "$@"\n')
     program.chmod(0o700)

@@ -20,6 +20,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests import postgres_server as servers
+from tests.system_packages import lacks
 from tidegate.store.database import open_database
 
 SKIP = "TIDEGATE_TEST_POSTGRES=0: tests on PostgreSQL are skipped"
@@ -95,6 +96,8 @@ def postgres_folder() -> Iterator[Path]:
     """The folder that holds the socket of a running server."""
     if os.environ.get("TIDEGATE_TEST_POSTGRES") == "0":
         pytest.skip(SKIP)
+    if servers.find_programs() is None:
+        pytest.skip(lacks("postgresql"))
     try:
         with servers.postgres_server(servers.FLEETING) as folder:
             yield folder

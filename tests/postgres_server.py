@@ -29,7 +29,7 @@ class NoServer(Exception):
 @contextmanager
 def postgres_server(options: Mapping[str, str]) -> Iterator[Path]:
     """The folder that holds its socket. ``options``: settings of the server, such as DURABLE. Raises NoServer."""
-    programs = _find_programs()
+    programs = find_programs()
     if programs is None:
         raise NoServer("PostgreSQL is not installed: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="tidegate-pg-"))  # short: a socket's path has 107 bytes at most
@@ -52,7 +52,7 @@ def administer(folder: Path, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def _find_programs() -> Path | None:
+def find_programs() -> Path | None:
     """The newest version's folder; Debian keeps the server's programs off the PATH."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), reverse=True)
     found = shutil.which("initdb")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 FAILED = Path(".pytest_cache/v/cache/lastfailed")
 """Where pytest records the tests that failed in its last run."""
-MOST = 3
+MOST = 2
 
 
 def refuse(failed: Collection[str]) -> str:

@@ -7,14 +7,16 @@ Everything in the picture is real: the platform, the models, the requests and th
 import io
 import shutil
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from demo import server
-from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, canary, linear
-from demo.train import train
+from tidegate.features.examples import fraud
+from tidegate.features.examples.demo.cloud import ENDPOINT, FLAWED, XGBOOST, DemoClient, canary, linear
+from tidegate.features.examples.demo.private_server import run_server
 from tidegate.load import LoadGenerator
 from website.build import ROOT
 
@@ -33,19 +35,24 @@ def main() -> int:
     if chromium is None:
         print("no Chromium is installed: apt-get install chromium", file=sys.stderr)
         return 1
-    trial = train()
-    paths = {model.recipe.name: model.path for model in trial.models}
-    with server.running() as running, sync_playwright() as play:
-        cloud = Cloud(running.url)
-        cloud.register("good", XGBOOST, paths["good"], {})
-        cloud.register("better", XGBOOST, paths["better"], {})
-        cloud.register("fails", FLAWED, paths["fails"], {"FAIL_RATE": "0.05"})
-        cloud.create("good")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        run_server(Path(folder) / "state") as running,
+        sync_playwright() as play,
+    ):
+        models = Path(folder) / "models"
+        trained = fraud.build(models, scale=1)
+        cloud = DemoClient(running.url)
+        cloud.register("v1", XGBOOST, models / "v1.ubj", {})
+        cloud.register("better", XGBOOST, models / "better.ubj", {})
+        cloud.register("fails", FLAWED, models / "better.ubj", {"FAIL_RATE": "0.05"})
+        cloud.create("v1")
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto(f"{running.url}/console/endpoints/{ENDPOINT}")
         path = f"/endpoints/{ENDPOINT}/invocations"
-        with LoadGenerator(running.url, path, trial.traffic, {"Content-Type": "text/csv"}, RATE) as load:
+        bodies = [request.body.encode() for request in trained.requests]
+        with LoadGenerator(running.url, path, bodies, {"Content-Type": "text/csv"}, RATE) as load:
             frames = [*watch(page, cloud, "better", linear(25, 3)), *watch(page, cloud, "fails", canary(25, 20))]
             failed = load.stop().failed
         browser.close()
@@ -56,14 +63,14 @@ def main() -> int:
     return 0
 
 
-def watch(page: Page, cloud: Cloud, release: str, policy: dict[str, object]) -> list[Image.Image]:
+def watch(page: Page, cloud: DemoClient, release: str, policy: dict[str, object]) -> list[Image.Image]:
     """Frames of one update, from its beginning to a little after its end."""
     cloud.update(release, policy, cloud.guard(release))
     frames: list[Image.Image] = []
     rest = REST
     while rest:
         frames.append(Image.open(io.BytesIO(page.screenshot())))
-        if cloud.standing().status not in ("Updating", "RollingBack"):
+        if cloud.describe().status not in ("Updating", "RollingBack"):
             rest -= 1
         time.sleep(EVERY)
     return frames

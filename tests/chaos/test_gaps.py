@@ -23,6 +23,7 @@ from bench.soak_faults import FAKETIME, faked_clock
 from tests.fixtures import STAND_IN, images
 from tests.scene import Scene, canary
 from tests.small_disk import small_disk
+from tests.system_packages import lacks
 from tidegate.host.platform import Platform, wait_until
 from tidegate.load import LoadGenerator
 
@@ -265,7 +266,7 @@ def test_no_rollout_without_alarms_goes_on_while_its_workers_are_stopped(
         assert not {event["kind"] for event in story.events()[before:]} & FORWARD
 
 
-@pytest.mark.skipif(FAKETIME is None, reason="libfaketime, which sets the clock of processes, is not installed")
+@pytest.mark.skipif(FAKETIME is None, reason=lacks("libfaketime"))
 def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     faked = faked_clock(clock)

@@ -122,8 +122,6 @@ def own_script(page: str, port: int) -> str:
                 lines.append(f"cat > {name} <<'END OF FILE'\n{here}END OF FILE")
         if each != page:
             lines.append(MODELS)
-    if page == README:
-        lines.append("python3 with_boto3.py")
     return "\n".join(lines)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.scene import XGBOOST, train
+from tests.system_packages import lacks
 from tidegate.host.platform import Platform, wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 NEEDS = {
     1: "needs the AWS CLI v1: make .clients/cli/.done",
-    2: "needs the AWS CLI v2, which PyPI does not have: apt-get install awscli, or AWS's installer",
+    2: lacks("awscli"),
 }
 FAILED = {1: 255, 2: 254}
 """Exit codes for an error that the service answered."""

@@ -16,7 +16,7 @@ def test_a_few_failed_tests_are_run_again(count: int) -> None:
     ("failed", "reason"),
     [
         ([], "no test failed: the run ended for another reason"),
-        (NAMES, "4 tests failed: only up to 3 are run again"),
+        (NAMES, "3 tests failed: only up to 2 are run again"),
         (["tests/unit/test_a.py"], "not collected: tests/unit/test_a.py"),
     ],
 )

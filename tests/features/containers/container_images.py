@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system_packages import lacks
+
 APP = Path(__file__).with_name("container_app.py")
 SERVERS = APP.with_name("servers")
 ENVIRONMENT = Path(__file__).parents[3] / ".clients" / "servers"
@@ -32,7 +34,7 @@ def why_not() -> str | None:
         return "these tests make networks of their own, which needs root"
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/lib/podman"))
     missing = [package for command, package in _NEEDS.items() if shutil.which(command, path=path) is None]
-    return f"needs Debian packages: apt-get install {' '.join(missing)}" if missing else None
+    return lacks(missing[0]) if missing else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ FEATURE = Feature(
     page="examples.md",
     needs=("batch", "planner"),
     commands=(
+        CommandEntry(
+            "demo", ".demo.command:demo", "Watch a good rollout and two bad ones, in a minute.", "Deploy and serve"
+        ),
         CommandEntry("examples", ".command:app", "Deploy a model that comes with tidegate.", "Deploy and serve"),
     ),
 )

@@ -212,7 +212,7 @@ def simulate(chosen: Mapping[str, Any], now: datetime) -> dict[str, object]:
             ],
         ),
         further=(
-            "With real processes and 150 requests a second through the proxy, or make demo",
+            "With real processes and 150 requests a second through the proxy, or tidegate demo",
             "python -m bench.updates",
         ),
         facts={

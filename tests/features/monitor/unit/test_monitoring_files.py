@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.system_packages import lacks
 from tidegate.service import prometheus
 
 ROOT = Path(__file__).parents[4]
@@ -22,7 +23,7 @@ LABELS = {
     *("endpoint", "variant", "config", "generation", "dimension", "alarm", "state", "phase", "outcome", "le"),
     *("model", "job", "kind", "name"),
 }
-needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian's package of that name)")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason=lacks("promtool"))
 
 
 def metrics() -> set[str]:

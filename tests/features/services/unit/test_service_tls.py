@@ -10,13 +10,12 @@ import pytest
 
 from tests.features.services.http_services import service
 from tests.features.services.unit.test_service_engine import ask, open_engine
+from tests.system_packages import lacks
 from tidegate.domain.errors import StartTimeout
 from tidegate.features.services.worker import replicas as engines
 from tidegate.serving.contract.invocation import Answer
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl is not installed: it makes certificates"
-)
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason=lacks("openssl"))
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.scene import Scene
+from tests.system_packages import lacks
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.host.platform import Platform, free_port, wait_until
 
@@ -22,7 +23,7 @@ PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.slow,
-    pytest.mark.skipif(PROMETHEUS is None, reason="needs a Prometheus (Debian's package prometheus)"),
+    pytest.mark.skipif(PROMETHEUS is None, reason=lacks("prometheus")),
 ]
 SECRET = "Bearer nobody-shows-this"
 GOOD, BAD = "lost_ratio 0.001", "lost_ratio 0.4"

@@ -16,7 +16,7 @@ import numpy as np
 import xgboost
 
 
-class Handler(BaseHTTPRequestHandler):
+class FlawedHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     booster: ClassVar[xgboost.Booster]
@@ -44,18 +44,18 @@ class Handler(BaseHTTPRequestHandler):
         """Silent: a line per request would be all that its log shows."""
 
 
-class Server(ThreadingHTTPServer):
+class FlawedServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = socket.SOMAXCONN
 
 
 def main() -> None:
-    Handler.fail_rate = float(os.environ.get("FAIL_RATE", "0"))
-    Handler.delay = float(os.environ.get("DELAY_MS", "0")) / 1000
-    Handler.booster = xgboost.Booster(model_file=Path(os.environ["SM_MODEL_DIR"]) / "model.ubj")
-    Handler.booster.set_param({"nthread": 1})
-    server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
-    print(f"ready: fails {Handler.fail_rate:.0%}, waits {Handler.delay * 1000:g} ms", flush=True)
+    FlawedHandler.fail_rate = float(os.environ.get("FAIL_RATE", "0"))
+    FlawedHandler.delay = float(os.environ.get("DELAY_MS", "0")) / 1000
+    FlawedHandler.booster = xgboost.Booster(model_file=next(Path(os.environ["SM_MODEL_DIR"]).glob("*.ubj")))
+    FlawedHandler.booster.set_param({"nthread": 1})
+    server = FlawedServer(("127.0.0.1", int(os.environ["PORT"])), FlawedHandler)
+    print(f"ready: fails {FlawedHandler.fail_rate:.0%}, waits {FlawedHandler.delay * 1000:g} ms", flush=True)
     server.serve_forever()
 
 

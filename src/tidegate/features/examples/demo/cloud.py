@@ -1,5 +1,6 @@
-"""What the demo asks of the platform: plain boto3 with an ``endpoint_url``, as it would be on AWS."""
+"""Ask the platform for what the demo needs: plain boto3 with an ``endpoint_url``, as it would be on AWS."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ INSTANCES = 2
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How the endpoint stands: ``share`` is the new version's part of the traffic, 0 to 1."""
+class EndpointState:
+    """The endpoint at one moment. ``config`` serves and ``pending`` is rolled out; ``share`` is the part
+    of the traffic that goes to the latter, 0 to 1."""
 
     status: str
     config: str
@@ -26,7 +28,7 @@ class Standing:
     reason: str
 
 
-class Cloud:
+class DemoClient:
     def __init__(self, url: str) -> None:
         self._url = url
         self.sagemaker = self._client("sagemaker")
@@ -42,9 +44,9 @@ class Cloud:
             config=Config(retries={"total_max_attempts": 1}),
         )
 
-    def register(self, name: str, image: str, data: Path, environment: dict[str, str]) -> None:
+    def register(self, name: str, image: str, data: Path, environment: Mapping[str, str]) -> None:
         """A model and an endpoint config of the same name."""
-        container = {"Image": image, "ModelDataUrl": data.absolute().as_uri(), "Environment": environment}
+        container = {"Image": image, "ModelDataUrl": data.absolute().as_uri(), "Environment": dict(environment)}
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container)
         variant = {
             "VariantName": VARIANT,
@@ -94,24 +96,24 @@ class Cloud:
             EndpointName=ENDPOINT, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
 
-    def update(self, config: str, policy: dict[str, Any], alarms: list[str]) -> None:
+    def update(self, config: str, policy: Mapping[str, Any], alarms: list[str]) -> None:
         self.sagemaker.update_endpoint(
             EndpointName=ENDPOINT,
             EndpointConfigName=config,
             DeploymentConfig={
-                "BlueGreenUpdatePolicy": policy,
+                "BlueGreenUpdatePolicy": dict(policy),
                 "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]},
             },
         )
 
-    def standing(self) -> Standing:
+    def describe(self) -> EndpointState:
         found = self.sagemaker.describe_endpoint(EndpointName=ENDPOINT)
         old = found["ProductionVariants"][0]["CurrentWeight"]
         pending = found.get("PendingDeploymentSummary", {})
         variants = pending.get("ProductionVariants") or [{}]
         new = variants[0].get("CurrentWeight", 0.0)
         statuses = variants[0].get("VariantStatus") or [{}]
-        return Standing(
+        return EndpointState(
             status=found["EndpointStatus"],
             config=found["EndpointConfigName"],
             pending=pending.get("EndpointConfigName"),
